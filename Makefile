@@ -1,0 +1,81 @@
+# `make demo` and `make test` need make, Python 3.10 or newer and a package index: they install everything else first,
+# into the virtual environment .venv in this folder, pinned by requirements/lock.txt.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := runs/demo
+
+# A stamp is touched by the last line of its recipe, so that a broken installation leaves none and the next `make` goes on.
+DEPENDENCIES := $(VENV)/.dependencies-installed
+INSTALLED := $(VENV)/.autowu-installed
+USABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))
+
+# Versions are the lock's business: neither tool asks the network whether it is the newest.
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-full lint format bench lock clean
+
+help:  ## Show this list.
+	@echo "Usage: make TARGET [PYTHON=python3.12]"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
+
+demo: $(INSTALLED)  ## Train AutoWU and a baseline on real data, side by side; ends with the path of the report.
+	@rm -rf $(DEMO)
+	@echo "1 of 2: training with AutoWU, which finds the learning rate by itself."
+	@$(BIN)/autowu train --schedule autowu --out $(DEMO)/autowu
+	@echo "2 of 2: training with the baseline, a linear warm-up and cosine decay."
+	@$(BIN)/autowu train --schedule baseline --out $(DEMO)/baseline
+	@$(BIN)/autowu report $(DEMO)/autowu $(DEMO)/baseline -o $(DEMO)/report.html
+
+test: lint  ## Run the linters, the type checker and the tests.
+	@$(BIN)/python -m pytest
+
+test-full: lint  ## The same with the tests marked `full`, which take minutes.
+	@$(BIN)/python -m pytest -m ""
+
+lint: $(INSTALLED)  ## Run ruff and pyright; change nothing.
+	@echo "Checking style (ruff) and types (pyright)."
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/pyright
+
+format: $(INSTALLED)  ## Let ruff correct what it can, and format.
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(INSTALLED)  ## Run the benchmarks; the tables go to benchmarks/results.
+	@$(BIN)/python -m benchmarks
+
+# The CUDA packages are dropped: torch pins them itself where it needs them, and a CPU build needs none.
+lock:  ## Pin the newest release of everything (needs uv; torch stays at requirements/constraints.txt).
+	@uv pip compile pyproject.toml --quiet --upgrade --extra test --universal --python-version 3.10 \
+		--fork-strategy fewest --constraints requirements/constraints.txt \
+		--no-emit-index-url --no-emit-find-links --no-annotate --no-header --output-file requirements/lock.txt.new
+	@{ echo "# Everything that \`make\` installs, pinned by \`make lock\`; the CUDA packages are left to torch, which pins them."; \
+		grep -v -E '^(nvidia-|cuda-|triton)' requirements/lock.txt.new; } > requirements/lock.txt
+	@rm requirements/lock.txt.new
+	@echo "Wrote requirements/lock.txt; see what changed with: git diff requirements"
+
+clean:  ## Remove what was installed or built here: .venv, caches, build, dist. Training runs stay.
+	@rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
+	@find src tests benchmarks experiments -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+$(DEPENDENCIES): requirements/lock.txt
+	@$(BIN)/python -c '$(USABLE)' 2>/dev/null && $(BIN)/python -m pip --version >/dev/null 2>&1 || { \
+		$(PYTHON) -c '$(USABLE)' 2>/dev/null || { \
+			echo "autowu needs Python 3.10 or newer with venv (on Debian: python3-venv); $(PYTHON) is:" \
+				"$$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }; \
+		echo "Making the virtual environment $(VENV) with $$($(PYTHON) --version)."; \
+		$(PYTHON) -m venv --clear $(VENV); }
+	@echo "Installing the pinned dependencies into $(VENV); torch is large, so the first time takes a minute or more."
+	@$(BIN)/python -m pip install --quiet --requirement requirements/lock.txt
+	@touch $@
+
+# The version lives in __init__.py and the extras in pyproject.toml: a change of either renews the metadata.
+$(INSTALLED): $(DEPENDENCIES) pyproject.toml src/autowu/__init__.py
+	@echo "Installing autowu itself, from this folder."
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
