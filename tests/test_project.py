@@ -1,0 +1,128 @@
+"""What the packaging promises: a light import, one version, named extras, a whole wheel, no stray paths."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections import defaultdict
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+import autowu
+
+ROOT = Path(__file__).parents[1]
+FRAMEWORKS = {
+    "accelerate", "jax", "keras", "lightning", "optax", "pytorch_lightning", "tensorflow", "torch",
+    "transformers",
+}  # fmt: skip
+EXTRAS = {
+    "accelerate", "docs", "huggingface", "keras", "lightning", "optax", "report", "test", "torch", "train",
+}  # fmt: skip
+
+# A path from the root of somebody's machine: in a URL, or within the project, something precedes the slash.
+MACHINE_PATH = re.compile(
+    r"(?<![\w.:/~$*<>{}-])/(?:home|root|Users|work|workspace|mnt|srv|tmp|private|scratch)/\w|\b[A-Z]:\\+Users\b"
+)
+
+
+def tracked_files(folder: str = ".") -> list[str]:
+    """The files under version control in a folder, relative to the root."""
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("not a git checkout")
+    git = ["git", "-c", "safe.directory=*", "-C", str(ROOT), "ls-files", "-z", "--cached", folder]
+    names = subprocess.run(git, check=True, capture_output=True, text=True).stdout.split("\0")
+    return [name for name in names if name and (ROOT / name).is_file()]
+
+
+def requirements() -> dict[str, list[Requirement]]:
+    """The installed metadata's requirements by extra; the core's are under the empty string."""
+    by_extra: dict[str, list[Requirement]] = defaultdict(list)
+    for line in metadata.requires("autowu") or []:
+        requirement = Requirement(line)
+        extra = re.search(r"extra == ['\"]([^'\"]+)", line)
+        by_extra[extra[1] if extra else ""].append(requirement)
+    return by_extra
+
+
+def test_import_brings_in_no_framework() -> None:
+    code = "import json, sys, autowu; print(json.dumps(list(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    imported = set(json.loads(run.stdout))
+    assert "autowu" in imported
+    assert imported & FRAMEWORKS == set()
+
+
+def test_the_version_is_one_and_the_same() -> None:
+    assert metadata.version("autowu") == autowu.__version__
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.findall(r"(?m)^version: (\S+)$", citation) == [autowu.__version__]
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.findall(r"(?m)^## \[(\d[^\]]*)\]", changelog)[0] == autowu.__version__
+
+
+def test_numpy_is_the_only_core_dependency() -> None:
+    assert [requirement.name for requirement in requirements()[""]] == ["numpy"]
+
+
+def test_every_extra_exists_and_brings_something() -> None:
+    assert set(metadata.metadata("autowu").get_all("Provides-Extra") or []) == EXTRAS
+    assert set(requirements()) == EXTRAS | {""}
+
+
+def test_the_lock_pins_what_the_tests_require() -> None:
+    pins = {}
+    for line in (ROOT / "requirements" / "lock.txt").read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            name, _, version = line.partition(";")[0].strip().partition("==")
+            pins[canonicalize_name(name)] = Version(version)
+    required = [line for extra in ("", "torch", "train", "report", "test") for line in requirements()[extra]]
+    for requirement in required:
+        if requirement.name != "autowu":
+            assert pins[canonicalize_name(requirement.name)] in requirement.specifier, requirement
+
+
+def test_the_wheel_holds_the_package_whole_and_nothing_else(tmp_path: Path) -> None:
+    pytest.importorskip("hatchling")
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
+    run = subprocess.run(build, check=False, capture_output=True, text=True, cwd=ROOT)
+    assert run.returncode == 0, run.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {name.partition("/")[0] for name in names} == {"autowu", f"autowu-{autowu.__version__}.dist-info"}
+    assert "autowu/py.typed" in names
+    assert f"autowu-{autowu.__version__}.dist-info/licenses/LICENSE" in names
+    assert [name for name in tracked_files("src/autowu") if name.removeprefix("src/") not in names] == []
+
+
+def test_no_tracked_file_names_a_folder_of_somebodys_machine() -> None:
+    found = []
+    for name in tracked_files():
+        content = (ROOT / name).read_bytes()
+        if b"\0" not in content:
+            for number, line in enumerate(content.decode("utf-8").splitlines(), 1):
+                if MACHINE_PATH.search(line):
+                    found.append(f"{name}:{number}: {line[:120]}")
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("line", "names_a_machine"),
+    [
+        ("/" + "home/ada/autowu", True),
+        ('"/' + 'Users/ada/runs"', True),
+        ("--out=/" + "tmp/x", True),
+        ("C:" + "\\Users\\ada", True),
+        ("https://example.org/home/page", False),
+        ("src/autowu/torch.py, ~/work/x, $HOME/work/x", False),
+        ("#!/usr/bin/env bash", False),
+    ],
+)
+def test_what_counts_as_a_path_of_a_machine(line: str, names_a_machine: bool) -> None:
+    assert bool(MACHINE_PATH.search(line)) == names_a_machine
