@@ -1,3 +1,36 @@
-"""autowu sets the learning rate of neural-network training by itself."""
+"""autowu sets the learning rate of neural-network training by itself.
 
+losses ─▶ detector (Gaussian process) ─▶ verdict ─▶ controller (phase, state) ─▶ schedule ─▶ learning rate
+
+config      every hyperparameter, and the two presets
+schedule    growth and decay: closed forms of the step
+gp, fit     Gaussian-process regression of the loss curve
+noise       what noise explains: spikes, lift-off
+detector    losses -> Verdict: is the minimum past?
+state       what the controller knows
+controller  the phase machine: start, observe, learning_rate
+torch       AutoWU, the PyTorch scheduler
+replay      what AutoWU would have done on a recorded loss curve
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from autowu.config import Config
+from autowu.detector import Verdict
+from autowu.replay import Replay, replay
+from autowu.state import Switch
+
+if TYPE_CHECKING:
+    from autowu.torch import AutoWU
+
+__all__ = ["AutoWU", "Config", "Replay", "Switch", "Verdict", "replay"]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Import the PyTorch scheduler, and with it PyTorch, when it is first asked for."""
+    if name == "AutoWU":
+        from autowu.torch import AutoWU
+
+        return AutoWU
+    raise AttributeError(f"module 'autowu' has no attribute {name!r}")

@@ -1,0 +1,198 @@
+"""Every hyperparameter, with its range and unit, and the two presets."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from typing import Any, Final, Literal, get_args
+
+Growth = Literal["exponential", "linear", "two-speed"]
+Decay = Literal["cosine", "constant-cosine", "linear", "1-sqrt", "plateau"]
+Fit = Literal["maximum", "adam"]
+Preset = Literal["default", "paper"]
+
+SHORTEST_SWEEP: Final = 40  # updates; a faster one overshoots lift-off, whatever its share of the run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The hyperparameters of one run; the field defaults are the default preset.
+
+    ``Config(total_steps=12_000)`` is the default preset, :meth:`paper` is Algorithm 1 of the paper. Values
+    are checked here and nowhere else.
+
+    Raises:
+        TypeError: a value is of the wrong type.
+        ValueError: a value is out of its range; the message gives the name, the range and the value.
+    """
+
+    total_steps: int
+    """T, the number of optimizer updates of the whole run, ≥ 1."""
+    steps_per_epoch: int | None = None
+    """Updates in an epoch, ≥ 1. Needed only where tests come at epoch ends (``test_growth=None``)."""
+
+    growth: Growth = "two-speed"
+    """Shape of warm-up: exponential (Eq. 1), linear (Eq. 6), or two-speed: fast to lift-off, then Eq. 1."""
+    min_lr: float = 1e-5
+    """η_min, the LR of the first update, > 0."""
+    max_lr: float = 1.0
+    """η_max, the LR that warm-up never exceeds, > min_lr."""
+    warmup_fraction: float = 0.5
+    """ρ_w in (0, 1), a fraction of total_steps: warm-up is capped at ⌊ρ_w T⌋ updates."""
+    sweep_fraction: float = 0.05
+    """In (0, 1), a fraction of total_steps: time in which the fast growth would cross [min_lr, max_lr]."""
+    lift_off: float | None = 4.0
+    """Fall of the loss, > 0, in standard errors, before which no minimum counts. None: tests always count."""
+
+    test_growth: float | None = 1.1
+    """Growth of the LR from one test to the next, > 1. None: a test at each epoch's end."""
+    subsets: int = 5
+    """n_test, the random subsets that vote in a test, ≥ 1."""
+    subset_size: int | None = 500
+    """The most losses in a subset, ≥ 2. None: all losses (and then one subset is enough)."""
+    fit_size: int | None = 500
+    """The most losses that the GP's parameters are fitted to, ≥ 2. None: all losses."""
+    fit: Fit = "maximum"
+    """'maximum' of the marginal likelihood, or 100 steps of 'adam' with LR 0.01 as in the paper."""
+    length_scale: float = 0.2
+    """ℓ of the kernel, in [0.05, 10], as a fraction of the observed window."""
+    confidence: float = 0.95
+    """c in (0, 1): a subset votes for a minimum in the past if its P_min exceeds c."""
+    patience: int = 3
+    """p, the tests in a row that must detect the minimum, ≥ 1."""
+    min_losses: int = 10
+    """The fewest finite losses that a test needs, ≥ 2; below it the verdict is 'no evidence'."""
+    standardize: bool = True
+    """Whether losses are centred and scaled before a test, so that their scale and shift do not matter."""
+    spike: float | None = 8.0
+    """Height above both neighbours, > 0, in noise levels, of a lone loss that is left out. None: kept."""
+
+    rewind: bool = True
+    """Whether the weights go back to the minimum along with the LR."""
+    return_at_cap: bool = True
+    """Whether, at the cap, evidence for a minimum is used though patience has not run out. Else η_max."""
+
+    decay: Decay = "linear"
+    """Shape of the decay phase."""
+    cooldown_fraction: float = 0.2
+    """In (0, 1), a fraction of total_steps: the cosine's part in 'constant-cosine'."""
+    plateau_factor: float = 0.1
+    """In (0, 1): 'plateau' multiplies the LR by it when the loss has stopped falling."""
+    plateau_intervals: int = 50
+    """≥ 2: 'plateau' compares mean losses of intervals of total_steps / plateau_intervals updates."""
+
+    seed: int = 0
+    """Seed of the subsets, ≥ 0. The global generators are never touched."""
+
+    @classmethod
+    def paper(cls, total_steps: int, steps_per_epoch: int, **changes: Any) -> Config:
+        """Algorithm 1 of the paper with the settings of its Section 2 (cosine decay)."""
+        settings = _PAPER | {"total_steps": total_steps, "steps_per_epoch": steps_per_epoch} | changes
+        return cls(**settings)
+
+    @classmethod
+    def preset(cls, name: str = "default", **settings: Any) -> Config:
+        """The preset called ``name`` ('default' or 'paper') with ``settings`` in place of its own.
+
+        Raises:
+            TypeError: ``total_steps`` is missing, or a keyword is not a field of :class:`Config`.
+            ValueError: ``name`` is unknown, or a value is out of range.
+        """
+        _choice("preset", name, get_args(Preset))
+        known = [field.name for field in fields(cls)]
+        for key in settings:
+            if key not in known:
+                guess = get_close_matches(key, known, 1)
+                hint = f"; did you mean {guess[0]!r}?" if guess else ""
+                raise TypeError(f"autowu has no setting {key!r}{hint} (settings: {', '.join(known)})")
+        if settings.get("total_steps") is None:
+            raise TypeError("total_steps is missing: the number of optimizer updates of the whole run, ≥ 1")
+        return cls(**(_PAPER | settings if name == "paper" else settings))
+
+    def __post_init__(self) -> None:
+        _integer("total_steps", self.total_steps, 1)
+        if self.steps_per_epoch is not None:
+            _integer("steps_per_epoch", self.steps_per_epoch, 1)
+        _choice("growth", self.growth, get_args(Growth))
+        _real("min_lr", self.min_lr, 0, math.inf)
+        _real("max_lr", self.max_lr, self.min_lr, math.inf)
+        _real("warmup_fraction", self.warmup_fraction, 0, 1)
+        _real("sweep_fraction", self.sweep_fraction, 0, 1)
+        if self.lift_off is not None:
+            _real("lift_off", self.lift_off, 0, math.inf)
+        if self.test_growth is not None:
+            _real("test_growth", self.test_growth, 1, math.inf)
+        _integer("subsets", self.subsets, 1)
+        for name in ("subset_size", "fit_size"):
+            if getattr(self, name) is not None:
+                _integer(name, getattr(self, name), 2)
+        _choice("fit", self.fit, get_args(Fit))
+        _real("length_scale", self.length_scale, 0.05, 10, closed=True)
+        _real("confidence", self.confidence, 0, 1)
+        _integer("patience", self.patience, 1)
+        _integer("min_losses", self.min_losses, 2)
+        for name in ("standardize", "rewind", "return_at_cap"):
+            _boolean(name, getattr(self, name))
+        if self.spike is not None:
+            _real("spike", self.spike, 0, math.inf)
+        _choice("decay", self.decay, get_args(Decay))
+        _real("cooldown_fraction", self.cooldown_fraction, 0, 1)
+        _real("plateau_factor", self.plateau_factor, 0, 1)
+        _integer("plateau_intervals", self.plateau_intervals, 2)
+        _integer("seed", self.seed, 0)
+        if self.test_growth is None and self.steps_per_epoch is None:
+            raise ValueError("steps_per_epoch is missing: tests at epoch ends need it, an integer ≥ 1")
+        if self.growth == "two-speed" and self.lift_off is None:
+            raise ValueError("lift_off must be a number > 0 for growth 'two-speed', not None")
+
+    @property
+    def warmup_steps(self) -> int:
+        """⌊ρ_w T⌋, the most updates that warm-up takes (at least 1)."""
+        return max(1, math.floor(self.warmup_fraction * self.total_steps))
+
+    @property
+    def sweep_steps(self) -> int:
+        """Updates in which the fast growth would cross the whole range of LRs."""
+        steps = max(math.ceil(self.sweep_fraction * self.total_steps), SHORTEST_SWEEP)
+        return min(steps, self.warmup_steps)
+
+
+_PAPER: Final[dict[str, Any]] = {
+    "growth": "exponential",
+    "lift_off": None,
+    "test_growth": None,
+    "fit_size": 100,
+    "fit": "adam",
+    "min_losses": 2,
+    "standardize": False,
+    "spike": None,
+    "rewind": False,
+    "return_at_cap": False,
+    "decay": "cosine",
+}
+
+
+def _integer(name: str, value: object, low: int) -> None:
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be an integer ≥ {low}, not {value!r}")
+    if value.__index__() < low:  # type: ignore[attr-defined]
+        raise ValueError(f"{name} must be an integer ≥ {low}, not {value!r}")
+
+
+def _real(name: str, value: object, low: float, high: float, *, closed: bool = False) -> None:
+    span = f"[{low:g}, {high:g}]" if closed else f"({low:g}, {high:g})"
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number in {span}, not {value!r}")
+    if not (low <= value <= high if closed else low < value < high):
+        raise ValueError(f"{name} must be in {span}, not {value!r}")
+
+
+def _choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}")
+
+
+def _boolean(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, not {value!r}")

@@ -1,0 +1,240 @@
+"""The phase machine: pure functions over a frozen state.
+
+    start(config) -> state
+    observe(config, state, losses) -> state
+    learning_rate(config, state, step) -> η
+
+Warm-up grows the LR. In the paper preset it is tested at each epoch's end whether the minimum of the loss is
+past (Algorithm 1). In the default preset growth is fast until lift-off, then slow, and a test comes each time
+the LR has grown by a fixed factor. When the minimum has been detected ``patience`` times in a row, or after
+⌊ρ_w T⌋ updates, the cap, the decay phase begins.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from autowu import noise, schedule
+from autowu.config import Config
+from autowu.detector import detect
+from autowu.gp import Array
+from autowu.state import Leg, State, Switch, no_losses
+
+# A run whose loss ended in NaN never showed its minimum: it goes on at half of the last LR known as good.
+DEAD_FACTOR = 0.5
+
+
+def start(config: Config) -> State:
+    """The state before the first update."""
+    sweeping = config.growth == "two-speed"
+    span = config.sweep_steps if sweeping else config.warmup_steps
+    state = State(
+        step=0,
+        read_at=0,
+        leg=Leg(0, config.min_lr, span),
+        sweeping=sweeping,
+        lifted=0 if config.lift_off is None else None,
+    )
+    return replace(state, read_at=_next_read(config, state))
+
+
+def learning_rate(config: Config, state: State, step: int) -> float:
+    """η of update ``step`` (counted from 0), for ``state.step ≤ step ≤ state.read_at``; a closed form.
+
+    From ``total_steps`` on the LR stays what it is there.
+    """
+    step = min(step, config.total_steps)
+    if state.switch is None:
+        return growth(config, state, step)
+    if config.decay == "plateau":
+        return state.switch.peak_lr * config.plateau_factor**state.drops
+    return schedule.decay(
+        config.decay,
+        step,
+        state.switch.step,
+        config.total_steps,
+        state.switch.peak_lr,
+        config.cooldown_fraction,
+    )
+
+
+def growth(config: Config, state: State, step: float) -> float:
+    """η of warm-up at ``step``, which may be t* and so a real number; never above η_max."""
+    return min(_unbounded_growth(config, state, step), config.max_lr)
+
+
+def _unbounded_growth(config: Config, state: State, step: float) -> float:
+    low, high, leg = config.min_lr, config.max_lr, state.leg
+    if config.growth == "linear":
+        return schedule.linear(step, config.warmup_steps, low, high)
+    return schedule.exponential(step - leg.start, leg.span, low, high, leg.lr)
+
+
+def observe(config: Config, state: State, losses: Array) -> State:
+    """Take in the losses of the next updates [n], one each, and decide whatever falls due among them.
+
+    The outcome does not depend on how the losses are cut into calls. A caller may hold them back until
+    ``state.read_at``; until then :func:`learning_rate` needs none.
+    """
+    losses = np.asarray(losses, dtype=np.float64)
+    while len(losses):
+        due = len(losses) if state.read_at is None else state.read_at - state.step
+        state, losses = _take(state, losses[:due]), losses[due:]
+        if state.step == state.read_at:
+            state = _warmup(config, state) if state.switch is None else _plateau(config, state)
+            state = replace(state, read=state.step, read_at=_next_read(config, state))
+    return state
+
+
+def _take(state: State, losses: Array) -> State:
+    kept = state.losses if state.read_at is None else np.concatenate([state.losses, losses])
+    return replace(state, step=state.step + len(losses), losses=kept)
+
+
+# --- when ---------------------------------------------------------------------------------------------
+
+
+def _next_read(config: Config, state: State) -> int | None:
+    if state.switch is None:
+        return min(_next_test(config, state), _end(config, state))
+    if config.decay == "plateau" and state.step < config.total_steps:
+        return state.step + max(1, config.total_steps // config.plateau_intervals)
+    return None
+
+
+def _next_test(config: Config, state: State) -> int:
+    """The end of the epoch, or the step at which the LR will have grown by ``test_growth``.
+
+    An LR that has come to η_max before the cap stays there; tests go on as if it grew.
+    """
+    if config.test_growth is None:
+        assert config.steps_per_epoch is not None  # Config sees to it
+        return (state.step // config.steps_per_epoch + 1) * config.steps_per_epoch
+    target = _unbounded_growth(config, state, state.step) * config.test_growth
+    low, high, leg = config.min_lr, config.max_lr, state.leg
+    if config.growth == "linear":
+        at = schedule.linear_step(target, config.warmup_steps, low, high)
+    else:
+        at = leg.start + schedule.exponential_step(target, leg.span, low, high, leg.lr)
+    return max(state.step + 1, math.ceil(at - 1e-9))
+
+
+def _end(config: Config, state: State) -> int:
+    """The end of the fast growth, if it is on; else the cap, ⌊ρ_w T⌋."""
+    return config.sweep_steps if state.sweeping else config.warmup_steps
+
+
+# --- warm-up ------------------------------------------------------------------------------------------
+
+
+def _warmup(config: Config, state: State) -> State:
+    """All that is decided at a read during warm-up."""
+    alive = bool(np.isfinite(state.losses[max(state.read, state.first) - state.first :]).any())
+    state = replace(state, dead=0 if alive else state.dead + 1)
+    if config.rewind and state.copied is None:
+        state = replace(state, copied=state.step)
+    ended = state.step >= _end(config, state)
+    if state.lifted is None:
+        return _before_lift_off(config, state, ended)
+    if not ended or config.return_at_cap or state.step % (config.steps_per_epoch or 1) == 0:
+        state = _test(config, state)
+    if state.streak >= config.patience:
+        return _back(config, state, capped=False)
+    return _at_cap(config, state) if ended else state
+
+
+def _before_lift_off(config: Config, state: State, ended: bool) -> State:
+    """No minimum counts before the loss has fallen by more than noise explains."""
+    assert config.lift_off is not None  # or else lift-off is at step 0
+    if noise.lifted_off(state.losses[np.isfinite(state.losses)], config.lift_off):
+        leg = state.leg
+        if state.sweeping:
+            leg = Leg(state.step, growth(config, state, state.step), config.warmup_steps)
+        state = replace(
+            state, lifted=state.step, leg=leg, sweeping=False, first=state.step, losses=no_losses()
+        )
+        return replace(state, copied=state.step if config.rewind else None)
+    dead = state.dead >= config.patience
+    if state.sweeping and (ended or dead) and state.step < config.warmup_steps:
+        # The fast growth went past whatever there was to see: once more from the start, at the slow rate.
+        leg = Leg(state.step, config.min_lr, config.warmup_steps)
+        restores = state.restores + (state.copied is not None)
+        state = replace(state, leg=leg, sweeping=False, restores=restores, dead=0)
+        return replace(state, first=state.step, losses=no_losses())
+    if dead:
+        return _back(config, state, capped=False)
+    return _at_cap(config, state) if ended else state
+
+
+def _test(config: Config, state: State) -> State:
+    verdict, adam = detect(config, state.losses, state.first, state.adam)
+    if state.dead:
+        # No finite loss since the last read: as far as can be known, the minimum is past.
+        verdict = replace(verdict, p_min=(1.0,) * config.subsets, detected=True)
+    verdict = replace(verdict, streak=state.streak + 1 if verdict.detected else 0)
+    state = replace(state, streak=verdict.streak, adam=adam, verdicts=(*state.verdicts, verdict))
+    if config.rewind and verdict.falling and not verdict.detected and np.isfinite(state.losses[-1]):
+        state = replace(state, copied=state.step)
+    return state
+
+
+def _at_cap(config: Config, state: State) -> State:
+    """The end of warm-up. `paper` decays from here; else the evidence decides, were it of one test only."""
+    if config.return_at_cap:
+        if state.lifted is None:
+            state = _test(config, state)
+        if state.verdicts[-1].detected:
+            return _back(config, state, capped=True)
+        if state.lifted is None:
+            # The loss has neither fallen nor risen: no LR is known to be good, so the middle of the range.
+            middle = math.sqrt(config.min_lr * config.max_lr)
+            return _switch(config, state, None, middle, capped=True, rewind=True)
+    return _switch(config, state, None, growth(config, state, state.step), capped=True, rewind=False)
+
+
+def _back(config: Config, state: State, *, capped: bool) -> State:
+    """To the minimum: Eq. 5 and the LR there."""
+    t_star = state.verdicts[-1].t_star if state.verdicts else None
+    factor = 1.0
+    if state.dead >= config.patience or t_star is None:
+        finite = np.flatnonzero(np.isfinite(state.losses))
+        known = [float(state.first + finite[-1]) if len(finite) else float(state.leg.start)]
+        known += [t_star] if t_star is not None else []
+        known += [float(state.copied)] if state.copied is not None and state.lifted is not None else []
+        t_star, factor = min(known), DEAD_FACTOR if config.rewind else 1.0
+    return _switch(config, state, t_star, factor * growth(config, state, t_star), capped=capped, rewind=True)
+
+
+def _switch(
+    config: Config, state: State, t_star: float | None, peak_lr: float, *, capped: bool, rewind: bool
+) -> State:
+    rewound_to = state.copied if rewind else None
+    return replace(
+        state,
+        switch=Switch(state.step, capped, t_star, peak_lr, rewound_to),
+        restores=state.restores + (rewound_to is not None),
+        copied=None,
+        first=state.step,
+        losses=no_losses(),
+    )
+
+
+# --- decay --------------------------------------------------------------------------------------------
+
+
+def _plateau(config: Config, state: State) -> State:
+    """Drop the LR if the mean loss of the interval is not below the last one's by two standard errors."""
+    losses = state.losses[np.isfinite(state.losses)]
+    state = replace(state, first=state.step, losses=no_losses())
+    if not len(losses):
+        return state
+    mean = float(losses.mean())
+    variance = float(losses.var(ddof=1)) / len(losses) if len(losses) > 1 else 0.0
+    if state.previous is not None:
+        before, variance_before = state.previous
+        if before - mean <= 2 * math.sqrt(variance + variance_before):
+            return replace(state, drops=state.drops + 1, previous=None)
+    return replace(state, previous=(mean, variance))

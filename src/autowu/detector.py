@@ -1,0 +1,152 @@
+"""Has the loss passed its minimum? Losses in, a verdict out: Section 2.1.2 of the paper."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from autowu import fit, gp, noise
+from autowu.config import Config
+from autowu.gp import Array
+
+CURVE_POINTS: Final = 101
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """The outcome of one test, and the smoothed curve that it saw."""
+
+    step: int
+    """Updates done when the test ran: t of Eq. 5."""
+    start: int
+    """First step of the window that the test looked at."""
+    p_min: tuple[float, ...] = ()
+    """P_min (Eq. 4), one per subset; empty where there is no evidence."""
+    detected: bool = False
+    """Whether most subsets' P_min exceed the confidence."""
+    argmins: tuple[float, ...] = ()
+    """Where the smoothed loss is least, one per subset, as a fraction of the window."""
+    streak: int = 0
+    """Tests in a row that detected the minimum, this one included."""
+    no_evidence: str | None = None
+    """Why the test could not be made, or None."""
+    mean: Array | None = None
+    """The smoothed loss at 101 equally spaced points of the window (first subset)."""
+    sd: Array | None = None
+    """Its standard deviation at these points."""
+    noise: float | None = None
+    """σ_n, in units of the loss."""
+
+    @property
+    def argmin(self) -> float | None:
+        """The mean of ``argmins`` (the expectation over i in Eq. 5)."""
+        return math.fsum(self.argmins) / len(self.argmins) if self.argmins else None
+
+    @property
+    def t_star(self) -> float | None:
+        """t* of Eq. 5, in steps from the start of the run."""
+        return None if self.argmin is None else self.start + (self.step - self.start) * self.argmin
+
+    @property
+    def falling(self) -> bool:
+        """Whether, for most subsets, the smoothed loss is still falling to the window's end."""
+        return 2 * sum(argmin == 1 for argmin in self.argmins) > len(self.argmins)
+
+
+def detect(
+    config: Config, losses: Array, start: int, adam: fit.AdamState | None = None
+) -> tuple[Verdict, fit.AdamState | None]:
+    """Test whether the minimum of a loss curve lies in the past.
+
+    Args:
+        config: the hyperparameters.
+        losses: losses of the updates ``start``, ``start + 1``, … [n]; the test is made at step ``start + n``.
+            Non-finite ones are left out, and the others keep their places.
+        start: first step of the window.
+        adam: where the fit of the test before ended, if ``config.fit`` is 'adam'.
+
+    Returns:
+        The verdict (its ``streak`` is the caller's to count), and where the fit ended.
+    """
+    step = start + len(losses)
+    usable = np.isfinite(losses)
+    if config.spike is not None:
+        usable[usable] = ~noise.lone_spikes(losses[usable], config.spike)
+    y = losses[usable]
+    if len(y) < config.min_losses:
+        return Verdict(step, start, no_evidence=f"{len(y)} losses, fewer than {config.min_losses}"), adam
+    if y.min() == y.max():
+        return Verdict(step, start, no_evidence="all losses are equal"), adam
+    x = np.flatnonzero(usable) / len(losses)
+    try:
+        with np.errstate(all="ignore"):
+            return _test(config, x, y, step, start, adam)
+    except (ArithmeticError, ValueError, np.linalg.LinAlgError) as error:
+        return Verdict(step, start, no_evidence=f"numerical failure: {error}"), adam
+
+
+def _test(
+    config: Config, x: Array, losses: Array, step: int, start: int, adam: fit.AdamState | None
+) -> tuple[Verdict, fit.AdamState | None]:
+    center, scale = _standardization(losses) if config.standardize else (float(losses.mean()), 1.0)
+    y = (losses - center) / scale
+    if not np.isfinite(y).all():
+        raise FloatingPointError("the losses' range is too wide for floating point")
+    basis = gp.basis(config.length_scale)
+    random = np.random.default_rng([config.seed, step])
+
+    def moments(size: int | None) -> gp.Moments:
+        if size is None or size >= len(x):
+            return gp.moments(basis, x, y)
+        chosen = random.choice(len(x), size, replace=False, shuffle=False)
+        return gp.moments(basis, x[chosen], y[chosen])
+
+    fitted = moments(config.fit_size)
+    if config.fit == "maximum":
+        parameters = fit.maximum(fitted)
+    else:
+        adam = fit.adam(fitted, adam or fit.AdamState.start(center), center)
+        parameters = adam.parameters(center)
+
+    # Where the subsets are all of the losses they are all the same: one inference serves them all.
+    distinct = 1 if config.subset_size is None or config.subset_size >= len(x) else config.subsets
+    copies = config.subsets // distinct
+    posteriors = [gp.posterior(moments(config.subset_size), parameters) for _ in range(distinct)]
+    p_min = tuple(_p_min(*gp.rise(basis, f)) for f in posteriors) * copies
+    argmins = tuple(_argmin(basis, f) for f in posteriors) * copies
+    mean, sd = gp.curve(basis, posteriors[0])
+    at = np.linspace(0, 1, CURVE_POINTS)
+    verdict = Verdict(
+        step=step,
+        start=start,
+        p_min=p_min,
+        detected=2 * sum(p > config.confidence for p in p_min) > len(p_min),
+        argmins=argmins,
+        mean=center + scale * np.interp(at, basis.grid, mean),
+        sd=scale * np.interp(at, basis.grid, sd),
+        noise=scale * math.sqrt(parameters.noise_variance),
+    )
+    return verdict, adam
+
+
+def _standardization(losses: Array) -> tuple[float, float]:
+    """Mean and standard deviation, without overflow; exact under multiplication by powers of two."""
+    largest = math.ldexp(1.0, math.frexp(float(np.abs(losses).max()))[1] - 1)
+    part = losses / largest
+    return float(part.mean()) * largest, float(part.std()) * largest
+
+
+def _p_min(mean: Array, sd: Array) -> float:
+    """max over x in S of P(f(x) < f(1)) = Φ(E / sd) of f(1) - f(x): Eq. 4. At x = 1 the probability is 0."""
+    if not (np.isfinite(mean).all() and np.isfinite(sd).all()):
+        raise FloatingPointError("the posterior is not finite")
+    known = sd[:-1] > 0
+    z = float((mean[:-1][known] / sd[:-1][known]).max(initial=-math.inf))
+    return 0.5 * math.erfc(-z / math.sqrt(2))
+
+
+def _argmin(basis: gp.Basis, of: gp.Posterior) -> float:
+    return float(basis.grid[np.argmin(basis.at_grid @ of.weights)])

@@ -1,0 +1,176 @@
+"""Fitting θ, σ_f² and σ_n² of Eq. 2 to the marginal likelihood, at O(m) an evaluation whatever n is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from autowu.gp import ROUNDING, Array, Moments, Parameters
+
+
+class Spectrum(NamedTuple):
+    """The moments in the eigenbasis of ΦΦᵀ, where the marginal likelihood is a sum over r ≤ m terms.
+
+    ``rest_*`` are the inner products of y and 1 outside of the features' span, where K = σ_n² I.
+    """
+
+    n: int
+    eigenvalues: Array  # λ_j of ΦΦᵀ, all above rounding [r]
+    y: Array  # coefficients of y on the unit eigenvectors [r]
+    one: Array  # coefficients of the constant 1 [r]
+    rest_yy: float
+    rest_y1: float
+    rest_11: float
+
+
+def spectrum(of: Moments) -> Spectrum:
+    """One symmetric eigendecomposition of m × m: O(m³), whatever n is."""
+    eigenvalues, vectors = np.linalg.eigh(of.gram)
+    keep = eigenvalues > ROUNDING * eigenvalues[-1]
+    eigenvalues, vectors = eigenvalues[keep], vectors[:, keep]
+    root = np.sqrt(eigenvalues)
+    y, one = (vectors.T @ of.phi_y) / root, (vectors.T @ of.phi_1) / root
+    return Spectrum(
+        n=of.n,
+        eigenvalues=eigenvalues,
+        y=y,
+        one=one,
+        rest_yy=max(0.0, of.sum_yy - float(y @ y)),
+        rest_y1=of.sum_y - float(y @ one),
+        rest_11=max(0.0, of.n - float(one @ one)),
+    )
+
+
+def log_marginal_likelihood(s: Spectrum, at: Parameters) -> float:
+    """log p(y | θ, σ_f², σ_n²) = -½ [rᵀK⁻¹r + log|K| + n log 2π], r = y - θ (R & W Eq. 2.30); O(m).
+
+    K = σ_f² ΦΦᵀ + σ_n² I has the eigenvalues v_j = σ_f² λ_j + σ_n² on the features' span and σ_n² on the
+    n - r directions outside.
+    """
+    v = at.signal_variance * s.eigenvalues + at.noise_variance
+    r = s.y - at.mean * s.one
+    rest = s.rest_yy - 2 * at.mean * s.rest_y1 + at.mean**2 * s.rest_11
+    fit = float(r @ (r / v)) + rest / at.noise_variance
+    logdet = float(np.log(v).sum()) + (s.n - len(v)) * math.log(at.noise_variance)
+    return -0.5 * (fit + logdet + s.n * math.log(2 * math.pi))
+
+
+def gradient(s: Spectrum, at: Parameters) -> tuple[float, float, float]:
+    """The derivatives of :func:`log_marginal_likelihood` by θ, σ_f² and σ_n² (R & W Eq. 5.9); O(m)."""
+    noise = at.noise_variance
+    v = at.signal_variance * s.eigenvalues + noise
+    whitened = (s.y - at.mean * s.one) / v
+    slope = 1 / v - whitened * whitened  # of -2 log p, by v_j
+    rest = s.rest_yy - 2 * at.mean * s.rest_y1 + at.mean**2 * s.rest_11
+    by_mean = float(s.one @ whitened) + (s.rest_y1 - at.mean * s.rest_11) / noise
+    by_signal = -0.5 * float(s.eigenvalues @ slope)
+    by_noise = -0.5 * (float(slope.sum()) + (s.n - len(v) - rest / noise) / noise)
+    return by_mean, by_signal, by_noise
+
+
+# --- the default preset: the maximum itself -----------------------------------------------------------
+
+# Range of log(σ_n² / σ_f²): from a curve without noise to noise without a curve.
+LOG_RATIO: Final = (math.log(1e-8), math.log(1e6))
+POINTS, ZOOMS = 33, 3  # each zoom narrows the range 16-fold: to steps of 2.5e-4 log units in the end
+
+
+def maximum(of: Moments) -> Parameters:
+    """The parameters of the greatest marginal likelihood, found in one dimension.
+
+    For a given ratio τ = σ_n² / σ_f², the best θ and σ_f² are known: with M = ΦΦᵀ + τI,
+    ``θ = 1ᵀM⁻¹y / 1ᵀM⁻¹1`` and ``σ_f² = rᵀM⁻¹r / n``, r = y - θ. What is left is a function of τ alone, which
+    is searched over its whole range, so that no start can trap it in a local maximum.
+    """
+    s = spectrum(of)
+    low, high = LOG_RATIO
+    for _ in range(ZOOMS):
+        logs = np.linspace(low, high, POINTS)
+        best = int(np.argmax(_profile(s, np.exp(logs)).value))
+        low, high = logs[max(best - 1, 0)], logs[min(best + 1, POINTS - 1)]
+    ratio = np.exp(logs[best : best + 1])
+    profile = _profile(s, ratio)
+    signal = float(profile.signal_variance[0])
+    return Parameters(float(profile.mean[0]), signal, signal * float(ratio[0]))
+
+
+class _Profile(NamedTuple):
+    value: Array  # log marginal likelihood, up to a constant
+    mean: Array
+    signal_variance: Array
+
+
+def _profile(s: Spectrum, ratio: Array) -> _Profile:
+    v = s.eigenvalues + ratio[:, None]
+    yy = (s.y * s.y / v).sum(1) + s.rest_yy / ratio
+    y1 = (s.y * s.one / v).sum(1) + s.rest_y1 / ratio
+    one = (s.one * s.one / v).sum(1) + s.rest_11 / ratio
+    signal = np.maximum(yy - y1 * y1 / one, ROUNDING * yy) / s.n
+    logdet = np.log(v).sum(1) + (s.n - len(s.eigenvalues)) * np.log(ratio)
+    return _Profile(-0.5 * (s.n * np.log(signal) + logdet), y1 / one, signal)
+
+
+# --- the paper preset: 100 steps of Adam --------------------------------------------------------------
+
+STEPS, LEARNING_RATE, BETA_1, BETA_2, EPSILON = 100, 0.01, 0.9, 0.999, 1e-8
+NOISE_FLOOR: Final = 1e-4
+
+
+@dataclass(frozen=True)
+class AdamState:
+    """Raw parameters and moments of Adam, which go on from one test to the next.
+
+    ``raw`` is (θ, ρ_f, ρ_n) with σ_f² = softplus(ρ_f) and σ_n² = softplus(ρ_n) + 1e-4.
+    """
+
+    raw: tuple[float, float, float]
+    first: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    second: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    count: int = 0
+
+    @classmethod
+    def start(cls, mean: float) -> AdamState:
+        """θ at the mean of the losses, σ_f² = log 2, σ_n² = 1e-3."""
+        return cls(raw=(mean, 0.0, math.log(math.expm1(1e-3 - NOISE_FLOOR))))
+
+    def parameters(self, center: float = 0.0) -> Parameters:
+        """θ - ``center``, σ_f² and σ_n²."""
+        mean, signal, noise = self.raw
+        return Parameters(mean - center, _softplus(signal), _softplus(noise) + NOISE_FLOOR)
+
+
+def adam(of: Moments, state: AdamState, center: float = 0.0) -> AdamState:
+    """100 steps of Adam (Kingma and Ba, 2014) with LR 0.01 on -log p(y) / n: Section 2.1.2 of the paper.
+
+    Args:
+        of: moments of the losses less ``center``.
+        state: where the steps go on from; its θ is that of the losses themselves.
+        center: what was subtracted from the losses, for the sake of precision.
+    """
+    s = spectrum(of)
+    raw, first, second = list(state.raw), list(state.first), list(state.second)
+    for count in range(state.count + 1, state.count + STEPS + 1):
+        mean, signal, noise = raw
+        by = gradient(s, Parameters(mean - center, _softplus(signal), _softplus(noise) + NOISE_FLOOR))
+        slopes = -by[0] / s.n, -by[1] * _sigmoid(signal) / s.n, -by[2] * _sigmoid(noise) / s.n
+        step, unbias = LEARNING_RATE / (1 - BETA_1**count), 1 - BETA_2**count
+        for i, slope in enumerate(slopes):
+            first[i] = BETA_1 * first[i] + (1 - BETA_1) * slope
+            second[i] = BETA_2 * second[i] + (1 - BETA_2) * slope * slope
+            raw[i] -= step * first[i] / (math.sqrt(second[i] / unbias) + EPSILON)
+    return AdamState(_triple(raw), _triple(first), _triple(second), state.count + STEPS)
+
+
+def _triple(values: list[float]) -> tuple[float, float, float]:
+    return values[0], values[1], values[2]
+
+
+def _softplus(x: float) -> float:
+    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
+
+
+def _sigmoid(x: float) -> float:
+    return 0.5 * (1 + math.tanh(0.5 * x))

@@ -1,0 +1,121 @@
+"""A recorded loss curve: what would AutoWU have done?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from autowu import controller
+from autowu.config import Config
+from autowu.detector import Verdict
+from autowu.gp import Array
+from autowu.state import State
+
+
+@dataclass(frozen=True, eq=False)
+class Replay:
+    """The decisions of AutoWU on a recorded loss curve."""
+
+    config: Config
+    state: State
+    learning_rates: Array
+    """η of each recorded update [n]."""
+
+    @property
+    def switched(self) -> bool:
+        """Whether the decay phase began within the record."""
+        return self.state.switch is not None
+
+    @property
+    def capped(self) -> bool | None:
+        """Whether it began at the cap rather than by detection; None if it did not begin."""
+        return self.state.switch.capped if self.state.switch else None
+
+    @property
+    def switch_step(self) -> int | None:
+        """Updates done when the decay phase began."""
+        return self.state.switch.step if self.state.switch else None
+
+    @property
+    def t_star(self) -> float | None:
+        """t* of Eq. 5, in steps; None also where the decay phase began at the LR of the cap."""
+        return self.state.switch.t_star if self.state.switch else None
+
+    @property
+    def peak_lr(self) -> float | None:
+        """First LR of the decay phase."""
+        return self.state.switch.peak_lr if self.state.switch else None
+
+    @property
+    def tests(self) -> tuple[Verdict, ...]:
+        """The tests, in order."""
+        return self.state.verdicts
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``autowu replay --json`` prints."""
+        return {
+            "switched": self.switched,
+            "capped": self.capped,
+            "switch_step": self.switch_step,
+            "t_star": self.t_star,
+            "peak_lr": self.peak_lr,
+            "tests": [
+                {
+                    "step": test.step,
+                    "p_min": list(test.p_min),
+                    "detected": test.detected,
+                    "argmin": test.argmin,
+                    "streak": test.streak,
+                    "no_evidence": test.no_evidence,
+                }
+                for test in self.tests
+            ],
+        }
+
+
+def replay(
+    losses: Sequence[float] | Array,
+    total_steps: int | None = None,
+    steps_per_epoch: int | None = None,
+    preset: str = "default",
+    seed: int = 0,
+    **settings: Any,
+) -> Replay:
+    """Run the controller over a recorded loss curve.
+
+    Args:
+        losses: the training loss of each update [n], in order; NaN where it is missing.
+        total_steps: T of the run that the record is from; without it, n.
+        steps_per_epoch: updates in an epoch; the paper's preset needs it.
+        preset: 'default' or 'paper'.
+        seed: of the subsets.
+        settings: fields of :class:`autowu.Config` in place of the preset's.
+
+    Nothing is rewound, of course: losses after the decision are the record's, not what AutoWU would have got.
+
+    Raises:
+        TypeError: an unknown setting, or ``losses`` are not numbers.
+        ValueError: ``losses`` are not one-dimensional, or empty, or longer than ``total_steps``, or a setting
+            is out of range.
+    """
+    curve = np.asarray(losses, dtype=np.float64)
+    if curve.ndim != 1 or not len(curve):
+        raise ValueError(f"losses must be a sequence of one or more numbers, not of shape {curve.shape}")
+    if total_steps is None:
+        total_steps = len(curve)
+    config = Config.preset(
+        preset, total_steps=total_steps, steps_per_epoch=steps_per_epoch, seed=seed, **settings
+    )
+    if len(curve) > total_steps:
+        raise ValueError(f"losses must be at most total_steps = {total_steps}, not {len(curve)}")
+    state, lrs = controller.start(config), np.empty(len(curve))
+    step = 0
+    while step < len(curve):
+        end = len(curve) if state.read_at is None else min(state.read_at, len(curve))
+        lrs[step:end] = [controller.learning_rate(config, state, s) for s in range(step, end)]
+        state = controller.observe(config, state, curve[step:end])
+        step = end
+    return Replay(config, state, lrs)
