@@ -88,8 +88,7 @@ class Config:
     @classmethod
     def paper(cls, total_steps: int, steps_per_epoch: int, **changes: Any) -> Config:
         """Algorithm 1 of the paper with the settings of its Section 2 (cosine decay)."""
-        settings = _PAPER | {"total_steps": total_steps, "steps_per_epoch": steps_per_epoch} | changes
-        return cls(**settings)
+        return cls.preset("paper", total_steps=total_steps, steps_per_epoch=steps_per_epoch, **changes)
 
     @classmethod
     def preset(cls, name: str = "default", **settings: Any) -> Config:

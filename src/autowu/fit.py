@@ -87,14 +87,16 @@ def maximum(of: Moments) -> Parameters:
     """
     s = spectrum(of)
     low, high = LOG_RATIO
+    found = Parameters(0.0, 1.0, 1.0)
     for _ in range(ZOOMS):
-        logs = np.linspace(low, high, POINTS)
-        best = int(np.argmax(_profile(s, np.exp(logs)).value))
-        low, high = logs[max(best - 1, 0)], logs[min(best + 1, POINTS - 1)]
-    ratio = np.exp(logs[best : best + 1])
-    profile = _profile(s, ratio)
-    signal = float(profile.signal_variance[0])
-    return Parameters(float(profile.mean[0]), signal, signal * float(ratio[0]))
+        logs = low + (high - low) / (POINTS - 1) * np.arange(POINTS)
+        ratios = np.exp(logs)
+        profile = _profile(s, ratios)
+        best = int(np.argmax(profile.value))
+        signal = float(profile.signal_variance[best])
+        found = Parameters(float(profile.mean[best]), signal, signal * float(ratios[best]))
+        low, high = float(logs[max(best - 1, 0)]), float(logs[min(best + 1, POINTS - 1)])
+    return found
 
 
 class _Profile(NamedTuple):

@@ -60,7 +60,7 @@ def basis(length_scale: float) -> Basis:
     while order <= mean or log_term > math.log(ROUNDING / 10):
         order += 1
         log_term += math.log(mean / order)
-    grid = np.linspace(0, 1, GRID)
+    grid = np.arange(GRID) / (GRID - 1)
     phi = raw_features(grid, length_scale, order)
     # Most of these directions are next to nothing on [0, 1]; a rotation leaves out the ones below rounding.
     _, sizes, directions = np.linalg.svd(phi, full_matrices=False)

@@ -1,0 +1,331 @@
+"""AutoWU as a PyTorch scheduler: it holds a controller, reads losses, writes learning rates, rewinds."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from autowu import controller
+from autowu.config import Config
+from autowu.detector import Verdict
+from autowu.pending import PendingLosses
+from autowu.rewind import Snapshot
+from autowu.state import State, Switch
+
+VERSION = 1  # of the state dict
+
+
+class AutoWU(LRScheduler):
+    """Sets the learning rate by itself: grows it while the loss falls, goes back to the minimum, decays.
+
+    ::
+
+        scheduler = autowu.AutoWU(optimizer, total_steps=12_000)
+        for batch in batches:
+            loss = model(batch)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            scheduler.step(loss)
+
+    Args:
+        optimizer: its parameter groups keep the ratio of their LR to the optimizer's default LR; the LR
+            itself does not matter. An LR that is a tensor is changed in place.
+        total_steps: T, optimizer updates of the whole run, ≥ 1.
+        preset: 'default', or 'paper' (Algorithm 1), which also needs ``steps_per_epoch``.
+        steps_per_epoch: updates in an epoch, where tests come at epoch ends.
+        model: if given, its buffers (such as BatchNorm's statistics) are rewound with the parameters.
+        snapshot_device: where the copy for rewinding is kept; by default on the parameters' own devices,
+            'cpu' for host memory. It takes the memory of the parameters and the optimizer's state, in warm-up
+            only.
+        process_group: ranks whose losses are averaged; by default all, if torch.distributed is initialised.
+        distributed: False to decide by this process's losses alone.
+        settings: fields of :class:`autowu.Config` in place of the preset's.
+
+    Raises:
+        TypeError: ``total_steps`` is missing, an unknown setting, or a value of the wrong type.
+        ValueError: a value is out of range, or the optimizer's default LR is not positive while its groups'
+            LRs differ.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        total_steps: int | None = None,
+        *,
+        preset: str = "default",
+        steps_per_epoch: int | None = None,
+        model: nn.Module | None = None,
+        snapshot_device: torch.device | str | None = None,
+        process_group: dist.ProcessGroup | None = None,
+        distributed: bool = True,
+        **settings: Any,
+    ) -> None:
+        # LRScheduler.__init__ is not called: it would wrap optimizer.step and call step() without a loss.
+        if not isinstance(optimizer, Optimizer):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"optimizer must be a torch.optim.Optimizer, not {type(optimizer).__name__}")
+        self.config = Config.preset(
+            preset, total_steps=total_steps, steps_per_epoch=steps_per_epoch, **settings
+        )
+        self.optimizer = optimizer
+        self.total_steps = self.config.total_steps
+        self._default_lr = _default_lr(optimizer)
+        self.base_lrs = [_base_lr(group) for group in optimizer.param_groups]
+        self.last_epoch = 0  # updates done; the name is LRScheduler's
+        self._step_count = 1
+        self._state = controller.start(self.config)
+        self._pending = PendingLosses()
+        self._snapshot: Snapshot | None = None
+        self._model = model
+        self._snapshot_device = None if snapshot_device is None else torch.device(snapshot_device)
+        self._process_group = process_group
+        self._distributed = distributed
+        self._write_lr()
+
+    # --- what the user reads --------------------------------------------------------------------------
+
+    @property
+    def phase(self) -> Literal["warmup", "decay"]:
+        """The current phase."""
+        return "warmup" if self._state.switch is None else "decay"
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """The tests so far."""
+        return self._state.verdicts
+
+    @property
+    def switch(self) -> Switch | None:
+        """How warm-up ended; None before."""
+        return self._state.switch
+
+    def get_last_lr(self) -> list[float | Tensor]:
+        """The current LR of each parameter group."""
+        return list(self._last_lr)
+
+    def get_lr(self) -> list[float | Tensor]:
+        """The same as :meth:`get_last_lr`."""
+        return self.get_last_lr()
+
+    # --- the training loop ----------------------------------------------------------------------------
+
+    def observe(self, loss: object) -> None:
+        """Add the loss of a micro-batch to the update that the next :meth:`step` closes.
+
+        Args:
+            loss: a tensor, NumPy or Python number with one element. A tensor is not read here, and its graph
+                is not kept.
+
+        Raises:
+            TypeError, ValueError: ``loss`` is not one real number; nothing is changed.
+        """
+        read_at = self._state.read_at
+        self._pending.add(loss, 1 if read_at is None else read_at - self.last_epoch)
+
+    def step(self, loss: object = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Close an update, and set the LR of the next one: to be called once after each ``optimizer.step()``.
+
+        Args:
+            loss: the training loss of the update. It may be left out after calls of :meth:`observe`; the
+                update's loss is the mean of all that were given.
+
+        After ``total_steps`` calls the LR stays as it is, and a warning says so once.
+
+        Raises:
+            TypeError: no loss was given, or it is not a real number; nothing is changed.
+            ValueError: ``loss`` has more than one element; nothing is changed.
+        """
+        if loss is not None:
+            self.observe(loss)
+        elif not self._pending.open:
+            raise TypeError(
+                "AutoWU.step() needs the training loss of the update: call step(loss), or observe(loss) and"
+                " then step(). (A wrapper that calls step() itself, such as SequentialLR, cannot drive it.)"
+            )
+        groups = len(self.optimizer.param_groups)
+        if groups < len(self.base_lrs):
+            raise RuntimeError(f"the optimizer has {groups} parameter groups, it had {len(self.base_lrs)}")
+        if self.last_epoch == self.total_steps:
+            warnings.warn(
+                f"AutoWU was made for total_steps={self.total_steps} updates, and there are more: the LR"
+                f" stays at {self._last_lr[0]:.3g}.",
+                stacklevel=2,
+            )
+        if self._state.read_at is None or self.last_epoch >= self.total_steps:
+            self._pending.drop_update()
+        else:
+            self._pending.close_update()
+        self.last_epoch += 1
+        self._step_count += 1
+        if self.last_epoch == self._state.read_at:
+            self._decide()
+        self._write_lr()
+
+    def _write_lr(self) -> None:
+        groups = self.optimizer.param_groups
+        for group in groups[len(self.base_lrs) :]:  # added since
+            self.base_lrs.append(_base_lr(group))
+        lr = controller.learning_rate(self.config, self._state, self.last_epoch)
+        self._last_lr: list[float | Tensor] = []
+        for group, base in zip(groups, self.base_lrs, strict=True):
+            value = lr * base / self._default_lr if self._default_lr else lr
+            self._last_lr.append(value)
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(value)
+            else:
+                group["lr"] = value
+
+    # --- decisions ------------------------------------------------------------------------------------
+
+    def _decide(self) -> None:
+        """Read the losses, let the controller decide (rank 0 for all ranks), and rewind as it says."""
+        group = self._group()
+        losses = self._pending.read(group)
+        before, after = self._state, self._state
+        if group is None:
+            after = controller.observe(self.config, before, losses)
+        else:
+            leader = dist.get_global_rank(group, 0)
+            if dist.get_rank() == leader:
+                after = controller.observe(self.config, before, losses)
+            message = [after]
+            dist.broadcast_object_list(message, src=leader, group=group)
+            after = message[0]
+        self._state = self._rewind(before, after, group)
+
+    def _group(self) -> dist.ProcessGroup | None:
+        if not (self._distributed and dist.is_available() and dist.is_initialized()):
+            return None
+        group = self._process_group or dist.group.WORLD
+        return group if dist.get_world_size(group) > 1 else None
+
+    def _rewind(self, before: State, after: State, group: dist.ProcessGroup | None) -> State:
+        if after.restores > before.restores and self._snapshot is not None:
+            self._snapshot.restore()
+        if after.switch is not None:
+            self._snapshot = None
+        elif after.copied == after.step:
+            snapshot = self._snapshot or Snapshot(self.optimizer, self._model, self._snapshot_device)
+            if not _on_all_ranks(snapshot.healthy(), group):
+                # The loss was finite, but the update after it broke the weights: the copy before is better.
+                return replace(after, copied=before.copied)
+            snapshot.take()
+            self._snapshot = snapshot
+        return after
+
+    # --- checkpoints ----------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values and tensors, from which a run goes on bit for bit.
+
+        Losses that wait for the next decision are this rank's own: with several processes, save each rank's
+        state. In warm-up the copy for rewinding is part of it (see ``snapshot_device``).
+        """
+        return {
+            "version": VERSION,
+            "config": asdict(self.config),
+            "last_epoch": self.last_epoch,
+            "base_lrs": list(self.base_lrs),
+            "default_lr": self._default_lr,
+            "controller": _to_tensors(self._state.to_dict()),
+            "pending": self._pending.to_dict(),
+            "snapshot": None if self._snapshot is None else self._snapshot.to_dict(),
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from :meth:`state_dict`, and write the LR into the optimizer.
+
+        Raises:
+            ValueError: the state is damaged, from another version, or of a run with another configuration or
+                other parameter groups; the message names what differs, and nothing is changed.
+        """
+        try:
+            self._check(state_dict)
+            state = State.from_dict(_to_arrays(state_dict["controller"]))
+            pending = PendingLosses.from_dict(state_dict["pending"])
+            snapshot = None
+            if state_dict["snapshot"] is not None:
+                snapshot = Snapshot(self.optimizer, self._model, self._snapshot_device)
+                snapshot.check(state_dict["snapshot"])
+                snapshot.load(state_dict["snapshot"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"the state of AutoWU is damaged: {type(error).__name__}: {error}") from error
+        self._state, self._pending, self._snapshot = state, pending, snapshot
+        self.base_lrs = [float(lr) for lr in state_dict["base_lrs"]]
+        self._default_lr = float(state_dict["default_lr"])
+        self.last_epoch = state_dict["last_epoch"]
+        self._step_count = self.last_epoch + 1
+        self._write_lr()
+
+    def _check(self, state_dict: Mapping[str, Any]) -> None:
+        if state_dict.get("version") != VERSION:
+            raise ValueError(
+                f"the state of AutoWU has version {state_dict.get('version')!r}, this is {VERSION}"
+            )
+        saved, own = dict(state_dict["config"]), asdict(self.config)
+        for name in sorted(saved.keys() | own.keys()):
+            if saved.get(name) != own.get(name):
+                raise ValueError(
+                    f"{name} is {own.get(name)!r} here, but {saved.get(name)!r} in the saved state"
+                )
+        groups, saved_groups = len(self.optimizer.param_groups), len(state_dict["base_lrs"])
+        if groups != saved_groups:
+            raise ValueError(f"the optimizer has {groups} parameter groups, the saved state {saved_groups}")
+        step = state_dict["last_epoch"]
+        if not isinstance(step, int) or step < 0:
+            raise ValueError(f"last_epoch of the saved state must be an integer ≥ 0, not {step!r}")
+
+
+def _default_lr(optimizer: Optimizer) -> float:
+    """The LR that groups without their own have; 0 where it is 0 and so are, or equal, all groups' LRs."""
+    default = float(optimizer.defaults.get("lr", 0.0))
+    lrs = {_base_lr(group) for group in optimizer.param_groups}
+    if not default > 0 and len(lrs) > 1:
+        raise ValueError(
+            f"the optimizer's default lr must be > 0 for its groups to keep their ratios, not {default}"
+        )
+    return default if default > 0 else 0.0
+
+
+def _base_lr(group: dict[str, Any]) -> float:
+    """The LR that the user gave the group; 'initial_lr' keeps it in checkpoints of the optimizer."""
+    return float(group.setdefault("initial_lr", float(group["lr"])))
+
+
+def _on_all_ranks(flag: bool, group: dist.ProcessGroup | None) -> bool:
+    if group is None:
+        return flag
+    flags: list[bool] = [False] * dist.get_world_size(group)
+    dist.all_gather_object(flags, flag, group=group)
+    return all(flags)
+
+
+def _to_tensors(value: Any) -> Any:
+    return _map_leaves(value, lambda leaf: torch.tensor(leaf) if isinstance(leaf, np.ndarray) else leaf)
+
+
+def _to_arrays(value: Any) -> Any:
+    return _map_leaves(value, _to_array)
+
+
+def _to_array(leaf: Any) -> Any:
+    return leaf.cpu().numpy() if isinstance(leaf, Tensor) else leaf  # pyright: ignore[reportUnknownVariableType]
+
+
+def _map_leaves(value: Any, function: Callable[[Any], Any]) -> Any:
+    """``function`` of each leaf of nested dicts, lists and tuples (which become lists)."""
+    if isinstance(value, Mapping):
+        items = cast("Mapping[str, Any]", value).items()
+        return {key: _map_leaves(item, function) for key, item in items}
+    if isinstance(value, (list, tuple)):
+        return [_map_leaves(item, function) for item in cast("Sequence[Any]", value)]
+    return function(value)
