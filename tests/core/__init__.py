@@ -1,0 +1,1 @@
+"""Tests of the framework-free core, one file to a module."""
