@@ -1,0 +1,121 @@
+"""A replay in words: what was read, what was decided and why, and the last tests as a table."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from autowu.detector import Verdict
+from autowu.gp import Array
+from autowu.replay import Replay
+
+SHOWN: Final = 10
+"""The most tests in the table."""
+
+
+def premise(name: str, losses: Array, replay: Replay, preset: str) -> str:
+    """What the replay is of."""
+    config, missing = replay.config, int((~np.isfinite(losses)).sum())
+    whole = len(losses) == config.total_steps
+    of = "updates, the whole run" if whole else f"of {config.total_steps:,} updates"
+    epochs = f", {config.steps_per_epoch:,} updates in an epoch" if config.steps_per_epoch else ""
+    return (
+        f"{name}: {len(losses):,} {of}; {missing or 'no'} {'loss' if missing == 1 else 'losses'} missing "
+        f"or not finite. Preset {preset}{epochs}. Learning rates are those of its warm-up, whatever the "
+        f"record's were: from {config.min_lr:g} to at most {config.max_lr:g} in at most "
+        f"{config.warmup_steps:,} updates."
+    )
+
+
+def decision(replay: Replay) -> str:
+    """When the decay phase began, where the minimum was, and the learning rate there; or why it did not."""
+    config, switch = replay.config, replay.state.switch
+    if switch is None:
+        return f"No switch within the record. {_waiting(replay)}"
+    reason, rate = _reason(replay), f"{switch.peak_lr:.3g}"
+    if switch.t_star is None:
+        at = f"The decay ({config.decay}) begins with learning rate {rate}."
+    elif _dead(replay):
+        at = (
+            f"The last learning rate known to be good was that of step {switch.t_star:,.1f}. "
+            f"The decay ({config.decay}) begins with {rate}{', half of it' if config.rewind else ''}."
+        )
+    else:
+        at = (
+            f"It lay at step {switch.t_star:,.1f}, where the learning rate was {rate}. "
+            f"The decay ({config.decay}) begins with that"
+            + ("." if switch.rewound_to is None else f", and with the weights of step {switch.rewound_to:,}.")
+        )
+    return f"At step {switch.step:,} {reason}. {at}"
+
+
+def _reason(replay: Replay) -> str:
+    """What ended warm-up."""
+    config, state, switch = replay.config, replay.state, replay.state.switch
+    assert switch is not None
+    if _dead(replay):
+        return f"the loss was no longer finite ({_times(state.dead, 'check')})"
+    if not switch.capped:
+        return f"the minimum of the loss was detected ({_times(state.streak, 'test')})"
+    cap = f"warm-up came to its cap of {config.warmup_steps:,} updates"
+    if switch.t_star is not None:
+        return f"{cap}, and its last test detected the minimum of the loss"
+    if state.lifted is None:
+        return f"{cap}; the loss had neither fallen nor risen, and no learning rate is known to be good"
+    return f"{cap} without a minimum detected"
+
+
+def _waiting(replay: Replay) -> str:
+    """Why warm-up has not ended."""
+    config, state, tests = replay.config, replay.state, replay.tests
+    if state.lifted is None:
+        why = "The loss has not fallen by more than its noise explains, and before that no test is made"
+    elif not tests:
+        why = "No test was due yet"
+    elif tests[-1].streak:
+        why = (
+            f"{'The last test' if tests[-1].streak == 1 else f'The last {tests[-1].streak} tests'} "
+            f"detected the minimum of the loss, of the {config.patience} in a row that are needed"
+        )
+    elif tests[-1].no_evidence:
+        why = f"The last test had no evidence ({tests[-1].no_evidence})"
+    else:
+        why = f"The last of {len(tests)} tests did not detect the minimum of the loss"
+    return f"{why}; without one, warm-up goes on to step {config.warmup_steps:,}."
+
+
+def _dead(replay: Replay) -> bool:
+    """Whether warm-up ended in NaN; the controller then goes back to the last learning rate known as good."""
+    shown = replay.tests[-1].t_star if replay.tests else None
+    return replay.state.dead >= replay.config.patience or (replay.t_star is not None and shown is None)
+
+
+def _times(count: int, what: str) -> str:
+    return f"1 {what}" if count == 1 else f"{count} {what}s in a row"
+
+
+def table(replay: Replay) -> list[str]:
+    """The last tests, one line each, under a heading."""
+    tests = replay.tests
+    if not tests:
+        return ["No tests."]
+    title = "1 test" if len(tests) == 1 else f"{len(tests)} tests"
+    if len(tests) > SHOWN:
+        title = f"The last {SHOWN} of {title}"
+    return [
+        f"{title} (a P_min above {replay.config.confidence:g} votes for a minimum in the past):",
+        f"{'step':>10}  {'LR':>9}  {'P_min':>6}  {'votes':>6}  {'minimum at':>11}  in a row",
+        *(_row(replay, test) for test in tests[-SHOWN:]),
+    ]
+
+
+def _row(replay: Replay, test: Verdict) -> str:
+    """One test; P_min is the median of the subsets', which is what a majority turns on."""
+    lead = f"{test.step:>10,}  {replay.learning_rates[test.step - 1]:>9.3g}"
+    if not test.p_min:
+        return f"{lead}  no evidence: {test.no_evidence}"
+    votes = sum(p > replay.config.confidence for p in test.p_min)
+    at = "-" if test.t_star is None else f"{test.t_star:,.1f}"
+    of = f"{votes} of {len(test.p_min)}"
+    return f"{lead}  {np.median(test.p_min):>6.3f}  {of:>6}  {at:>11}  {test.streak:>8}"
