@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 
 from autowu.gp import Array
 
@@ -25,6 +24,7 @@ class PendingLosses:
     def __init__(self) -> None:
         self._read: list[Array] = []  # updates that are in host memory already
         self._buffer: Tensor | Array = np.empty(0)
+        self._size = 0  # slots of the buffer
         self._count = 0  # updates in the buffer
         self._micro = 0  # losses in the update that is not closed yet
 
@@ -41,14 +41,14 @@ class PendingLosses:
 
         Args:
             loss: a tensor, NumPy or Python number with one element.
-            expected: updates until the next decision; the buffer's size.
+            expected: updates until the next decision, this one included; the buffer has room for them.
 
         Raises:
             TypeError: ``loss`` is not a real number.
-            ValueError: ``loss`` has more than one element.
+            ValueError: ``loss`` has not exactly one element.
         """
         value = _as_scalar(loss)
-        if not self._fits(value):
+        if not self._fits(value, expected):
             self._open_buffer(value, expected)
         if isinstance(self._buffer, Tensor):
             slot = self._buffer[self._count]
@@ -73,22 +73,31 @@ class PendingLosses:
         """Forget the losses of the update that is not closed yet."""
         self._micro = 0
 
-    def _fits(self, value: Tensor | float) -> bool:
-        if self._count >= len(self._buffer):
+    def _fits(self, value: Tensor | float, expected: int) -> bool:
+        if self._count + expected > self._size:  # asked at each loss, since a full buffer is read: too early
             return False
-        if isinstance(value, Tensor) and isinstance(self._buffer, Tensor):
-            return value.device == self._buffer.device and _storage_type(value) == self._buffer.dtype
-        return isinstance(value, Tensor) == isinstance(self._buffer, Tensor)
+        buffer = self._buffer
+        if isinstance(value, Tensor):
+            wide = value.dtype == torch.float64
+            return (
+                isinstance(buffer, Tensor)
+                and value.device == buffer.device
+                and (not wide or buffer.dtype == torch.float64)
+            )
+        return not isinstance(buffer, Tensor)
 
     def _open_buffer(self, value: Tensor | float, expected: int) -> None:
         """A buffer for losses such as ``value``. What the old one holds goes to host memory."""
         partial = float(self._buffer[self._count]) if self._micro else None
         self._flush()
-        size = max(expected, _SMALLEST)
+        self._size = max(expected, _SMALLEST)
         if isinstance(value, Tensor):
-            self._buffer = torch.zeros(size, dtype=_storage_type(value), device=value.device)
+            # float32 holds every narrower type exactly.
+            wide = value.dtype == torch.float64
+            dtype = torch.float64 if wide else torch.float32
+            self._buffer = torch.zeros(self._size, dtype=dtype, device=value.device)
         else:
-            self._buffer = np.zeros(size)
+            self._buffer = np.zeros(self._size)
         if partial is not None:
             self._buffer[0] = partial
 
@@ -123,31 +132,34 @@ class PendingLosses:
         return torch.cat([torch.zeros(0, dtype=torch.float64, device=device), *parts])
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values and a tensor."""
-        self._flush_for_save()
-        losses = np.concatenate([np.zeros(0), *self._read])
-        partial = float(self._buffer[0]) if self._micro else 0.0
-        return {"losses": torch.from_numpy(losses), "partial": partial, "micro": self._micro}
-
-    def _flush_for_save(self) -> None:
-        if self._count and self._micro:
-            partial = self._buffer[self._count]
-            self._flush()
-            self._buffer[0] = partial
+        """The closed updates' losses [n], and the sum and number of those of the open update."""
+        partial = None
+        if self._micro:
+            partial = torch.as_tensor(self._buffer[self._count]).to("cpu", copy=True)
         self._flush()
+        if partial is not None:
+            self._buffer[0] = partial
+        losses = np.concatenate([np.zeros(0), *self._read])
+        return {"losses": torch.from_numpy(losses), "partial": partial, "micro": self._micro}
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> PendingLosses:
-        """The inverse of :meth:`to_dict`."""
+        """The inverse of :meth:`to_dict`.
+
+        Raises:
+            TypeError, ValueError: a value is of a wrong type or shape.
+        """
+        losses, partial, micro = plain["losses"], plain["partial"], plain["micro"]
+        if not isinstance(losses, Tensor) or losses.dtype != torch.float64 or losses.ndim != 1:
+            raise ValueError(f"the pending losses must be a vector in float64, not {losses!r:.80}")
+        if type(micro) is not int or micro < 0 or (micro > 0) != isinstance(partial, Tensor):
+            raise ValueError(f"{micro!r:.80} pending losses of an open update cannot sum to {partial!r:.80}")
         pending = cls()
-        losses = plain["losses"].double().cpu().numpy().copy()
-        if losses.ndim != 1:
-            raise ValueError(f"losses must have one dimension, not {losses.ndim}")
-        pending._read = [losses] if len(losses) else []
-        pending._micro = int(plain["micro"])
-        if pending._micro:
-            pending._buffer = np.zeros(_SMALLEST)
-            pending._buffer[0] = float(plain["partial"])
+        pending._read = [_to_host(losses)] if len(losses) else []
+        if micro:
+            # In the type that it had: the mean must come out as if there had been no break.
+            pending.add(partial, 1)
+            pending._micro = micro
         return pending
 
 
@@ -155,25 +167,23 @@ def _as_scalar(loss: object) -> Tensor | float:
     if isinstance(loss, Tensor):
         if loss.numel() != 1:
             raise ValueError(f"loss must have one element, not shape {tuple(loss.shape)}")
-        if loss.is_complex():
+        if loss.is_complex() or loss.dtype == torch.bool:
             raise TypeError(f"loss must be a real number, not {loss.dtype}")
         value = loss.detach()  # or else the buffer would keep the graph
-        if isinstance(value, DTensor):  # the loss is the same on each of its ranks
-            value = value.to_local()
+        if type(value) is not Tensor and hasattr(value, "to_local"):
+            # A DTensor (whose import takes a second); the loss is the same on each of its ranks.
+            value: Tensor = cast("Any", value).to_local()
         return value if value.ndim == 0 else value.reshape(())
     if isinstance(loss, (int, float)) and not isinstance(loss, bool):
         return float(loss)
     if isinstance(loss, bool) or not hasattr(loss, "__array__"):
         raise TypeError(f"loss must be a tensor, NumPy or Python number, not {loss!r:.80}")
-    array = np.asarray(loss, dtype=np.float64)
+    array = np.asarray(loss)
     if array.size != 1:
         raise ValueError(f"loss must have one element, not shape {array.shape}")
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"loss must be a real number, not {array.dtype}")
     return float(array.reshape(()))
-
-
-def _storage_type(value: Tensor) -> torch.dtype:
-    """float32 holds every narrower type exactly."""
-    return torch.float64 if value.dtype == torch.float64 else torch.float32
 
 
 def _to_host(values: Tensor | Array) -> Array:
