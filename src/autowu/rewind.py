@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 # Entries of a parameter group that the scheduler sets, and so does not put back.
@@ -37,84 +36,104 @@ class Snapshot:
             if kept is not None and kept.shape == tensor.shape and kept.dtype == tensor.dtype:
                 tensors[name] = kept.copy_(tensor)
             else:
-                tensors[name] = tensor.detach().to(self._device or tensor.device, copy=True)
+                tensors[name] = tensor.to(self._device or tensor.device, copy=True)
         self._tensors = tensors
         self._values = copy.deepcopy(dict(self._live_values()))
 
     @torch.no_grad()
     def restore(self) -> None:
         """Put the copy back, in place; optimizer state that has come into being since is removed."""
-        for index, parameter in enumerate(_parameters(self._optimizer)):
-            state = self._optimizer.state.get(parameter, {})
-            for key in [key for key in state if not self._holds(f"state.{index}.{key}")]:
-                del state[key]
+        self._drop_newer_state()
         for name, tensor in self._live_tensors():
             if name in self._tensors:
                 tensor.copy_(self._tensors[name])
         values = copy.deepcopy(self._values)
+        for prefix, holder in self._holders():
+            for key in [key for key in holder if f"{prefix}.{key}" in values]:
+                holder[key] = values[f"{prefix}.{key}"]
+
+    def _drop_newer_state(self) -> None:
+        state = self._optimizer.state
         for index, parameter in enumerate(_parameters(self._optimizer)):
-            state = self._optimizer.state.get(parameter, {})
-            for key in [key for key in state if f"state.{index}.{key}" in values]:
-                state[key] = values[f"state.{index}.{key}"]
-        for index, group in enumerate(self._optimizer.param_groups):
-            for key in [key for key in group if f"group.{index}.{key}" in values]:
-                group[key] = values[f"group.{index}.{key}"]
+            held = state.get(parameter, {})
+            for key in [key for key in held if not self._holds(f"state.{index}.{key}")]:
+                del held[key]
+            if parameter in state and not held:
+                del state[parameter]  # by its absence some optimizers know that they have to start
 
     def healthy(self) -> bool:
-        """Whether all parameters are finite now (reads from the device)."""
-        checks = [_local(p).isfinite().all() for p in _parameters(self._optimizer) if p.is_floating_point()]
-        return all(bool(check) for check in checks)
+        """Whether all parameters are finite now (reads from the device, once)."""
+        checks = [
+            _local(parameter).isfinite().all()
+            for parameter in _parameters(self._optimizer)
+            if parameter.is_floating_point() or parameter.is_complex()
+        ]
+        return not checks or bool(torch.stack([check.to(checks[0].device) for check in checks]).all())
 
     def to_dict(self) -> dict[str, Any]:
         """The copy, as plain values and tensors (not copied again)."""
-        return {"tensors": dict(self._tensors), "values": copy.deepcopy(self._values)}
-
-    def check(self, plain: dict[str, Any]) -> None:
-        """Raise ValueError, naming the entry, unless ``plain`` is a copy of this optimizer's parameters."""
-        for name, tensor in self._live_tensors():
-            if not name.startswith("parameter."):
-                continue
-            kept = plain["tensors"].get(name)
-            if kept is None or kept.shape != tensor.shape:
-                shape = None if kept is None else tuple(kept.shape)
-                raise ValueError(f"{name} of the copy has shape {shape}, the parameter {tuple(tensor.shape)}")
+        names = [*self._tensors, *self._values]
+        return {"names": names, "tensors": dict(self._tensors), "values": copy.deepcopy(self._values)}
 
     def load(self, plain: dict[str, Any]) -> None:
-        """Take over a copy from :meth:`to_dict`."""
-        devices = {name: tensor.device for name, tensor in self._live_tensors()}
-        first = next(iter(devices.values()), torch.device("cpu"))
+        """Take over a copy from :meth:`to_dict`.
+
+        Raises:
+            ValueError: ``plain`` is not a whole copy, or not one of these parameters; the message names the
+                entry.
+        """
+        tensors, values = dict(plain["tensors"]), dict(plain["values"])
+        odd = set(plain["names"]) ^ (tensors.keys() | values.keys())
+        if odd:
+            raise ValueError(f"the copy for rewinding is not whole: {', '.join(sorted(map(str, odd)))}")
+        for name, kept in tensors.items():
+            if not isinstance(kept, Tensor):
+                raise ValueError(f"{name} of the copy for rewinding must be a tensor, not {kept!r:.80}")
+        live = dict(self._live_tensors())
+        for name, tensor in live.items():
+            kept = tensors.get(name)
+            if kept is None and name.startswith(("parameter.", "buffer.")):
+                raise ValueError(f"the copy for rewinding lacks {name}")
+            # (State that is missing from the copy has come into being since.)
+            if kept is not None and kept.shape != tensor.shape:
+                raise ValueError(
+                    f"{name} has shape {tuple(tensor.shape)} here, but {tuple(kept.shape)} in the copy for"
+                    " rewinding"
+                )
+        first = next((tensor.device for tensor in live.values()), torch.device("cpu"))
+        devices = {name: tensor.device for name, tensor in live.items()}
         self._tensors = {
-            name: tensor.detach().to(self._device or devices.get(name, first), copy=True)
-            for name, tensor in plain["tensors"].items()
+            name: kept.detach().to(self._device or devices.get(name, first), copy=True)
+            for name, kept in tensors.items()
         }
-        self._values = copy.deepcopy(plain["values"])
+        self._values = copy.deepcopy(values)
 
     def _holds(self, name: str) -> bool:
         return name in self._tensors or name in self._values
 
+    def _holders(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The dicts in which the optimizer keeps what it changes: by parameter, and by group."""
+        for index, parameter in enumerate(_parameters(self._optimizer)):
+            yield f"state.{index}", self._optimizer.state.get(parameter, {})
+        for index, group in enumerate(self._optimizer.param_groups):
+            yield f"group.{index}", group
+
     def _live_tensors(self) -> Iterator[tuple[str, Tensor]]:
         for index, parameter in enumerate(_parameters(self._optimizer)):
             yield f"parameter.{index}", _local(parameter)
-            for key, value in self._optimizer.state.get(parameter, {}).items():
-                if isinstance(value, Tensor):
-                    yield f"state.{index}.{key}", _local(value)
-        for index, group in enumerate(self._optimizer.param_groups):
-            for key, value in group.items():
+        for prefix, holder in self._holders():
+            for key, value in holder.items():
                 if key not in _NOT_COPIED and isinstance(value, Tensor):
-                    yield f"group.{index}.{key}", _local(value)
+                    yield f"{prefix}.{key}", _local(value)
         if self._model is not None:
             for name, buffer in self._model.named_buffers():
                 yield f"buffer.{name}", _local(buffer)
 
     def _live_values(self) -> Iterator[tuple[str, Any]]:
-        for index, parameter in enumerate(_parameters(self._optimizer)):
-            for key, value in self._optimizer.state.get(parameter, {}).items():
-                if not isinstance(value, Tensor):
-                    yield f"state.{index}.{key}", value
-        for index, group in enumerate(self._optimizer.param_groups):
-            for key, value in group.items():
+        for prefix, holder in self._holders():
+            for key, value in holder.items():
                 if key not in _NOT_COPIED and not isinstance(value, Tensor):
-                    yield f"group.{index}.{key}", value
+                    yield f"{prefix}.{key}", value
 
 
 def _parameters(optimizer: Optimizer) -> Iterator[Tensor]:
@@ -126,4 +145,6 @@ def _parameters(optimizer: Optimizer) -> Iterator[Tensor]:
 def _local(tensor: Tensor) -> Tensor:
     """The storage itself, without its graph; of a DTensor this rank's shard."""
     plain = tensor.detach()
-    return plain.to_local() if isinstance(plain, DTensor) else plain
+    if hasattr(plain, "to_local"):  # a DTensor, whose import takes a second
+        plain: Tensor = cast("Any", plain).to_local()
+    return plain

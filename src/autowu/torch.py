@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -142,23 +143,20 @@ class AutoWU(LRScheduler):
 
         Raises:
             TypeError: no loss was given, or it is not a real number; nothing is changed.
-            ValueError: ``loss`` has more than one element; nothing is changed.
+            ValueError: ``loss`` has not exactly one element; nothing is changed.
+            RuntimeError: the optimizer has lost a parameter group; nothing is changed.
         """
+        groups = len(self.optimizer.param_groups)
+        if groups < len(self.base_lrs):
+            raise RuntimeError(
+                f"the optimizer has {groups} parameter groups, fewer than the {len(self.base_lrs)} it had"
+            )
         if loss is not None:
             self.observe(loss)
         elif not self._pending.open:
             raise TypeError(
                 "AutoWU.step() needs the training loss of the update: call step(loss), or observe(loss) and"
                 " then step(). (A wrapper that calls step() itself, such as SequentialLR, cannot drive it.)"
-            )
-        groups = len(self.optimizer.param_groups)
-        if groups < len(self.base_lrs):
-            raise RuntimeError(f"the optimizer has {groups} parameter groups, it had {len(self.base_lrs)}")
-        if self.last_epoch == self.total_steps:
-            warnings.warn(
-                f"AutoWU was made for total_steps={self.total_steps} updates, and there are more: the LR"
-                f" stays at {self._last_lr[0]:.3g}.",
-                stacklevel=2,
             )
         if self._state.read_at is None or self.last_epoch >= self.total_steps:
             self._pending.drop_update()
@@ -169,6 +167,12 @@ class AutoWU(LRScheduler):
         if self.last_epoch == self._state.read_at:
             self._decide()
         self._write_lr()
+        if self.last_epoch == self.total_steps + 1:
+            warnings.warn(
+                f"AutoWU was made for total_steps={self.total_steps} updates, and there are more: the LR"
+                f" stays at {self._last_lr[0]:.3g}.",
+                stacklevel=2,
+            )
 
     def _write_lr(self) -> None:
         groups = self.optimizer.param_groups
@@ -177,7 +181,8 @@ class AutoWU(LRScheduler):
         lr = controller.learning_rate(self.config, self._state, self.last_epoch)
         self._last_lr: list[float | Tensor] = []
         for group, base in zip(groups, self.base_lrs, strict=True):
-            value = lr * base / self._default_lr if self._default_lr else lr
+            # The ratio first: it is exactly 1 where the group has the default LR.
+            value = lr * (base / self._default_lr) if self._default_lr else lr
             self._last_lr.append(value)
             if isinstance(group["lr"], Tensor):
                 group["lr"].fill_(value)
@@ -228,7 +233,8 @@ class AutoWU(LRScheduler):
         """Plain values and tensors, from which a run goes on bit for bit.
 
         Losses that wait for the next decision are this rank's own: with several processes, save each rank's
-        state. In warm-up the copy for rewinding is part of it (see ``snapshot_device``).
+        state. In warm-up the copy for rewinding is part of it (see ``snapshot_device``); as in the state of a
+        module or optimizer its tensors are the live ones, not copies.
         """
         return {
             "version": VERSION,
@@ -252,37 +258,47 @@ class AutoWU(LRScheduler):
             self._check(state_dict)
             state = State.from_dict(_to_arrays(state_dict["controller"]))
             pending = PendingLosses.from_dict(state_dict["pending"])
+            self._check_steps(state_dict["last_epoch"], state, pending)
             snapshot = None
-            if state_dict["snapshot"] is not None:
+            if state.copied is not None:
                 snapshot = Snapshot(self.optimizer, self._model, self._snapshot_device)
-                snapshot.check(state_dict["snapshot"])
                 snapshot.load(state_dict["snapshot"])
-        except (KeyError, TypeError, AttributeError) as error:
+            elif state_dict["snapshot"] is not None:
+                raise ValueError(
+                    "the saved state has a copy for rewinding that its controller knows nothing of"
+                )
+        except (LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError) as error:
             raise ValueError(f"the state of AutoWU is damaged: {type(error).__name__}: {error}") from error
         self._state, self._pending, self._snapshot = state, pending, snapshot
-        self.base_lrs = [float(lr) for lr in state_dict["base_lrs"]]
-        self._default_lr = float(state_dict["default_lr"])
+        self.base_lrs = list(state_dict["base_lrs"])
+        self._default_lr = state_dict["default_lr"]
         self.last_epoch = state_dict["last_epoch"]
         self._step_count = self.last_epoch + 1
         self._write_lr()
 
     def _check(self, state_dict: Mapping[str, Any]) -> None:
-        if state_dict.get("version") != VERSION:
-            raise ValueError(
-                f"the state of AutoWU has version {state_dict.get('version')!r}, this is {VERSION}"
-            )
+        """The version, the configuration and the groups; ``state_dict`` may be anything."""
+        if state_dict["version"] != VERSION:
+            raise ValueError(f"the state of AutoWU has version {state_dict['version']!r}, this is {VERSION}")
         saved, own = dict(state_dict["config"]), asdict(self.config)
         for name in sorted(saved.keys() | own.keys()):
-            if saved.get(name) != own.get(name):
-                raise ValueError(
-                    f"{name} is {own.get(name)!r} here, but {saved.get(name)!r} in the saved state"
-                )
-        groups, saved_groups = len(self.optimizer.param_groups), len(state_dict["base_lrs"])
+            if name not in saved or name not in own or saved[name] != own[name]:
+                here, there = own.get(name, "unknown"), saved.get(name, "missing")
+                raise ValueError(f"{name} is {here!r} here, but {there!r} in the saved state")
+        base_lrs = state_dict["base_lrs"]
+        groups, saved_groups = len(self.optimizer.param_groups), len(base_lrs)
         if groups != saved_groups:
             raise ValueError(f"the optimizer has {groups} parameter groups, the saved state {saved_groups}")
-        step = state_dict["last_epoch"]
-        if not isinstance(step, int) or step < 0:
-            raise ValueError(f"last_epoch of the saved state must be an integer ≥ 0, not {step!r}")
+        for lr in [*base_lrs, state_dict["default_lr"]]:
+            if type(lr) is not float or not 0 <= lr < math.inf:
+                raise ValueError(f"an LR of the saved state must be a finite number ≥ 0, not {lr!r:.80}")
+
+    def _check_steps(self, step: Any, state: State, pending: PendingLosses) -> None:
+        if type(step) is not int or step < 0:
+            raise ValueError(f"last_epoch of the saved state must be an integer ≥ 0, not {step!r:.80}")
+        known = state.step + len(pending)
+        if state.read_at is not None and known != min(step, self.total_steps):
+            raise ValueError(f"the saved state is of step {step}, but its losses go to step {known}")
 
 
 def _default_lr(optimizer: Optimizer) -> float:
