@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ from autowu.state import Switch
 Array: TypeAlias = NDArray[np.float64]
 Record: TypeAlias = dict[str, Any]
 T = TypeVar("T")
+
+HUGE: Final = 1e100
 
 
 class Update(NamedTuple):
@@ -168,14 +170,14 @@ def _take(events: _Events, record: Record) -> None:
     """Put one line of the log where it belongs; kinds that are not known here are passed over."""
     kind = record["event"]
     if kind == "step":
-        step = int(record["step"])
+        step = _step(record["step"])
         events.updates[step] = Update(step, _number(record["loss"]), _number(record["lr"]))
     elif kind == "test":
-        events.tests[int(record["step"])] = _test(record)
+        events.tests[_step(record["step"])] = _test(record)
     elif kind == "switch":
-        events.switches[int(record["step"])] = _switch(record)
+        events.switches[_step(record["step"])] = _switch(record)
     elif kind == "epoch":
-        events.epochs[int(record["step"])] = _epoch(record)
+        events.epochs[_step(record["step"])] = _epoch(record)
 
 
 def _test(record: Record) -> Verdict:
@@ -183,39 +185,69 @@ def _test(record: Record) -> Verdict:
     if (0 if mean is None else len(mean)) != (0 if sd is None else len(sd)):
         raise ValueError("mean and sd differ in length")
     return Verdict(
-        step=int(record["step"]),
-        start=int(record["start"]),
-        p_min=tuple(map(_number, record["p_min"])),
+        step=_step(record["step"]),
+        start=_step(record["start"]),
+        p_min=tuple(map(_fraction, record["p_min"])),
         detected=bool(record["detected"]),
-        argmins=tuple(map(_number, record["argmins"])),
-        streak=int(record["streak"]),
+        argmins=tuple(map(_fraction, record["argmins"])),
+        streak=_step(record["streak"]),
         no_evidence=_optional(printable, record["no_evidence"]),
         mean=mean,
         sd=sd,
+        noise=_optional(_finite, record["noise"]),
     )
 
 
 def _switch(record: Record) -> Switch:
+    peak_lr = _finite(record["peak_lr"])
+    if peak_lr <= 0:
+        raise ValueError("a peak LR is above zero")
     return Switch(
-        step=int(record["step"]),
+        step=_step(record["step"]),
         capped=bool(record["capped"]),
-        t_star=_optional(float, record["t_star"]),
-        peak_lr=float(record["peak_lr"]),
-        rewound_to=_optional(int, record["rewound_to"]),
+        t_star=_optional(_finite, record["t_star"]),
+        peak_lr=peak_lr,
+        rewound_to=_optional(_step, record["rewound_to"]),
     )
 
 
 def _epoch(record: Record) -> Epoch:
     return Epoch(
-        epoch=float(record["epoch"]),
-        step=int(record["step"]),
+        epoch=_finite(record["epoch"]),
+        step=_step(record["step"]),
         train_loss=_number(record.get("train_loss")),
         test_accuracy=_number(record.get("test_accuracy")),
     )
 
 
+# --- values: a log may come from anywhere -------------------------------------------------------------
+
+
 def _number(value: Any) -> float:
-    return math.nan if value is None else float(value)
+    """A number that may be missing; beyond HUGE it is as good as infinite, and arithmetic would overflow."""
+    number = math.nan if value is None else float(value)
+    return number if abs(number) < HUGE else math.nan
+
+
+def _finite(value: Any) -> float:
+    number = _number(value)
+    if math.isnan(number):
+        raise ValueError("a number is missing")
+    return number
+
+
+def _fraction(value: Any) -> float:
+    number = _finite(value)
+    if not 0 <= number <= 1:
+        raise ValueError("a fraction is in [0, 1]")
+    return number
+
+
+def _step(value: Any) -> int:
+    step = int(value)
+    if not 0 <= step < 2**53:
+        raise ValueError("a count of steps is in [0, 2^53)")
+    return step
 
 
 def _optional(kind: Callable[[Any], T], value: Any) -> T | None:

@@ -1,0 +1,183 @@
+"""The report's figures, as plain dictionaries in the JSON schema of plotly.js.
+
+Nothing here needs Plotly: the page carries its JavaScript, which draws them. Runs are told apart by colour
+and dash; the colours, after Okabe and Ito, stand out from white and from black, also for the colour-blind.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+
+from autowu.report.curves import Array, numbers, smoothed, span, thinned
+from autowu.runlog import Run
+
+Figure: TypeAlias = dict[str, Any]
+
+COLOURS: Final = ("#0b7bbd", "#d55e00", "#009e73", "#b8609a", "#808080")
+DASHES: Final = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+SYMBOLS: Final = ("circle", "square", "diamond", "triangle-up", "cross", "star")
+
+STEP_AXIS: Final = "step (updates done)"
+
+# Points of a page, shared by its runs: plotly.js takes 5 of the 6 MB that a page may have.
+RAW_POINTS: Final = 12_000
+SMOOTH_POINTS: Final = 5_000
+
+MOST_NOTES: Final = 5  # switches that are put in words
+
+
+def label(text: str, most: int = 40) -> str:
+    """``text`` as plotly.js shows it: no tags (it reads a little HTML), and at most ``most`` characters."""
+    short = text if len(text) <= most else f"{text[: most // 2]}…{text[-(most // 2 - 1) :]}"
+    return html.escape(short, quote=False)
+
+
+def learning_rate_and_loss(runs: Sequence[Run]) -> Figure:
+    """LR and loss over one step axis; warm-up of AutoWU's runs shaded, their decisions annotated."""
+    smooth = [_smoothed_loss(run, SMOOTH_POINTS // len(runs)) for run in runs]
+    loss_axis = _loss_axis([run.losses for run in runs], [y for _, y in smooth])
+    traces, shapes, notes = list[Figure](), list[Figure](), list[Figure]()
+    for i, (run, loss) in enumerate(zip(runs, smooth, strict=True)):
+        line = {"color": COLOURS[i % len(COLOURS)], "dash": DASHES[i % len(DASHES)]}
+        traces += _curves(run, loss, line | {"width": 2}, len(runs))
+        if run.adaptive:
+            shapes += _warmup(run, line | {"width": 1.5})
+            notes += _notes(run, runs, loss, line["color"], log=loss_axis["type"] == "log")
+    layout = {
+        "xaxis": {"title": {"text": STEP_AXIS}, "anchor": "y2", "rangemode": "tozero"},
+        "yaxis": _lr_axis(runs) | {"title": {"text": "learning rate"}, "domain": [0.53, 1]},
+        "yaxis2": loss_axis | {"title": {"text": "training loss"}, "domain": [0, 0.48]},
+        "hovermode": "x unified",
+        "shapes": shapes,
+        "annotations": notes,
+    }
+    return {"data": traces, "layout": layout}
+
+
+def _curves(run: Run, loss: tuple[Array, Array], line: Figure, among: int) -> list[Figure]:
+    """LR, smoothed loss, raw loss, and a star at t* on the LR, the one that training goes back to."""
+    name = label(run.name)
+    common = {"type": "scatter", "mode": "lines", "name": name, "legendgroup": name}
+    on_loss = common | {"yaxis": "y2", "showlegend": False}
+    kept = thinned(run.lrs, SMOOTH_POINTS // among)
+    lr = common | {"x": run.steps[kept].tolist(), "y": numbers(run.lrs[kept]), "line": line}
+    trend = on_loss | {"x": numbers(loss[0]), "y": numbers(loss[1]), "line": line}
+    kept = thinned(run.losses, RAW_POINTS // among)
+    raw = on_loss | {"x": run.steps[kept].tolist(), "y": numbers(run.losses[kept]), "opacity": 0.3}
+    raw |= {"line": {"color": line["color"], "width": 1}, "hoverinfo": "skip"}
+    if run.switch is None or run.switch.t_star is None:
+        return [lr, trend, raw]
+    star = common | {"x": numbers([run.switch.t_star]), "y": numbers([run.switch.peak_lr])}
+    star |= {"mode": "markers", "marker": {"color": line["color"], "symbol": "star", "size": 14}}
+    return [lr, trend, raw, star | {"name": f"{name}: t*", "showlegend": False}]
+
+
+def _lr_axis(runs: Sequence[Run]) -> Figure:
+    """From where the LRs start, or three decades under their peak; they end too near zero to be shown."""
+    axis: Figure = {"type": "log", "exponentformat": "e"}
+    known = [run.lrs[run.lrs > 0] for run in runs]
+    ends = [(min(lrs[0], lrs.max() / 1000), lrs.max()) for lrs in known if len(lrs)]
+    if not ends:
+        return axis
+    low, high = min(end[0] for end in ends), max(end[1] for end in ends)
+    return axis | {"range": [math.log10(low) - 0.2, math.log10(high) + 0.5]}
+
+
+def _smoothed_loss(run: Run, most: int) -> tuple[Array, Array]:
+    """The smoothed loss, with a gap at the switch: where weights are put back, the loss jumps."""
+    before = run.steps <= run.warmup_end
+    parts = [smoothed(run.steps[part], run.losses[part], most // 2) for part in (before, ~before)]
+    gap = [np.array([np.nan])] if all(len(x) for x, _ in parts) else []
+    x, y = [np.concatenate([first, *gap, second]) for first, second in zip(*parts, strict=True)]
+    return x, y
+
+
+def _loss_axis(raw: Sequence[Array], smooth: Sequence[Array]) -> Figure:
+    """Nearly all losses; on a log axis where the smoothed ones are positive and span a factor of 3."""
+    ends, trend = span(*raw), span(*smooth, cut=0)
+    if ends is None or trend is None:
+        return {"type": "linear"}
+    log = 0 < 3 * trend[0] < trend[1]
+    low, high = min(ends[0], trend[0]), max(ends[1], trend[1])
+    if log:
+        low, high = math.log10(max(low, trend[0] / 10)), math.log10(high)
+    margin = 0.05 * (high - low) or 0.5
+    axis = {"type": "log" if log else "linear", "range": [low - margin, high + margin]}
+    return axis | {"exponentformat": "e"}
+
+
+def _warmup(run: Run, line: Figure) -> list[Figure]:
+    """A shade over warm-up, and a line at its end."""
+    upright = {"y0": 0, "y1": 1, "yref": "paper", "x1": run.warmup_end, "layer": "below"}
+    shade = {"type": "rect", "x0": 0, "fillcolor": line["color"], "opacity": 0.1, "line": {"width": 0}}
+    end = {"type": "line", "x0": run.warmup_end, "line": line}
+    return [upright | shape for shape in ([shade, end] if run.switch else [shade])]
+
+
+def _notes(run: Run, among: Sequence[Run], loss: tuple[Array, Array], colour: str, log: bool) -> list[Figure]:
+    """The switch, t* and the rewind, in words and an arrow; of several runs, only the switch in words."""
+    switch, tested = run.switch, [other for other in among if other.adaptive]
+    if switch is None:
+        return []
+    alone, row = len(tested) == 1, tested.index(run)
+    left = switch.step < 0.6 * max((int(other.steps[-1]) for other in among if len(other.steps)), default=0)
+    text = {"showarrow": False, "xanchor": "left" if left else "right", "xshift": 5 if left else -5}
+    notes = list[Figure]()
+    if row < MOST_NOTES:
+        words = f"switch at step {switch.step:,}{' (cap)' if switch.capped else ''}"
+        top = {"x": switch.step, "y": 1, "yref": "paper", "yanchor": "top", "yshift": -20 * row}
+        notes.append(text | top | {"text": words if alone else f"{label(run.name, 20)}: {words}"})
+    if alone and switch.t_star is not None:
+        peak = {
+            "x": switch.t_star,
+            "y": math.log10(switch.peak_lr),
+            "yref": "y",
+            "xshift": 8 if left else -12,
+        }
+        words = f"t* = {switch.t_star:,.0f}, LR {switch.peak_lr:.3g}"
+        notes.append(text | peak | {"yshift": -18 if left else 10, "text": words})
+    x, y = loss[0][np.isfinite(loss[0])], loss[1][np.isfinite(loss[0])]
+    if switch.rewound_to is not None and len(x):
+        ends = (float(np.interp(step, x, y)) for step in (switch.step, switch.rewound_to))
+        at, back = map(math.log10, ends) if log else ends
+        head = {"x": switch.rewound_to, "y": back, "yref": "y2", "text": "", "arrowcolor": colour}
+        tail = {"ax": switch.step, "ay": at, "axref": "x", "ayref": "y2"}
+        notes.append(head | tail | {"showarrow": True, "arrowhead": 2, "arrowwidth": 2})
+        if alone:
+            words = f"weights of step {switch.rewound_to:,} put back"
+            notes.append(text | {"x": switch.step, "y": at, "yref": "y2", "yshift": 8, "text": words})
+    return notes
+
+
+def accuracy(runs: Sequence[Run]) -> Figure:
+    """Test accuracy at the end of each epoch; where there are many, the first may lie below the picture."""
+    traces, shown = list[Figure](), list[list[float]]()
+    for i, run in enumerate(runs):
+        style = {"color": COLOURS[i % len(COLOURS)]}
+        shown.append(percent := [100 * epoch.test_accuracy for epoch in run.epochs])
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": label(run.name),
+                "x": numbers([epoch.epoch for epoch in run.epochs]),
+                "y": numbers(percent),
+                "line": style | {"dash": DASHES[i % len(DASHES)]},
+                "marker": style | {"symbol": SYMBOLS[i % len(SYMBOLS)], "size": 7},
+            }
+        )
+    typical, best = span(*shown, cut=10), span(*shown, cut=0)
+    layout: Figure = {
+        "xaxis": {"title": {"text": "epoch"}, "rangemode": "tozero"},
+        "yaxis": {"title": {"text": "test accuracy"}, "ticksuffix": "%"},
+        "hovermode": "x unified",
+    }
+    if typical and best:
+        margin = 0.1 * (best[1] - typical[0]) or 1.0
+        layout["yaxis"]["range"] = [typical[0] - margin, best[1] + margin]
+    return {"data": traces, "layout": layout}

@@ -1,0 +1,87 @@
+"""What the runs came to: the columns of the table, and each run's decision in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from autowu.runlog import Run, printable
+
+NOTHING: Final = "–"
+
+
+def outcome(run: Run) -> Mapping[str, Any]:
+    """The metrics of run.json; where a run has not finished, what its log knows of them."""
+    known: dict[str, Any] = {}
+    if run.epochs:
+        known |= {"test_accuracy": run.epochs[-1].test_accuracy, "train_loss": run.epochs[-1].train_loss}
+    if run.switch is not None:
+        known |= {"switch_step": run.switch.step, "t_star": run.switch.t_star, "capped": run.switch.capped}
+        known |= {"peak_lr": run.switch.peak_lr, "rewound_to": run.switch.rewound_to}
+    return known | {name: value for name, value in run.metrics.items() if value is not None}
+
+
+def _metric(name: str, form: str, factor: float = 1) -> Callable[[Run], str]:
+    def show(run: Run) -> str:
+        try:
+            value = factor * float(outcome(run)[name])
+        except (KeyError, TypeError, ValueError, OverflowError):
+            return NOTHING
+        return form.format(value) if math.isfinite(value) else NOTHING
+
+    return show
+
+
+def _config(name: str) -> Callable[[Run], str]:
+    return lambda run: printable(run.config.get(name, NOTHING))
+
+
+def _capped(run: Run) -> str:
+    capped = outcome(run).get("capped")
+    return ("yes" if capped else "no") if isinstance(capped, bool) else NOTHING
+
+
+COLUMNS: Final[dict[str, Callable[[Run], str]]] = {
+    "run": lambda run: run.name,
+    "schedule": _config("schedule"),
+    "optimizer": _config("optimizer"),
+    "peak LR": _metric("peak_lr", "{:.3g}"),
+    "switch step": _metric("switch_step", "{:,.0f}"),
+    "t*": _metric("t_star", "{:,.1f}"),
+    "capped": _capped,
+    "test accuracy": _metric("test_accuracy", "{:.2f}%", 100),
+    "final loss": _metric("train_loss", "{:.3g}"),
+    "seconds": _metric("seconds", "{:.1f}"),
+}
+"""The page's table: the heading, and what stands under it for a run."""
+
+SHORT: Final = ("run", "schedule", "optimizer", "peak LR", "switch step", "test accuracy", "seconds")
+"""The columns of the table in the terminal."""
+
+
+def sentence(run: Run) -> str:
+    """What set the run's learning rate, for a reader who knows nothing of the method."""
+    switch, last = run.switch, f"{int(run.steps[-1]) if len(run.steps) else 0:,}"
+    if not run.adaptive:
+        if not np.isfinite(run.lrs).any():
+            return "No learning rate is logged."
+        top = int(np.nanargmax(run.lrs))
+        peak = f"the learning rate peaked at {run.lrs[top]:.3g} at step {run.steps[top]:,}"
+        return f"A schedule fixed beforehand: {peak} of {last}."
+    if switch is None:
+        return (
+            f"At step {last} the learning rate is still growing: no minimum of the loss has been confirmed."
+        )
+    step, peak = f"{switch.step:,}", f"{switch.peak_lr:.3g}"
+    weights = "" if switch.rewound_to is None else f", with the weights of step {switch.rewound_to:,},"
+    if switch.t_star is None:
+        cause = "reached its limit" if switch.capped else "ended without a minimum of the loss"
+        return f"The growth of the learning rate {cause} at step {step}; it fell from {peak}{weights} on."
+    cause = "growth reached its limit" if switch.capped else "enough tests had agreed"
+    back = f"went back to the learning rate of that minimum, {peak}{weights} and let it decay from there"
+    return (
+        f"The loss was lowest near step {switch.t_star:,.0f}. At step {step}, when {cause}, training {back}."
+    )
