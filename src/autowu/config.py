@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import numbers
+import operator
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, cast, get_args
 
 Growth = Literal["exponential", "linear", "two-speed"]
 Decay = Literal["cosine", "constant-cosine", "linear", "1-sqrt", "plateau"]
 Fit = Literal["maximum", "adam"]
 Preset = Literal["default", "paper"]
 
+LONGEST: Final = 2**53  # updates; the integers that floating point tells apart
 SHORTEST_SWEEP: Final = 40  # updates; a faster one overshoots lift-off, whatever its share of the run
 
 
@@ -98,7 +101,7 @@ class Config:
             TypeError: ``total_steps`` is missing, or a keyword is not a field of :class:`Config`.
             ValueError: ``name`` is unknown, or a value is out of range.
         """
-        _choice("preset", name, get_args(Preset))
+        _one_of("preset", name, get_args(Preset))
         known = [field.name for field in fields(cls)]
         for key in settings:
             if key not in known:
@@ -110,40 +113,73 @@ class Config:
         return cls(**(_PAPER | settings if name == "paper" else settings))
 
     def __post_init__(self) -> None:
-        _integer("total_steps", self.total_steps, 1)
-        if self.steps_per_epoch is not None:
-            _integer("steps_per_epoch", self.steps_per_epoch, 1)
-        _choice("growth", self.growth, get_args(Growth))
-        _real("min_lr", self.min_lr, 0, math.inf)
-        _real("max_lr", self.max_lr, self.min_lr, math.inf)
-        _real("warmup_fraction", self.warmup_fraction, 0, 1)
-        _real("sweep_fraction", self.sweep_fraction, 0, 1)
-        if self.lift_off is not None:
-            _real("lift_off", self.lift_off, 0, math.inf)
-        if self.test_growth is not None:
-            _real("test_growth", self.test_growth, 1, math.inf)
-        _integer("subsets", self.subsets, 1)
-        for name in ("subset_size", "fit_size"):
-            if getattr(self, name) is not None:
-                _integer(name, getattr(self, name), 2)
-        _choice("fit", self.fit, get_args(Fit))
-        _real("length_scale", self.length_scale, 0.05, 10, closed=True)
-        _real("confidence", self.confidence, 0, 1)
-        _integer("patience", self.patience, 1)
-        _integer("min_losses", self.min_losses, 2)
-        for name in ("standardize", "rewind", "return_at_cap"):
-            _boolean(name, getattr(self, name))
-        if self.spike is not None:
-            _real("spike", self.spike, 0, math.inf)
-        _choice("decay", self.decay, get_args(Decay))
-        _real("cooldown_fraction", self.cooldown_fraction, 0, 1)
-        _real("plateau_factor", self.plateau_factor, 0, 1)
-        _integer("plateau_intervals", self.plateau_intervals, 2)
-        _integer("seed", self.seed, 0)
+        self._integer("total_steps", 1)
+        if self.total_steps > LONGEST:
+            raise ValueError(f"total_steps must be an integer ≤ {LONGEST}, not {self.total_steps}")
+        self._integer("steps_per_epoch", 1, optional=True)
+        self._choice("growth", get_args(Growth))
+        self._real("min_lr", 0, math.inf)
+        self._real("max_lr", self.min_lr, math.inf)
+        self._real("warmup_fraction", 0, 1)
+        self._real("sweep_fraction", 0, 1)
+        self._real("lift_off", 0, math.inf, optional=True)
+        self._real("test_growth", 1, math.inf, optional=True)
+        self._integer("subsets", 1)
+        self._integer("subset_size", 2, optional=True)
+        self._integer("fit_size", 2, optional=True)
+        self._choice("fit", get_args(Fit))
+        self._real("length_scale", 0.05, 10, closed=True)
+        self._real("confidence", 0, 1)
+        self._integer("patience", 1)
+        self._integer("min_losses", 2)
+        self._boolean("standardize")
+        self._real("spike", 0, math.inf, optional=True)
+        self._boolean("rewind")
+        self._boolean("return_at_cap")
+        self._choice("decay", get_args(Decay))
+        self._real("cooldown_fraction", 0, 1)
+        self._real("plateau_factor", 0, 1)
+        self._integer("plateau_intervals", 2)
+        self._integer("seed", 0)
         if self.test_growth is None and self.steps_per_epoch is None:
             raise ValueError("steps_per_epoch is missing: tests at epoch ends need it, an integer ≥ 1")
         if self.growth == "two-speed" and self.lift_off is None:
             raise ValueError("lift_off must be a number > 0 for growth 'two-speed', not None")
+
+    def _integer(self, name: str, low: int, *, optional: bool = False) -> None:
+        value = getattr(self, name)
+        if value is None and optional:
+            return
+        try:
+            number = operator.index(cast(Any, value))
+        except TypeError:
+            number = None
+        if number is None or isinstance(value, bool):
+            raise TypeError(f"{name} must be an integer ≥ {low}, not {value!r}")
+        if number < low:
+            raise ValueError(f"{name} must be an integer ≥ {low}, not {value!r}")
+        object.__setattr__(self, name, number)  # NumPy's integers are not plain values
+
+    def _real(
+        self, name: str, low: float, high: float, *, closed: bool = False, optional: bool = False
+    ) -> None:
+        value = getattr(self, name)
+        if value is None and optional:
+            return
+        span = f"[{low:g}, {high:g}]" if closed else f"({low:g}, {high:g})"
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            raise TypeError(f"{name} must be a number in {span}, not {value!r}")
+        number = float(value)
+        if not (low <= number <= high if closed else low < number < high):
+            raise ValueError(f"{name} must be in {span}, not {value!r}")
+        object.__setattr__(self, name, number)
+
+    def _choice(self, name: str, choices: tuple[str, ...]) -> None:
+        _one_of(name, getattr(self, name), choices)
+
+    def _boolean(self, name: str) -> None:
+        if not isinstance(getattr(self, name), bool):
+            raise TypeError(f"{name} must be True or False, not {getattr(self, name)!r}")
 
     @property
     def warmup_steps(self) -> int:
@@ -172,26 +208,6 @@ _PAPER: Final[dict[str, Any]] = {
 }
 
 
-def _integer(name: str, value: object, low: int) -> None:
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} must be an integer ≥ {low}, not {value!r}")
-    if value.__index__() < low:  # type: ignore[attr-defined]
-        raise ValueError(f"{name} must be an integer ≥ {low}, not {value!r}")
-
-
-def _real(name: str, value: object, low: float, high: float, *, closed: bool = False) -> None:
-    span = f"[{low:g}, {high:g}]" if closed else f"({low:g}, {high:g})"
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number in {span}, not {value!r}")
-    if not (low <= value <= high if closed else low < value < high):
-        raise ValueError(f"{name} must be in {span}, not {value!r}")
-
-
-def _choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
+def _one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}")
-
-
-def _boolean(name: str, value: object) -> None:
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} must be True or False, not {value!r}")

@@ -100,8 +100,9 @@ def _take(state: State, losses: Array) -> State:
 def _next_read(config: Config, state: State) -> int | None:
     if state.switch is None:
         return min(_next_test(config, state), _end(config, state))
-    if config.decay == "plateau" and state.step < config.total_steps:
-        return state.step + max(1, config.total_steps // config.plateau_intervals)
+    if config.decay == "plateau":
+        end = state.step + max(1, config.total_steps // config.plateau_intervals)
+        return end if end < config.total_steps else None
     return None
 
 
@@ -156,7 +157,8 @@ def _before_lift_off(config: Config, state: State, ended: bool) -> State:
         state = replace(
             state, lifted=state.step, leg=leg, sweeping=False, first=state.step, losses=no_losses()
         )
-        return replace(state, copied=state.step if config.rewind else None)
+        state = replace(state, copied=state.step if config.rewind else None)
+        return _at_cap(config, state) if state.step == config.warmup_steps else state
     dead = state.dead >= config.patience
     if state.sweeping and (ended or dead) and state.step < config.warmup_steps:
         # The fast growth went past whatever there was to see: once more from the start, at the slow rate.
@@ -183,15 +185,22 @@ def _test(config: Config, state: State) -> State:
 
 def _at_cap(config: Config, state: State) -> State:
     """The end of warm-up. `paper` decays from here; else the evidence decides, were it of one test only."""
-    if config.return_at_cap:
-        if state.lifted is None:
-            state = _test(config, state)
-        if state.verdicts[-1].detected:
-            return _back(config, state, capped=True)
-        if state.lifted is None:
-            # The loss has neither fallen nor risen: no LR is known to be good, so the middle of the range.
-            middle = math.sqrt(config.min_lr * config.max_lr)
-            return _switch(config, state, None, middle, capped=True, rewind=True)
+    if not config.return_at_cap:
+        return _switch(config, state, None, growth(config, state, state.step), capped=True, rewind=False)
+    if state.lifted is None:
+        state = _test(config, state)
+    verdict = state.verdicts[-1] if state.verdicts else None
+    if verdict is not None and verdict.detected:
+        return _back(config, state, capped=True)
+    if state.lifted is None:
+        # The loss has neither fallen nor risen: no LR is known to be good, so the middle of the range.
+        middle = math.sqrt(config.min_lr) * math.sqrt(config.max_lr)
+        return _switch(config, state, None, middle, capped=True, rewind=True)
+    if verdict is None or verdict.no_evidence:
+        # All that is known is that the loss has fallen by lift-off.
+        return _switch(
+            config, state, state.lifted, growth(config, state, state.lifted), capped=True, rewind=True
+        )
     return _switch(config, state, None, growth(config, state, state.step), capped=True, rewind=False)
 
 

@@ -77,7 +77,8 @@ def detect(
         usable[usable] = ~noise.lone_spikes(losses[usable], config.spike)
     y = losses[usable]
     if len(y) < config.min_losses:
-        return Verdict(step, start, no_evidence=f"{len(y)} losses, fewer than {config.min_losses}"), adam
+        reason = f"too few losses: {len(y)} of at least {config.min_losses}"
+        return Verdict(step, start, no_evidence=reason), adam
     if y.min() == y.max():
         return Verdict(step, start, no_evidence="all losses are equal"), adam
     x = np.flatnonzero(usable) / len(losses)
@@ -91,7 +92,7 @@ def detect(
 def _test(
     config: Config, x: Array, losses: Array, step: int, start: int, adam: fit.AdamState | None
 ) -> tuple[Verdict, fit.AdamState | None]:
-    center, scale = _standardization(losses) if config.standardize else (float(losses.mean()), 1.0)
+    center, scale = _standardization(losses) if config.standardize else (0.0, 1.0)
     y = (losses - center) / scale
     if not np.isfinite(y).all():
         raise FloatingPointError("the losses' range is too wide for floating point")
@@ -108,8 +109,8 @@ def _test(
     if config.fit == "maximum":
         parameters = fit.maximum(fitted)
     else:
-        adam = fit.adam(fitted, adam or fit.AdamState.start(center), center)
-        parameters = adam.parameters(center)
+        adam = fit.adam(fitted, adam or fit.AdamState.start(float(y.mean())))
+        parameters = adam.parameters
 
     # Where the subsets are all of the losses they are all the same: one inference serves them all.
     distinct = 1 if config.subset_size is None or config.subset_size >= len(x) else config.subsets

@@ -18,6 +18,7 @@ class Spectrum(NamedTuple):
     """
 
     n: int
+    center: float  # what was subtracted from y
     eigenvalues: Array  # λ_j of ΦΦᵀ, all above rounding [r]
     y: Array  # coefficients of y on the unit eigenvectors [r]
     one: Array  # coefficients of the constant 1 [r]
@@ -35,6 +36,7 @@ def spectrum(of: Moments) -> Spectrum:
     y, one = (vectors.T @ of.phi_y) / root, (vectors.T @ of.phi_1) / root
     return Spectrum(
         n=of.n,
+        center=of.center,
         eigenvalues=eigenvalues,
         y=y,
         one=one,
@@ -51,8 +53,9 @@ def log_marginal_likelihood(s: Spectrum, at: Parameters) -> float:
     n - r directions outside.
     """
     v = at.signal_variance * s.eigenvalues + at.noise_variance
-    r = s.y - at.mean * s.one
-    rest = s.rest_yy - 2 * at.mean * s.rest_y1 + at.mean**2 * s.rest_11
+    mean = at.mean - s.center
+    r = s.y - mean * s.one
+    rest = s.rest_yy - 2 * mean * s.rest_y1 + mean**2 * s.rest_11
     fit = float(r @ (r / v)) + rest / at.noise_variance
     logdet = float(np.log(v).sum()) + (s.n - len(v)) * math.log(at.noise_variance)
     return -0.5 * (fit + logdet + s.n * math.log(2 * math.pi))
@@ -60,12 +63,12 @@ def log_marginal_likelihood(s: Spectrum, at: Parameters) -> float:
 
 def gradient(s: Spectrum, at: Parameters) -> tuple[float, float, float]:
     """The derivatives of :func:`log_marginal_likelihood` by θ, σ_f² and σ_n² (R & W Eq. 5.9); O(m)."""
-    noise = at.noise_variance
+    mean, noise = at.mean - s.center, at.noise_variance
     v = at.signal_variance * s.eigenvalues + noise
-    whitened = (s.y - at.mean * s.one) / v
+    whitened = (s.y - mean * s.one) / v
     slope = 1 / v - whitened * whitened  # of -2 log p, by v_j
-    rest = s.rest_yy - 2 * at.mean * s.rest_y1 + at.mean**2 * s.rest_11
-    by_mean = float(s.one @ whitened) + (s.rest_y1 - at.mean * s.rest_11) / noise
+    rest = s.rest_yy - 2 * mean * s.rest_y1 + mean**2 * s.rest_11
+    by_mean = float(s.one @ whitened) + (s.rest_y1 - mean * s.rest_11) / noise
     by_signal = -0.5 * float(s.eigenvalues @ slope)
     by_noise = -0.5 * (float(slope.sum()) + (s.n - len(v) - rest / noise) / noise)
     return by_mean, by_signal, by_noise
@@ -75,7 +78,7 @@ def gradient(s: Spectrum, at: Parameters) -> tuple[float, float, float]:
 
 # Range of log(σ_n² / σ_f²): from a curve without noise to noise without a curve.
 LOG_RATIO: Final = (math.log(1e-8), math.log(1e6))
-POINTS, ZOOMS = 33, 3  # each zoom narrows the range 16-fold: to steps of 2.5e-4 log units in the end
+POINTS, ZOOMS = 33, 4  # each zoom narrows the range 16-fold: to steps of 2.5e-4 log units in the end
 
 
 def maximum(of: Moments) -> Parameters:
@@ -94,7 +97,7 @@ def maximum(of: Moments) -> Parameters:
         profile = _profile(s, ratios)
         best = int(np.argmax(profile.value))
         signal = float(profile.signal_variance[best])
-        found = Parameters(float(profile.mean[best]), signal, signal * float(ratios[best]))
+        found = Parameters(s.center + float(profile.mean[best]), signal, signal * float(ratios[best]))
         low, high = float(logs[max(best - 1, 0)]), float(logs[min(best + 1, POINTS - 1)])
     return found
 
@@ -138,25 +141,20 @@ class AdamState:
         """θ at the mean of the losses, σ_f² = log 2, σ_n² = 1e-3."""
         return cls(raw=(mean, 0.0, math.log(math.expm1(1e-3 - NOISE_FLOOR))))
 
-    def parameters(self, center: float = 0.0) -> Parameters:
-        """θ - ``center``, σ_f² and σ_n²."""
+    @property
+    def parameters(self) -> Parameters:
+        """θ, σ_f² and σ_n²."""
         mean, signal, noise = self.raw
-        return Parameters(mean - center, _softplus(signal), _softplus(noise) + NOISE_FLOOR)
+        return Parameters(mean, _softplus(signal), _softplus(noise) + NOISE_FLOOR)
 
 
-def adam(of: Moments, state: AdamState, center: float = 0.0) -> AdamState:
-    """100 steps of Adam (Kingma and Ba, 2014) with LR 0.01 on -log p(y) / n: Section 2.1.2 of the paper.
-
-    Args:
-        of: moments of the losses less ``center``.
-        state: where the steps go on from; its θ is that of the losses themselves.
-        center: what was subtracted from the losses, for the sake of precision.
-    """
+def adam(of: Moments, state: AdamState) -> AdamState:
+    """100 steps of Adam (Kingma and Ba, 2014) with LR 0.01 on -log p(y) / n: Section 2.1.2 of the paper."""
     s = spectrum(of)
     raw, first, second = list(state.raw), list(state.first), list(state.second)
     for count in range(state.count + 1, state.count + STEPS + 1):
         mean, signal, noise = raw
-        by = gradient(s, Parameters(mean - center, _softplus(signal), _softplus(noise) + NOISE_FLOOR))
+        by = gradient(s, Parameters(mean, _softplus(signal), _softplus(noise) + NOISE_FLOOR))
         slopes = -by[0] / s.n, -by[1] * _sigmoid(signal) / s.n, -by[2] * _sigmoid(noise) / s.n
         step, unbias = LEARNING_RATE / (1 - BETA_1**count), 1 - BETA_2**count
         for i, slope in enumerate(slopes):

@@ -69,9 +69,13 @@ def basis(length_scale: float) -> Basis:
 
 
 class Moments(NamedTuple):
-    """Sums over a set of n observations (x, y): all that the regression needs to know of them."""
+    """Sums over a set of n observations (x, y): all that the regression needs to know of them.
+
+    ``y`` below stands for y - center, or else a loss that is large beside its changes would lose its digits.
+    """
 
     n: int
+    center: float  # the median (of a long curve about it), which one exploding loss does not move
     gram: Array  # ΦᵀΦ [m, m]
     phi_y: Array  # Φᵀy [m]
     phi_1: Array  # Φᵀ1 [m]
@@ -81,20 +85,24 @@ class Moments(NamedTuple):
 
 def moments(basis: Basis, x: Array, y: Array) -> Moments:
     """The moments of ``x`` [n] in [0, 1] and ``y`` [n]: O(n) time, memory that does not grow with n."""
+    center = float(np.median(y[:: len(y) // CHUNK + 1]))
     sums = np.zeros((basis.order, basis.order + 2))
+    sum_y = sum_yy = 0.0
     for begin in range(0, len(x), CHUNK):
         part = slice(begin, begin + CHUNK)
-        phi = raw_features(x[part], basis.length_scale, basis.order)
+        phi, r = raw_features(x[part], basis.length_scale, basis.order), y[part] - center
         sums[:, :-2] += phi.T @ phi
-        sums[:, -2:] += phi.T @ np.stack([y[part], np.ones_like(y[part])], axis=1)
+        sums[:, -2:] += phi.T @ np.stack([r, np.ones_like(r)], axis=1)
+        sum_y, sum_yy = sum_y + float(r.sum()), sum_yy + float(r @ r)
     rotated = basis.rotation.T @ sums
     return Moments(
         n=len(x),
+        center=center,
         gram=rotated[:, :-2] @ basis.rotation,
         phi_y=rotated[:, -2],
         phi_1=rotated[:, -1],
-        sum_y=float(y.sum()),
-        sum_yy=float(y @ y),
+        sum_y=sum_y,
+        sum_yy=sum_yy,
     )
 
 
@@ -124,7 +132,7 @@ def posterior(of: Moments, given: Parameters) -> Posterior:
     ratio = given.signal_variance / given.noise_variance
     eigenvalues, vectors = np.linalg.eigh(of.gram)
     root = vectors / np.sqrt(1 + ratio * np.maximum(eigenvalues, 0.0))
-    weights = ratio * (root @ (root.T @ (of.phi_y - given.mean * of.phi_1)))
+    weights = ratio * (root @ (root.T @ (of.phi_y - (given.mean - of.center) * of.phi_1)))
     return Posterior(given, weights, math.sqrt(given.signal_variance) * root)
 
 

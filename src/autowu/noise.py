@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 from typing import Final
 
 import numpy as np
@@ -11,21 +12,31 @@ from numpy.typing import NDArray
 from autowu.gp import Array
 
 FIRST, LAST = 5, 3  # losses at the window's two ends that lift-off compares
+WINDOW = 1000  # the last losses, which the noise level is taken from
 # Variance of the median of 5 and of 3 standard normal values.
 _MEDIAN_VARIANCE: Final = 0.28683 + 0.44867
-# Mean of |d| / sd for a normal d, over the smaller 90% of the |d|.
-_TRIMMED_MEAN: Final = 0.65731
+_NORMAL: Final = NormalDist()
 
 
 def noise_level(losses: Array) -> float:
-    """Standard deviation of the noise of a smooth curve, from its first differences.
+    """Standard deviation σ of the noise of a smooth curve, from its first differences.
 
     A difference of two neighbours has variance 2 σ². The largest tenth of them, and at least two, are left
-    out, so that a lone spike (two large differences) does not count. Zero for fewer than 4 losses.
+    out, so that a lone spike (two large differences) does not count; the mean size of the others is what it
+    is for normal noise trimmed in the same way. Losses in a narrow format move in steps, which hide noise: half
+    of the smallest step is added. Zero for fewer than 4 losses; of a long curve the last thousand are used.
     """
-    differences = np.sort(np.abs(np.diff(losses)))
-    kept = differences[: len(differences) - max(2, len(differences) // 10)]
-    return float(kept.mean()) / _TRIMMED_MEAN / math.sqrt(2) if len(kept) else 0.0
+    with np.errstate(over="ignore"):
+        sizes = np.minimum(np.abs(np.diff(losses[-WINDOW:])), np.finfo(np.float64).max / WINDOW)
+    kept = len(sizes) - max(2, len(sizes) // 10)
+    moved = sizes[sizes > 0]
+    if kept < 1 or not len(moved):
+        return 0.0
+    share = (kept + 1) / (len(sizes) + 1)  # where the smallest of those left out lies, in expectation
+    largest = _NORMAL.inv_cdf((1 + share) / 2)
+    normal = 2 * (_NORMAL.pdf(0) - _NORMAL.pdf(largest)) / share  # E[|z|, given that |z| < largest]
+    spread = float(np.partition(sizes, kept)[:kept].mean()) / normal / math.sqrt(2)
+    return math.hypot(spread, 0.5 * float(moved.min()))
 
 
 def lone_spikes(losses: Array, height: float) -> NDArray[np.bool_]:
@@ -33,8 +44,9 @@ def lone_spikes(losses: Array, height: float) -> NDArray[np.bool_]:
     threshold = height * noise_level(losses)
     if threshold == 0 or len(losses) < 4:
         return np.zeros(len(losses), bool)
-    above_left = np.diff(losses, prepend=math.inf) > threshold
-    above_right = -np.diff(losses, append=-math.inf) > threshold
+    with np.errstate(over="ignore"):
+        above_left = np.diff(losses, prepend=math.inf) > threshold
+        above_right = -np.diff(losses, append=-math.inf) > threshold
     above_left[0] = True  # the first loss has no left neighbour to be below of
     return above_left & above_right
 
@@ -47,5 +59,5 @@ def lifted_off(losses: Array, threshold: float) -> bool:
     """
     if len(losses) < FIRST + LAST:
         return False
-    fall = float(np.median(losses[:FIRST]) - np.median(losses[-LAST:]))
+    fall = float(np.median(losses[:FIRST])) - float(np.median(losses[-LAST:]))
     return fall > threshold * noise_level(losses) * math.sqrt(_MEDIAN_VARIANCE) and fall > 0

@@ -36,19 +36,20 @@ def linear_step(lr: float, span: float, low: float, high: float) -> float:
     return span * (lr - low) / (high - low)
 
 
-# --- decay: the share of the peak LR at a share u of the decay phase; 1 at u = 0, 0 at u = 1 -----------
+# --- decay: the share of the peak LR when a share v = 1 - u of the fall is left; 1 at v = 1, 0 at v = 0 -
+# In terms of v, since 1 - u and 1 + cos πu lose all their digits in the last updates of a long run.
 
 
-def _cosine(u: float) -> float:
-    return 0.5 * (1 + math.cos(math.pi * u))
+def _cosine(v: float) -> float:
+    return math.sin(0.5 * math.pi * v) ** 2  # = ½ (1 + cos πu)
 
 
-def _to_zero(u: float) -> float:
-    return 1 - u
+def _to_zero(v: float) -> float:
+    return v
 
 
-def _one_minus_sqrt(u: float) -> float:
-    return 1 - math.sqrt(u)
+def _one_minus_sqrt(v: float) -> float:
+    return v / (1 + math.sqrt(1 - v))  # = 1 - √u
 
 
 SHAPES: Final[dict[str, Callable[[float], float]]] = {
@@ -62,12 +63,12 @@ SHAPES: Final[dict[str, Callable[[float], float]]] = {
 def decay(shape: str, step: int, begin: int, end: int, peak: float, cooldown_fraction: float) -> float:
     """The LR at ``step`` of a decay from ``peak`` at step ``begin`` to zero at step ``end``.
 
-    ``u = (step - begin) / (end - begin)`` for 'cosine', 'linear' and '1-sqrt'; 'constant-cosine' keeps the
-    peak until the last ``cooldown_fraction`` of all ``end`` steps (Section 2.2). The last update, at step
-    ``end - 1``, has an LR above zero; from ``end`` on the LR is zero.
+    With u = (step - begin) / (end - begin), 'cosine' is ½ (1 + cos πu), 'linear' 1 - u and '1-sqrt' 1 - √u of
+    the peak; 'constant-cosine' keeps the peak until the last ``cooldown_fraction`` of all ``end`` steps
+    (Section 2.2). The last update, at step ``end - 1``, has an LR above zero; from ``end`` on the LR is zero.
     """
     if step >= end:
         return 0.0
     constant = end - cooldown_fraction * end if shape == "constant-cosine" else 0.0
     fall = max(begin, constant)
-    return peak * SHAPES[shape](max(0.0, (step - fall) / (end - fall)))
+    return peak * SHAPES[shape](min(1.0, (end - step) / (end - fall)))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from dataclasses import asdict, dataclass, field, is_dataclass
+from types import UnionType
+from typing import Any, Final, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -86,11 +88,7 @@ class State:
 
     def to_dict(self) -> dict[str, Any]:
         """The state as plain values and NumPy arrays."""
-        plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        for name in ("leg", "adam", "switch"):
-            plain[name] = None if plain[name] is None else asdict(plain[name])
-        plain["verdicts"] = [asdict(verdict) for verdict in self.verdicts]
-        return {"version": VERSION, **plain}
+        return {"version": VERSION, **asdict(self)}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> State:
@@ -102,64 +100,56 @@ class State:
         values = dict(plain)
         if values.pop("version", None) != VERSION:
             raise ValueError(f"the state's version must be {VERSION}, not {plain.get('version')!r}")
-        odd = set(values) ^ set(cls.__dataclass_fields__)
-        if odd:
-            raise ValueError(f"the state's keys are not those of autowu: {', '.join(sorted(map(str, odd)))}")
-        key = ""
-        try:
-            for key, kind in _KINDS.items():
-                if not isinstance(values[key], kind) or (isinstance(values[key], bool) and kind is not bool):
-                    raise TypeError(f"got {values[key]!r:.80}")
-            key = "losses"
-            values[key] = np.array(values[key], dtype=np.float64)
-            if values[key].shape != (values["step"] - values["first"],) and values["switch"] is None:
-                raise ValueError(f"shape {values[key].shape} for steps {values['first']} to {values['step']}")
-            for key, kind in (("leg", Leg), ("adam", _adam), ("switch", Switch)):
-                values[key] = None if values[key] is None else kind(**values[key])
-            key = "previous"
-            values[key] = None if values[key] is None else _pair(values[key])
-            key = "verdicts"
-            values[key] = tuple(_verdict(**verdict) for verdict in values[key])
-        except (TypeError, ValueError, KeyError) as error:
-            raise ValueError(f"the state's {key!r} is damaged: {error}") from error
-        return cls(**values)
+        state = _build(cls, values, "the state")
+        due = math.inf if state.read_at is None else state.read_at
+        if not (state.first <= state.step and state.read <= state.step < due and state.leg.span > 0):
+            raise ValueError(
+                f"the state's steps do not fit together: first {state.first}, read {state.read},"
+                f" step {state.step}, read_at {state.read_at}, span {state.leg.span}"
+            )
+        if not 0 < state.leg.lr < math.inf:
+            raise ValueError(f"the state's 'leg' must have a finite lr > 0, not {state.leg.lr}")
+        if state.switch is None and len(state.losses) != state.step - state.first:
+            raise ValueError(
+                f"the state's 'losses' are {len(state.losses)}, for steps {state.first} to {state.step}"
+            )
+        return state
 
 
-_WHOLE: Final = (int, type(None))
-_KINDS: Final[dict[str, Any]] = {
-    "step": int,
-    "read_at": _WHOLE,
-    "read": int,
-    "leg": dict,
-    "sweeping": bool,
-    "lifted": _WHOLE,
-    "first": int,
-    "streak": int,
-    "dead": int,
-    "adam": (dict, type(None)),
-    "copied": _WHOLE,
-    "restores": int,
-    "switch": (dict, type(None)),
-    "drops": int,
-    "verdicts": (list, tuple),
-}
+# --- from plain values, by the types of the fields ----------------------------------------------------
 
 
-def _pair(values: Any) -> tuple[float, float]:
-    a, b = values
-    return float(a), float(b)
+def _build(cls: type[Any], plain: Any, name: str) -> Any:
+    if not isinstance(plain, Mapping):
+        raise ValueError(f"{name} must be a mapping, not {plain!r:.80}")
+    values = cast("Mapping[str, Any]", plain)
+    hints = get_type_hints(cls)
+    if values.keys() != hints.keys():
+        odd = ", ".join(sorted(map(repr, values.keys() ^ hints.keys())))
+        raise ValueError(f"{name} has not the keys that it must have: {odd}")
+    return cls(**{key: _convert(hint, values[key], f"{name}'s {key!r}") for key, hint in hints.items()})
 
 
-def _adam(**values: Any) -> AdamState:
-    for key in ("raw", "first", "second"):
-        a, b, c = values[key]
-        values[key] = (float(a), float(b), float(c))
-    return AdamState(**values)
-
-
-def _verdict(**values: Any) -> Verdict:
-    for key in ("p_min", "argmins"):
-        values[key] = tuple(float(value) for value in values[key])
-    for key in ("mean", "sd"):
-        values[key] = None if values[key] is None else np.array(values[key], dtype=np.float64)
-    return Verdict(**values)
+def _convert(hint: Any, value: Any, name: str) -> Any:  # noqa: PLR0911 (one line for each kind of field)
+    """``value`` as the type that ``hint`` names; integers are counts or steps, and so not negative."""
+    if get_origin(hint) is UnionType:  # only X | None occurs
+        return None if value is None else _convert(get_args(hint)[0], value, name)
+    if is_dataclass(hint):
+        return _build(cast("type[Any]", hint), value, name)
+    if get_origin(hint) is tuple and isinstance(value, (list, tuple)):
+        items, kinds = cast("list[Any]", value), get_args(hint)
+        if kinds[-1] is Ellipsis:
+            kinds = (kinds[0],) * len(items)
+        if len(kinds) == len(items):
+            return tuple(_convert(kind, item, name) for kind, item in zip(kinds, items, strict=True))
+    if get_origin(hint) is np.ndarray and isinstance(value, np.ndarray):
+        array = cast("Array", value)
+        if array.ndim == 1 and array.dtype == np.float64:
+            return array.copy()
+    if hint is int and isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if hint in (bool, str) and isinstance(value, hint):
+        return value
+    raise ValueError(f"{name} must be {hint}, not {value!r:.80}")
