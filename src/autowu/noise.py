@@ -23,8 +23,8 @@ def noise_level(losses: Array) -> float:
 
     A difference of two neighbours has variance 2 σ². The largest tenth of them, and at least two, are left
     out, so that a lone spike (two large differences) does not count; the mean size of the others is what it
-    is for normal noise trimmed in the same way. Losses in a narrow format move in steps, which hide noise: half
-    of the smallest step is added. Zero for fewer than 4 losses; of a long curve the last thousand are used.
+    is for normal noise trimmed in the same way. Losses in a narrow format move in steps, which hide noise:
+    half of the smallest step is added. Zero for fewer than 4 losses; of a long curve the last thousand count.
     """
     with np.errstate(over="ignore"):
         sizes = np.minimum(np.abs(np.diff(losses[-WINDOW:])), np.finfo(np.float64).max / WINDOW)

@@ -1,0 +1,17 @@
+"""The hosts whose framework is installed."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+
+from hosts.contract import Host
+
+# Driver in this folder -> the packages that it needs.
+DRIVERS: dict[str, tuple[str, ...]] = {}
+
+
+def hosts() -> list[Host]:
+    """One object for each driver that can run here: its module's HOSTS."""
+    usable = [name for name, needs in DRIVERS.items() if all(map(find_spec, needs))]
+    return [host for name in usable for host in import_module(f"hosts.{name}").HOSTS]

@@ -1,0 +1,58 @@
+"""The contract of `contract.py`, for every host whose framework is installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hosts.contract import Host, core_trace, v_curve
+from hosts.registry import hosts
+
+STEPS = 120
+PAPER: dict[str, Any] = {"preset": "paper", "steps_per_epoch": 6}
+IN_WARMUP, IN_DECAY = 17, 80
+
+
+@pytest.fixture(params=hosts(), ids=lambda host: host.name)
+def host(request: pytest.FixtureRequest) -> Host:
+    return request.param
+
+
+def assert_same(host: Host, lrs: list[float], expected: list[float]) -> None:
+    assert len(lrs) == len(expected)
+    if host.exact:
+        assert lrs == expected
+    else:
+        np.testing.assert_array_equal(np.float32(lrs), np.float32(expected))
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"decay": "cosine", "seed": 3}, PAPER], ids=["default", "cosine", "paper"]
+)
+def test_the_lr_trace_is_the_cores(host: Host, settings: dict[str, Any], tmp_path: Path) -> None:
+    losses = v_curve(STEPS)
+    assert_same(host, host.train(losses, tmp_path, **settings), core_trace(losses, **settings))
+
+
+def test_four_micro_batches_make_one_update(host: Host, tmp_path: Path) -> None:
+    # Quarters of a power of two, so that neither sum nor mean rounds, in whatever order a host takes them.
+    updates = np.round(v_curve(STEPS) * 256) / 256
+    micro = (updates[:, None] + np.array([-0.5, 0.25, 0.5, -0.25]) / 64).ravel()
+    assert_same(host, host.train(micro, tmp_path, accumulation=4), core_trace(updates))
+
+
+def test_losses_that_are_nan_are_left_out(host: Host, tmp_path: Path) -> None:
+    losses = v_curve(STEPS)
+    losses[[5, 21, 22, 50]] = np.nan
+    assert_same(host, host.train(losses, tmp_path), core_trace(losses))
+
+
+@pytest.mark.parametrize("stop", [IN_WARMUP, IN_DECAY])
+def test_a_run_goes_on_from_the_hosts_own_checkpoint(host: Host, stop: int, tmp_path: Path) -> None:
+    losses = v_curve(STEPS)
+    expected = core_trace(losses)
+    assert_same(host, host.train(losses, tmp_path, stop_after=stop), expected[:stop])
+    assert_same(host, host.train(losses, tmp_path, resume=True), expected[stop:])
