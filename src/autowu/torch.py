@@ -177,6 +177,8 @@ class AutoWU(LRScheduler):
     def _write_lr(self) -> None:
         groups = self.optimizer.param_groups
         for group in groups[len(self.base_lrs) :]:  # added since
+            if group["lr"] is self.optimizer.defaults.get("lr") and isinstance(group["lr"], Tensor):
+                group["lr"] = group["lr"].clone()
             self.base_lrs.append(_base_lr(group))
         lr = controller.learning_rate(self.config, self._state, self.last_epoch)
         self._last_lr: list[float | Tensor] = []
@@ -302,7 +304,10 @@ class AutoWU(LRScheduler):
 
 
 def _default_lr(optimizer: Optimizer) -> float:
-    """The LR that groups without their own have; 0 where it is 0 and so are, or equal, all groups' LRs."""
+    """The LR that groups without their own have; 0 where it is 0 and all groups' LRs are equal."""
+    if isinstance(optimizer.defaults.get("lr"), Tensor):
+        # Groups without their own LR hold this very tensor, and writing it must not change the default.
+        optimizer.defaults["lr"] = optimizer.defaults["lr"].clone()
     default = float(optimizer.defaults.get("lr", 0.0))
     lrs = {_base_lr(group) for group in optimizer.param_groups}
     if not default > 0 and len(lrs) > 1:

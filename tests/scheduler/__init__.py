@@ -1,0 +1,1 @@
+"""The PyTorch scheduler, with real optimizers, models and processes."""
