@@ -23,7 +23,8 @@ FRAMEWORKS = {
     "transformers",
 }  # fmt: skip
 EXTRAS = {
-    "accelerate", "docs", "huggingface", "keras", "lightning", "optax", "report", "test", "torch", "train",
+    "accelerate", "docs", "huggingface", "keras", "lightning", "optax", "report", "tensorboard", "test",
+    "torch", "train",
 }  # fmt: skip
 
 # A path from the root of somebody's machine: in a URL, or within the project, something precedes the slash.

@@ -20,7 +20,15 @@ COMMANDS: Final = {
     "report": ("autowu.report", "a page with pictures of runs"),
 }
 
-EXTRAS: Final = {"torch": "train", "timm": "train", "rich": "train", "plotly": "report", "plotext": "report"}
+EXTRAS: Final = {
+    "torch": "train",
+    "timm": "train",
+    "rich": "train",
+    "plotly": "report",
+    "plotext": "report",
+    "matplotlib": "report",
+    "tensorboard": "tensorboard",
+}
 """The extra that brings a module."""
 
 
