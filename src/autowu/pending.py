@@ -22,6 +22,7 @@ class PendingLosses:
     """
 
     def __init__(self) -> None:
+        self._averaged: Array = np.zeros(0)  # the first updates: means over all ranks already
         self._read: list[Array] = []  # updates that are in host memory already
         self._buffer: Tensor | Array = np.empty(0)
         self._size = 0  # slots of the buffer
@@ -29,7 +30,7 @@ class PendingLosses:
         self._micro = 0  # losses in the update that is not closed yet
 
     def __len__(self) -> int:
-        return sum(map(len, self._read)) + self._count
+        return len(self._averaged) + sum(map(len, self._read)) + self._count
 
     @property
     def open(self) -> bool:
@@ -115,11 +116,15 @@ class PendingLosses:
         assert not self._micro  # decisions come between updates
         if group is None:
             self._flush()
-            losses = np.concatenate([np.zeros(0), *self._read])
+            losses = np.concatenate([self._averaged, *self._read])
         else:
-            losses = _mean_over_ranks(self._local(group), group)
-        self._read, self._count = [], 0
+            losses = np.concatenate([self._averaged, _mean_over_ranks(self._local(group), group)])
+        self._averaged, self._read, self._count = np.zeros(0), [], 0
         return losses
+
+    def average(self, group: dist.ProcessGroup) -> None:
+        """Take the means over the group's ranks now, so that they are the same on every rank."""
+        self._averaged = self.read(group)
 
     def _local(self, group: dist.ProcessGroup) -> Tensor:
         """This rank's losses, where its process group communicates, in the precision that the device has."""
@@ -132,15 +137,20 @@ class PendingLosses:
         return torch.cat([torch.zeros(0, dtype=torch.float64, device=device), *parts])
 
     def to_dict(self) -> dict[str, Any]:
-        """The closed updates' losses [n], and the sum and number of those of the open update."""
+        """The closed updates' losses [n], of which the first ``averaged`` are means over ranks; the open one's sum."""
         partial = None
         if self._micro:
             partial = torch.as_tensor(self._buffer[self._count]).to("cpu", copy=True)
         self._flush()
         if partial is not None:
             self._buffer[0] = partial
-        losses = np.concatenate([np.zeros(0), *self._read])
-        return {"losses": torch.from_numpy(losses), "partial": partial, "micro": self._micro}
+        losses = np.concatenate([self._averaged, *self._read])
+        return {
+            "losses": torch.from_numpy(losses),
+            "averaged": len(self._averaged),
+            "partial": partial,
+            "micro": self._micro,
+        }
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> PendingLosses:
@@ -152,10 +162,14 @@ class PendingLosses:
         losses, partial, micro = plain["losses"], plain["partial"], plain["micro"]
         if not isinstance(losses, Tensor) or losses.dtype != torch.float64 or losses.ndim != 1:
             raise ValueError(f"the pending losses must be a vector in float64, not {losses!r:.80}")
+        averaged = plain["averaged"]
+        if type(averaged) is not int or not 0 <= averaged <= len(losses):
+            raise ValueError(f"{averaged!r:.80} of {len(losses)} pending losses cannot be means over ranks")
         if type(micro) is not int or micro < 0 or (micro > 0) != isinstance(partial, Tensor):
             raise ValueError(f"{micro!r:.80} pending losses of an open update cannot sum to {partial!r:.80}")
         pending = cls()
-        pending._read = [_to_host(losses)] if len(losses) else []
+        pending._averaged, local = _to_host(losses[:averaged]), _to_host(losses[averaged:])
+        pending._read = [local] if len(local) else []
         if micro:
             # In the type that it had: the mean must come out as if there had been no break.
             pending.add(partial, 1)
