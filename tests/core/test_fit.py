@@ -129,21 +129,20 @@ def test_the_cost_of_an_evaluation_does_not_depend_on_n() -> None:
     assert len(few.eigenvalues) <= len(many.eigenvalues) <= gp.basis(LENGTH_SCALE).rotation.shape[1]
 
 
-def test_centred_losses_have_the_same_likelihood() -> None:
+def test_losses_with_an_offset_have_the_same_likelihood() -> None:
     x, y = observations(100)
     at = gp.Parameters(0.4, 1.3, 0.02)
     moved = gp.Parameters(1000.4, 1.3, 0.02)
     value = fit.log_marginal_likelihood(spectrum(x, y), at)
-    assert fit.log_marginal_likelihood(spectrum(x, y + 1000), moved) == pytest.approx(value, rel=1e-6)
+    assert fit.log_marginal_likelihood(spectrum(x, y + 1000), moved) == pytest.approx(value, rel=1e-9)
 
 
 # --- Adam, as in the paper ----------------------------------------------------------------------------
 
 
 def test_adam_starts_where_the_published_code_does() -> None:
-    at = fit.AdamState.start(2.3).parameters()
+    at = fit.AdamState.start(2.3).parameters
     assert astuple(at) == pytest.approx((2.3, math.log(2), 1e-3), rel=1e-12)
-    assert fit.AdamState.start(2.3).parameters(center=2.0).mean == pytest.approx(0.3, rel=1e-12)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -156,8 +155,7 @@ def test_adam_is_that_of_pytorch_on_gpytorchs_model(seed: int, gpytorch_route: S
         x, y = np.arange(n) / n, losses[:n]
         with paper.dense_algebra():
             detector.fit(torch.tensor(x), torch.tensor(y))
-        center = float(y.mean())
-        state = fit.adam(moments(x, y - center), state, center)
+        state = fit.adam(moments(x, y), state)
         model = detector.gp
         raw = [model.mean_module.raw_constant, model.covar_module.raw_outputscale,
                model.likelihood.noise_covar.raw_noise]  # fmt: skip
@@ -175,12 +173,11 @@ def test_carried_on_100_steps_twice_are_200_in_a_row(monkeypatch: pytest.MonkeyP
     assert fit.adam(m, begin) == twice
 
 
-def test_the_centre_makes_no_difference_to_adam() -> None:
+def test_an_offset_of_the_losses_makes_no_difference_to_adam() -> None:
     x, y = observations(80)
-    begin = fit.AdamState.start(float(y.mean()))
-    plain = fit.adam(moments(x, y), begin)
-    centred = fit.adam(moments(x, y - 0.7), begin, 0.7)
-    assert centred.raw == pytest.approx(plain.raw, rel=1e-9, abs=1e-9)
+    plain = fit.adam(moments(x, y), fit.AdamState.start(float(y.mean())))
+    moved = fit.adam(moments(x, y + 1000), fit.AdamState.start(float(y.mean()) + 1000))
+    assert moved.raw == pytest.approx((plain.raw[0] + 1000, *plain.raw[1:]), rel=0, abs=1e-9)
 
 
 # --- the maximum --------------------------------------------------------------------------------------
@@ -272,7 +269,7 @@ def test_maximum_is_better_than_100_steps_of_adam_on_every_curve() -> None:
     gains = {}
     for name, (x, y) in CASES.items():
         m = moments(x, y)
-        by_adam = fit.adam(m, fit.AdamState.start(0.0)).parameters()
+        by_adam = fit.adam(m, fit.AdamState.start(0.0)).parameters
         full = Full(x, y)
         gains[name] = full.value(*astuple(fit.maximum(m))) - full.value(*astuple(by_adam))
     assert len(gains) > 150

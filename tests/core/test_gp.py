@@ -60,17 +60,21 @@ def test_a_few_dozen_features_are_enough() -> None:
 # --- the moments --------------------------------------------------------------------------------------
 
 
+def about_zero(m: gp.Moments) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, float]:
+    """The sums of y itself, from those of y - center."""
+    sum_yy = m.sum_yy + 2 * m.center * m.sum_y + m.n * m.center**2
+    return m.gram, m.phi_y + m.center * m.phi_1, m.phi_1, m.sum_y + m.n * m.center, sum_yy
+
+
 @pytest.mark.parametrize("n", [1, 2, 100, 8192, 8193, 20_000])
 def test_moments_are_sums_over_the_observations(n: int) -> None:
     x, y = observations(n)
     basis = gp.basis(LENGTH_SCALE)
     phi, m = basis.features(x), gp.moments(basis, x, y)
     assert m.n == n
-    np.testing.assert_allclose(m.gram, phi.T @ phi, rtol=0, atol=1e-14 * n)
-    np.testing.assert_allclose(m.phi_y, phi.T @ y, rtol=0, atol=1e-14 * n)
-    np.testing.assert_allclose(m.phi_1, phi.sum(0), rtol=0, atol=1e-14 * n)
-    assert m.sum_y == pytest.approx(y.sum(), rel=1e-12)
-    assert m.sum_yy == pytest.approx((y**2).sum(), rel=1e-12)
+    expected = (phi.T @ phi, phi.T @ y, phi.sum(0), y.sum(), y @ y)
+    for found, sums in zip(about_zero(m), expected, strict=True):
+        np.testing.assert_allclose(found, sums, rtol=0, atol=2e-14 * n)
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 64, 999, 1000])
@@ -78,10 +82,20 @@ def test_moments_in_chunks_are_those_in_one_piece(chunk: int, monkeypatch: pytes
     x, y = observations(1000)
     basis = gp.basis(LENGTH_SCALE)
     monkeypatch.setattr(gp, "CHUNK", 10**6)
-    whole = gp.moments(basis, x, y)
+    whole = about_zero(gp.moments(basis, x, y))
     monkeypatch.setattr(gp, "CHUNK", chunk)
-    for part, all_of_it in zip(gp.moments(basis, x, y), whole, strict=True):
+    for part, all_of_it in zip(about_zero(gp.moments(basis, x, y)), whole, strict=True):
         np.testing.assert_allclose(part, all_of_it, rtol=1e-12, atol=1e-11)
+
+
+def test_a_large_offset_costs_no_digits() -> None:
+    x, y = observations(1000)
+    basis, offset = gp.basis(LENGTH_SCALE), 2.0**30
+    y = np.round(y * 2**20) / 2**20  # so that the sum with the offset is exact
+    near, far = gp.moments(basis, x, y), gp.moments(basis, x, y + offset)
+    assert far.center - near.center == offset
+    for a, b in ((far.phi_y, near.phi_y), (far.sum_y, near.sum_y), (far.sum_yy, near.sum_yy)):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_the_memory_of_moments_does_not_grow_with_n() -> None:

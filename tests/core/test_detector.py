@@ -1,0 +1,372 @@
+"""P_min, votes and t* against dense algebra, sampling and hand-made verdicts; what must not matter."""
+
+import math
+from dataclasses import replace
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autowu import Config, Verdict, detector, fit, gp
+
+from .helpers import dense, seeded, v_shape
+
+CONFIG = Config(total_steps=1000)
+PAPER = Config.paper(1000, 25)
+PLAIN = Config(total_steps=1000, subset_size=None, fit_size=None, spike=None)
+"""All losses, standardised."""
+
+
+def detect(config: Config, losses: Any, start: int = 0) -> Verdict:
+    return detector.detect(config, np.asarray(losses, float), start)[0]
+
+
+def decision(verdict: Verdict) -> tuple[Any, ...]:
+    return verdict.step, verdict.p_min, verdict.detected, verdict.argmins, verdict.no_evidence
+
+
+def same(a: Verdict, b: Verdict, tolerance: float) -> bool:
+    """Whether two verdicts decide alike, with P_min and the minimum's place equal within ``tolerance``."""
+    return (
+        (a.detected, a.falling, a.no_evidence) == (b.detected, b.falling, b.no_evidence)
+        and a.p_min == pytest.approx(b.p_min, abs=tolerance)
+        and a.argmins == pytest.approx(b.argmins, abs=tolerance + 1.01 / 499)
+    )
+
+
+# --- P_min --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fixed(monkeypatch: pytest.MonkeyPatch) -> gp.Parameters:
+    """Parameters in place of the fitted ones."""
+    parameters = gp.Parameters(0.2, 1.5, 0.3)
+    monkeypatch.setattr(fit, "maximum", lambda of: parameters)
+    return parameters
+
+
+def reference(losses: np.ndarray, at: gp.Parameters) -> Any:
+    y = (losses - losses.mean()) / losses.std()
+    x = np.arange(len(y)) / len(y)
+    return dense(x, y, at.mean, at.signal_variance, at.noise_variance, PLAIN.length_scale)
+
+
+@pytest.mark.parametrize(("n", "lowest"), [(40, 39), (60, 50), (100, 80), (100, 20), (300, 270)])
+@pytest.mark.parametrize("noise", [0.01, 0.5])
+def test_p_min_and_argmin_are_those_of_the_dense_formula(
+    n: int, lowest: int, noise: float, fixed: gp.Parameters
+) -> None:
+    losses = v_shape(n, lowest, noise)
+    verdict = detect(PLAIN, losses)
+    f = reference(losses, fixed)
+    z = f.rise[:-1] / np.sqrt(f.rise_variance[:-1])
+    assert set(verdict.p_min) == {verdict.p_min[0]}
+    assert verdict.p_min[0] == pytest.approx(NormalDist().cdf(z.max()), abs=1e-6)
+    assert verdict.argmins[0] == pytest.approx(np.argmin(f.mean) / 499, abs=1e-12)
+
+
+def test_p_min_is_the_share_of_sampled_curves(fixed: gp.Parameters) -> None:
+    losses = v_shape(60, 45, 0.5)
+    y = (losses - losses.mean()) / losses.std()
+    x, grid = np.arange(60) / 60, np.linspace(0, 1, 500)
+
+    def k(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return fixed.signal_variance * np.exp(-((a[:, None] - b) ** 2) / (2 * 0.2**2))
+
+    gain = np.linalg.solve(k(x, x) + fixed.noise_variance * np.eye(60), k(x, grid)).T
+    mean, covariance = fixed.mean + gain @ (y - fixed.mean), k(grid, grid) - gain @ k(x, grid)
+    values, vectors = np.linalg.eigh(covariance)
+    random = np.random.default_rng(0)
+    samples = (vectors * np.sqrt(np.maximum(values, 0))) @ random.standard_normal((500, 20_000)) + mean[
+        :, None
+    ]
+    shares = (samples[:-1] < samples[-1]).mean(1)
+    p = detect(PLAIN, losses).p_min[0]
+    assert 0.05 < p < 0.999  # a case that tells something
+    assert shares.max() == pytest.approx(p, abs=4 * math.sqrt(p * (1 - p) / 20_000))
+    assert p <= (samples[:-1].min(0) < samples[-1]).mean() + 0.01  # the lower bound of Eq. 3 that it is
+
+
+def test_the_verdict_keeps_the_curve_and_its_band(fixed: gp.Parameters) -> None:
+    losses = 7 + 3 * v_shape(80, 50, 0.1)
+    verdict = detect(PLAIN, losses)
+    f, scale = reference(losses, fixed), losses.std()
+    at = np.linspace(0, 1, detector.CURVE_POINTS)
+    assert verdict.mean is not None
+    assert verdict.sd is not None
+    expected = losses.mean() + scale * np.interp(at, np.linspace(0, 1, 500), f.mean)
+    np.testing.assert_allclose(verdict.mean, expected, rtol=1e-8)
+    band = scale * np.interp(at, np.linspace(0, 1, 500), np.sqrt(f.variance))
+    np.testing.assert_allclose(verdict.sd, band, rtol=1e-6)
+    assert verdict.noise == pytest.approx(scale * math.sqrt(fixed.noise_variance), rel=1e-12)
+
+
+def test_the_band_covers_the_curve_it_smooths() -> None:
+    truth = 1 + np.cos(np.arange(400) / 130)
+    verdict = detect(CONFIG, truth + 0.1 * np.random.default_rng(0).standard_normal(400))
+    at = np.interp(np.linspace(0, 1, 101), np.arange(400) / 400, truth)[:-1]
+    assert np.all(np.abs(verdict.mean[:-1] - at) < 4 * verdict.sd[:-1])
+    assert verdict.noise == pytest.approx(0.1, rel=0.1)
+
+
+# --- votes and t* -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("p_min", "detected"),
+    [
+        ((0.96, 0.96, 0.96, 0.1, 0.1), True),
+        ((0.96, 0.96, 0.95, 0.1, 0.1), False),  # 'exceed'
+        ((0.96, 0.96, 0.1, 0.1), False),  # a tie is no majority
+        ((0.951,), True),
+        ((0.949,), False),
+    ],
+)
+def test_most_subsets_must_exceed_the_confidence(
+    p_min: tuple[float, ...], detected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    votes = iter(p_min)
+    monkeypatch.setattr(detector, "_p_min", lambda mean, sd: next(votes))
+    config = replace(CONFIG, subsets=len(p_min), subset_size=20)
+    verdict = detect(config, v_shape(100, 60, 0.1))
+    assert verdict.p_min == p_min
+    assert verdict.detected == detected
+
+
+def test_t_star_is_eq_5() -> None:
+    verdict = Verdict(step=520, start=120, p_min=(1.0,) * 3, detected=True, argmins=(0.25, 0.5, 0.7))
+    assert verdict.argmin == pytest.approx(1.45 / 3, rel=1e-15)
+    assert verdict.t_star == pytest.approx(120 + 400 * 1.45 / 3, rel=1e-15)
+    from_the_start = replace(verdict, start=0)
+    assert from_the_start.t_star == pytest.approx(520 * 1.45 / 3, rel=1e-15)
+    assert Verdict(step=3, start=0).argmin is None
+    assert Verdict(step=3, start=0).t_star is None
+
+
+def test_falling_is_for_most_subsets_to_be_least_at_the_end() -> None:
+    assert Verdict(9, 0, argmins=(1.0, 1.0, 0.3)).falling
+    assert not Verdict(9, 0, argmins=(1.0, 0.998, 0.3)).falling
+    assert not Verdict(9, 0, argmins=(1.0, 0.998)).falling
+    assert not Verdict(9, 0).falling
+    assert detect(CONFIG, 3 - 0.01 * np.arange(100)).falling
+    assert not detect(CONFIG, v_shape(100, 70)).falling
+
+
+@pytest.mark.parametrize("start", [0, 137])
+@pytest.mark.parametrize("config", [CONFIG, PAPER, PLAIN])
+def test_the_minimum_of_a_v_is_found(config: Config, start: int) -> None:
+    falling = detect(config, v_shape(400, 400, 0.05, seed=1), start)
+    assert not falling.detected
+    past = detect(config, v_shape(400, 250, 0.05, seed=1), start)
+    assert past.detected
+    assert min(past.p_min) > 0.9999
+    assert (past.start, past.step) == (start, start + 400)
+    assert past.t_star == pytest.approx(start + 250, abs=12)
+
+
+# --- subsets ------------------------------------------------------------------------------------------
+
+
+def test_subsets_differ_and_depend_on_seed_and_step_alone() -> None:
+    losses = v_shape(2000, 1800, 0.5)
+    first = detect(CONFIG, losses)
+    assert len(set(first.p_min)) == 5
+    assert decision(detect(CONFIG, losses)) == decision(first)
+    assert detect(replace(CONFIG, seed=1), losses).p_min != first.p_min
+    assert detect(CONFIG, losses, start=1).p_min != first.p_min
+
+
+def test_no_more_losses_than_a_subset_holds_are_all_of_them() -> None:
+    losses = v_shape(500, 300, 0.3)
+    assert decision(detect(CONFIG, losses)) == decision(detect(replace(CONFIG, subset_size=None), losses))
+    assert len(set(detect(CONFIG, losses).p_min)) == 1
+    assert len(detect(CONFIG, losses).p_min) == 5
+
+
+def test_subsets_have_the_sizes_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    of_gp = gp.moments
+
+    def spy(basis: gp.Basis, x: np.ndarray, y: np.ndarray) -> gp.Moments:
+        sizes.append(len(np.unique(x)))
+        return of_gp(basis, x, y)
+
+    monkeypatch.setattr(gp, "moments", spy)
+    detect(PAPER, v_shape(900, 600, 0.1))
+    assert sizes == [100, 500, 500, 500, 500, 500]
+
+
+def test_all_losses_may_be_used() -> None:
+    losses = v_shape(20_000, 15_000, 0.5)
+    verdict = detect(PLAIN, losses)
+    assert verdict.detected
+    assert len(set(verdict.p_min)) == 1
+    assert verdict.t_star == pytest.approx(15_000, rel=0.02)
+    one = detect(replace(PLAIN, subsets=1), losses)
+    assert one.p_min == verdict.p_min[:1]
+
+
+def test_the_global_generators_are_left_alone() -> None:
+    np.random.seed(3)  # noqa: NPY002 (it is this state that must not move)
+    before = np.random.get_state()[1].tolist()  # noqa: NPY002
+    detect(CONFIG, v_shape(2000, 1800, 0.5))
+    assert np.random.get_state()[1].tolist() == before  # noqa: NPY002
+
+
+# --- losses that are not numbers ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_losses_that_are_not_finite_leave_the_others_at_their_place(
+    bad: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    of_gp = gp.moments
+
+    def spy(basis: gp.Basis, x: np.ndarray, y: np.ndarray) -> gp.Moments:
+        seen.append(x)
+        return of_gp(basis, x, y)
+
+    monkeypatch.setattr(gp, "moments", spy)
+    losses = v_shape(100, 60, 0.05)
+    gaps = [0, 17, 18, 19, 60, 99]
+    losses[gaps] = bad
+    verdict = detect(PLAIN, losses)
+    kept = np.delete(np.arange(100), gaps)
+    np.testing.assert_array_equal(seen[0], kept / 100)
+    assert verdict.step == 100
+    assert verdict.t_star == pytest.approx(60, abs=5)
+
+
+@pytest.mark.parametrize("config", [CONFIG, PAPER])
+@given(
+    losses=st.lists(
+        st.floats(allow_nan=True, allow_infinity=True, width=64) | st.sampled_from([0.0, 1.0, 2.0]),
+        max_size=60,
+    )
+)
+@seeded
+def test_any_losses_give_a_verdict(config: Config, losses: list[float]) -> None:
+    verdict = detect(config, losses)
+    if verdict.no_evidence is None:
+        assert len(verdict.p_min) == len(verdict.argmins) == config.subsets
+        assert all(0 <= p <= 1 for p in (*verdict.p_min, *verdict.argmins))
+    else:
+        assert (verdict.p_min, verdict.argmins, verdict.detected) == ((), (), False)
+
+
+def test_one_spike_does_not_move_the_default_preset() -> None:
+    losses = v_shape(300, 200, 0.05)
+    clean = detect(CONFIG, losses)
+    for at in (0, 50, 199, 298, 299):
+        spiked = losses.copy()
+        spiked[at] = 1e38
+        assert same(detect(CONFIG, spiked), clean, 0.02)
+
+
+# --- scale and shift ----------------------------------------------------------------------------------
+
+SHAPES = [v_shape(n, low, noise, 1) for n, low in ((60, 50), (300, 300), (700, 600)) for noise in (0, 0.1, 2)]
+
+
+@pytest.mark.parametrize("shape", range(len(SHAPES)))
+@pytest.mark.parametrize("exponent", [-900, -40, -3, 1, 40, 900])
+def test_powers_of_two_change_not_one_bit(shape: int, exponent: int) -> None:
+    losses = SHAPES[shape]
+    plain, scaled = detect(CONFIG, losses), detect(CONFIG, losses * 2.0**exponent)
+    assert decision(scaled) == decision(plain)
+    np.testing.assert_array_equal(scaled.mean, plain.mean * 2.0**exponent)
+    np.testing.assert_array_equal(scaled.sd, plain.sd * 2.0**exponent)
+    assert scaled.noise == plain.noise * 2.0**exponent
+
+
+@pytest.mark.parametrize("shape", range(len(SHAPES)))
+@pytest.mark.parametrize("scale", [10.0**k for k in range(-12, 13, 3)])
+@pytest.mark.parametrize("shift", [0.0, -3.0, 1e4])
+def test_scale_and_shift_do_not_matter(shape: int, scale: float, shift: float) -> None:
+    losses = SHAPES[shape]
+    assert same(detect(CONFIG, scale * (losses + shift)), detect(CONFIG, losses), 1e-6)
+
+
+def test_scale_does_not_matter_to_adam_on_standardised_losses() -> None:
+    config = replace(PAPER, standardize=True)
+    verdicts = []
+    for scale in (1.0, 2.0**40, 2.0**-40):
+        adam = None
+        for n in (50, 75, 150):
+            verdict, adam = detector.detect(config, scale * v_shape(200, 100, 0.02)[:n], 0, adam)
+            verdicts.append(decision(verdict))
+    assert verdicts[:3] == verdicts[3:6] == verdicts[6:]
+
+
+def test_rising_losses_upside_down_are_falling() -> None:
+    losses = v_shape(300, 200, 0.1)
+    assert detect(CONFIG, losses).detected
+    assert not detect(CONFIG, -losses[::-1] + 0.02 * np.arange(300)[::-1]).detected
+
+
+# --- no evidence --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", range(10))
+def test_too_few_losses_are_no_evidence(n: int) -> None:
+    losses = np.r_[v_shape(n, 5)[:n] if n else [], np.full(20, math.nan)]
+    assert detect(CONFIG, losses).no_evidence == f"too few losses: {n} of at least 10"
+    assert detect(PAPER, losses[:0]).no_evidence == "too few losses: 0 of at least 2"
+
+
+@pytest.mark.parametrize("value", [0.0, 2.3, -1e300, 5e-324])
+@pytest.mark.parametrize("config", [CONFIG, PAPER])
+def test_equal_losses_are_no_evidence(config: Config, value: float) -> None:
+    verdict = detect(config, np.full(50, value))
+    assert verdict.no_evidence == "all losses are equal"
+    assert decision(verdict) == (50, (), False, (), "all losses are equal")
+    assert (verdict.mean, verdict.sd, verdict.noise) == (None, None, None)
+
+
+@pytest.mark.parametrize("config", [CONFIG, PAPER])
+def test_a_range_wider_than_floating_point_is_no_evidence(config: Config) -> None:
+    verdict = detect(config, np.r_[np.full(30, 1.79e308), np.full(3, -1.79e308)])
+    assert verdict.no_evidence is not None
+    assert verdict.no_evidence.startswith("numerical failure: ")
+    assert not verdict.detected
+
+
+@pytest.mark.parametrize("config", [CONFIG, PAPER])
+@pytest.mark.parametrize("call", range(1, 8))
+@pytest.mark.parametrize(
+    "error", [np.linalg.LinAlgError("Eigenvalues did not converge"), ZeroDivisionError("x")]
+)
+def test_a_failure_inside_the_gp_is_no_evidence(
+    config: Config, call: int, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses, calls, eigh = v_shape(600, 400, 0.1), [], np.linalg.eigh
+    _, before = detector.detect(config, losses[:300], 0)
+
+    def failing(matrix: np.ndarray) -> Any:
+        calls.append(1)
+        if len(calls) == call:
+            raise error
+        return eigh(matrix)
+
+    gp.basis(config.length_scale)
+    monkeypatch.setattr(np.linalg, "eigh", failing)
+    verdict, adam = detector.detect(config, losses, 0, before)
+    if len(calls) < call:
+        assert verdict.no_evidence is None
+        assert call > 6  # the fit and five inferences
+    else:
+        assert verdict.no_evidence == f"numerical failure: {error}"
+        assert (verdict.p_min, verdict.detected) == ((), False)
+        assert adam == before  # the next test goes on from the last good fit
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_fit_that_is_not_finite_is_no_evidence(value: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit, "maximum", lambda of: gp.Parameters(0.0, value, 1.0))
+    verdict = detect(CONFIG, v_shape(100, 60))
+    assert verdict.no_evidence is not None
+    assert verdict.no_evidence.startswith("numerical failure: ")

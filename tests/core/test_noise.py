@@ -1,0 +1,197 @@
+"""What noise explains: its level, lone spikes, and how often it passes for lift-off."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autowu import Config, controller, noise
+
+from .helpers import seeded
+
+THRESHOLD = 4.0  # of the default preset
+
+
+def bfloat16(values: np.ndarray) -> np.ndarray:
+    """``values`` as a loss computed in bfloat16 has them: 8 significant bits, rounded to even."""
+    bits = np.asarray(values, np.float32).view(np.uint32)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)
+    return rounded.view(np.float32).astype(np.float64)
+
+
+# --- the noise level ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [8, 12, 20, 30, 50, 100, 1000])
+def test_the_noise_level_is_unbiased_for_normal_noise(n: int) -> None:
+    random = np.random.default_rng(n)
+    levels = [noise.noise_level(0.3 * random.standard_normal(n)) for _ in range(4000)]
+    # Beyond four standard errors of this experiment. Where only a handful are kept it errs upwards.
+    bias = 0.12 if n < 10 else 0.06 if n < 20 else 0.02 if n < 100 else 0.005
+    assert np.mean(levels) == pytest.approx(0.3, rel=bias + 4 * np.std(levels) / 0.3 / math.sqrt(4000))
+
+
+def test_a_trend_is_no_noise() -> None:
+    random = np.random.default_rng(0)
+    steps = np.arange(400)
+    smooth = 2 + np.cos(steps / 60) - 0.002 * steps
+    levels = [noise.noise_level(smooth + 0.1 * random.standard_normal(400)) for _ in range(500)]
+    assert np.mean(levels) == pytest.approx(0.1, rel=0.03)
+
+
+@pytest.mark.parametrize("height", [1.0, 1e10, 1e38, 1e300])
+def test_a_tenth_of_spikes_hardly_moves_the_noise_level(height: float) -> None:
+    losses = 0.1 * np.random.default_rng(0).standard_normal(400)
+    clean = noise.noise_level(losses)
+    losses[10:400:40] += height  # two large differences each: 20 of 399
+    assert noise.noise_level(losses) == pytest.approx(clean, rel=0.1)
+
+
+def test_few_losses_have_no_noise_level() -> None:
+    for n in range(4):
+        assert noise.noise_level(np.arange(n, dtype=float)) == 0
+    assert noise.noise_level(np.full(100, 2.3)) == 0
+
+
+@given(st.integers(-900, 900), st.integers(0, 1000))
+@seeded
+def test_the_noise_level_scales_exactly_with_powers_of_two(exponent: int, seed: int) -> None:
+    losses = np.random.default_rng(seed).standard_normal(60)
+    scale = 2.0**exponent
+    assert noise.noise_level(scale * losses) == scale * noise.noise_level(losses)
+
+
+# --- lone spikes --------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 49), st.sampled_from([2.0, 1e3, 1e38, 1e308]), st.integers(0, 1000))
+@seeded
+def test_a_lone_spike_is_found_wherever_it_is(at: int, height: float, seed: int) -> None:
+    losses = 2.3 + 0.02 * np.random.default_rng(seed).standard_normal(50)
+    losses[at] += height
+    assert np.flatnonzero(noise.lone_spikes(losses, 8.0)).tolist() == [at]
+
+
+def test_noise_itself_is_no_spike() -> None:
+    random = np.random.default_rng(0)
+    found = sum(noise.lone_spikes(random.standard_normal(200), 8.0).sum() for _ in range(200))
+    assert found == 0
+
+
+def test_a_step_or_a_rise_is_no_spike() -> None:
+    random = np.random.default_rng(0)
+    steps = np.r_[np.zeros(50), np.full(50, 100.0)] + 0.1 * random.standard_normal(100)
+    assert not noise.lone_spikes(steps, 8.0).any()
+    rise = np.exp(np.arange(100) / 5)
+    assert not noise.lone_spikes(rise, 8.0)[:-1].any()
+
+
+def test_a_dip_is_no_spike() -> None:
+    losses = 2.3 + 0.02 * np.random.default_rng(0).standard_normal(50)
+    losses[20] -= 2
+    assert not noise.lone_spikes(losses, 8.0).any()
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3])
+def test_too_few_losses_have_no_spikes(n: int) -> None:
+    losses = np.array([1.0, 1e9, 1.0])[:n]
+    assert not noise.lone_spikes(losses, 8.0).any()
+
+
+# --- lift-off -----------------------------------------------------------------------------------------
+
+
+def reads(total_steps: int) -> list[int]:
+    """The steps of the fast growth at which lift-off is asked for."""
+    config = Config(total_steps=total_steps)
+    state = controller.start(config)
+    steps = [state.read_at]
+    while state.read_at < config.sweep_steps:
+        state = controller.observe(config, state, np.full(state.read_at - state.step, 1.0))
+        steps.append(state.read_at)
+    return steps
+
+
+FLAT = {
+    "normal": lambda random, n: 2.3 + 0.05 * random.standard_normal(n),
+    "heavy-tailed": lambda random, n: 2.3 + 0.05 * random.standard_t(3, n),
+    "bfloat16": lambda random, n: bfloat16(2.3 + 0.05 * random.standard_normal(n)),
+    "bfloat16, noise of half a step": lambda random, n: bfloat16(2.3 + 0.008 * random.standard_normal(n)),
+    "bfloat16, noise of an eighth of a step": lambda random, n: bfloat16(
+        2.305 + 0.002 * random.standard_normal(n)
+    ),
+}
+
+
+def lift_offs(kind: str, total_steps: int, curves: int) -> float:
+    random = np.random.default_rng([total_steps, *map(ord, kind)])
+    asked = reads(total_steps)
+    found = 0
+    for _ in range(curves):
+        losses = FLAT[kind](random, asked[-1])
+        found += any(noise.lifted_off(losses[:step], THRESHOLD) for step in asked)
+    return found / curves
+
+
+@pytest.mark.parametrize("kind", FLAT)
+@pytest.mark.parametrize("total_steps", [800, 12_000])
+def test_a_sweep_over_flat_noise_rarely_lifts_off(kind: str, total_steps: int) -> None:
+    # One chance in twenty for some 40 to 120 looks at the same curve.
+    assert lift_offs(kind, total_steps, curves=200) <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 200)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("kind", FLAT)
+@pytest.mark.parametrize("total_steps", [300, 800, 2000, 12_000, 100_000])
+def test_a_sweep_over_flat_noise_rarely_lifts_off_on_many_curves(kind: str, total_steps: int) -> None:
+    assert lift_offs(kind, total_steps, curves=3000) <= 0.06
+
+
+@pytest.mark.parametrize("kind", FLAT)
+def test_a_clear_fall_always_lifts_off(kind: str) -> None:
+    random = np.random.default_rng([*map(ord, kind)])
+    for _ in range(300):
+        losses = FLAT[kind](random, 60)
+        losses[30:] -= np.linspace(0, 0.8, 30)
+        assert noise.lifted_off(losses, THRESHOLD)
+        assert not noise.lifted_off(losses[::-1], THRESHOLD)
+
+
+def test_lift_off_needs_more_than_the_stated_standard_errors() -> None:
+    """A fall of exactly k standard errors, in losses whose noise level is known."""
+    sizes = 0.1 * np.tile([1.0, -1.0], 30)
+    level = noise.noise_level(sizes)
+    # Var(median of 5) + Var(median of 3), by simulation.
+    random = np.random.default_rng(0)
+    medians = [np.median(random.standard_normal((200_000, k)), axis=1).var() for k in (5, 3)]
+    error = level * math.sqrt(sum(medians))
+    for standard_errors, lifted in ((THRESHOLD - 0.1, False), (THRESHOLD + 0.1, True)):
+        losses = sizes.copy()
+        offset = np.median(losses[:5]) - np.median(losses[-3:])
+        losses[40:] -= standard_errors * error - offset
+        assert noise.lifted_off(losses, THRESHOLD) == lifted
+
+
+def test_a_fall_without_noise_lifts_off_and_a_flat_line_does_not() -> None:
+    assert noise.lifted_off(3 - 0.001 * np.arange(50), THRESHOLD)
+    assert not noise.lifted_off(np.full(50, 2.3), THRESHOLD)
+    assert not noise.lifted_off(3 + 0.001 * np.arange(50), THRESHOLD)
+    assert not noise.lifted_off(3 - 0.1 * np.arange(7), THRESHOLD)
+
+
+@pytest.mark.parametrize("at", [0, 2, 4, 40, 57, 58, 59])
+@pytest.mark.parametrize("height", [1e38, -1e38])
+def test_one_spike_decides_nothing(at: int, height: float) -> None:
+    losses = 2.3 + 0.05 * np.random.default_rng(1).standard_normal(60)
+    before = noise.lifted_off(losses, THRESHOLD)
+    losses[at] += height
+    assert noise.lifted_off(losses, THRESHOLD) == before
+
+
+def test_losses_at_the_ends_of_floating_point_raise_no_warning() -> None:
+    losses = np.tile([1e308, -1e308], 20)
+    noise.noise_level(losses)
+    noise.lone_spikes(losses, 8.0)
+    noise.lifted_off(losses, THRESHOLD)
