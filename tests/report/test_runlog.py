@@ -2,13 +2,14 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import simulated
 
-from autowu import runlog
+from autowu import runlog, runlog_events
 from autowu.errors import UserError
 
 
@@ -85,16 +86,26 @@ def test_unknown_events_are_passed_over(autowu_run: Path) -> None:
     assert runlog.read(autowu_run).notes == ()
 
 
-@pytest.mark.parametrize("name", ["run.json", "log.jsonl"])
-def test_a_missing_file_is_named(autowu_run: Path, name: str) -> None:
-    (autowu_run / name).unlink()
-    with pytest.raises(UserError, match=rf"^\S*{name}: no such file or directory; .*`autowu train`\?$"):
+def test_a_missing_log_is_named(autowu_run: Path) -> None:
+    (autowu_run / "log.jsonl").unlink()
+    with pytest.raises(UserError, match=r"^\S*log\.jsonl: no such file or directory; .*`autowu train`\?$"):
         runlog.read(autowu_run)
 
 
+def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^\S*run\.json: no such file or directory; .*`autowu train`\?$"):
+        runlog.read(tmp_path)
+
+
 @pytest.mark.parametrize("text", ["", "[" * 100_000, "[1]", '{"config": {}}', "\xff"])
-def test_a_foreign_run_json_is_named(autowu_run: Path, text: str) -> None:
+def test_a_foreign_run_json_is_named_and_a_broken_one_costs_the_settings_only(
+    autowu_run: Path, text: str
+) -> None:
     (autowu_run / "run.json").write_text(text, encoding="latin-1")
+    run = runlog.read(autowu_run)
+    assert run.notes == ("run.json cannot be used, so the settings are not shown",)
+    assert len(run.steps) == 1000
+    (autowu_run / "log.jsonl").write_text("")
     with pytest.raises(UserError, match=r"run\.json: not "):
         runlog.read(autowu_run)
 
@@ -124,11 +135,35 @@ TEST |= {"no_evidence": None, "mean": None, "sd": None, "noise": None}
     ],
     ids=str,
 )
-def test_a_line_of_another_kind_is_named(autowu_run: Path, line: object) -> None:
+def test_a_line_of_another_kind_is_left_out_and_told(autowu_run: Path, line: object) -> None:
     number = len((autowu_run / "log.jsonl").read_text().splitlines()) + 1
-    append(autowu_run, json.dumps(line) + "\n")
-    with pytest.raises(UserError, match=rf"log\.jsonl, line {number}: not a line of an autowu log$"):
-        runlog.read(autowu_run)
+    append(autowu_run, json.dumps(line) + "\n" + json.dumps(STEP | {"step": 1002}) + "\n")
+    run = runlog.read(autowu_run)
+    assert run.notes == (f"line {number:,} of the log is not of an autowu log and left out",)
+    assert run.steps[-1] == 1002
+
+
+def test_many_broken_lines_are_told_in_one_note(autowu_run: Path) -> None:
+    append(autowu_run, "{\n" * 1000)
+    (note,) = runlog.read(autowu_run).notes
+    assert re.fullmatch(
+        r"lines [\d,]+, [\d,]+, [\d,]+ and 997 more of the log are cut off and left out", note
+    )
+
+
+def test_an_endless_line_takes_no_memory_and_ends(autowu_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runlog_events, "LONGEST_LINE", 10_000)
+    append(autowu_run, "x" * 99_999 + "\n" + json.dumps(STEP) + "\n")
+    run = runlog.read(autowu_run)
+    assert run.steps[-1] == 1001
+    assert len(run.notes) == 1
+
+
+def test_a_log_beyond_the_cap_is_shown_up_to_it(autowu_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runlog_events, "MOST_UPDATES", 500)
+    run = runlog.read(autowu_run)
+    assert len(run.steps) == 500
+    assert run.notes == ("the log is longer than can be shown; its end is left out",)
 
 
 def test_a_log_without_a_single_event_is_foreign(autowu_run: Path) -> None:
