@@ -89,8 +89,8 @@ class PendingLosses:
 
     def _open_buffer(self, value: Tensor | float, expected: int) -> None:
         """A buffer for losses such as ``value``. What the old one holds goes to host memory."""
-        partial = float(self._buffer[self._count]) if self._micro else None
         self._flush()
+        partial = float(self._buffer[0]) if self._micro else None
         self._size = max(expected, _SMALLEST)
         if isinstance(value, Tensor):
             # float32 holds every narrower type exactly.
@@ -103,8 +103,11 @@ class PendingLosses:
             self._buffer[0] = partial
 
     def _flush(self) -> None:
+        """Move closed updates to host memory, and the one that is not closed to the front of the buffer."""
         if self._count:
             self._read.append(_to_host(self._buffer[: self._count]))
+            if self._micro:
+                self._buffer[0] = self._buffer[self._count]
             self._count = 0
 
     def read(self, group: dist.ProcessGroup | None) -> Array:
@@ -123,8 +126,11 @@ class PendingLosses:
         return losses
 
     def average(self, group: dist.ProcessGroup) -> None:
-        """Take the means over the group's ranks now, so that they are the same on every rank."""
-        self._averaged = self.read(group)
+        """Take the means over the group's ranks now; an update that is open stays each rank's own."""
+        self._flush()
+        if self._read:
+            means = _mean_over_ranks(self._local(group), group)
+            self._averaged, self._read = np.concatenate([self._averaged, means]), []
 
     def _local(self, group: dist.ProcessGroup) -> Tensor:
         """This rank's losses, where its process group communicates, in the precision that the device has."""
@@ -137,13 +143,9 @@ class PendingLosses:
         return torch.cat([torch.zeros(0, dtype=torch.float64, device=device), *parts])
 
     def to_dict(self) -> dict[str, Any]:
-        """The closed updates' losses [n], of which the first ``averaged`` are means over ranks; the open one's sum."""
-        partial = None
-        if self._micro:
-            partial = torch.as_tensor(self._buffer[self._count]).to("cpu", copy=True)
+        """The closed updates' losses [n], the number that are means over ranks, and the open one's sum."""
         self._flush()
-        if partial is not None:
-            self._buffer[0] = partial
+        partial = torch.as_tensor(self._buffer[0]).to("cpu", copy=True) if self._micro else None
         losses = np.concatenate([self._averaged, *self._read])
         return {
             "losses": torch.from_numpy(losses),

@@ -231,17 +231,13 @@ class AutoWU(LRScheduler):
 
     # --- checkpoints ----------------------------------------------------------------------------------
 
-    def synchronize(self) -> None:
-        """Make :meth:`state_dict` the same on every rank, so that saving that of one is enough.
+    def share_losses(self) -> None:
+        """Average the losses that wait for the next decision over the ranks, so that one can save for all.
 
-        Averages the losses that wait for the next decision over the ranks now; every rank has to call it. The
-        decision is the same as without. Does nothing in a single process.
-
-        Raises:
-            RuntimeError: an update is open: there was an :meth:`observe` since the last :meth:`step`.
+        The decision is the same as without. A collective operation: all ranks have to call it, and then any
+        one's :meth:`state_dict` serves all of them (if they hold the whole model: not if it is sharded). With
+        one process it does nothing.
         """
-        if self._pending.open:
-            raise RuntimeError("AutoWU.synchronize() must be called between updates, after step()")
         group = self._group()
         if group is not None:
             self._pending.average(group)
@@ -250,7 +246,7 @@ class AutoWU(LRScheduler):
         """Plain values and tensors, from which a run goes on bit for bit.
 
         Losses that wait for the next decision are this rank's own: with several processes, save each rank's
-        state, or call :meth:`synchronize` first. In warm-up the copy for rewinding is part of it (see
+        state, or call :meth:`share_losses` first. In warm-up the copy for rewinding is part of it (see
         ``snapshot_device``); as in the state of a module or optimizer its tensors are the live ones, not
         copies.
         """
