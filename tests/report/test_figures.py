@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import simulated
 
 from autowu import runlog
-from autowu.report import curves, decision, figures, page
+from autowu.report import curves, decision, figures, sections, speed
 from autowu.runlog import Run
 
 
@@ -30,14 +31,15 @@ def texts(figure: dict[str, Any]) -> list[str]:
 
 
 def test_plotly_accepts_every_figure(autowu: Run, baseline: Run) -> None:
-    sections = page.sections([autowu, baseline])
-    assert [section.heading for section in sections] == [
+    found = sections.sections([autowu, baseline])
+    assert [section.heading for section in found] == [
         "Learning rate and loss",
         "What the Gaussian process sees",
         "How the tests vote",
         "Test accuracy",
+        "Throughput",
     ]
-    for section in sections:
+    for section in found:
         go.Figure(section.figure)  # raises at a property that is unknown, or a value that is not allowed
         json.dumps(section.figure, allow_nan=False)
         assert section.words.count(". ") + section.words.count(".\n") == 2
@@ -142,6 +144,15 @@ def test_votes_show_every_subset_the_median_and_the_streak(autowu: Run) -> None:
     assert line["y"] == [0.95, 0.95]
     assert streak["text"] == ["1", "2", "3"]
     assert "switch at 3" in streak["name"]
+
+
+def test_throughput_starts_at_zero_and_leaves_out_runs_that_do_not_tell(autowu: Run, baseline: Run) -> None:
+    silent = replace(baseline, epochs=tuple(replace(e, images_per_second=math.nan) for e in baseline.epochs))
+    figure = speed.throughput([autowu, silent])
+    assert [trace["name"] for trace in figure["data"]] == ["autowu"]
+    assert set(figure["data"][0]["y"]) == {9000.0}
+    assert figure["layout"]["yaxis"]["rangemode"] == "tozero"
+    assert not speed.measured(silent)
 
 
 def test_names_cannot_be_read_as_html_by_plotly(tmp_path: Path) -> None:

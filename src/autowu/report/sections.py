@@ -1,0 +1,68 @@
+"""The sections of the page: each a heading, the words that explain it, and a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from autowu.report import decision, figures, speed
+from autowu.report.figures import Figure
+from autowu.runlog import Run
+
+
+@dataclass(frozen=True)
+class Section:
+    """A figure with its heading and the words that explain it."""
+
+    heading: str
+    words: str
+    figure: Figure
+    height: str = "medium"  # a class in page.css
+    html: str = ""  # below the figure; whoever makes it escapes it
+
+
+CURVES: Final = """
+AutoWU lets the learning rate grow (shaded) while the training loss falls, and finds out by itself when the
+loss has passed its minimum, at t*. It then goes back to the learning rate of t* and lowers it to zero,
+whereas a baseline follows a curve that somebody had to choose.
+"""
+GP_VIEW: Final = """
+The loss of one update is noise around a trend; a Gaussian process, a smoother that knows how sure it is,
+draws the trend and a band of two standard deviations (sd) that holds it with 95% probability. Move the slider
+through the tests: the window of losses grows (grey is out of its view), and the dotted line marks t*, where
+the trend is lowest.
+"""
+VOTES: Final = """
+At each test several random subsets of the losses say how probable it is that the loss has been lower than it
+is now (P_min). Once most of them are above the confidence line in enough tests in a row (numbered triangles),
+the growth of the learning rate ends.
+"""
+ACCURACY: Final = """
+The share of unseen test images that the model names correctly after each epoch, a pass over the training
+data; the first epochs may lie below the picture. A learning rate that is too high shows as a dip, and the
+last gains come as the learning rate falls.
+"""
+SPEED: Final = """
+Training images a second in each epoch, without the evaluation. AutoWU reads the losses only when a test is
+due, some 30 times in a run, and a test takes about a millisecond.
+"""
+
+
+def sections(runs: Sequence[Run]) -> list[Section]:
+    """The figures of the page, in the order in which they are read."""
+    tested = [run for run in runs if run.tests]
+    found = [Section("Learning rate and loss", CURVES, figures.learning_rate_and_loss(runs), "tall")]
+    for run in tested:
+        of = f": {run.name}" if len(tested) > 1 else ""
+        found += [
+            Section(
+                f"What the Gaussian process sees{of}", GP_VIEW, decision.gp_view(run, len(tested)), "tall"
+            ),
+            Section(f"How the tests vote{of}", VOTES, decision.votes(run, len(tested))),
+        ]
+    if any(run.epochs for run in runs):
+        found.append(Section("Test accuracy", ACCURACY, figures.accuracy(runs)))
+    if any(map(speed.measured, runs)):
+        found.append(Section("Throughput", SPEED, speed.throughput(runs)))
+    return found

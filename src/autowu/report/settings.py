@@ -1,0 +1,93 @@
+"""What the runs were told and what they ran on, side by side; and the command that repeats each."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any, Final
+
+from autowu.runlog import Run, printable
+
+NOTHING: Final = "–"
+LONGEST: Final = 120  # characters of a value
+MOST_ROWS: Final = 150  # settings of one group
+
+GROUPS: Final = {
+    "training": "config",
+    "schedule": "schedule",
+    "versions": "versions",
+    "machine": "machine",
+}
+"""What a group is called, and the attribute of Run that holds it."""
+
+
+def table(runs: Sequence[Run]) -> str:
+    """All settings as HTML, a column for each run; rows in which runs differ are marked."""
+    head = "".join(f'<th scope="col">{escape(run.name)}</th>' for run in runs)
+    body = "".join(_group(name, [getattr(run, at) for run in runs]) for name, at in GROUPS.items())
+    if not body:
+        return ""
+    differ = (
+        '<p>Settings in which the runs differ are marked with <span class="differs">≠</span>.</p>'
+        if len(runs) > 1
+        else ""
+    )
+    rows = f'<table>\n<thead><tr><th scope="col">setting</th>{head}</tr></thead>\n{body}</table>'
+    return f'{differ}\n<div class="settings">{rows}</div>'
+
+
+def _group(name: str, settings: Sequence[Mapping[str, Any]]) -> str:
+    keys = list(dict.fromkeys(key for each in settings for key in each))[:MOST_ROWS]
+    if not keys:
+        return ""
+    cells = f'<th scope="rowgroup" colspan="{len(settings) + 1}">{name}</th>'
+    rows = "".join(_row(key, [shown(each.get(key)) for each in settings]) for key in keys)
+    return f"<tbody><tr>{cells}</tr>\n{rows}</tbody>\n"
+
+
+def _row(key: str, values: Sequence[str]) -> str:
+    differs = len(set(values)) > 1
+    mark = '<span class="differs">≠</span> ' if differs else ""
+    cells = "".join(f"<td>{escape(value)}</td>" for value in values)
+    kind = ' class="differing"' if differs else ""
+    return f'<tr{kind}><th scope="row">{mark}{escape(shown(key))}</th>{cells}</tr>\n'
+
+
+def shown(value: object) -> str:
+    """A value on one line, of bearable length."""
+    text = NOTHING if value is None else printable(value)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def command(run: Run) -> str | None:
+    """The command line that repeats ``run``; None where its settings are not known.
+
+    Every flag is named, also where it had its default, so that it holds for versions with other defaults.
+    """
+    if run.command is not None:
+        return run.command
+    flags = " ".join(_flags(run.config))
+    return f"autowu train {flags}" if flags else None
+
+
+def _flags(config: Mapping[str, Any]) -> Iterable[str]:
+    for name, value in config.items():
+        flag = f"--{name.replace('_', '-')}"
+        if value is None or value is False or name in ("out", "resume") or not re.fullmatch(r"[a-z_]+", name):
+            continue
+        yield flag if value is True else f"{flag} {shlex.quote(printable(value))}"
+
+
+def reproduce(runs: Sequence[Run]) -> str:
+    """The commands as HTML, and what has to be the same for bit-identical losses."""
+    parts = list[str]()
+    for run in runs:
+        line = command(run)
+        if line is None:
+            continue
+        versions = ", ".join(f"{shown(name)} {shown(value)}" for name, value in run.versions.items())
+        on = f'<span class="with">{escape(versions)}</span>' if versions else ""
+        parts.append(f"<dt>{escape(run.name)}</dt>\n<dd><code>{escape(line)}</code>{on}</dd>\n")
+    return f"<dl>\n{''.join(parts)}</dl>" if parts else ""
