@@ -49,9 +49,9 @@ class Host(Protocol):
         ...
 
 
-def core_trace(losses: Sequence[float], **settings: Any) -> list[float]:
+def core_trace(losses: Sequence[float], preset: str = "default", **settings: Any) -> list[float]:
     """The LR of each update by the core alone."""
-    config = Config.preset(total_steps=len(losses), **settings)
+    config = Config.preset(preset, total_steps=len(losses), **settings)
     state, lrs = controller.start(config), []
     for step, loss in enumerate(losses):
         lrs.append(controller.learning_rate(config, state, step))
