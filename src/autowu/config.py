@@ -69,7 +69,7 @@ class Config:
     standardize: bool = True
     """Whether losses are centred and scaled before a test, so that their scale and shift do not matter."""
     spike: float | None = 8.0
-    """Height above both neighbours, > 0, in noise levels, of a lone loss that is left out. None: kept."""
+    """Height over the curve, > 0, in noise levels, from which a spike is left out. None: spikes are kept."""
 
     rewind: bool = True
     """Whether the weights go back to the minimum along with the LR."""

@@ -74,7 +74,7 @@ def detect(
     step = start + len(losses)
     usable = np.isfinite(losses)
     if config.spike is not None:
-        usable[usable] = ~noise.lone_spikes(losses[usable], config.spike)
+        usable[usable] = ~noise.spikes(losses[usable], config.spike)
     y = losses[usable]
     if len(y) < config.min_losses:
         reason = f"too few losses: {len(y)} of at least {config.min_losses}"

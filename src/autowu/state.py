@@ -109,6 +109,10 @@ class State:
             )
         if not 0 < state.leg.lr < math.inf:
             raise ValueError(f"the state's 'leg' must have a finite lr > 0, not {state.leg.lr}")
+        if state.switch is not None and not 0 < state.switch.peak_lr < math.inf:
+            raise ValueError(
+                f"the state's 'switch' must have a finite peak_lr > 0, not {state.switch.peak_lr}"
+            )
         if state.switch is None and len(state.losses) != state.step - state.first:
             raise ValueError(
                 f"the state's 'losses' are {len(state.losses)}, for steps {state.first} to {state.step}"
