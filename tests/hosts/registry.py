@@ -8,7 +8,10 @@ from importlib.util import find_spec
 from hosts.contract import Host
 
 # Driver in this folder -> the packages that it needs.
-DRIVERS: dict[str, tuple[str, ...]] = {}
+DRIVERS: dict[str, tuple[str, ...]] = {
+    "accelerate": ("accelerate",),
+    "huggingface": ("transformers", "accelerate"),
+}
 
 
 def hosts() -> list[Host]:
