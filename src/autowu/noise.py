@@ -23,9 +23,9 @@ def noise_level(losses: Array) -> float:
     """Standard deviation σ of the noise of a smooth curve, from its first differences.
 
     A difference of two neighbours has variance 2 σ². The largest quarter of them, and at least two, are left
-    out, so that spikes do not count; the mean size of the others is what it is for normal noise trimmed
-    in the same way. Losses in a narrow format move in steps, which hide noise: half of the smallest step is added.
-    Zero for fewer than 4 losses; of a long curve the last thousand count.
+    out, so that spikes do not count; the mean size of the others is what it is for normal noise trimmed in
+    the same way. Losses in a narrow format move in steps, which hide noise: half of the smallest step is
+    added. Zero for fewer than 4 losses; of a long curve the last thousand count.
     """
     sizes = _differences(losses)
     kept = len(sizes) - max(2, len(sizes) // 4)
@@ -73,9 +73,9 @@ def spikes(losses: Array, height: float) -> NDArray[np.bool_]:
 def lifted_off(losses: Array, threshold: float) -> bool:
     """Whether the loss has fallen by more than noise explains.
 
-    The median of the first five losses less the median of the last three exceeds ``threshold`` standard errors
-    of that difference, under the noise of :func:`noise_level`, and one step of the losses' floating-point
-    format. Medians, so that one spike decides nothing.
+    The median of the first five losses less the median of the last three exceeds ``threshold`` standard
+    errors of that difference, under the noise of :func:`noise_level`, and one step of the losses'
+    floating-point format. Medians, so that one spike decides nothing.
     """
     if len(losses) < FIRST + LAST:
         return False
