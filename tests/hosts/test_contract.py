@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hosts import ranks
 from hosts.contract import Host, core_trace, v_curve
 from hosts.registry import hosts
 
@@ -56,3 +57,20 @@ def test_a_run_goes_on_from_the_hosts_own_checkpoint(host: Host, stop: int, tmp_
     expected = core_trace(losses)
     assert_same(host, host.train(losses, tmp_path, stop_after=stop), expected[:stop])
     assert_same(host, host.train(losses, tmp_path, resume=True), expected[stop:])
+
+
+@pytest.mark.full
+def test_two_processes_decide_by_their_mean_loss_and_one_saves_for_both(host: Host, tmp_path: Path) -> None:
+    if not host.processes:
+        pytest.skip("this host runs in one process")
+    losses = np.stack([v_curve(STEPS, seed=1), np.float32(3 * v_curve(STEPS, minimum=0.4, seed=2))])
+    losses[0, [5, 21]] = np.nan
+    losses[1, [6, 21]] = np.nan
+    expected = core_trace(
+        [row.mean() if (row := both[np.isfinite(both)]).size else np.nan for both in losses.T]
+    )
+    assert expected not in (core_trace(losses[0]), core_trace(losses[1]))
+    before = ranks.train(host, losses, tmp_path, stop_after=IN_WARMUP)
+    after = ranks.train(host, losses, tmp_path, resume=True)
+    for rank in range(2):
+        assert_same(host, [*before[rank], *after[rank]], expected)
