@@ -9,8 +9,11 @@ from hosts.contract import Host
 
 # Driver in this folder -> the packages that it needs.
 DRIVERS: dict[str, tuple[str, ...]] = {
+    "lightning": ("lightning", "pytorch_lightning"),
     "accelerate": ("accelerate",),
     "huggingface": ("transformers", "accelerate"),
+    "keras": ("keras", "torch", "jax"),
+    "optax": ("jax", "optax"),
 }
 
 

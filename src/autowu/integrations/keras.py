@@ -1,0 +1,181 @@
+"""AutoWU as a Keras 3 callback: it reads each batch's loss, writes learning rates, rewinds."""
+
+# Keras has no type stubs, and what pyright infers of it is not so: `Callback.model` is not None.
+# pyright: reportMissingTypeStubs=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportOptionalMemberAccess=false
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+try:
+    import keras
+    from keras import ops
+except ModuleNotFoundError as error:
+    if error.name != "keras":  # such as the backend, of which Keras' own message tells
+        raise
+    raise ImportError("this needs Keras 3: pip install 'autowu[keras]'") from error
+
+from autowu.config import Config
+from autowu.driver import Driver, Leaf, Weights
+
+
+class AutoWU(keras.callbacks.Callback):
+    """Sets the learning rate by itself: grows it while the loss falls, goes back to the minimum, decays.
+
+    ::
+
+        model.compile(keras.optimizers.AdamW(), loss="sparse_categorical_crossentropy")
+        schedule = AutoWU(total_steps=epochs * steps_per_epoch)
+        model.fit(x, y, epochs=epochs, callbacks=[schedule])
+
+    The optimizer's own learning rate does not matter. The state is kept in the weights files that are saved
+    during ``fit``: with ``BackupAndRestore``, listed after this callback, an interrupted run goes on as if
+    there had been no break.
+
+    Args:
+        total_steps: T, optimizer updates of the whole run, ≥ 1.
+        preset: 'default', or 'paper' (Algorithm 1), which also needs ``steps_per_epoch``.
+        steps_per_epoch: updates in an epoch, where tests come at epoch ends.
+        settings: fields of :class:`autowu.Config` in place of the preset's.
+
+    ``driver`` has what can be read: ``learning_rate``, ``phase``, ``verdicts``, ``switch``.
+
+    Raises:
+        TypeError, ValueError: a setting is missing, unknown or out of range; at the start of ``fit``, the
+            optimizer's learning rate cannot be set, the model has no metric called 'loss', or
+            ``steps_per_execution`` is not 1.
+    """
+
+    def __init__(
+        self,
+        total_steps: int | None = None,
+        *,
+        preset: str = "default",
+        steps_per_epoch: int | None = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__()
+        self.driver = Driver(
+            Config.preset(preset, total_steps=total_steps, steps_per_epoch=steps_per_epoch, **settings)
+        )
+        self._loss: Any = None  # the variable that holds the last batch's
+        self._iterations: int | None = None  # the optimizer's, at the last look
+        self._in_batch = False
+
+    def set_model(self, model: Any) -> None:
+        """Called by ``fit``: from here on the model's weights files hold the state, and loading sets it."""
+        super().set_model(model)
+        if model.optimizer is None:
+            raise ValueError("the model has no optimizer: compile it first")
+        # Whatever is Keras' own and an attribute of the optimizer is saved and loaded with it.
+        model.optimizer.autowu = _State(self)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """See that there is a loss to read and a learning rate to write."""
+        if not isinstance(self.model.optimizer.learning_rate, keras.Variable):
+            raise ValueError(
+                "the optimizer's learning rate is a schedule or a function, which AutoWU cannot set: give the"
+                " optimizer a number, whatever it is"
+            )
+        if self.model.steps_per_execution != 1:
+            raise ValueError(
+                f"steps_per_execution must be 1, not {self.model.steps_per_execution}: AutoWU needs each"
+                " update's loss and sets each update's learning rate"
+            )
+        self._loss = _last_value(self.model)
+        self._iterations = None
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Write the learning rate."""
+        self._in_batch = True
+        optimizer = self.model.optimizer
+        optimizer.learning_rate = self.driver.learning_rate
+        if self._iterations is None:
+            self._iterations = int(optimizer.iterations)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Read the batch's loss; if the optimizer has made an update, close it, and rewind if need be."""
+        self._in_batch = False
+        model = self.model  # on JAX, this brings the variables up to date
+        self.driver.observe(float(self._loss.value))
+        # Not after each batch with gradient_accumulation_steps, nor where the loss scale overflowed.
+        if int(model.optimizer.iterations) == self._iterations:
+            return
+        weights = self.driver.step(lambda: _read(model))
+        if weights is not None:
+            for variable, value in zip(_variables(model), [*weights.parameters, *weights.rest], strict=True):
+                variable.assign(value)
+        self._iterations = int(model.optimizer.iterations)
+
+    def state_for_saving(self) -> dict[str, Leaf]:
+        """The driver's state.
+
+        Raises:
+            RuntimeError: the optimizer has made an update whose loss has not been read yet.
+        """
+        if self._in_batch and int(self.model.optimizer.iterations) != self._iterations:
+            raise RuntimeError(
+                "the weights are saved before AutoWU has seen the batch: list AutoWU before BackupAndRestore,"
+                " ModelCheckpoint and the like"
+            )
+        return self.driver.state_dict()
+
+
+class _State(keras.Operation):
+    """A place for the driver's state in the file of the weights."""
+
+    def __init__(self, callback: AutoWU) -> None:
+        super().__init__(name="autowu")
+        self._callback = callback
+
+    def save_own_variables(self, store: Any) -> None:
+        for name, leaf in self._callback.state_for_saving().items():
+            store[name] = leaf
+
+    def load_own_variables(self, store: Any) -> None:
+        if "schedule" not in store.keys():  # noqa: SIM118 (Keras' stores are no mappings)
+            raise ValueError("these weights were saved without the state of AutoWU")
+        self._callback.driver.load_state_dict({name: np.asarray(store[name]) for name in store.keys()})  # noqa: SIM118
+
+
+def _variables(model: Any) -> list[Any]:
+    """What is rewound: all that training changes but the learning rate, metrics and random generators."""
+    lr, state = model.optimizer.learning_rate, model.optimizer.variables
+    return [
+        *model.trainable_weights,
+        *model.non_trainable_weights,
+        *(variable for variable in state if variable is not lr),
+    ]
+
+
+def _read(model: Any) -> Weights:
+    # A copy each: on CPUs PyTorch gives its own memory.
+    leaves = [np.array(ops.convert_to_numpy(variable.value)) for variable in _variables(model)]
+    count = len(model.trainable_weights)
+    return Weights(leaves[:count], leaves[count:])
+
+
+def _last_value(model: Any) -> Any:
+    """A variable with the loss of the last batch.
+
+    ``logs['loss']`` is the epoch's running mean. To take it apart again costs digits, more with each batch,
+    and after a NaN it is NaN to the epoch's end. So the metric behind it is made to remember what it was last
+    given.
+    """
+    metric = next((metric for metric in model.metrics if metric.name == "loss"), None)
+    if metric is None:
+        raise ValueError("the model has no metric called 'loss', from which AutoWU could read the loss")
+    if not hasattr(metric, "last_value"):
+        metric.last_value = metric.add_variable((), initializer="zeros", name="last_value")
+        update_state = metric.update_state
+
+        def remember(values: Any, *args: Any, **kwargs: Any) -> Any:
+            metric.last_value.assign(ops.mean(values))
+            return update_state(values, *args, **kwargs)
+
+        metric.update_state = remember
+        model.make_train_function(force=True)  # a compiled one would go on with what it knew
+    return metric.last_value
