@@ -1,0 +1,39 @@
+"""AutoWU as a callback for Lightning; for the package `pytorch_lightning` see the module of that name."""
+
+from __future__ import annotations
+
+try:
+    from lightning.pytorch import Callback
+except ModuleNotFoundError as error:
+    if error.name not in ("torch", "lightning"):
+        raise  # installed, but broken: its own error says more
+    raise ImportError(
+        f"autowu.integrations.lightning needs {error.name}: pip install 'autowu[lightning]'"
+    ) from error
+
+from autowu.integrations._lightning import Hooks
+
+
+class AutoWUCallback(Hooks, Callback):
+    """Sets the LR of the module's optimizer after each of its updates.
+
+    ::
+
+        from autowu.integrations.lightning import AutoWUCallback
+
+        trainer = lightning.Trainer(max_epochs=20, callbacks=[AutoWUCallback()])
+        trainer.fit(model)  # configure_optimizers returns an optimizer, and no LR scheduler
+
+    Its state is part of Lightning's checkpoints, and ``trainer.fit(model, ckpt_path=...)`` goes on from it.
+    ``callback.scheduler`` is the :class:`autowu.AutoWU` behind it, once training has started.
+
+    Args:
+        total_steps: T, optimizer updates of the whole run, ≥ 1; by default what the trainer's limits on
+            epochs and steps amount to. Needed with manual optimization.
+        settings: any other argument of :class:`autowu.AutoWU` but ``model``, which is the module.
+
+    Raises:
+        TypeError, ValueError: when training starts: there is not exactly one optimizer, or an LR scheduler
+            besides; the number of updates is not known; the strategy shards the weights and ``rewind`` is
+            not off; the checkpoint is of a run with other settings; a setting that AutoWU does not take.
+    """
