@@ -8,7 +8,7 @@ import numbers
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, cast
 
 import numpy as np
 
@@ -175,15 +175,15 @@ class Driver:
             schedule = json.loads(text, object_hook=_to_array)
             self._check(schedule)
             state = State.from_dict(schedule["controller"])
-            step, pending = schedule["step"], list(map(float, schedule["pending"]))
-            micro = list(map(float, schedule["micro"]))
+            step = schedule["step"]
+            pending, micro = _numbers(schedule, "pending"), _numbers(schedule, "micro")
             known = state.step + len(pending)
             if state.read_at is not None and known != step:
                 raise ValueError(f"the saved state is of step {step}, but its losses go to step {known}")
             parameters, rest = _leaves(state_dict, "parameter"), _leaves(state_dict, "rest")
             if bool(parameters) != (state.copied is not None):
                 raise ValueError("the copy for rewinding and the saved state do not fit together")
-        except (LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        except (LookupError, TypeError, AttributeError, json.JSONDecodeError, UnicodeError) as error:
             raise ValueError(f"the state of AutoWU is damaged: {type(error).__name__}: {error}") from error
         self.step_count, self._state = step, state
         self._pending, self._micro = [[loss] for loss in pending], micro
@@ -203,6 +203,13 @@ class Driver:
 
 def _number(loss: Any) -> float:
     return float(np.asarray(loss).reshape(()))
+
+
+def _numbers(schedule: Mapping[str, Any], name: str) -> list[float]:
+    value = schedule[name]
+    if not isinstance(value, np.ndarray) or value.ndim != 1:
+        raise ValueError(f"{name!r} of the saved state must be an array, not {value!r:.80}")
+    return cast("Leaf", value).tolist()
 
 
 def _to_array(plain: dict[str, Any]) -> Any:
