@@ -99,26 +99,28 @@ def _test(
     basis = gp.basis(config.length_scale)
     random = np.random.default_rng([config.seed, step])
 
-    def moments(size: int | None) -> gp.Moments:
-        if size is None or size >= len(x):
-            return gp.moments(basis, x, y)
-        chosen = random.choice(len(x), size, replace=False, shuffle=False)
+    def draw(size: int, subsets: int) -> gp.Moments:
+        if size == len(x):  # the subsets are all the same: one serves for all
+            return gp.moments(basis, x[None], y[None])
+        chosen = np.stack([random.choice(len(x), size, replace=False, shuffle=False) for _ in range(subsets)])
         return gp.moments(basis, x[chosen], y[chosen])
 
-    fitted = moments(config.fit_size)
+    fit_size, size = (min(most or len(x), len(x)) for most in (config.fit_size, config.subset_size))
+    drawn_to_fit = draw(fit_size, 1) if fit_size != size else None  # C_0 of the paper; else C_1 serves
+    subsets = draw(size, config.subsets)
+    fitted = (subsets if drawn_to_fit is None else drawn_to_fit).of_set(0)
     if config.fit == "maximum":
         parameters = fit.maximum(fitted)
     else:
         adam = fit.adam(fitted, adam or fit.AdamState.start(float(y.mean())))
         parameters = adam.parameters
 
-    # Where the subsets are all of the losses they are all the same: one inference serves them all.
-    distinct = 1 if config.subset_size is None or config.subset_size >= len(x) else config.subsets
-    copies = config.subsets // distinct
-    posteriors = [gp.posterior(moments(config.subset_size), parameters) for _ in range(distinct)]
-    p_min = tuple(_p_min(*gp.rise(basis, f)) for f in posteriors) * copies
-    argmins = tuple(_argmin(basis, f) for f in posteriors) * copies
-    mean, sd = gp.curve(basis, posteriors[0])
+    f = gp.posterior(subsets, parameters)
+    rises = [(mean, sd) for mean, sd in zip(*gp.rise(basis, f), strict=True)]
+    copies = config.subsets // len(rises)
+    p_min = tuple(_p_min(mean, sd) for mean, sd in rises) * copies
+    argmins = tuple(float(basis.grid[mean.argmax()]) for mean, _ in rises) * copies
+    mean, sd = gp.curve(basis, f.of_set(0))
     at = np.linspace(0, 1, CURVE_POINTS)
     verdict = Verdict(
         step=step,
@@ -147,7 +149,3 @@ def _p_min(mean: Array, sd: Array) -> float:
     known = sd[:-1] > 0
     z = float((mean[:-1][known] / sd[:-1][known]).max(initial=-math.inf))
     return 0.5 * math.erfc(-z / math.sqrt(2))
-
-
-def _argmin(basis: gp.Basis, of: gp.Posterior) -> float:
-    return float(basis.grid[np.argmin(basis.at_grid @ of.weights)])

@@ -36,12 +36,12 @@ def spectrum(of: Moments) -> Spectrum:
     y, one = (vectors.T @ of.phi_y) / root, (vectors.T @ of.phi_1) / root
     return Spectrum(
         n=of.n,
-        center=of.center,
+        center=float(of.center),
         eigenvalues=eigenvalues,
         y=y,
         one=one,
-        rest_yy=max(0.0, of.sum_yy - float(y @ y)),
-        rest_y1=of.sum_y - float(y @ one),
+        rest_yy=max(0.0, float(of.sum_yy - y @ y)),
+        rest_y1=float(of.sum_y - y @ one),
         rest_11=max(0.0, of.n - float(one @ one)),
     )
 
@@ -110,9 +110,8 @@ class _Profile(NamedTuple):
 
 def _profile(s: Spectrum, ratio: Array) -> _Profile:
     v = s.eigenvalues + ratio[:, None]
-    yy = (s.y * s.y / v).sum(1) + s.rest_yy / ratio
-    y1 = (s.y * s.one / v).sum(1) + s.rest_y1 / ratio
-    one = (s.one * s.one / v).sum(1) + s.rest_11 / ratio
+    yy, y1, one = np.stack([s.y * s.y, s.y * s.one, s.one * s.one]) @ (1 / v).T
+    yy, y1, one = yy + s.rest_yy / ratio, y1 + s.rest_y1 / ratio, one + s.rest_11 / ratio
     signal = np.maximum(yy - y1 * y1 / one, ROUNDING * yy) / s.n
     logdet = np.log(v).sum(1) + (s.n - len(s.eigenvalues)) * np.log(ratio)
     return _Profile(-0.5 * (s.n * np.log(signal) + logdet), y1 / one, signal)

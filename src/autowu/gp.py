@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 GRID = 500  # |S| of Eq. 4
-CHUNK = 8192  # losses whose features are in memory at one time
+CHUNK = 4096  # losses whose features are in memory at one time: what a processor's cache holds
 ROUNDING = 1e-15  # relative; features and eigenvalues below it are noise
 
 
@@ -31,24 +31,25 @@ class Basis(NamedTuple):
     """The feature map of one length-scale, and the grid S of Eq. 4 in it."""
 
     length_scale: float
-    order: int  # features before rotation
-    rotation: Array  # [order, m]: to the m directions that matter on [0, 1]
+    order: int  # powers that the features are made of
+    rotation: Array  # [order, m]: from the powers to the m features that matter on [0, 1]
+    products: Array  # [2 order - 1, m²]: from exp(-z²) u^q to the products of all pairs of features
     grid: Array  # [GRID]: the points of S, from 0 to 1
-    at_grid: Array  # [GRID, m]: rotated features of the grid
+    at_grid: Array  # [GRID, m]: features of the grid
 
     def features(self, x: Array) -> Array:
-        """Rotated features of ``x`` [..., n] in [0, 1]: [..., n, m], with k(x, x') / σ_f² = φ(x)·φ(x')."""
-        return raw_features(x, self.length_scale, self.order) @ self.rotation
+        """Features of ``x`` [..., n] in [0, 1]: [..., n, m], with k(x, x') / σ_f² = φ(x)·φ(x')."""
+        return np.moveaxis(powers(x, self.length_scale, self.order), 0, -1) @ self.rotation
 
 
-def raw_features(x: Array, length_scale: float, order: int) -> Array:
-    """φ_k(x) for k < order: [..., order]."""
-    z = (x - 0.5) / length_scale
-    columns = np.empty((order, *x.shape))
-    columns[0] = np.exp(-0.5 * z * z)
+def powers(x: Array, length_scale: float, order: int) -> Array:
+    """``exp(-z²/2) u^k`` for k < order, with u = 2x - 1 in [-1, 1], so that z = u / 2ℓ: [order, ...]."""
+    u = 2 * x - 1
+    rows = np.empty((order, *x.shape))
+    rows[0] = np.exp(-0.5 * (u / (2 * length_scale)) ** 2)
     for k in range(1, order):
-        np.multiply(columns[k - 1], z / math.sqrt(k), out=columns[k])
-    return np.moveaxis(columns, 0, -1)
+        np.multiply(rows[k - 1], u, out=rows[k])
+    return rows
 
 
 @lru_cache(maxsize=16)
@@ -60,47 +61,66 @@ def basis(length_scale: float) -> Basis:
     while order <= mean or log_term > math.log(ROUNDING / 10):
         order += 1
         log_term += math.log(mean / order)
+    steps = np.sqrt(mean / np.arange(1, order))
+    size = np.multiply.accumulate(np.append(1.0, steps), dtype=np.float64)  # φ_k / (exp(-z²/2) u^k)
     grid = np.arange(GRID) / (GRID - 1)
-    phi = raw_features(grid, length_scale, order)
-    # Most of these directions are next to nothing on [0, 1]; a rotation leaves out the ones below rounding.
-    _, sizes, directions = np.linalg.svd(phi, full_matrices=False)
-    rotation = np.ascontiguousarray(directions[sizes**2 > ROUNDING * GRID].T)
-    return Basis(length_scale, order, rotation, grid, phi @ rotation)
+    at_grid = powers(grid, length_scale, order).T
+    # Most directions are next to nothing on [0, 1]; a rotation of φ leaves out the ones below rounding.
+    _, spread, directions = np.linalg.svd(at_grid * size, full_matrices=False)
+    rotation = size[:, None] * directions[spread**2 > ROUNDING * GRID].T
+    products = np.zeros((2 * order - 1, rotation.shape[1], rotation.shape[1]))
+    for k, row in enumerate(rotation):
+        products[k : k + order] += row[:, None] * rotation[:, None, :]
+    return Basis(length_scale, order, rotation, products.reshape(len(products), -1), grid, at_grid @ rotation)
 
 
 class Moments(NamedTuple):
     """Sums over a set of n observations (x, y): all that the regression needs to know of them.
 
     ``y`` below stands for y - center, or else a loss that is large beside its changes would lose its digits.
+    Leading dimensions, if there are any, are of several sets of the same size.
     """
 
     n: int
-    center: float  # the median (of a long curve about it), which one exploding loss does not move
-    gram: Array  # ΦᵀΦ [m, m]
-    phi_y: Array  # Φᵀy [m]
-    phi_1: Array  # Φᵀ1 [m]
-    sum_y: float
-    sum_yy: float
+    center: Array  # the median (of a long curve about it), which one exploding loss does not move [...]
+    gram: Array  # ΦᵀΦ [..., m, m]
+    phi_y: Array  # Φᵀy [..., m]
+    phi_1: Array  # Φᵀ1 [..., m]
+    sum_y: Array  # [...]
+    sum_yy: Array  # [...]
+
+    def of_set(self, index: int) -> Moments:
+        """The moments of one of several sets."""
+        return Moments(self.n, *(sums[index] for sums in self[1:]))
 
 
 def moments(basis: Basis, x: Array, y: Array) -> Moments:
-    """The moments of ``x`` [n] in [0, 1] and ``y`` [n]: O(n) time, memory that does not grow with n."""
-    center = float(np.median(y[:: len(y) // CHUNK + 1]))
-    sums = np.zeros((basis.order, basis.order + 2))
-    sum_y = sum_yy = 0.0
-    for begin in range(0, len(x), CHUNK):
-        part = slice(begin, begin + CHUNK)
-        phi, r = raw_features(x[part], basis.length_scale, basis.order), y[part] - center
-        sums[:, :-2] += phi.T @ phi
-        sums[:, -2:] += phi.T @ np.stack([r, np.ones_like(r)], axis=1)
-        sum_y, sum_yy = sum_y + float(r.sum()), sum_yy + float(r @ r)
-    rotated = basis.rotation.T @ sums
+    """The moments of ``x`` [..., n] in [0, 1] and ``y`` [..., n].
+
+    O(n m) time, and memory that does not grow with n: the products of features are sums of exp(-z²) u^q, and
+    each of these is the product of a power with the first one or, for the higher q, with the last one.
+    """
+    *sets, n = x.shape
+    some = y[..., :: n // CHUNK + 1]
+    middle = some.shape[-1] // 2
+    center = np.partition(some, middle, axis=-1)[..., middle]
+    sums = np.zeros((*sets, basis.order, 4))
+    sum_y, sum_yy = np.zeros(sets), np.zeros(sets)
+    for begin in range(0, n, CHUNK):
+        part = (..., slice(begin, begin + CHUNK))
+        u, r = powers(x[part], basis.length_scale, basis.order), y[part] - center[..., None]
+        others = np.stack([u[0], u[-1], r, np.ones_like(r)], axis=-1)
+        sums += np.moveaxis(u, 0, -2) @ others
+        sum_y, sum_yy = sum_y + r.sum(-1), sum_yy + (r * r).sum(-1)
+    gram = np.concatenate([sums[..., 0], sums[..., 1:, 1]], axis=-1) @ basis.products
+    rotated = basis.rotation.T @ sums[..., 2:]
+    m = rotated.shape[-2]
     return Moments(
-        n=len(x),
+        n=n,
         center=center,
-        gram=rotated[:, :-2] @ basis.rotation,
-        phi_y=rotated[:, -2],
-        phi_1=rotated[:, -1],
+        gram=gram.reshape(*sets, m, m),
+        phi_y=rotated[..., 0],
+        phi_1=rotated[..., 1],
         sum_y=sum_y,
         sum_yy=sum_yy,
     )
@@ -116,11 +136,18 @@ class Parameters:
 
 
 class Posterior(NamedTuple):
-    """f = θ + φ·w given the data: w has the mean ``weights`` and the covariance ``half halfᵀ``."""
+    """f = θ + φ·w given the data: w has the mean ``weights`` and the covariance ``half halfᵀ``.
+
+    Given one set of data or, as with the moments, several.
+    """
 
     given: Parameters
-    weights: Array  # [m]
-    half: Array  # [m, m]
+    weights: Array  # [..., m]
+    half: Array  # [..., m, m]
+
+    def of_set(self, index: int) -> Posterior:
+        """That given one of the sets."""
+        return Posterior(self.given, self.weights[index], self.half[index])
 
 
 def posterior(of: Moments, given: Parameters) -> Posterior:
@@ -131,22 +158,27 @@ def posterior(of: Moments, given: Parameters) -> Posterior:
     """
     ratio = given.signal_variance / given.noise_variance
     eigenvalues, vectors = np.linalg.eigh(of.gram)
-    root = vectors / np.sqrt(1 + ratio * np.maximum(eigenvalues, 0.0))
-    weights = ratio * (root @ (root.T @ (of.phi_y - (given.mean - of.center) * of.phi_1)))
+    root = vectors / np.sqrt(1 + ratio * np.maximum(eigenvalues, 0.0))[..., None, :]
+    residual = (of.phi_y - (given.mean - of.center)[..., None] * of.phi_1)[..., None]
+    weights = ratio * (root @ (np.swapaxes(root, -1, -2) @ residual))[..., 0]
     return Posterior(given, weights, math.sqrt(given.signal_variance) * root)
 
 
 def curve(basis: Basis, of: Posterior) -> tuple[Array, Array]:
-    """Mean and standard deviation of f(x) on the grid: [GRID] each."""
-    spread = basis.at_grid @ of.half
-    return of.given.mean + basis.at_grid @ of.weights, np.sqrt((spread * spread).sum(1))
+    """Mean and standard deviation of f(x) on the grid: [..., GRID] each."""
+    mean, sd = _project(basis.at_grid, of)
+    return of.given.mean + mean, sd
 
 
 def rise(basis: Basis, of: Posterior) -> tuple[Array, Array]:
-    """Mean and standard deviation of f(1) - f(x) on the grid: [GRID] each.
+    """Mean and standard deviation of f(1) - f(x) on the grid: [..., GRID] each.
 
     From differences of feature rows, so that nothing cancels near x = 1.
     """
-    to_end = basis.at_grid[-1] - basis.at_grid
-    spread = to_end @ of.half
-    return to_end @ of.weights, np.sqrt((spread * spread).sum(1))
+    return _project(basis.at_grid[-1] - basis.at_grid, of)
+
+
+def _project(phi: Array, of: Posterior) -> tuple[Array, Array]:
+    """Mean and standard deviation of φ·w for each row of ``phi``."""
+    spread = phi @ of.half
+    return of.weights @ phi.T, np.sqrt(np.einsum("...i,...i->...", spread, spread))

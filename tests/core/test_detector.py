@@ -191,7 +191,7 @@ def test_subsets_have_the_sizes_asked_for(monkeypatch: pytest.MonkeyPatch) -> No
     of_gp = gp.moments
 
     def spy(basis: gp.Basis, x: np.ndarray, y: np.ndarray) -> gp.Moments:
-        sizes.append(len(np.unique(x)))
+        sizes.extend(len(np.unique(one)) for one in x)
         return of_gp(basis, x, y)
 
     monkeypatch.setattr(gp, "moments", spy)
@@ -227,7 +227,7 @@ def test_losses_that_are_not_finite_leave_the_others_at_their_place(
     of_gp = gp.moments
 
     def spy(basis: gp.Basis, x: np.ndarray, y: np.ndarray) -> gp.Moments:
-        seen.append(x)
+        seen.extend(x)
         return of_gp(basis, x, y)
 
     monkeypatch.setattr(gp, "moments", spy)
@@ -336,7 +336,7 @@ def test_a_range_wider_than_floating_point_is_no_evidence(config: Config) -> Non
 
 
 @pytest.mark.parametrize("config", [CONFIG, PAPER])
-@pytest.mark.parametrize("call", range(1, 8))
+@pytest.mark.parametrize("call", range(1, 4))
 @pytest.mark.parametrize(
     "error", [np.linalg.LinAlgError("Eigenvalues did not converge"), ZeroDivisionError("x")]
 )
@@ -357,7 +357,7 @@ def test_a_failure_inside_the_gp_is_no_evidence(
     verdict, adam = detector.detect(config, losses, 0, before)
     if len(calls) < call:
         assert verdict.no_evidence is None
-        assert call > 6  # the fit and five inferences
+        assert call > 2  # the fit and the five inferences, all in one
     else:
         assert verdict.no_evidence == f"numerical failure: {error}"
         assert (verdict.p_min, verdict.detected) == ((), False)
