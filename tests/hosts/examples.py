@@ -1,0 +1,39 @@
+"""The programs in examples/, started as a user would, each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+# As `python FILE ARGUMENTS`, but where torchvision's operators do not load.
+_START = """
+import runpy, sys
+from autowu.train import torchvision_shim
+torchvision_shim.install()
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def start(name: str, *arguments: object, folder: Path) -> subprocess.Popen[str]:
+    """Start an example, with ``folder`` as its working directory and standard error joined to its output."""
+    return subprocess.Popen(
+        [sys.executable, "-c", _START, str(EXAMPLES / name), *map(str, arguments)],
+        cwd=folder,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def run(name: str, *arguments: object, folder: Path) -> str:
+    """What an example prints; it has to succeed."""
+    process = start(name, *arguments, folder=folder)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    return output
