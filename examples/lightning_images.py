@@ -1,8 +1,10 @@
 """Lightning with AutoWU: a small convolutional network learns to read handwritten digits.
 
-python examples/lightning_images.py                           under a minute on two cores
-python examples/lightning_images.py --resume                  goes on after an interruption
-python examples/lightning_images.py --data fashion_mnist.npz  other images, in Keras' layout
+Usage::
+
+    python examples/lightning_images.py                           under a minute on two cores
+    python examples/lightning_images.py --resume                  goes on after an interruption
+    python examples/lightning_images.py --data fashion_mnist.npz  other images, in Keras' layout
 """
 
 import argparse
