@@ -69,7 +69,7 @@ def train(
 ) -> list[float]:
     import keras
 
-    from autowu.integrations.keras import AutoWU
+    from autowu.integrations.keras import AutoWUCallback
 
     class Recorder(keras.callbacks.Callback):
         """Knows the LR that each batch was trained with; stops the training as a crash would."""
@@ -89,7 +89,7 @@ def train(
         done = metadata["batch"] + 1  # BackupAndRestore itself goes back to the epoch's begin
     model = one_parameter(accumulation)
     recorder = Recorder()
-    callbacks = [AutoWU(total_steps, **settings), recorder]
+    callbacks = [AutoWUCallback(total_steps, **settings), recorder]
     if stop_after is not None or resume:
         freq = stop_after * accumulation if stop_after else len(losses)
         callbacks.insert(1, keras.callbacks.BackupAndRestore(folder, save_freq=freq))

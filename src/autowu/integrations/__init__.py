@@ -3,6 +3,6 @@
 huggingface  AutoWUTrainer, and AutoWUMixin for other subclasses of transformers' Trainer
 accelerate   AcceleratedAutoWU, in place of what ``accelerator.prepare`` makes of a scheduler
 lightning    AutoWUCallback, a callback for ``lightning.pytorch``; ``pytorch_lightning`` has its own
-keras        AutoWU, a callback for Keras 3
+keras        AutoWUCallback, a callback for Keras 3
 optax        AutoWU, which sets the learning rate of ``optax.inject_hyperparams`` from outside of jit
 """

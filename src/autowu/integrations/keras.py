@@ -22,13 +22,13 @@ from autowu.config import Config
 from autowu.driver import Driver, Leaf, Weights
 
 
-class AutoWU(keras.callbacks.Callback):
+class AutoWUCallback(keras.callbacks.Callback):
     """Sets the learning rate by itself: grows it while the loss falls, goes back to the minimum, decays.
 
     ::
 
         model.compile(keras.optimizers.AdamW(), loss="sparse_categorical_crossentropy")
-        schedule = AutoWU(total_steps=epochs * steps_per_epoch)
+        schedule = AutoWUCallback(total_steps=epochs * steps_per_epoch)
         model.fit(x, y, epochs=epochs, callbacks=[schedule])
 
     The optimizer's own learning rate does not matter. The state is kept in the weights files that are saved
@@ -110,6 +110,11 @@ class AutoWU(keras.callbacks.Callback):
                 variable.assign(value)
         self._iterations = int(model.optimizer.iterations)
 
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Log the epoch's last learning rate, where Keras' own schedules log theirs."""
+        if logs is not None:
+            logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+
     def state_for_saving(self) -> dict[str, Leaf]:
         """The driver's state.
 
@@ -127,7 +132,7 @@ class AutoWU(keras.callbacks.Callback):
 class _State(keras.Operation):
     """A place for the driver's state in the file of the weights."""
 
-    def __init__(self, callback: AutoWU) -> None:
+    def __init__(self, callback: AutoWUCallback) -> None:
         super().__init__(name="autowu")
         self._callback = callback
 

@@ -71,7 +71,7 @@ class AutoWU:
         """``opt_state`` with the next update's learning rate: to be called before the first update.
 
         Raises:
-            ValueError: ``opt_state`` has no injected learning rate, or that is a schedule of its own.
+            ValueError: ``opt_state`` has no injected learning rate, or that is a schedule or an integer.
         """
         leaves, structure = jax.tree.flatten(opt_state)
         if self._structure is None or structure != self._structure:
@@ -137,8 +137,10 @@ class AutoWU:
 
 def _injected(opt_state: Any) -> list[int]:
     """Which leaves are learning rates that ``inject_hyperparams`` keeps."""
-    paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(opt_state)[0]]
-    names = [[getattr(key, "name", getattr(key, "key", None)) for key in path] for path in paths]
+    paths_and_leaves = jax.tree_util.tree_flatten_with_path(opt_state)[0]
+    names = [
+        [getattr(key, "name", getattr(key, "key", None)) for key in path] for path, _ in paths_and_leaves
+    ]
     if any(name[-3:-1] == ["hyperparams_states", "learning_rate"] for name in names):
         raise ValueError("learning_rate is a schedule, which AutoWU cannot set: give a number, such as 0.0")
     found = [index for index, name in enumerate(names) if name[-2:] == ["hyperparams", "learning_rate"]]
@@ -147,6 +149,11 @@ def _injected(opt_state: Any) -> list[int]:
             "no learning rate is injected into this optimizer state: make the optimizer with"
             " optax.inject_hyperparams(optax.adamw)(learning_rate=0.0), for example"
         )
+    for index in found:
+        if not jnp.issubdtype(jnp.result_type(paths_and_leaves[index][1]), jnp.floating):
+            raise ValueError(
+                "learning_rate is an integer, and can be nothing else: give a number such as 0.0"
+            )
     return found
 
 
