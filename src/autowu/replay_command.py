@@ -8,14 +8,19 @@ import os
 import shutil
 import sys
 import textwrap
+from functools import partial
+from pathlib import Path
 from typing import Any, Final, get_args
 
-from autowu import replay_text
+from autowu import replay_text, sweep_text, what_if
 from autowu.config import Config, Decay, Preset
 from autowu.errors import UserError
 from autowu.gp import Array
-from autowu.losses import read_losses
-from autowu.replay import Replay, replay
+from autowu.record import Choice, Record, read
+from autowu.replay import Replay
+from autowu.replay_record import replay_record
+from autowu.runlog_events import printable
+from autowu.sweep import Sweep, decision, is_sweep, sweep
 
 WIDEST: Final = 100  # characters: longer lines are hard to read, and wider plots show no more
 
@@ -28,6 +33,9 @@ SETTINGS: Final = (
     "confidence",
     "patience",
     "decay",
+    "test_growth",
+    "subset_size",
+    "length_scale",
 )
 """Fields of Config with a flag of their own."""
 
@@ -39,9 +47,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "losses",
         metavar="LOSSES.csv",
         help="a CSV file with a column loss, one row for each update (an empty or nan cell is a missing "
-        "loss), and maybe a column step (steps left out are missing losses); - for standard input",
+        "loss), and maybe columns step (steps left out are missing losses) and lr; or the same as JSON or "
+        "JSON lines, an export of Weights & Biases, a folder or file of TensorBoard's events, a run folder "
+        "of `autowu train`; - for standard input",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="also write a page (.html) or a picture (.png, .svg)",
+    )
+    parser.add_argument(
+        "--what-if",
+        action="store_true",
+        help="also replay with other values of confidence, patience, test spacing, subset size and "
+        "length-scale",
+    )
+
+    group = parser.add_argument_group("record")
+    group.add_argument(
+        "--loss-column", metavar="NAME", help="column or tag of the loss (default: by its name)"
+    )
+    group.add_argument("--lr-column", metavar="NAME", help="the same of the learning rate")
+    group.add_argument(
+        "--sweep",
+        action=argparse.BooleanOptionalAction,
+        help="whether the record is a learning-rate range test, whose peak LR is asked for (default: whether "
+        "its learning rates only grow, by a factor of ten or more)",
+    )
 
     group = parser.add_argument_group("run")
     group.add_argument(
@@ -67,6 +102,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--patience", type=int, metavar="N", help="tests in a row that must detect the minimum"
     )
+    group.add_argument("--test-growth", type=float, metavar="X", help="growth of the LR from test to test")
+    group.add_argument("--subset-size", type=int, metavar="N", help="the most losses in a subset that votes")
+    group.add_argument(
+        "--length-scale", type=float, metavar="X", help="of the kernel, as a share of the window"
+    )
     group.add_argument("--decay", choices=get_args(Decay), help="shape of the decay phase")
 
 
@@ -74,16 +114,30 @@ def run(args: argparse.Namespace) -> int:
     """Replay a record as ``args`` says, and print the outcome; the exit status, 0.
 
     Raises:
-        UserError: the settings or the file cannot be used.
+        UserError: the settings or the file cannot be used, or the output cannot be written.
     """
     settings = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
     _check(args, settings)
-    losses = read_losses(args.losses, args.total_steps)
-    outcome = replay(losses, args.total_steps, preset=args.preset, **settings)
+    settings |= {"preset": args.preset}
+    record = read(args.losses, args.total_steps, Choice(args.loss_column, args.lr_column))
+    of = _sweep(args, record, settings)
+    outcome = of.replay if of else replay_record(record, args.total_steps, **settings)
+    again = (
+        partial(decision, record.losses, of.lrs) if of else partial(replay_record, record, args.total_steps)
+    )
+    cases = what_if.cases(outcome, again, **settings) if args.what_if else []
     if args.json:
-        print(json.dumps(outcome.to_json(), allow_nan=False))
+        extra = {"sweep": of.to_json()} if of else dict[str, Any]()
+        extra |= {"what_if": [case.to_json() for case in cases]} if args.what_if else {}
+        print(json.dumps(outcome.to_json() | extra, allow_nan=False))
     else:
-        _print(args, losses, outcome)
+        _print(args, record, outcome, of, cases)
+    if args.output is not None:
+        from autowu.report.replay_page import write
+
+        write(args.output, args.losses, record, outcome, args.preset, of, cases)
+        if not args.json:
+            print(f"\n{args.output}")
     return 0
 
 
@@ -97,16 +151,36 @@ def _check(args: argparse.Namespace, settings: dict[str, Any]) -> None:
         raise UserError(f"--{name.replace('_', '-')} {rest}") from error
 
 
-def _print(args: argparse.Namespace, losses: Array, outcome: Replay) -> None:
+def _sweep(args: argparse.Namespace, record: Record, settings: dict[str, Any]) -> Sweep | None:
+    """The record as a sweep: where the user says so, or its LRs do and no other run is spoken of."""
+    if args.sweep is False or (args.sweep is None and (args.total_steps or args.preset != "default")):
+        return None
+    if record.lrs is not None and is_sweep(record.lrs):
+        return sweep(record.losses, record.lrs, **settings)
+    if args.sweep:
+        raise UserError(
+            f"{args.losses}: --sweep needs 20 or more rows with learning rates above 0 (a column lr) that "
+            "grow by a factor of ten or more"
+        )
+    return None
+
+
+def _print(
+    args: argparse.Namespace, record: Record, outcome: Replay, of: Sweep | None, cases: list[what_if.Case]
+) -> None:
     width = min(shutil.get_terminal_size().columns, WIDEST)
-    name = "standard input" if args.losses == "-" else args.losses
-    for paragraph in (
-        replay_text.premise(name, losses, outcome, args.preset),
-        replay_text.decision(outcome),
-    ):
+    name = printable("standard input" if args.losses == "-" else args.losses)
+    if of is not None:
+        paragraphs = [sweep_text.premise(name, of, record), sweep_text.verdict(of)]
+    else:
+        paragraphs = [replay_text.premise(name, record, outcome, args.preset), replay_text.decision(outcome)]
+    for paragraph in paragraphs:
         print(textwrap.fill(paragraph, width, break_on_hyphens=False, break_long_words=False), end="\n\n")
     print(*replay_text.table(outcome), "", sep="\n")
-    print(_plot(outcome, losses, width))
+    if cases:
+        print("The same losses with other settings, one at a time (> marks the chosen value):")
+        print(*what_if.table(cases), "", sep="\n")
+    print(_plot(outcome, record.at_updates(), width))
 
 
 def _plot(outcome: Replay, losses: Array, width: int) -> str:

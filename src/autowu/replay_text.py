@@ -7,22 +7,25 @@ from typing import Final
 import numpy as np
 
 from autowu.detector import Verdict
-from autowu.gp import Array
+from autowu.record import Record
 from autowu.replay import Replay
 
 SHOWN: Final = 10
 """The most tests in the table."""
 
 
-def premise(name: str, losses: Array, replay: Replay, preset: str) -> str:
+def premise(name: str, record: Record, replay: Replay, preset: str) -> str:
     """What the replay is of."""
-    config, missing = replay.config, int((~np.isfinite(losses)).sum())
-    whole = len(losses) == config.total_steps
+    config, missing = replay.config, int((~np.isfinite(record.losses)).sum())
+    whole = record.updates == config.total_steps
+    every = f"; a loss for every {record.stride:,} updates" if record.stride > 1 else ""
+    notes = "".join(f" ({note}.)" for note in record.notes)
     of = "updates, the whole run" if whole else f"of {config.total_steps:,} updates"
     epochs = f", {config.steps_per_epoch:,} updates in an epoch" if config.steps_per_epoch else ""
     return (
-        f"{name}: {len(losses):,} {of}; {missing or 'no'} {'loss' if missing == 1 else 'losses'} missing "
-        f"or not finite. Preset {preset}{epochs}. Learning rates are those of its warm-up, whatever the "
+        f"{name}: {record.updates:,} {of}{every}; {missing or 'no'} {'loss' if missing == 1 else 'losses'} "
+        f"missing or not finite.{notes} Preset {preset}{epochs}. Learning rates are those of its warm-up, "
+        "whatever the "
         f"record's were: from {config.min_lr:g} to at most {config.max_lr:g} in at most "
         f"{config.warmup_steps:,} updates."
     )

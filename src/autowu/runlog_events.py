@@ -1,4 +1,4 @@
-"""The lines of log.jsonl: read one by one, checked, and put in order; what is broken is counted, not fatal."""
+"""The lines of log.jsonl: checked one by one and put in order; what is broken is counted, not fatal."""
 
 from __future__ import annotations
 

@@ -1,67 +1,110 @@
-"""`autowu report`: one HTML page that shows what AutoWU decided in one or several runs, and why."""
+"""`autowu report`: what AutoWU decided in one or several runs, and why; as a page, a picture, or live.
+
+sections, page     the page, of the figures in figures, decision, speed, *_figure
+picture*           static figures for papers
+watch              the page of a run that goes on
+output             writing, whole or not at all
+"""
 
 from __future__ import annotations
 
 import argparse
-import os
 from collections import Counter
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Final
 
-from autowu import runlog
+from autowu import record, runlog
 from autowu.errors import UserError
-from autowu.report import page, summary
+from autowu.replay_record import replay_record
+from autowu.report import output, summary
+from autowu.report.replayed import run_of
 from autowu.runlog import Run
 
 MOST_RUNS: Final = 32  # more do not fit in one figure, nor in 6 MB
+FORMATS: Final = ("html", "png", "svg", "tensorboard")
+LAYOUTS: Final = ("main", "figure1", "figure2")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `autowu report`."""
     parser.add_argument(
-        "runs", nargs="+", type=Path, metavar="RUN_DIR", help="folder written by `autowu train`"
+        "runs",
+        nargs="+",
+        type=Path,
+        metavar="RUN_DIR",
+        help="folder written by `autowu train`, or any log that `autowu replay` reads",
     )
     parser.add_argument(
         "-o",
         "--output",
         type=Path,
-        default=Path("report.html"),
         metavar="FILE",
-        help="page to write or replace (default: report.html in the current folder)",
+        help="page or picture to write or replace (default: report.html in this folder, or as --format)",
+    )
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        help="a page, a picture for a paper, or a folder of events for TensorBoard (default: as the suffix "
+        "of -o says)",
+    )
+    parser.add_argument(
+        "--layout",
+        choices=LAYOUTS,
+        default="main",
+        help="of a picture: the runs over their steps, or Figure 1 or 2 of the paper (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--watch", action="store_true", help="serve the page to this machine alone while the runs go on"
+    )
+    parser.add_argument(
+        "--port", type=int, default=0, metavar="N", help="of --watch (default: one that is free)"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the page of ``args.runs`` to ``args.output``; print a table and, on the last line, its path."""
-    write(args.runs, args.output)
-    return 0
+    """Do as ``args`` say; print a table of the runs and, on the last line, what was written."""
+    if len(args.runs) > MOST_RUNS:
+        raise UserError(f"a report shows at most {MOST_RUNS} runs, not {len(args.runs)}")
+    if args.watch:
+        from autowu.report.watch import watch
 
+        return watch(args.runs, args.port)
+    form = args.format or (output.form_of(args.output) if args.output else "html")
+    path = args.output or Path("report.html" if form == "html" else f"{args.layout}.{form}")
+    if form == "tensorboard":
+        from autowu.report.tensorboard import export
 
-def write(folders: Sequence[Path], output: Path) -> None:
-    """See :func:`run`.
+        runs = export(read(args.runs), args.output or Path("tensorboard"))
+        path = args.output or Path("tensorboard")
+    elif form == "html":
+        runs = output.write_page(path, lambda: read(args.runs))
+    else:
+        from autowu.report import picture
 
-    Raises:
-        UserError: a folder holds no run, the page cannot be written, or plotly is not installed.
-    """
-    if len(folders) > MOST_RUNS:
-        raise UserError(f"a report shows at most {MOST_RUNS} runs, not {len(folders)}")
-    plotly_js = _plotly_js()
-    with _replacing(output) as file:
-        runs = read(folders)
-        file.write(page.page(runs, plotly_js))
+        runs = read(args.runs)
+        output.write_picture(path, form, lambda: picture.draw(args.layout, runs))
     print(table(runs))
-    print(output)
+    print(path)
+    return 0
 
 
 def read(folders: Sequence[Path]) -> list[Run]:
     """The runs, each named after its folder; folders of one name are told apart by their paths."""
     names = Counter(folder.resolve().name for folder in folders)
-    return [
-        runlog.read(folder, name=str(folder) if names[folder.resolve().name] > 1 else None)
-        for folder in folders
-    ]
+    return [_read(folder, str(folder) if names[folder.resolve().name] > 1 else None) for folder in folders]
+
+
+def _read(path: Path, name: str | None) -> Run:
+    """A run folder; or else a log of somebody else's, with the decisions of a replay."""
+    if path.is_file() or (path.is_dir() and not _is_run(path) and record.is_events(path)):
+        found = record.read(str(path))
+        return run_of(name or str(path), found, replay_record(found))
+    return runlog.read(path, name)
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / "run.json").exists() or (folder / "log.jsonl").exists()
 
 
 def table(runs: Sequence[Run]) -> str:
@@ -74,30 +117,3 @@ def table(runs: Sequence[Run]) -> str:
         for row in rows
     )
     return "\n".join(line.rstrip() for line in lines)
-
-
-def _plotly_js() -> str:
-    try:
-        from plotly.offline import get_plotlyjs  # pyright: ignore[reportMissingTypeStubs]
-    except ImportError as error:
-        raise UserError("the report needs plotly: pip install 'autowu[report]'") from error
-    return str(get_plotlyjs())
-
-
-@contextmanager
-def _replacing(output: Path) -> Generator[TextIO]:
-    """A file that takes the place of ``output`` once it is complete; otherwise nothing is left behind."""
-    if output.exists() and not output.is_file():
-        raise UserError(f"{output}: not a file; -o takes the path of the page")
-    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
-    try:
-        file = partial.open("x", encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise UserError(f"{output}: cannot be written ({(error.strerror or str(error)).lower()})") from error
-    try:
-        with file:
-            yield file
-        os.replace(partial, output)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise

@@ -39,7 +39,7 @@ def label(text: str, most: int = 40) -> str:
 
 def learning_rate_and_loss(runs: Sequence[Run]) -> Figure:
     """LR and loss over one step axis; warm-up of AutoWU's runs shaded, their decisions annotated."""
-    smooth = [_smoothed_loss(run, SMOOTH_POINTS // len(runs)) for run in runs]
+    smooth = [smoothed_loss(run, SMOOTH_POINTS // len(runs)) for run in runs]
     loss_axis = _loss_axis([run.losses for run in runs], [y for _, y in smooth])
     traces, shapes, notes = list[Figure](), list[Figure](), list[Figure]()
     for i, (run, loss) in enumerate(zip(runs, smooth, strict=True)):
@@ -88,7 +88,7 @@ def _lr_axis(runs: Sequence[Run]) -> Figure:
     return axis | {"range": [math.log10(low) - 0.2, math.log10(high) + 0.5]}
 
 
-def _smoothed_loss(run: Run, most: int) -> tuple[Array, Array]:
+def smoothed_loss(run: Run, most: int) -> tuple[Array, Array]:
     """The smoothed loss, with a gap at the switch: where weights are put back, the loss jumps."""
     before = run.steps <= run.warmup_end
     parts = [smoothed(run.steps[part], run.losses[part], most // 2) for part in (before, ~before)]

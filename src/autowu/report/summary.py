@@ -72,16 +72,20 @@ def sentence(run: Run) -> str:
         peak = f"the learning rate peaked at {run.lrs[top]:.3g} at step {run.steps[top]:,}"
         return f"A schedule fixed beforehand: {peak} of {last}."
     if switch is None:
+        growing = "would still be" if run.replayed else "is still"
         return (
-            f"At step {last} the learning rate is still growing: no minimum of the loss has been confirmed."
+            f"At step {last} the learning rate {growing} growing: no minimum of the loss has been confirmed."
         )
     step, peak = f"{switch.step:,}", f"{switch.peak_lr:.3g}"
     weights = "" if switch.rewound_to is None else f", with the weights of step {switch.rewound_to:,},"
     if switch.t_star is None:
         cause = "reached its limit" if switch.capped else "ended without a minimum of the loss"
-        return f"The growth of the learning rate {cause} at step {step}; it fell from {peak}{weights} on."
+        cause = f"would have {cause}" if run.replayed else cause
+        fell = "would have fallen" if run.replayed else "fell"
+        return f"The growth of the learning rate {cause} at step {step}; it {fell} from {peak}{weights} on."
     cause = "growth reached its limit" if switch.capped else "enough tests had agreed"
-    back = f"went back to the learning rate of that minimum, {peak}{weights} and let it decay from there"
+    went = "would have gone" if run.replayed else "went"
+    back = f"{went} back to the learning rate of that minimum, {peak}{weights} and let it decay from there"
     return (
         f"The loss was lowest near step {switch.t_star:,.0f}. At step {step}, when {cause}, training {back}."
     )

@@ -1,0 +1,76 @@
+"""Writing pages and pictures: whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final, Literal, cast, get_args
+
+from autowu.errors import UserError
+from autowu.report import page
+from autowu.report.sections import Section
+from autowu.runlog import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Form = Literal["html", "png", "svg"]
+DOTS_PER_INCH: Final = 200
+
+
+def form_of(path: Path) -> Form:
+    """The form that the suffix of ``path`` stands for; a page where it stands for none."""
+    form = path.suffix.lower().removeprefix(".")
+    return cast("Form", form) if form in get_args(Form) else "html"
+
+
+def write_page(path: Path, runs: Callable[[], Sequence[Run]], more: Sequence[Section] = ()) -> Sequence[Run]:
+    """Write the page of ``runs()``, which is called once ``path`` is open; returns the runs."""
+    plotly_js = plotly_source()
+    with _replacing(path) as file:
+        shown = runs()
+        file.write(page.page(shown, plotly_js, more).encode("utf-8"))
+    return shown
+
+
+def write_picture(path: Path, form: Literal["png", "svg"], draw: Callable[[], Figure]) -> None:
+    """Write the figure that ``draw`` makes; it takes no display, and no date, so that it can be compared."""
+    with _replacing(path) as file:
+        figure = draw()
+        figure.savefig(
+            file, format=form, dpi=DOTS_PER_INCH, metadata={"Date": None} if form == "svg" else None
+        )
+
+
+def plotly_source() -> str:
+    """The source of plotly.js.
+
+    Raises:
+        UserError: Plotly is not installed.
+    """
+    try:
+        from plotly.offline import get_plotlyjs  # pyright: ignore[reportMissingTypeStubs]
+    except ImportError as error:
+        raise UserError("the report needs plotly: pip install 'autowu[report]'") from error
+    return str(get_plotlyjs())
+
+
+@contextmanager
+def _replacing(output: Path) -> Generator[BinaryIO]:
+    """A file that takes the place of ``output`` once it is complete; otherwise nothing is left behind."""
+    if output.exists() and not output.is_file():
+        raise UserError(f"{output}: not a file; -o takes the path of the page")
+    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
+    try:
+        file = partial.open("xb")
+    except OSError as error:
+        raise UserError(f"{output}: cannot be written ({(error.strerror or str(error)).lower()})") from error
+    try:
+        with file:
+            yield file
+        os.replace(partial, output)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise

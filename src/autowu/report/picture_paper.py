@@ -1,0 +1,174 @@
+"""Figures 1 and 2 of the paper, drawn from runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import numpy as np
+
+from autowu.errors import UserError
+from autowu.gp import Array
+from autowu.report import picture_style
+from autowu.report.curves import smoothed, span, thinned
+from autowu.report.picture_style import DARK, GREY, ORANGE, colour, dash, plain, styled
+from autowu.report.settings import shown
+from autowu.runlog import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+POINTS: Final = 1_000
+TASK: Final = ("data", "model", "norm", "optimizer", "batch_size", "epochs")
+"""Settings that make a column of Figure 2; runs that differ in the seed only are one line."""
+MOST_COLUMNS: Final = 8
+
+
+@styled
+def figure1(runs: Sequence[Run]) -> Figure:
+    """The LR with t* and t (left); the losses of warm-up, smoothed, with their variance (right).
+
+    Drawn from the first run in which a minimum was found.
+
+    Raises:
+        UserError: there is none.
+    """
+    run = next((run for run in runs if run.switch is not None and run.switch.t_star is not None), None)
+    if run is None or run.switch is None or run.switch.t_star is None:
+        raise UserError("--layout figure1 needs a run in which AutoWU has found a minimum")
+    figure = picture_style.figure(6.8, 2.6)
+    left, right = figure.subplots(1, 2)
+    t, t_star, peak = run.switch.step, run.switch.t_star, run.switch.peak_lr
+    warmup = run.steps <= t
+    left.plot(run.steps[warmup], run.lrs[warmup], color=colour(0), label="warm-up")
+    kept = thinned(run.lrs[~warmup], POINTS)
+    left.plot(
+        run.steps[~warmup][kept], run.lrs[~warmup][kept], color=colour(0), dashes=(4, 1.5), label="decay"
+    )
+    left.plot([t_star, t], [peak, peak], color=GREY, linestyle=":", linewidth=1)
+    left.plot(t_star, peak, "*", color=ORANGE, markersize=11)
+    left.annotate(
+        r"$\eta_{t^*}$", (t_star, peak), xytext=(-6, 3), textcoords="offset points", ha="right", va="bottom"
+    )
+    left.plot([0, t_star], [peak, peak], color=GREY, linestyle=":", linewidth=1)
+    left.set(ylabel="learning rate", ylim=(0, None), xlim=(0, None), yticks=[])
+    left.legend(loc="upper right")
+
+    right.fill_between(
+        *_band(run, t), color=colour(0), alpha=0.25, linewidth=0, label="variance of the losses"
+    )
+    test = next((test for test in reversed(run.tests) if test.mean is not None), None)
+    if test is not None and test.mean is not None:
+        x = np.linspace(test.start, test.step, len(test.mean))
+        right.plot(x, test.mean, color=colour(0), linewidth=2.4, label="smoothed loss")
+    right.set(ylabel="training loss", yticks=[], xlim=(0, 1.12 * t))
+    right.legend(loc="upper right")
+    for axis in (left, right):
+        axis.grid(False)
+        for at, name in ((t_star, "$t^*$"), (t, "$t$")):
+            axis.axvline(at, color=DARK, linestyle="--", linewidth=0.8)
+            axis.annotate(
+                name,
+                (at, 0),
+                xycoords=("data", "axes fraction"),
+                xytext=(0, -4),
+                textcoords="offset points",
+                ha="center",
+                va="top",
+            )
+        axis.set_xticks([])
+        axis.set_xlabel("step", labelpad=14)
+    return figure
+
+
+def _band(run: Run, end: int) -> tuple[Array, Array, Array]:
+    """Steps, and the mean loss of a stretch about each, minus and plus its standard deviation."""
+    within = (run.steps <= end) & np.isfinite(run.losses)
+    steps, losses = run.steps[within].astype(float), run.losses[within]
+    parts = [
+        part for part in np.array_split(np.arange(len(steps)), min(24, len(steps) // 3 or 1)) if len(part)
+    ]
+    at = np.array([steps[part].mean() for part in parts])
+    mean = np.array([losses[part].mean() for part in parts])
+    sd = np.array([losses[part].std() for part in parts])
+    return at, mean - sd, mean + sd
+
+
+@styled
+def figure2(runs: Sequence[Run]) -> Figure:
+    """LR schedules (top) and training losses (bottom), a column for each task; bands are sd over seeds.
+
+    Raises:
+        UserError: the runs are of too many tasks.
+    """
+    columns = dict[tuple[str, ...], list[Run]]()
+    for run in runs:
+        columns.setdefault(tuple(shown(run.config.get(name)) for name in TASK), []).append(run)
+    if len(columns) > MOST_COLUMNS:
+        raise UserError(
+            f"--layout figure2 has room for {MOST_COLUMNS} tasks, and these runs are of {len(columns)}"
+        )
+    lines = list(dict.fromkeys(map(_line, runs)))
+    figure = picture_style.figure(max(3.4, 2.3 * len(columns) + 0.6), 4.2)
+    axes = cast(Any, figure.subplots(2, len(columns), squeeze=False, sharex="col", sharey="row"))
+    for (task, members), (top, bottom) in zip(columns.items(), axes.T, strict=True):
+        for i, line in enumerate(lines):
+            of_line = [run for run in members if _line(run) == line and len(run.steps)]
+            if of_line:
+                _mean_and_band(
+                    top, [(run.steps.astype(float), run.lrs) for run in of_line], i, line, log=True
+                )
+                smooth = [smoothed(run.steps, run.losses, POINTS) for run in of_line]
+                _mean_and_band(bottom, smooth, i, line, log=False)
+        top.set_title(plain(_title(task, list(columns))), fontsize=9)
+        top.set_yscale("log")
+        bottom.set_xlabel("step")
+    peaks = [float(run.lrs[np.isfinite(run.lrs)].max(initial=0)) for run in runs]
+    if max(peaks) > 0:  # LRs end too near zero to be shown
+        starts = [float(run.lrs[run.lrs > 0][0]) for run in runs if (run.lrs > 0).any()]
+        axes[0, 0].set_ylim(max(min(starts), max(peaks) * 1e-5), 2 * max(peaks))
+    if found := span(*(smoothed(run.steps, run.losses, POINTS)[1] for run in runs), cut=0.2):
+        margin = 0.08 * (found[1] - found[0]) or 0.5
+        axes[1, 0].set_ylim(found[0] - margin, found[1] + margin)
+    axes[0, 0].set_ylabel("learning rate")
+    axes[1, 0].set_ylabel("training loss")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(lines)))
+    return figure
+
+
+def _mean_and_band(axis: Any, curves: Sequence[tuple[Any, Array]], i: int, name: str, *, log: bool) -> None:
+    """The mean of curves over the steps that they share, and one standard deviation about it."""
+    curves = [(x, y) for x, y in curves if np.isfinite(y).any()]
+    if not curves:
+        return
+    at = np.linspace(0, float(min(x[-1] for x, _ in curves)), POINTS, dtype=np.float64)
+    values: Array = np.array([np.interp(at, x[np.isfinite(y)], y[np.isfinite(y)]) for x, y in curves])
+    mean, sd = values.mean(0), values.std(0, ddof=1) if len(values) > 1 else np.zeros(len(at))
+    axis.plot(at, mean, color=colour(i), linestyle=dash(i), label=plain(name))
+    if len(values) > 1:
+        low = np.maximum(mean - sd, values.min(0)) if log else mean - sd  # a log axis has nothing below zero
+        axis.fill_between(at, low, mean + sd, color=colour(i), alpha=0.2, linewidth=0)
+
+
+def _line(run: Run) -> str:
+    """What the legend calls a run: its schedule, with the decay of AutoWU and the peak of a baseline."""
+    schedule = shown(run.config.get("schedule") or run.name)
+    if run.adaptive:
+        decay = run.schedule.get("decay")
+        return f"{schedule} + {shown(decay)}" if decay else schedule
+    lr = run.config.get("lr")
+    return f"{schedule}, LR {shown(lr)}" if lr else schedule
+
+
+def _title(task: tuple[str, ...], tasks: Sequence[tuple[str, ...]]) -> str:
+    """The settings in which the tasks differ; of a single one, the data and the model."""
+    if len(tasks) == 1:
+        return " ".join(value for value in task[:2] if value != "–")
+    differing = [i for i in range(len(TASK)) if len({other[i] for other in tasks}) > 1]
+    return ", ".join(_named(TASK[i], task[i]) for i in differing)
+
+
+def _named(name: str, value: str) -> str:
+    words: Mapping[str, str] = {"batch_size": f"batch size {value}", "epochs": f"{value} epochs"}
+    return words.get(name, value)

@@ -1,0 +1,45 @@
+"""What `autowu replay -o` writes: the report's page of a record that was replayed, or a picture of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from autowu.record import Record
+from autowu.replay import Replay
+from autowu.report import output, picture, sweep_figure, what_if_figure
+from autowu.report.replayed import run_of
+from autowu.sweep import Sweep
+from autowu.what_if import Case
+
+
+def write(
+    path: Path,
+    name: str,
+    record: Record,
+    outcome: Replay,
+    preset: str,
+    of: Sweep | None,
+    cases: Sequence[Case],
+) -> None:
+    """Write ``path``, in the form that its suffix says.
+
+    A page has everything; a picture shows the other settings if there are ``cases``, else the sweep if it is
+    one, else the run.
+
+    Raises:
+        UserError: the file cannot be written.
+        ImportError: a library of the extra ``report`` is not installed.
+    """
+    form = output.form_of(path)
+    run = run_of(name, record, outcome, preset)
+    if form == "html":
+        more = [sweep_figure.section(of, record.losses)] if of else []
+        more += [what_if_figure.section(cases)] if cases else []
+        output.write_page(path, lambda: [run], more)
+    elif cases:
+        output.write_picture(path, form, lambda: picture.what_if(cases))
+    elif of is not None:
+        output.write_picture(path, form, lambda: picture.sweep(of, record.losses))
+    else:
+        output.write_picture(path, form, lambda: picture.main([run]))
