@@ -51,15 +51,8 @@ class PendingLosses:
         value = _as_scalar(loss)
         if not self._fits(value, expected):
             self._open_buffer(value, expected)
-        if isinstance(self._buffer, Tensor):
-            slot = self._buffer[self._count]
-            # A tensor, or else `_fits` had opened another buffer.
-            if self._micro == 0:
-                slot.copy_(value)  # pyright: ignore[reportArgumentType]
-            else:
-                slot.add_(value)
-        elif self._micro == 0:
-            self._buffer[self._count] = value
+        if self._micro == 0:
+            self._buffer[self._count] = value  # pyright: ignore[reportArgumentType] (of the buffer's kind)
         else:
             self._buffer[self._count] += value
         self._micro += 1

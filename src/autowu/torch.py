@@ -180,12 +180,10 @@ class AutoWU(LRScheduler):
             if group["lr"] is self.optimizer.defaults.get("lr") and isinstance(group["lr"], Tensor):
                 group["lr"] = group["lr"].clone()
             self.base_lrs.append(_base_lr(group))
-        lr = controller.learning_rate(self.config, self._state, self.last_epoch)
-        self._last_lr: list[float | Tensor] = []
-        for group, base in zip(groups, self.base_lrs, strict=True):
-            # The ratio first: it is exactly 1 where the group has the default LR.
-            value = lr * (base / self._default_lr) if self._default_lr else lr
-            self._last_lr.append(value)
+        lr, default = controller.learning_rate(self.config, self._state, self.last_epoch), self._default_lr
+        # The ratio first: it is exactly 1 where the group has the default LR.
+        self._last_lr = [lr * (base / default) if default else lr for base in self.base_lrs]
+        for group, value in zip(groups, self._last_lr, strict=True):
             if isinstance(group["lr"], Tensor):
                 group["lr"].fill_(value)
             else:
