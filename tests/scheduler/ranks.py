@@ -10,11 +10,17 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
 from torch.optim import SGD, AdamW, Optimizer
 
 import autowu
+
+try:  # all public since torch 2.6
+    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
+except ImportError:
+    SHARDING = False
+else:
+    SHARDING = True
 from scheduler.training import STEPS, Training, drive, parameters, scheduler, v_curve
 
 COLLECTIVES = [
@@ -112,7 +118,7 @@ class Sharded(nn.Module):
 def local(tensor: Any) -> Tensor:
     """This rank's part, copied."""
     plain = tensor.detach()
-    return (plain.to_local() if isinstance(plain, DTensor) else plain).clone()
+    return (plain.to_local() if hasattr(plain, "to_local") else plain).clone()
 
 
 def seen(optimizer: Optimizer) -> list[Tensor]:

@@ -159,6 +159,7 @@ def test_after_total_steps_the_lr_stays_and_one_warning_says_so(decay):
     assert caught[0].filename == __file__
 
 
+@pytest.mark.filterwarnings("error")
 def test_where_the_warning_is_an_error_it_comes_once_too():
     made = scheduler(3)
     drive(made, [1.0, 2.0, 3.0])

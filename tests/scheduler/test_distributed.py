@@ -12,6 +12,7 @@ from scheduler.training import PAPER, STEPS, assert_equal, core_lrs, v_curve
 from scheduler.world import World
 
 NAN = float("nan")
+SHARDING = pytest.mark.skipif(not ranks.SHARDING, reason="needs FSDP2 and DTensor, of torch 2.6")
 
 
 @pytest.fixture(scope="module", params=[1, 2, pytest.param(4, marks=pytest.mark.full)])
@@ -119,10 +120,12 @@ def assert_rewound(answers) -> None:
         assert any(moved)
 
 
+@SHARDING
 @pytest.mark.parametrize("name", ["AdamW", "SGD"])
 def test_fully_sharded_models(world, name):
     assert_rewound(world.run(ranks.fully_sharded, name))
 
 
+@SHARDING
 def test_parameters_and_losses_that_are_dtensors(world):
     assert_rewound(world.run(ranks.sharded_by_hand))

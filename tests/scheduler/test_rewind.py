@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, Adafactor, Adagrad, Adam, AdamW, NAdam, Optimizer, RMSprop
+from torch.optim import SGD, Adagrad, Adam, AdamW, NAdam, Optimizer, RMSprop
 
 import autowu
 from autowu.rewind import Snapshot
@@ -78,12 +78,13 @@ OPTIMIZERS = {
     "SGD momentum": partial(SGD, lr=0.1, momentum=0.9, nesterov=True),
     "RMSprop": partial(RMSprop, momentum=0.5, centered=True),
     "Adagrad": Adagrad,
-    "Adafactor": Adafactor,
     "NAdam": NAdam,
     "AdamP": timm("adamp"),
     "LAMB": timm("lamb"),
     "odd": Odd,
 }
+if hasattr(torch.optim, "Adafactor"):  # since torch 2.5
+    OPTIMIZERS["Adafactor"] = torch.optim.Adafactor
 
 
 def seen(optimizer: Optimizer, model: nn.Module) -> dict[str, Any]:
