@@ -89,12 +89,13 @@ def maximum(of: Moments) -> Parameters:
     is searched over its whole range, so that no start can trap it in a local maximum.
     """
     s = spectrum(of)
+    products = np.stack([s.y * s.y, s.y * s.one, s.one * s.one])
     low, high = LOG_RATIO
     found = Parameters(0.0, 1.0, 1.0)
     for _ in range(ZOOMS):
         logs = low + (high - low) / (POINTS - 1) * np.arange(POINTS)
         ratios = np.exp(logs)
-        profile = _profile(s, ratios)
+        profile = _profile(s, products, ratios)
         best = int(np.argmax(profile.value))
         signal = float(profile.signal_variance[best])
         found = Parameters(s.center + float(profile.mean[best]), signal, signal * float(ratios[best]))
@@ -108,9 +109,9 @@ class _Profile(NamedTuple):
     signal_variance: Array
 
 
-def _profile(s: Spectrum, ratio: Array) -> _Profile:
+def _profile(s: Spectrum, products: Array, ratio: Array) -> _Profile:
     v = s.eigenvalues + ratio[:, None]
-    yy, y1, one = np.stack([s.y * s.y, s.y * s.one, s.one * s.one]) @ (1 / v).T
+    yy, y1, one = products @ (1 / v).T
     yy, y1, one = yy + s.rest_yy / ratio, y1 + s.rest_y1 / ratio, one + s.rest_11 / ratio
     signal = np.maximum(yy - y1 * y1 / one, ROUNDING * yy) / s.n
     logdet = np.log(v).sum(1) + (s.n - len(s.eigenvalues)) * np.log(ratio)

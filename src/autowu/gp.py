@@ -82,7 +82,7 @@ class Moments(NamedTuple):
     """
 
     n: int
-    center: Array  # the median (of a long curve about it), which one exploding loss does not move [...]
+    center: Array  # the median of some of them, which one exploding loss does not move [...]
     gram: Array  # ΦᵀΦ [..., m, m]
     phi_y: Array  # Φᵀy [..., m]
     phi_1: Array  # Φᵀ1 [..., m]
@@ -101,7 +101,7 @@ def moments(basis: Basis, x: Array, y: Array) -> Moments:
     each of these is the product of a power with the first one or, for the higher q, with the last one.
     """
     *sets, n = x.shape
-    some = y[..., :: n // CHUNK + 1]
+    some = y[..., :: n // 64 + 1]
     middle = some.shape[-1] // 2
     center = np.partition(some, middle, axis=-1)[..., middle]
     sums = np.zeros((*sets, basis.order, 4))
