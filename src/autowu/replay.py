@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from autowu import controller
+from autowu import controller, notebook
 from autowu.config import Config
 from autowu.detector import Verdict
 from autowu.gp import Array
@@ -53,6 +53,21 @@ class Replay:
     def tests(self) -> tuple[Verdict, ...]:
         """The tests, in order."""
         return self.state.verdicts
+
+    def plot(self, losses: Array | None = None) -> Any:
+        """A Plotly figure of LR, smoothed loss and votes; with ``losses``, those replayed, beside them."""
+        return notebook.plot(self.config, self.state, len(self.learning_rates), losses)
+
+    def records(self) -> list[dict[str, Any]]:
+        """The tests as plain values, a row for each."""
+        return notebook.records(self.config, self.tests)
+
+    def to_frame(self) -> Any:
+        """:meth:`records` as a pandas DataFrame."""
+        return notebook.to_frame(self.config, self.tests)
+
+    def _repr_html_(self) -> str:
+        return notebook.html("autowu replay", self.config, self.state, len(self.learning_rates))
 
     def to_json(self) -> dict[str, Any]:
         """What ``autowu replay --json`` prints."""

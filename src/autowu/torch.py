@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from autowu import controller
+from autowu import controller, notebook
 from autowu.config import Config
 from autowu.detector import Verdict
 from autowu.pending import PendingLosses
@@ -116,6 +116,21 @@ class AutoWU(LRScheduler):
     def get_lr(self) -> list[float | Tensor]:
         """The same as :meth:`get_last_lr`."""
         return self.get_last_lr()
+
+    def plot(self) -> Any:
+        """A Plotly figure of LR, smoothed loss and votes so far."""
+        return notebook.plot(self.config, self._state, self.last_epoch)
+
+    def records(self) -> list[dict[str, Any]]:
+        """The tests so far as plain values, a row for each."""
+        return notebook.records(self.config, self.verdicts)
+
+    def to_frame(self) -> Any:
+        """:meth:`records` as a pandas DataFrame."""
+        return notebook.to_frame(self.config, self.verdicts)
+
+    def _repr_html_(self) -> str:
+        return notebook.html("AutoWU", self.config, self._state, self.last_epoch)
 
     # --- the training loop ----------------------------------------------------------------------------
 
