@@ -2,17 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from autowu import AutoWU
 from autowu.integrations.accelerate import AcceleratedAutoWU
+from hosts.learner import Learner
+
+
+class Loop:
+    """A training loop with prescribed losses; ``lrs`` are those that updates were made with."""
+
+    def __init__(
+        self, losses: Sequence[float], accelerator: Accelerator, updates: int, **settings: Any
+    ) -> None:
+        self.accelerator = accelerator
+        # Each process holds its own losses, and Accelerate deals items out in turn.
+        values = torch.tensor(losses, dtype=torch.float32).repeat_interleave(accelerator.num_processes)
+        model = Learner()
+        optimizer = torch.optim.AdamW(model.parameters(), fused=False)
+        self.model, self.optimizer, self.batches = accelerator.prepare(
+            model, optimizer, DataLoader(TensorDataset(values))
+        )
+        scheduler = AutoWU(self.optimizer, total_steps=updates, model=model, **settings)
+        self.scheduler = AcceleratedAutoWU(accelerator, scheduler)
+        self.lrs: list[float] = []
+        optimizer.register_step_pre_hook(lambda *_: self.lrs.append(optimizer.param_groups[0]["lr"]))
+
+    def run(
+        self,
+        skip: int = 0,
+        *,
+        before_update: Callable[[int], None] = lambda update: None,
+        after_update: Callable[[int], bool | None] = lambda updates: None,
+    ) -> list[float]:
+        """Train on all but the first ``skip`` losses, until ``after_update`` (of updates done) is true."""
+        updates = self.scheduler.last_epoch
+        for (value,) in self.accelerator.skip_first_batches(self.batches, skip):
+            with self.accelerator.accumulate(self.model):
+                loss = self.model(value)["loss"]
+                self.accelerator.backward(loss)
+                if self.accelerator.sync_gradients:
+                    before_update(updates)
+                self.optimizer.step()
+                self.scheduler.step(loss)
+                self.optimizer.zero_grad()
+            if self.accelerator.sync_gradients:
+                updates += 1
+                if after_update(updates):
+                    break
+        return self.lrs
 
 
 class Accelerate:
@@ -31,34 +75,14 @@ class Accelerate:
         **settings: Any,
     ) -> list[float]:
         accelerator = Accelerator(cpu=True, gradient_accumulation_steps=accumulation)
-        model = nn.Linear(1, 1)
-        optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
-        # Each process holds its own losses, and Accelerate deals items out in turn.
-        values = torch.tensor(losses, dtype=torch.float32).repeat_interleave(accelerator.num_processes)
-        batches = DataLoader(TensorDataset(values))
-        model, optimizer, batches = accelerator.prepare(model, optimizer, batches)
-        updates = len(losses) // accumulation
-        scheduler = AcceleratedAutoWU(
-            accelerator, AutoWU(optimizer, total_steps=updates, model=model, **settings)
-        )
-        done = 0
+        loop = Loop(losses, accelerator, len(losses) // accumulation, **settings)
         if resume:
             accelerator.load_state(folder)
-            done = scheduler.last_epoch
-        lrs: list[float] = []
-        for (value,) in accelerator.skip_first_batches(batches, done * accumulation):
-            with accelerator.accumulate(model):
-                pull = (model(torch.ones(1, 1)) - 1).square().mean()
-                loss = value.mean() + (pull - pull.detach())
-                accelerator.backward(loss)
-                if accelerator.sync_gradients:
-                    lrs.append(optimizer.param_groups[0]["lr"])
-                optimizer.step()
-                scheduler.step(loss)
-                optimizer.zero_grad()
-            if scheduler.last_epoch == stop_after:
-                accelerator.save_state(folder)
-                break
+        lrs = loop.run(
+            loop.scheduler.last_epoch * accumulation, after_update=lambda updates: updates == stop_after
+        )
+        if stop_after:
+            accelerator.save_state(folder)
         return lrs
 
 

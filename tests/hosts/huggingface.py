@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import TrainerCallback, TrainingArguments
 
 from autowu.integrations.huggingface import AutoWUTrainer
+from hosts.learner import Learner
 
 
 class Losses(Dataset):
@@ -27,16 +28,23 @@ class Losses(Dataset):
         return {"loss": self.values[index]}
 
 
-class OneWeight(nn.Module):
-    """Gives back the loss that it is given, and pulls the weight towards 1."""
+class InOrder(AutoWUTrainer):
+    """Takes the items in their order."""
+
+    def _get_train_sampler(self, *_: Any) -> SequentialSampler:
+        return SequentialSampler(self.train_dataset)
+
+
+class LearningRates(TrainerCallback):
+    """Knows the LR that each update was made with: skipped ones make none."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(()))
+        self.lrs: list[float] = []
 
-    def forward(self, loss: Tensor) -> dict[str, Tensor]:
-        pull = (self.weight - 1).square()
-        return {"loss": loss.mean() + (pull - pull.detach())}
+    def on_train_begin(self, *_: Any, optimizer: Any, **__: Any) -> None:
+        while hasattr(optimizer, "optimizer"):
+            optimizer = optimizer.optimizer  # Accelerate's wrapper
+        optimizer.register_step_pre_hook(lambda *_: self.lrs.append(optimizer.param_groups[0]["lr"]))
 
 
 class StopAfter(TrainerCallback):
@@ -47,14 +55,9 @@ class StopAfter(TrainerCallback):
         control.should_training_stop = state.global_step == self.steps
 
 
-class InOrder(AutoWUTrainer):
-    def _get_train_sampler(self, *_: Any) -> SequentialSampler:
-        return SequentialSampler(self.train_dataset)
-
-
 def arguments(folder: Path, **changes: Any) -> TrainingArguments:
     quiet = {"save_strategy": "no", "logging_strategy": "no", "report_to": "none", "disable_tqdm": True}
-    fixed = {"use_cpu": True, "per_device_train_batch_size": 1, "num_train_epochs": 1, "max_grad_norm": 0.0}
+    fixed = {"use_cpu": True, "per_device_train_batch_size": 1, "num_train_epochs": 1}
     return TrainingArguments(output_dir=str(folder), **(quiet | fixed | changes))
 
 
@@ -74,22 +77,15 @@ class Trainer:
         **settings: Any,
     ) -> list[float]:
         changes: dict[str, Any] = {"gradient_accumulation_steps": accumulation}
+        callbacks: list[TrainerCallback] = [recorder := LearningRates()]
         if stop_after:
             changes |= {"save_strategy": "steps", "save_steps": stop_after}
+            callbacks.append(StopAfter(stop_after))
         args = arguments(folder, **changes)
-        model, lrs = OneWeight(), []
-        optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
-        optimizer.register_step_pre_hook(lambda *_: lrs.append(optimizer.param_groups[0]["lr"]))
-        trainer = InOrder(
-            model=model,
-            args=args,
-            train_dataset=Losses(losses, args.world_size),
-            optimizers=(optimizer, None),
-            callbacks=[StopAfter(stop_after)] if stop_after else [],
-            autowu=settings,
-        )
+        data = Losses(losses, args.world_size)
+        trainer = InOrder(Learner(), args, train_dataset=data, callbacks=callbacks, autowu=settings)
         trainer.train(resume_from_checkpoint=resume)
-        return lrs
+        return recorder.lrs
 
 
 HOSTS = [Trainer()]
