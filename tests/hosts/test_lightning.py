@@ -260,28 +260,33 @@ def test_what_validation_loads_is_not_what_training_goes_on_from(tmp_path: Path)
     assert fit(callback, losses) == core_trace(losses)
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("updates", [90, 315], ids=["in warm-up", "in decay"])
-def test_the_example_goes_on_after_kill_9(updates: int, tmp_path: Path) -> None:
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    output = examples.run(EXAMPLE, "--out", whole, folder=tmp_path)
+EXAMPLE = "lightning_images.py"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the example has run without a break."""
+    folder = tmp_path_factory.mktemp("whole")
+    output = examples.run(EXAMPLE, "--out", folder, folder=folder)
     assert 90 < int(output.split("ended at update ")[1].split()[0]) < 315 - 45
     assert float(output.split("unseen images: ")[1].split("%")[0]) > 97
+    return folder
 
-    process = examples.start(EXAMPLE, "--out", broken, folder=tmp_path)
-    wait_until(lambda: any(saved_at(path) >= updates for path in broken.glob("epoch=*.ckpt")))
+
+@pytest.mark.full
+@pytest.mark.parametrize("updates", [90, 315], ids=["in warm-up", "in decay"])
+def test_the_example_goes_on_after_kill_9(updates: int, whole: Path, tmp_path: Path) -> None:
+    process = examples.start(EXAMPLE, "--out", tmp_path, folder=tmp_path)
+    wait_until(lambda: any(saved_at(path) >= updates for path in tmp_path.glob("epoch=*.ckpt")))
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     process.stdout.close()
-    examples.run(EXAMPLE, "--out", broken, "--resume", folder=tmp_path)
+    examples.run(EXAMPLE, "--out", tmp_path, "--resume", folder=tmp_path)
 
-    expected, resumed = lr_log(whole / "log/version_0"), lr_log(broken / "log/version_1")
+    expected, resumed = lr_log(whole / "log/version_0"), lr_log(tmp_path / "log/version_1")
     # The checkpoint `last` follows that of the epoch, and may not have come: then it is an epoch older.
     assert updates - 45 <= min(resumed) < max(resumed) == max(expected) == 674
     assert resumed == {step: lr for step, lr in expected.items() if step >= min(resumed)}
-
-
-EXAMPLE = "lightning_images.py"
 
 
 def wait_until(true: Callable[[], bool]) -> None:
