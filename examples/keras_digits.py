@@ -74,6 +74,7 @@ def main() -> None:
     model.fit(
         train,
         epochs=options.epochs,
+        shuffle=False,  # `Batches` does
         validation_data=test,
         verbose=2,
         callbacks=[

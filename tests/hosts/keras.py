@@ -58,6 +58,13 @@ def prepare(backend: str) -> None:
         torch.set_num_threads(1)
 
 
+def trial(name: str, *arguments: Any) -> Any:
+    """A function of `keras_trials`, which only a process with a backend can import."""
+    from hosts import keras_trials
+
+    return getattr(keras_trials, name)(*arguments)
+
+
 def train(
     losses: np.ndarray,
     folder: Path,

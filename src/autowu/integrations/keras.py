@@ -123,8 +123,8 @@ class AutoWUCallback(keras.callbacks.Callback):
         """
         if self._in_batch and int(self.model.optimizer.iterations) != self._iterations:
             raise RuntimeError(
-                "the weights are saved before AutoWU has seen the batch: list AutoWU before BackupAndRestore,"
-                " ModelCheckpoint and the like"
+                "the weights are saved before AutoWU has seen the batch: list AutoWUCallback before"
+                " BackupAndRestore, ModelCheckpoint and the like"
             )
         return self.driver.state_dict()
 
