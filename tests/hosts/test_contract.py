@@ -38,11 +38,14 @@ def test_the_lr_trace_is_the_cores(host: Host, settings: dict[str, Any], tmp_pat
     assert_same(host, host.train(losses, tmp_path, **settings), core_trace(losses, **settings))
 
 
-def test_four_micro_batches_make_one_update(host: Host, tmp_path: Path) -> None:
+# `paper` is the one that minds the scale: a sum in place of the mean would not show in the other.
+@pytest.mark.parametrize("settings", [{}, PAPER], ids=["default", "paper"])
+def test_four_micro_batches_make_one_update(host: Host, settings: dict[str, Any], tmp_path: Path) -> None:
     # Quarters of a power of two, so that neither sum nor mean rounds, in whatever order a host takes them.
     updates = np.round(v_curve(STEPS) * 256) / 256
     micro = (updates[:, None] + np.array([-0.5, 0.25, 0.5, -0.25]) / 64).ravel()
-    assert_same(host, host.train(micro, tmp_path, accumulation=4), core_trace(updates))
+    lrs = host.train(micro, tmp_path, accumulation=4, **settings)
+    assert_same(host, lrs, core_trace(updates, **settings))
 
 
 def test_losses_that_are_nan_are_left_out(host: Host, tmp_path: Path) -> None:

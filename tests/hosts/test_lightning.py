@@ -83,12 +83,6 @@ class InTurn(OneParameter):
         return super().training_step(self.losses[self.current_epoch, batch_idx], batch_idx)
 
 
-def test_four_micro_batches_have_the_scale_of_one() -> None:
-    updates = np.round(v_curve(120) * 256) / 256
-    lrs = fit(AutoWUCallback(**PAPER), np.repeat(updates, 4), accumulate_grad_batches=4)
-    assert lrs == core_trace(updates, **PAPER)
-
-
 def test_a_batch_that_training_step_skips_is_a_loss_that_is_missing() -> None:
     class Skipping(OneParameter):
         def training_step(self, batch: Tensor, batch_idx: int) -> Tensor | None:
