@@ -75,8 +75,7 @@ def is_sweep(lrs: Array | None) -> bool:
     """Whether ``lrs`` only grow, by a factor of ten or more."""
     if lrs is None or len(lrs) < FEWEST or not np.isfinite(lrs).all():
         return False
-    grows = bool((np.diff(lrs) >= 0).all()) and lrs[0] > 0
-    return grows and bool(lrs[-1] >= LEAST_RANGE * lrs[0])
+    return bool(lrs[0] > 0 and (np.diff(lrs) >= 0).all() and lrs[-1] >= LEAST_RANGE * lrs[0])
 
 
 def sweep(losses: Array, lrs: Array, seeds: int = SEEDS, **settings: Any) -> Sweep:

@@ -10,8 +10,16 @@ import numpy as np
 PER_EPOCH = 25
 
 
-def autowu(folder: Path, *, total: int = 1000, switch: int = 400, t_star: int = 330, **about: Any) -> Path:
-    """A run that found its minimum, by three tests in a row."""
+def autowu(
+    folder: Path,
+    *,
+    total: int = 1000,
+    switch: int = 400,
+    t_star: int = 330,
+    every: int = 30,
+    **about: Any,
+) -> Path:
+    """A run that found its minimum, by three tests in a row; a test comes ``every`` so many updates."""
     low, rng = 1e-5, np.random.default_rng(0)
     growth = (1 / low) ** (1 / (total // 2))
     peak = low * growth**t_star
@@ -23,7 +31,7 @@ def autowu(folder: Path, *, total: int = 1000, switch: int = 400, t_star: int = 
     losses = (np.array(trend) * rng.normal(1, 0.1, total)).tolist()
     losses[120] = math.nan
 
-    steps = [*range(40, switch, 30), switch]
+    steps = [*range(40, switch, every), switch]
     tests = [test(step, trend[:switch], i, steps, rng) for i, step in enumerate(steps)]
     change = {"event": "switch", "step": switch, "capped": False, "t_star": float(t_star), "peak_lr": peak}
     change["rewound_to"] = t_star - 10

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from autowu.report.curves import Array, numbers, smoothed, span, thinned
-from autowu.runlog import Run
+from autowu.runlog import Epoch, Run
 
 Figure: TypeAlias = dict[str, Any]
 
@@ -27,6 +27,7 @@ STEP_AXIS: Final = "step (updates done)"
 # Points of a page, shared by its runs: plotly.js takes 5 of the 6 MB that a page may have.
 RAW_POINTS: Final = 12_000
 SMOOTH_POINTS: Final = 5_000
+EPOCH_POINTS: Final = 3_000
 
 MOST_NOTES: Final = 5  # switches that are put in words
 
@@ -154,18 +155,25 @@ def _notes(run: Run, among: Sequence[Run], loss: tuple[Array, Array], colour: st
     return notes
 
 
+def kept_epochs(run: Run, name: str, among: int) -> list[Epoch]:
+    """Epochs enough for a picture of the quantity ``name``."""
+    values = np.array([getattr(epoch, name) for epoch in run.epochs], dtype=np.float64)
+    return [run.epochs[i] for i in thinned(values, EPOCH_POINTS // among)]
+
+
 def accuracy(runs: Sequence[Run]) -> Figure:
     """Test accuracy at the end of each epoch; where there are many, the first may lie below the picture."""
     traces, shown = list[Figure](), list[list[float]]()
     for i, run in enumerate(runs):
         style = {"color": COLOURS[i % len(COLOURS)]}
-        shown.append(percent := [100 * epoch.test_accuracy for epoch in run.epochs])
+        epochs = kept_epochs(run, "test_accuracy", len(runs))
+        shown.append(percent := [100 * epoch.test_accuracy for epoch in epochs])
         traces.append(
             {
                 "type": "scatter",
                 "mode": "lines+markers",
                 "name": label(run.name),
-                "x": numbers([epoch.epoch for epoch in run.epochs]),
+                "x": numbers([epoch.epoch for epoch in epochs]),
                 "y": numbers(percent),
                 "line": style | {"dash": DASHES[i % len(DASHES)]},
                 "marker": style | {"symbol": SYMBOLS[i % len(SYMBOLS)], "size": 7},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, Literal, cast, get_args
 
 from autowu.errors import UserError
 from autowu.report import page
+from autowu.report.picture_style import style
 from autowu.report.sections import Section
 from autowu.runlog import Run
 
@@ -36,12 +38,11 @@ def write_page(path: Path, runs: Callable[[], Sequence[Run]], more: Sequence[Sec
 
 
 def write_picture(path: Path, form: Literal["png", "svg"], draw: Callable[[], Figure]) -> None:
-    """Write the figure that ``draw`` makes; it takes no display, and no date, so that it can be compared."""
-    with _replacing(path) as file:
-        figure = draw()
-        figure.savefig(
-            file, format=form, dpi=DOTS_PER_INCH, metadata={"Date": None} if form == "svg" else None
-        )
+    """Write the figure that ``draw`` makes; without a display, and without a date: the same each time."""
+    about = {"Date": None} if form == "svg" else None
+    with _replacing(path) as file, style(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # a box in the place of a letter says enough
+        draw().savefig(file, format=form, dpi=DOTS_PER_INCH, metadata=about)
 
 
 def plotly_source() -> str:

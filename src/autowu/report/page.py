@@ -31,6 +31,7 @@ def parts(runs: Sequence[Run], more: Sequence[Section] = ()) -> dict[str, Any]:
     return {
         "title": f"{', '.join(run.name for run in runs)} – autowu report",
         "head": f"{_table(runs)}\n{_stories(runs)}",
+        "headings": "\n".join(section.heading for section in shown),  # when they change, so does the page
         "sections": "".join(_section(section) for section in shown),
         "tail": _tail(runs),
         "figures": [section.figure for section in shown],

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
@@ -39,14 +40,21 @@ STYLE: Final[dict[str, Any]] = {
 }
 
 
+@contextmanager
+def style() -> Generator[None]:
+    """Within it matplotlib draws and saves in this style, whatever the user's own settings are."""
+    import matplotlib as mpl
+
+    with mpl.rc_context({**mpl.rcParamsDefault, "backend": "agg", **STYLE}):
+        yield
+
+
 def styled(draw: Callable[P, T]) -> Callable[P, T]:
-    """Let ``draw`` work in this style, whatever the user's own settings are."""
+    """Let ``draw`` work in this style."""
 
     @wraps(draw)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
-        import matplotlib as mpl
-
-        with mpl.rc_context({**mpl.rcParamsDefault, "backend": "agg", **STYLE}):
+        with style():
             return draw(*args, **kwargs)
 
     return wrapped

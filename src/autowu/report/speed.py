@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from autowu.report.curves import numbers
-from autowu.report.figures import COLOURS, DASHES, SYMBOLS, Figure, label
+from autowu.report.figures import COLOURS, DASHES, SYMBOLS, Figure, kept_epochs, label
 from autowu.runlog import Run
 
 
@@ -21,14 +21,15 @@ def throughput(runs: Sequence[Run]) -> Figure:
     for i, run in enumerate(runs):
         if not measured(run):
             continue
+        epochs = kept_epochs(run, "images_per_second", len(runs))
         style = {"color": COLOURS[i % len(COLOURS)]}
         traces.append(
             {
                 "type": "scatter",
                 "mode": "lines+markers",
                 "name": label(run.name),
-                "x": numbers([epoch.epoch for epoch in run.epochs]),
-                "y": numbers([epoch.images_per_second for epoch in run.epochs]),
+                "x": numbers([epoch.epoch for epoch in epochs]),
+                "y": numbers([epoch.images_per_second for epoch in epochs]),
                 "line": style | {"dash": DASHES[i % len(DASHES)]},
                 "marker": style | {"symbol": SYMBOLS[i % len(SYMBOLS)], "size": 7},
             }

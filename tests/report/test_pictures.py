@@ -1,0 +1,107 @@
+"""Static figures: what they hold, that they are the same each time, and that no name can break them."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import simulated
+
+from autowu import runlog
+from autowu.errors import UserError
+from autowu.report import output, picture
+from autowu.runlog import Run
+
+
+@pytest.fixture
+def runs(autowu_run: Path, baseline_run: Path) -> list[Run]:
+    return [runlog.read(autowu_run), runlog.read(baseline_run)]
+
+
+def structure(figure: Any) -> list[tuple[str, str, list[str]]]:
+    """Of each axes its labels, and the labels of the lines in its legend."""
+    return [
+        (axes.get_xlabel(), axes.get_ylabel(), axes.get_legend_handles_labels()[1]) for axes in figure.axes
+    ]
+
+
+def test_the_main_layout(runs: list[Run]) -> None:
+    figure = picture.draw("main", runs)
+    assert structure(figure) == [
+        ("", "learning rate", ["autowu", "baseline"]),
+        ("", "training loss", []),
+        ("step (updates done)", "P$_{min}$", []),
+    ]
+    assert figure.axes[0].get_yscale() == "log"
+    texts = [text.get_text().strip() for axes in figure.axes for text in axes.texts]
+    assert {"t* = 330, LR 0.02", "switch at step 400", "0.95"} <= set(texts)
+
+
+def test_figure_1_marks_t_and_t_star(runs: list[Run]) -> None:
+    figure = picture.draw("figure1", runs)
+    assert structure(figure) == [
+        ("step", "learning rate", ["warm-up", "decay"]),
+        ("step", "training loss", ["variance of the losses", "smoothed loss"]),
+    ]
+    for axes in figure.axes:
+        marked = {line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == "--"}
+        assert {330, 400} <= marked
+        assert {"$t^*$", "$t$"} <= {text.get_text() for text in axes.texts}
+
+
+def test_figure_1_needs_a_minimum(runs: list[Run]) -> None:
+    with pytest.raises(UserError, match="figure1 needs a run in which AutoWU has found a minimum"):
+        picture.draw("figure1", runs[1:])
+
+
+def test_figure_2_has_a_column_for_each_task_and_bands_over_seeds(tmp_path: Path) -> None:
+    found = [
+        runlog.read(make(tmp_path / f"{make.__name__}-{size}-{seed}", batch_size=size, seed=seed))
+        for make in (simulated.autowu, simulated.baseline)
+        for size in (64, 128)
+        for seed in (0, 1)
+    ]
+    found[0] = dataclasses.replace(found[0], lrs=found[0].lrs * 1.5)
+    figure = picture.draw("figure2", found)
+    assert [axes.get_title() for axes in figure.axes] == ["batch size 64", "batch size 128", "", ""]
+    for axes in figure.axes:
+        assert axes.get_legend_handles_labels()[1] == ["autowu", "baseline"]
+        assert len(axes.collections) == 2
+    top = figure.axes[0].lines[0]
+    mean = np.interp(200, found[0].steps, (found[0].lrs + found[2].lrs) / 2)
+    assert np.interp(200, top.get_xdata(), top.get_ydata()) <= 1.3 * mean
+
+
+def test_too_many_tasks_are_refused(runs: list[Run]) -> None:
+    many = [dataclasses.replace(runs[0], config={"data": str(i)}) for i in range(9)]
+    with pytest.raises(UserError, match="room for 8 tasks"):
+        picture.draw("figure2", many)
+
+
+@pytest.mark.parametrize("layout", sorted(picture.LAYOUTS))
+@pytest.mark.parametrize("form", ["png", "svg"])
+def test_the_same_runs_give_the_same_file(runs: list[Run], tmp_path: Path, layout: str, form: Any) -> None:
+    files = [tmp_path / f"{i}.{form}" for i in range(2)]
+    for file in files:
+        output.write_picture(file, form, lambda: picture.draw(layout, runs))
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+@pytest.mark.parametrize(
+    "name", ["$\\frac{", "_hidden", "a\\$b$", "<svg onload=alert(1)>", "100% & more", "名前"]
+)
+def test_no_name_breaks_a_picture(autowu_run: Path, tmp_path: Path, name: str) -> None:
+    run = runlog.read(autowu_run, name=name)
+    for layout in picture.LAYOUTS:
+        output.write_picture(
+            tmp_path / "x.svg", "svg", lambda layout=layout: picture.draw(layout, [run, run])
+        )
+        assert "<svg onload" not in (tmp_path / "x.svg").read_text()
+
+
+def test_a_run_without_updates_has_no_picture(tmp_path: Path) -> None:
+    folder = simulated.baseline(tmp_path / "run")
+    (folder / "log.jsonl").write_text("")
+    with pytest.raises(UserError, match="nothing to draw"):
+        picture.draw("main", [runlog.read(folder)])
