@@ -11,6 +11,12 @@ DEPENDENCIES := $(VENV)/.dependencies-installed
 INSTALLED := $(VENV)/.autowu-installed
 USABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))
 
+# One process a core, each with one thread: more threads than cores slow each other down many times over.
+IN_PARALLEL := --numprocesses auto --dist loadfile
+export OMP_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+export MKL_NUM_THREADS := 1
+
 # Versions are the lock's business: neither tool asks the network whether it is the newest.
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
@@ -31,10 +37,10 @@ demo: $(INSTALLED)  ## Train AutoWU and a baseline on real data, side by side; e
 	@$(BIN)/autowu report $(DEMO)/autowu $(DEMO)/baseline -o $(DEMO)/report.html
 
 test: lint  ## Run the linters, the type checker and the tests.
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(IN_PARALLEL)
 
 test-full: lint  ## The same with the tests marked `full`, which take minutes.
-	@$(BIN)/python -m pytest -m ""
+	@$(BIN)/python -m pytest -m "" $(IN_PARALLEL)
 
 lint: $(INSTALLED)  ## Run ruff and pyright; change nothing.
 	@echo "Checking style (ruff) and types (pyright)."
