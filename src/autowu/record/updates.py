@@ -26,7 +26,7 @@ class Record:
     losses: Array
     """One for each ``stride`` updates [n]; NaN where it is missing."""
     lrs: Array | None
-    """The learning rates beside them [n], NaN where missing; None where none are recorded."""
+    """The learning rates beside them [n], filled in between recorded ones; None where none are recorded."""
     stride: int = 1
     """Updates from one entry to the next: k where only every k-th update was logged."""
     notes: tuple[str, ...] = ()
@@ -98,8 +98,7 @@ class _Placer:
     def _built(self, at: NDArray[np.int64] | slice, n: int, stride: int = 1) -> Record:
         losses, lrs = np.full(n, math.nan), np.full(n, math.nan)
         losses[at], lrs[at] = self._losses, self._lrs  # of two accounts of a step the last one stays
-        known = lrs if np.isfinite(lrs).any() else None
-        return Record(losses, known, stride, tuple(self._table.notes))
+        return Record(losses, _without_gaps(lrs), stride, tuple(self._table.notes))
 
     def _loss(self, cell: Cell) -> float:
         try:
@@ -137,6 +136,16 @@ def _lenient(cell: Cell) -> float:
         return math.nan if cell is None else float(cell)
     except (TypeError, ValueError, OverflowError):
         return math.nan
+
+
+def _without_gaps(lrs: Array) -> Array | None:
+    """``lrs`` with those of rows that are missing in a straight line between their neighbours."""
+    known = np.flatnonzero(np.isfinite(lrs))
+    if not len(known):
+        return None
+    inner = np.arange(known[0], known[-1] + 1)
+    lrs[inner] = np.interp(inner, known, lrs[known])
+    return lrs
 
 
 def _stride(steps: NDArray[np.int64]) -> int:

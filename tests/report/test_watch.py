@@ -1,0 +1,95 @@
+"""`autowu report --watch` answers this machine alone, tells what is new, and stops on Ctrl-C."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+
+import pytest
+
+from autowu.errors import UserError
+from autowu.report import watch
+
+
+@pytest.fixture
+def server(autowu_run: Path) -> Iterator[watch.Server]:
+    with watch.Server(watch.Source([autowu_run]), "var Plotly = {};", 0) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def ask(server: watch.Server, path: str, host: str | None = None) -> tuple[HTTPResponse, bytes]:
+    connection = HTTPConnection(watch.LOOPBACK, server.server_port, timeout=10)
+    connection.request("GET", path, headers={} if host is None else {"Host": host})
+    answer = connection.getresponse()
+    content = answer.read()
+    connection.close()
+    return answer, content
+
+
+def test_only_the_loopback_is_listened_on(server: watch.Server) -> None:
+    assert server.server_address[0] == "127.0.0.1"
+
+
+def test_the_page_may_ask_its_own_server_and_nobody_else(server: watch.Server) -> None:
+    answer, content = ask(server, "/")
+    assert answer.status == 200
+    assert answer.headers["X-Frame-Options"] == "DENY"
+    assert b"default-src 'none'" in content
+    assert b"connect-src 'self'" in content
+    assert b'id="live"' in content
+
+
+def test_data_come_only_when_they_are_new(server: watch.Server, autowu_run: Path) -> None:
+    _, content = ask(server, "/data.json")
+    news = json.loads(content)
+    assert len(news["figures"]) == len(news["headings"].split("\n")) == 5
+    assert ask(server, f"/data.json?seen={news['revision']}")[0].status == 204
+    with (autowu_run / "log.jsonl").open("a") as log:
+        log.write('{"event": "step", "step": 1001, "loss": 1.0, "lr": 0.1}\n')
+    answer, content = ask(server, f"/data.json?seen={news['revision']}")
+    assert answer.status == 200
+    assert json.loads(content)["revision"] != news["revision"]
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1", ""])
+def test_another_name_is_refused(server: watch.Server, host: str) -> None:
+    answer, content = ask(server, "/data.json", host)
+    assert answer.status == 403
+    assert b"autowu" not in content
+
+
+@pytest.mark.parametrize("path", ["/run.json", "/../../etc/passwd", "/data.json/x", "/%2e%2e/"])
+def test_no_file_is_served(server: watch.Server, path: str) -> None:
+    assert ask(server, path)[0].status == 404
+
+
+def test_a_run_that_is_gone_is_told(server: watch.Server, autowu_run: Path) -> None:
+    (autowu_run / "log.jsonl").unlink()
+    answer, content = ask(server, "/data.json")
+    assert answer.status == 503
+    assert b"log.jsonl: no such file" in content
+
+
+def test_a_port_that_is_taken_is_named(server: watch.Server, autowu_run: Path) -> None:
+    with pytest.raises(UserError, match=f"--port {server.server_port}: "):
+        watch.watch([autowu_run], server.server_port)
+    with pytest.raises(UserError, match="--port 99999: "):
+        watch.watch([autowu_run], 99999)
+
+
+def test_ctrl_c_stops_it_cleanly(autowu_run: Path) -> None:
+    command = [sys.executable, "-m", "autowu", "report", "--watch", str(autowu_run)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert "http://127.0.0.1:" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (0, "\nStopped.\n", "")
