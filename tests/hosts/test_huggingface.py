@@ -26,6 +26,7 @@ from hosts.huggingface import InOrder, LearningRates, Losses, StopAfter, argumen
 from hosts.learner import FIRST, Learner, assert_equal, assert_rewound, everything
 
 EXAMPLE = "huggingface_text.py"
+PAPER = {"preset": "paper", "steps_per_epoch": 3}
 
 
 def trainer_for(
@@ -47,19 +48,19 @@ def trainer_for(
 def test_an_epochs_last_update_may_be_of_fewer_batches(tmp_path: Path) -> None:
     # Ten batches an epoch, four in an update: 4, 4 and 2. The Trainer divides by 4, 4 and 2 as well.
     seen = np.round(v_curve(3) * 256) / 256
-    recorder, settings = LearningRates(), {"preset": "paper", "steps_per_epoch": 3}
+    recorder = LearningRates()
     losses = np.repeat(seen, [4, 4, 2])
     trainer = trainer_for(
         losses,
         tmp_path,
         callbacks=[recorder],
-        autowu=settings,
+        autowu=PAPER,
         gradient_accumulation_steps=4,
         num_train_epochs=12,
     )
     trainer.train()
     assert trainer.lr_scheduler.total_steps == 36
-    assert recorder.lrs == core_trace(np.tile(seen, 12), **settings)
+    assert recorder.lrs == core_trace(np.tile(seen, 12), **PAPER)
 
 
 @pytest.mark.parametrize("logging_nan_inf_filter", [True, False])
@@ -112,16 +113,22 @@ def test_an_update_that_mixed_precision_skips_has_no_loss(optim: str, tmp_path: 
 
     losses, skipped, recorder, weights = v_curve(120), [4, 5, 50], LearningRates(), Weights()
     losses[5] = 1e30
-    callbacks = [recorder, weights, Overflowing()]
-    trainer = trainer_for(losses, tmp_path, callbacks=callbacks, optim=optim, max_grad_norm=0.0)
+    trainer = trainer_for(
+        losses,
+        tmp_path,
+        callbacks=[recorder, weights, Overflowing()],
+        autowu=PAPER,  # which takes notice of a spike
+        optim=optim,
+        max_grad_norm=0.0,
+    )
     trainer.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
     trainer.train()
     assert all(torch.equal(weights.after[step + 1][FIRST], weights.after[step][FIRST]) for step in skipped)
     if optim == "adamw_torch":
-        assert recorder.lrs == core_trace([*np.delete(losses, skipped), 0, 0, 0])[:117]
+        assert recorder.lrs == core_trace([*np.delete(losses, skipped), 0, 0, 0], **PAPER)[:117]
     else:
         # A fused optimizer skips within its step, which nobody sees: for the Trainer it is an update.
-        assert recorder.lrs == core_trace(losses)
+        assert recorder.lrs == core_trace(losses, **PAPER)
 
 
 def test_train_may_be_called_again(tmp_path: Path) -> None:
