@@ -1,6 +1,6 @@
 """The structure of the page's figures: traces, axes, shapes and words, against what it was.
 
-After a change that is meant: ``UPDATE_GOLDEN=1 python -m pytest tests/report/test_golden.py``, and read the diff.
+After a change that is meant, run this file with UPDATE_GOLDEN=1 in the environment, and read the diff.
 """
 
 import json

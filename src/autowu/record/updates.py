@@ -143,8 +143,8 @@ def _without_gaps(lrs: Array) -> Array | None:
     known = np.flatnonzero(np.isfinite(lrs))
     if not len(known):
         return None
-    inner = np.arange(known[0], known[-1] + 1)
-    lrs[inner] = np.interp(inner, known, lrs[known])
+    first, end = int(known[0]), int(known[-1]) + 1
+    lrs[first:end] = np.interp(np.arange(first, end), known, lrs[known])
     return lrs
 
 

@@ -64,6 +64,7 @@ def figure(of: Sweep, losses: Array) -> Figure:
             "xaxis": {"title": {"text": "learning rate"}, "type": "log", "exponentformat": "e"},
             "yaxis": {"title": {"text": "training loss"}, "exponentformat": "e"} | _range(losses, mean),
             "hovermode": "closest",
+            "legend": {"traceorder": "normal"},
             "shapes": shapes,
             "annotations": notes,
         },
