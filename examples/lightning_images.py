@@ -61,12 +61,12 @@ def main() -> None:
     training = TensorDataset(data.train.images, data.train.labels)
     # Shuffled anew in each epoch, and in a resumed run in the same way.
     order = DistributedSampler(training, num_replicas=1, rank=0, seed=0)
-    autowu = AutoWUCallback()
+    callback = AutoWUCallback()
     trainer = lightning.Trainer(
         accelerator="cpu",
         max_epochs=options.epochs,
         callbacks=[
-            autowu,
+            callback,
             ModelCheckpoint(options.out, save_last=True),  # at each epoch's end
             LearningRateMonitor("step"),
         ],
@@ -81,7 +81,7 @@ def main() -> None:
         ckpt_path="last" if options.resume else None,
     )
 
-    switch = autowu.scheduler.switch
+    switch = callback.scheduler.switch
     print(f"warm-up ended at update {switch.step} of {trainer.global_step}, peak LR {switch.peak_lr:.2g}")
     print(f"accuracy on unseen images: {trainer.callback_metrics['accuracy']:.1%}")
 
