@@ -1,0 +1,83 @@
+"""``AutoWU.step(loss)`` in warm-up, its tests and copies for rewinding included, against CosineAnnealingLR.
+
+A whole warm-up to its cap of half of the run, the dearest there is, divided by its steps. The model is tiny
+(6 parameters, AdamW): a copy of a larger one, taken at a test, costs what reading and writing its memory
+costs.
+"""
+
+from __future__ import annotations
+
+import warnings
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+import autowu
+from benchmarks.curves import falling
+from benchmarks.timing import Row, Timing, interleaved
+
+STEPS_PER_EPOCH = 391  # CIFAR-10 at batch size 128
+
+
+def run(*, quick: bool) -> list[Row]:
+    runs: list[tuple[str, int, dict[str, Any]]] = [
+        ("step, default preset", 12_000, {}),
+        ("step, default preset", 120_000, {}),
+        ("step, paper preset", 12_000, {"preset": "paper", "steps_per_epoch": STEPS_PER_EPOCH}),
+        # One epoch as long as warm-up: the tests come to nothing.
+        ("step without tests", 12_000, {"preset": "paper", "steps_per_epoch": 6000}),
+    ]
+    rows = []
+    for name, total, settings in runs:
+        if quick and total > 12_000:
+            continue
+        steps = total // 2 - 1
+        losses = torch.tensor(falling(steps), dtype=torch.float32).unbind()
+        calls = [
+            (partial(_ours, losses, total, settings), 1),
+            (partial(_cosine, steps, total), 1),
+        ]
+        ours, peer = (_per_step(t, steps) for t in interleaved(calls, 3 if quick else 9))
+        rows.append(Row(f"{name}, {total:,} updates; peer: CosineAnnealingLR", ours, peer, slower=3))
+    losses = torch.tensor(falling(6000), dtype=torch.float32).unbind()
+    calls = [(partial(_copies, losses), 1), (partial(_cosine, 6000, 12_000), 1)]
+    ours, peer = (_per_step(t, 6000) for t in interleaved(calls, 3 if quick else 9))
+    rows.append(Row("the loss's copy alone; peer: CosineAnnealingLR", ours, peer))
+    return rows
+
+
+def _ours(losses: tuple[torch.Tensor, ...], total: int, settings: dict[str, Any]) -> None:
+    scheduler = autowu.AutoWU(_optimizer(), total_steps=total, **settings)
+    for loss in losses:
+        scheduler.step(loss)
+    assert scheduler.phase == "warmup"
+
+
+def _cosine(steps: int, total: int) -> None:
+    scheduler = CosineAnnealingLR(_optimizer(), total)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the optimizer makes no steps between
+        for _ in range(steps):
+            scheduler.step()
+
+
+def _copies(losses: tuple[torch.Tensor, ...]) -> None:
+    buffer = torch.zeros(len(losses))
+    for index, loss in enumerate(losses):
+        buffer[index].copy_(loss)
+
+
+def _optimizer() -> Optimizer:
+    model = nn.Linear(2, 2)
+    optimizer = AdamW(model.parameters())
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()  # so that it has state to copy
+    return optimizer
+
+
+def _per_step(timing: Timing, steps: int) -> Timing:
+    return Timing(tuple(seconds / steps for seconds in timing.seconds))
