@@ -384,6 +384,16 @@ def test_other_growths_may_wait_for_lift_off(growth: str) -> None:
     assert state.switch.t_star == pytest.approx(300, abs=10)
 
 
+def test_lift_off_at_the_cap_goes_back_to_lift_off() -> None:
+    config = Config(total_steps=16)  # eight losses are the fewest that lift-off needs, and all of warm-up
+    state = follow(config, 3 - 0.1 * np.arange(16))[-1]
+    assert state.lifted == 8
+    assert state.switch is not None
+    assert (state.switch.step, state.switch.capped, state.switch.rewound_to) == (8, True, 8)
+    assert (state.switch.t_star, type(state.switch.t_star)) == (8.0, float)
+    assert state.switch.peak_lr == pytest.approx(1.0, rel=1e-12)
+
+
 # --- dead runs ----------------------------------------------------------------------------------------
 
 
@@ -564,8 +574,8 @@ def test_no_losses_whatever_break_a_run(total: int, losses: list[float], preset:
 
 @pytest.mark.full
 @given(
-    st.integers(1, 300),
-    st.lists(st.floats(allow_nan=True, allow_infinity=True) | st.floats(0, 3), min_size=1, max_size=300),
+    st.integers(1, 120),
+    st.lists(st.floats(allow_nan=True, allow_infinity=True) | st.floats(0, 3), min_size=1, max_size=120),
     st.sampled_from(["default", "paper"]),
 )
 @settings(seeded, max_examples=10_000)
