@@ -159,11 +159,12 @@ def epochs_and_validation() -> dict[str, list[float]]:
 def overflowing_steps() -> dict[str, Any]:
     """Where the gradient overflows under the loss scale, Keras makes no update and halves the scale."""
     losses = v_curve(40)
-    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(), initial_scale=2.0**126)
+    inner = keras.optimizers.SGD()
+    optimizer = keras.optimizers.LossScaleOptimizer(inner, initial_scale=2.0**126)
     autowu = AutoWUCallback(40)
     iterations: list[int] = []
     count = keras.callbacks.LambdaCallback(
-        on_train_batch_end=lambda batch, logs: iterations.append(int(optimizer.iterations))
+        on_train_batch_end=lambda batch, logs: iterations.append(int(inner.iterations))
     )
     history = fit(prescribed(optimizer, slope=100.0), losses, autowu, count)
     # The core's view: an update's loss is the mean of the batches since the update before.
@@ -209,11 +210,11 @@ def errors(folder: Path) -> dict[str, str]:
 
     def other_settings() -> None:
         model = prescribed()
-        fit(model, v_curve(4), AutoWUCallback(4))
+        fit(model, v_curve(4), AutoWUCallback(40))
         model.save_weights(folder / "other.weights.h5")
         model = prescribed()
         model.optimizer.build(model.trainable_variables)
-        AutoWUCallback(5).set_model(model)
+        AutoWUCallback(50).set_model(model)
         model.load_weights(folder / "other.weights.h5")
 
     messages = {}
@@ -245,4 +246,21 @@ def by_weights_file(folder: Path) -> dict[str, Any]:
         "same weights": all(
             np.array_equal(a, b) for a, b in zip(whole.weights(), resumed.weights(), strict=True)
         ),
+    }
+
+
+def whole_model_file(folder: Path) -> dict[str, Any]:
+    """A `.keras` file of a run under way is read without AutoWU; a run that is over leaves nothing behind."""
+    model = keras.Sequential([keras.Input((1,)), layers.Dense(1)])
+    model.compile("adam", "mse")
+    x = np.linspace(0, 1, 60, dtype=np.float32)[:, None]
+    model.fit(x[:50], x[:50], batch_size=1, verbose=0, callbacks=[AutoWUCallback(100)])
+    during, iterations = hasattr(model.optimizer, "autowu"), int(model.optimizer.iterations)
+    model.save(folder / "model.keras")
+    loaded = keras.models.load_model(folder / "model.keras")
+    model.fit(x, x, batch_size=1, verbose=0, callbacks=[AutoWUCallback(60)])
+    return {
+        "during": during,
+        "after": hasattr(model.optimizer, "autowu"),
+        "loaded": int(loaded.optimizer.iterations) == iterations,
     }

@@ -90,6 +90,10 @@ def test_a_weights_file_is_enough_to_go_on(backend: str, tmp_path: Path) -> None
     assert result["same weights"]
 
 
+def test_a_model_file_needs_no_autowu(backend: str, tmp_path: Path) -> None:
+    assert run(backend, "whole_model_file", tmp_path) == {"during": True, "after": False, "loaded": True}
+
+
 def test_errors_say_what_to_do(backend: str, tmp_path: Path) -> None:
     messages = run(backend, "errors", tmp_path)
     settable = "the optimizer's learning rate is a schedule or a function"
@@ -99,7 +103,7 @@ def test_errors_say_what_to_do(backend: str, tmp_path: Path) -> None:
     assert re.search("`?steps_per_execution`? must be 1", messages["several_steps"])
     assert "list AutoWUCallback before BackupAndRestore" in messages["wrong_order"]
     assert "saved without the state of AutoWU" in messages["foreign_weights"]
-    assert "total_steps is 5 here, but 4 in the saved state" in messages["other_settings"]
+    assert "total_steps is 50 here, but 40 in the saved state" in messages["other_settings"]
 
 
 def test_without_keras_the_error_says_what_to_install() -> None:

@@ -70,22 +70,22 @@ class AutoWUCallback(keras.callbacks.Callback):
         super().set_model(model)
         if model.optimizer is None:
             raise ValueError("the model has no optimizer: compile it first")
-        # Whatever is Keras' own and an attribute of the optimizer is saved and loaded with it.
-        model.optimizer.autowu = _State(self)
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        """See that there is a loss to read and a learning rate to write."""
-        if not isinstance(self.model.optimizer.learning_rate, keras.Variable):
+        if not isinstance(model.optimizer.learning_rate, keras.Variable):
             raise ValueError(
                 "the optimizer's learning rate is a schedule or a function, which AutoWU cannot set: give the"
                 " optimizer a number, whatever it is"
             )
-        if self.model.steps_per_execution != 1:
+        if model.steps_per_execution != 1:
             raise ValueError(
-                f"steps_per_execution must be 1, not {self.model.steps_per_execution}: AutoWU needs each"
-                " update's loss and sets each update's learning rate"
+                f"steps_per_execution must be 1, not {model.steps_per_execution}: AutoWU needs each update's"
+                " loss and sets each update's learning rate"
             )
-        self._loss = _last_value(self.model)
+        self._loss = _last_value(model)
+        # Whatever is Keras' own and an attribute of the optimizer is saved and loaded with it.
+        model.optimizer.autowu = _State(self)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Forget how far the optimizer was: a callback may load weights at this point."""
         self._iterations = None
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
@@ -94,7 +94,7 @@ class AutoWUCallback(keras.callbacks.Callback):
         optimizer = self.model.optimizer
         optimizer.learning_rate = self.driver.learning_rate
         if self._iterations is None:
-            self._iterations = int(optimizer.iterations)
+            self._iterations = _iterations(optimizer)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Read the batch's loss; if the optimizer has made an update, close it, and rewind if need be."""
@@ -102,18 +102,23 @@ class AutoWUCallback(keras.callbacks.Callback):
         model = self.model  # on JAX, this brings the variables up to date
         self.driver.observe(float(self._loss.value))
         # Not after each batch with gradient_accumulation_steps, nor where the loss scale overflowed.
-        if int(model.optimizer.iterations) == self._iterations:
+        if _iterations(model.optimizer) == self._iterations:
             return
         weights = self.driver.step(lambda: _read(model))
         if weights is not None:
             for variable, value in zip(_variables(model), [*weights.parameters, *weights.rest], strict=True):
                 variable.assign(value)
-        self._iterations = int(model.optimizer.iterations)
+        self._iterations = _iterations(model.optimizer)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Log the epoch's last learning rate, where Keras' own schedules log theirs."""
         if logs is not None:
             logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """After the last of ``total_steps`` updates: leave the weights files as they are without AutoWU."""
+        if self.driver.step_count >= self.driver.config.total_steps:
+            del self.model.optimizer.autowu
 
     def state_for_saving(self) -> dict[str, Leaf]:
         """The driver's state.
@@ -121,7 +126,7 @@ class AutoWUCallback(keras.callbacks.Callback):
         Raises:
             RuntimeError: the optimizer has made an update whose loss has not been read yet.
         """
-        if self._in_batch and int(self.model.optimizer.iterations) != self._iterations:
+        if self._in_batch and _iterations(self.model.optimizer) != self._iterations:
             raise RuntimeError(
                 "the weights are saved before AutoWU has seen the batch: list AutoWUCallback before"
                 " BackupAndRestore, ModelCheckpoint and the like"
@@ -129,7 +134,7 @@ class AutoWUCallback(keras.callbacks.Callback):
         return self.driver.state_dict()
 
 
-class _State(keras.Operation):
+class _State(keras.losses.Loss):  # the lightest of the classes whose objects Keras saves
     """A place for the driver's state in the file of the weights."""
 
     def __init__(self, callback: AutoWUCallback) -> None:
@@ -144,6 +149,11 @@ class _State(keras.Operation):
         if "schedule" not in store.keys():  # noqa: SIM118 (Keras' stores are no mappings)
             raise ValueError("these weights were saved without the state of AutoWU")
         self._callback.driver.load_state_dict({name: np.asarray(store[name]) for name in store.keys()})  # noqa: SIM118
+
+
+def _iterations(optimizer: Any) -> int:
+    """Updates that the optimizer has made; in Keras 3.8 what scales the loss for it counts none itself."""
+    return int(getattr(optimizer, "inner_optimizer", optimizer).iterations)
 
 
 def _variables(model: Any) -> list[Any]:
