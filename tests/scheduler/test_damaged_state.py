@@ -18,6 +18,7 @@ STAGES = {
     "at the start": ({}, 0),
     "before lift-off": ({}, 12),
     "in warm-up": ({}, 55),
+    "with losses that wait": ({"test_growth": 1.5}, 55),
     "in an open update": ({}, 55),
     "in the decay": ({}, 100),
     "in the plateaus": ({"decay": "plateau"}, 103),
