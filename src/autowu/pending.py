@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, cast
+from typing import Any, Final, TypeGuard, cast
 
 import numpy as np
 import torch
@@ -28,6 +28,9 @@ class PendingLosses:
         self._size = 0  # slots of the buffer
         self._count = 0  # updates in the buffer
         self._micro = 0  # losses in the update that is not closed yet
+        self._last: tuple[torch.dtype, torch.device] | None = (
+            None  # of the last loss, if it was a plain scalar
+        )
 
     def __len__(self) -> int:
         return len(self._averaged) + sum(map(len, self._read)) + self._count
@@ -48,9 +51,13 @@ class PendingLosses:
             TypeError: ``loss`` is not a real number.
             ValueError: ``loss`` has not exactly one element.
         """
-        value = _as_scalar(loss)
-        if not self._fits(value, expected):
-            self._open_buffer(value, expected)
+        if self._is_like_the_last(loss) and self._count + expected <= self._size:
+            value = loss.detach() if loss.requires_grad else loss
+        else:
+            value = _as_scalar(loss)
+            if not self._fits(value, expected):
+                self._open_buffer(value, expected)
+            self._last = (loss.dtype, loss.device) if type(loss) is Tensor and loss.ndim == 0 else None
         if self._micro == 0:
             self._buffer[self._count] = value  # pyright: ignore[reportArgumentType] (of the buffer's kind)
         else:
@@ -66,6 +73,17 @@ class PendingLosses:
     def drop_update(self) -> None:
         """Forget the losses of the update that is not closed yet."""
         self._micro = 0
+
+    def _is_like_the_last(self, loss: object) -> TypeGuard[Tensor]:
+        """Whether ``loss`` needs none of the checks that the loss before it has passed: nearly always."""
+        last = self._last
+        return (
+            last is not None
+            and type(loss) is Tensor
+            and loss.dtype is last[0]
+            and loss.device == last[1]
+            and loss.ndim == 0
+        )
 
     def _fits(self, value: Tensor | float, expected: int) -> bool:
         if self._count + expected > self._size:  # asked at each loss, since a full buffer is read: too early
