@@ -37,6 +37,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=40, help="epochs of the whole run")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     options = parser.parse_args()
+    saved = sorted(options.out.glob("epoch-*"))
+    if saved and not options.resume:
+        parser.error(f"{options.out} has checkpoints: go on from them with --resume, or give another --out")
 
     set_seed(0)
     accelerator = Accelerator(cpu=True, gradient_accumulation_steps=2)
@@ -51,11 +54,9 @@ def main() -> None:
 
     # Of an epoch, on this many processes; what is left over at its end makes a shorter update.
     updates = math.ceil(len(batches) / accelerator.gradient_accumulation_steps)
-    scheduler = AcceleratedAutoWU(
-        accelerator, AutoWU(optimizer, total_steps=options.epochs * updates, model=model)
-    )
+    total, plain_model = options.epochs * updates, accelerator.unwrap_model(model)
+    scheduler = AcceleratedAutoWU(accelerator, AutoWU(optimizer, total_steps=total, model=plain_model))
 
-    saved = sorted(options.out.glob("epoch-*")) if options.resume else []
     if saved:
         accelerator.load_state(saved[-1])
     for epoch in range(len(saved), options.epochs):
