@@ -198,9 +198,8 @@ def _at_cap(config: Config, state: State) -> State:
         return _switch(config, state, None, middle, capped=True, rewind=True)
     if verdict is None or verdict.no_evidence:
         # All that is known is that the loss has fallen by lift-off.
-        return _switch(
-            config, state, state.lifted, growth(config, state, state.lifted), capped=True, rewind=True
-        )
+        lifted = float(state.lifted)
+        return _switch(config, state, lifted, growth(config, state, lifted), capped=True, rewind=True)
     return _switch(config, state, None, growth(config, state, state.step), capped=True, rewind=False)
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -21,6 +20,7 @@ from autowu.detector import Verdict
 from autowu.pending import PendingLosses
 from autowu.rewind import Snapshot
 from autowu.state import State, Switch
+from autowu.tensors import to_arrays, to_tensors
 
 VERSION = 1  # of the state dict
 
@@ -269,7 +269,7 @@ class AutoWU(LRScheduler):
             "last_epoch": self.last_epoch,
             "base_lrs": list(self.base_lrs),
             "default_lr": self._default_lr,
-            "controller": _to_tensors(self._state.to_dict()),
+            "controller": to_tensors(self._state.to_dict()),
             "pending": self._pending.to_dict(),
             "snapshot": None if self._snapshot is None else self._snapshot.to_dict(),
         }
@@ -283,7 +283,7 @@ class AutoWU(LRScheduler):
         """
         try:
             self._check(state_dict)
-            state = State.from_dict(_to_arrays(state_dict["controller"]))
+            state = State.from_dict(to_arrays(state_dict["controller"]))
             pending = PendingLosses.from_dict(state_dict["pending"])
             self._check_steps(state_dict["last_epoch"], state, pending)
             snapshot = None
@@ -353,25 +353,3 @@ def _on_all_ranks(flag: bool, group: dist.ProcessGroup | None) -> bool:
     flags: list[bool] = [False] * dist.get_world_size(group)
     dist.all_gather_object(flags, flag, group=group)
     return all(flags)
-
-
-def _to_tensors(value: Any) -> Any:
-    return _map_leaves(value, lambda leaf: torch.tensor(leaf) if isinstance(leaf, np.ndarray) else leaf)
-
-
-def _to_arrays(value: Any) -> Any:
-    return _map_leaves(value, _to_array)
-
-
-def _to_array(leaf: Any) -> Any:
-    return leaf.cpu().numpy() if isinstance(leaf, Tensor) else leaf  # pyright: ignore[reportUnknownVariableType]
-
-
-def _map_leaves(value: Any, function: Callable[[Any], Any]) -> Any:
-    """``function`` of each leaf of nested dicts, lists and tuples (which become lists)."""
-    if isinstance(value, Mapping):
-        items = cast("Mapping[str, Any]", value).items()
-        return {key: _map_leaves(item, function) for key, item in items}
-    if isinstance(value, (list, tuple)):
-        return [_map_leaves(item, function) for item in cast("Sequence[Any]", value)]
-    return function(value)

@@ -1,0 +1,34 @@
+"""The controller's arrays as tensors and back, for checkpoints that load with ``weights_only=True``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def to_tensors(value: Any) -> Any:
+    """``value``, a nest of dicts and lists, with a tensor for each NumPy array."""
+    return _map_leaves(value, lambda leaf: torch.tensor(leaf) if isinstance(leaf, np.ndarray) else leaf)
+
+
+def to_arrays(value: Any) -> Any:
+    """The inverse of :func:`to_tensors`."""
+    return _map_leaves(value, _to_array)
+
+
+def _to_array(leaf: Any) -> Any:
+    return leaf.cpu().numpy() if isinstance(leaf, Tensor) else leaf  # pyright: ignore[reportUnknownVariableType]
+
+
+def _map_leaves(value: Any, function: Callable[[Any], Any]) -> Any:
+    """``function`` of each leaf of nested dicts, lists and tuples (which become lists)."""
+    if isinstance(value, Mapping):
+        items = cast("Mapping[str, Any]", value).items()
+        return {key: _map_leaves(item, function) for key, item in items}
+    if isinstance(value, (list, tuple)):
+        return [_map_leaves(item, function) for item in cast("Sequence[Any]", value)]
+    return function(value)
