@@ -9,8 +9,11 @@ noise       what noise explains: spikes, lift-off
 detector    losses -> Verdict: is the minimum past?
 state       what the controller knows
 controller  the phase machine: start, observe, learning_rate
-torch       AutoWU, the PyTorch scheduler
-replay      what AutoWU would have done on a recorded loss curve
+torch       AutoWU, the PyTorch scheduler; with pending (losses), rewind (copies) and tensors (checkpoints)
+driver      the same for hosts without PyTorch; integrations has one adapter for each host
+replay      what AutoWU would have done on a recorded loss curve; record, sweep and what_if ask more of logs
+report      pages and pictures of runs; with runlog and notebook
+train       the reference trainer
 """
 
 from typing import TYPE_CHECKING, Any

@@ -191,10 +191,8 @@ class AutoWU(LRScheduler):
 
     def _write_lr(self) -> None:
         groups = self.optimizer.param_groups
-        for group in groups[len(self.base_lrs) :]:  # added since
-            if group["lr"] is self.optimizer.defaults.get("lr") and isinstance(group["lr"], Tensor):
-                group["lr"] = group["lr"].clone()
-            self.base_lrs.append(_base_lr(group))
+        if len(groups) > len(self.base_lrs):
+            self._take_in(groups[len(self.base_lrs) :])
         lr, default = controller.learning_rate(self.config, self._state, self.last_epoch), self._default_lr
         # The ratio first: it is exactly 1 where the group has the default LR.
         self._last_lr = [lr * (base / default) if default else lr for base in self.base_lrs]
@@ -203,6 +201,13 @@ class AutoWU(LRScheduler):
                 group["lr"].fill_(value)
             else:
                 group["lr"] = value
+
+    def _take_in(self, added: list[dict[str, Any]]) -> None:
+        """Parameter groups that were added since the last update."""
+        for group in added:
+            if group["lr"] is self.optimizer.defaults.get("lr") and isinstance(group["lr"], Tensor):
+                group["lr"] = group["lr"].clone()
+            self.base_lrs.append(_base_lr(group))
 
     # --- decisions ------------------------------------------------------------------------------------
 
