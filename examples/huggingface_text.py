@@ -59,9 +59,12 @@ def main() -> None:
     )
     trainer.train(resume_from_checkpoint=options.resume)
 
-    switch = trainer.lr_scheduler.switch
-    print(f"warm-up ended at update {switch.step} of {options.steps}, with a peak LR of {switch.peak_lr:.2g}")
-    print(f"loss on unseen text: {trainer.evaluate()['eval_loss']:.2f} nats a byte")
+    loss, switch = trainer.evaluate()["eval_loss"], trainer.lr_scheduler.switch
+    if trainer.is_world_process_zero():
+        print(
+            f"warm-up ended at update {switch.step} of {options.steps}; its peak LR is {switch.peak_lr:.2g}"
+        )
+        print(f"loss on unseen text: {loss:.2f} nats a byte")
 
 
 if __name__ == "__main__":
