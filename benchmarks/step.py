@@ -27,6 +27,7 @@ def run(*, quick: bool) -> list[Row]:
     runs: list[tuple[str, int, dict[str, Any]]] = [
         ("step, default preset", 12_000, {}),
         ("step, default preset", 120_000, {}),
+        ("step, default preset", 1_200_000, {}),
         ("step, paper preset", 12_000, {"preset": "paper", "steps_per_epoch": STEPS_PER_EPOCH}),
         # One epoch as long as warm-up: the tests come to nothing.
         ("step without tests", 12_000, {"preset": "paper", "steps_per_epoch": 6000}),
@@ -41,7 +42,7 @@ def run(*, quick: bool) -> list[Row]:
             (partial(_ours, losses, total, settings), 1),
             (partial(_cosine, steps, total), 1),
         ]
-        ours, peer = (_per_step(t, steps) for t in interleaved(calls, 3 if quick else 9))
+        ours, peer = (_per_step(t, steps) for t in interleaved(calls, 3 if quick or total > 120_000 else 9))
         rows.append(Row(f"{name}, {total:,} updates; peer: CosineAnnealingLR", ours, peer, slower=3))
     losses = torch.tensor(falling(6000), dtype=torch.float32).unbind()
     calls = [(partial(_copies, losses), 1), (partial(_cosine, 6000, 12_000), 1)]
