@@ -119,7 +119,6 @@ def test_replay_is_public_and_repeatable() -> None:
 # --- agreement with the reference ---------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not GOLDEN.exists(), reason="no recorded decisions")
 @pytest.mark.parametrize("name", curves.INDEX)
 def test_decisions_on_real_curves_are_those_of_the_reference(name: str) -> None:
     """Both draw their own subsets, so it is the medians over five seeds that must agree."""
