@@ -1,5 +1,8 @@
 """Where torchvision's operators do not load, some frameworks cannot be imported without this."""
 
-from autowu.train import torchvision_shim
+import importlib.util
 
-torchvision_shim.install()
+if importlib.util.find_spec("torch"):  # not every host needs it
+    from autowu.train import torchvision_shim
+
+    torchvision_shim.install()

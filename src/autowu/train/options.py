@@ -1,21 +1,44 @@
-"""What ``autowu train`` lets one choose, and the checks of it. Imports no framework until a run starts."""
+"""What ``autowu train`` lets one choose, and the checks of it. Imports no framework."""
 
 from __future__ import annotations
 
-import argparse
 import math
-from dataclasses import dataclass, fields
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
-from autowu.config import Decay
+from autowu.config import Decay, Growth
 from autowu.errors import UserError
 
-Model = Literal["cnn", "mlp"]
 Norm = Literal["batch", "layer"]
-OptimizerName = Literal["adamp", "lamb", "adamw", "sgd"]
+Tokens = Literal["char", "byte"]
+Augment = Literal["none", "crop-flip", "cifar", "imagenet", "deit"]
+OptimizerName = Literal["adamp", "lamb", "adamw", "sgd", "muon"]
 WeightDecayOn = Literal["matrices", "all"]
-ScheduleName = Literal["autowu", "paper", "baseline"]
+OwnSchedule = Literal["autowu", "paper", "baseline", "one-cycle", "constant", "wsd"]
+Peer = Literal[
+    "nadamw",
+    "schedule-free",
+    "prodigy",
+    "d-adaptation",
+    "mechanic",
+    "l-dog",
+    "momo",
+    "gen",
+    "lr-finder",
+    "greedy",
+    "salsa",
+]
+Accelerator = Literal["auto", "cpu", "gpu"]
+Strategy = Literal["auto", "ddp", "fsdp"]
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+Logger = Literal["tensorboard", "wandb", "mlflow"]
+
+SCHEDULES: tuple[str, ...] = (*get_args(OwnSchedule), *get_args(Peer))
+AUTOWU: tuple[str, ...] = ("autowu", "paper")
+EPOCHS = 60  # of a data set that has epochs, if neither --epochs nor --steps is given
+IMAGE_SETS = ("digits", "fashion-mnist", "cifar10", "cifar100")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,162 +46,175 @@ class Settings:
     """One field for each flag of ``autowu train``; ``None`` leaves the choice to what it belongs to.
 
     Raises:
-        UserError: a value is out of range, or does not go with the schedule.
+        UserError: a value is out of range, or does not go with another.
     """
 
     data: str = "digits"
-    model: Model = "cnn"
-    norm: Norm = "batch"
-
-    epochs: int = 60
-    batch_size: int = 128
+    data_dir: str = "data"
+    """Where the sets that torchvision knows are kept, and downloaded to."""
+    workers: int = 2
+    """Processes that decode images, for a folder of images; 0 decodes in the training process."""
+    image_size: int = 224
+    """Pixels; for a folder of images."""
+    tokens: Tokens = "char"
+    context: int = 128
+    """Tokens; for a text."""
+    augment: Augment = "none"
     label_smoothing: float = 0.1
+
+    model: str | None = None
+    """None: 'cnn' for images, 'gpt' for a text."""
+    norm: Norm = "batch"
+    drop_path: float = 0.0
+    """Stochastic depth: the probability with which the last block is left out; earlier ones linearly less."""
+
+    epochs: int | None = None
+    steps: int | None = None
+    """Updates of the whole run, in place of ``epochs``; a text has no epochs."""
+    batch_size: int = 128
+    """Samples in an update, over all processes and micro-batches."""
+    micro_batch_size: int | None = None
+    """Samples that one process takes at a time; None: its whole share of the batch."""
+    clip_norm: float | None = None
     seed: int = 0
+    eval_every: int | None = None
+    """Epochs (for a text: updates) from one evaluation to the next."""
 
     optimizer: OptimizerName = "adamp"
     weight_decay: float | None = None
     weight_decay_on: WeightDecayOn = "matrices"
 
-    schedule: ScheduleName = "autowu"
+    schedule: str = "autowu"
+    growth: Growth | None = None
     decay: Decay | None = None
+    set: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Other fields of :class:`autowu.Config` in place of the preset's."""
     lr: float | None = None
     warmup_epochs: int | None = None
+    warmup_steps: int | None = None
 
-    out: str | None = None
+    accelerator: Accelerator = "auto"
+    devices: int = 1
+    """Processes on each node, one to a device."""
+    nodes: int = 1
+    strategy: Strategy = "auto"
+    precision: Precision = "32-true"
+    compile: bool = False
+    channels_last: bool = False
     threads: int = 1
 
+    out: str | None = None
+    checkpoint_every: int | None = None
+    """Updates from one checkpoint to the next; None: one at each evaluation."""
+    logger: tuple[Logger, ...] = ()
+
     def __post_init__(self) -> None:
-        _at_least(1, epochs=self.epochs, batch_size=self.batch_size, threads=self.threads)
-        _at_least(0, seed=self.seed, weight_decay=self.weight_decay, warmup_epochs=self.warmup_epochs)
-        if not 0 <= self.label_smoothing < 1:
-            raise UserError(f"--label-smoothing must be in [0, 1), not {self.label_smoothing}")
-        if self.lr is not None and not 0 < self.lr < math.inf:
-            raise UserError(f"--lr must be a number above 0, not {self.lr}")
-        if self.norm == "batch" and self.batch_size == 1:
-            raise UserError("--batch-size must be at least 2 with --norm batch, not 1")
+        _at_least(
+            1,
+            image_size=self.image_size,
+            context=self.context,
+            epochs=self.epochs,
+            steps=self.steps,
+            batch_size=self.batch_size,
+            micro_batch_size=self.micro_batch_size,
+            eval_every=self.eval_every,
+            devices=self.devices,
+            nodes=self.nodes,
+            threads=self.threads,
+            checkpoint_every=self.checkpoint_every,
+        )
+        _at_least(
+            0,
+            workers=self.workers,
+            seed=self.seed,
+            weight_decay=self.weight_decay,
+            warmup_epochs=self.warmup_epochs,
+            warmup_steps=self.warmup_steps,
+        )
+        _above_zero(lr=self.lr, clip_norm=self.clip_norm)
+        for name in ("label_smoothing", "drop_path"):
+            value = getattr(self, name)
+            if not 0 <= value < 1:
+                raise UserError(f"{flag(name)} must be in [0, 1), not {value}")
         if self.seed >= 2**63:
             raise UserError(f"--seed must be below 2^63, not {self.seed}")
-        if self.schedule == "baseline":
-            if self.decay is not None:
-                raise UserError("--decay is for --schedule autowu or paper; the baseline's decay is a cosine")
-            if self.warmup >= self.epochs:
-                raise UserError(
-                    f"--epochs must be above the baseline's {self.warmup} epochs of warm-up "
-                    f"(--warmup-epochs), not {self.epochs}"
-                )
+        _one_of("schedule", self.schedule, SCHEDULES)
+        self._check_length()
+        self._check_schedule()
+
+    def _check_length(self) -> None:
+        if self.epochs is not None and self.steps is not None:
+            raise UserError("--epochs and --steps exclude each other: both say how long the run is")
+        if self.epochs is not None and self.is_text:
+            raise UserError("--epochs is for images; the length of a run over a text is --steps")
+        if self.norm == "batch" and self.batch_size == 1:
+            raise UserError("--batch-size must be at least 2 with --norm batch, not 1")
+        if self.micro_batch_size is not None and self.micro_batch_size > self.batch_size:
+            raise UserError(
+                f"--micro-batch-size must be at most --batch-size, {self.batch_size}, "
+                f"not {self.micro_batch_size}"
+            )
+        if self.batch_size % self.processes:
+            raise UserError(
+                f"--batch-size must be a multiple of the {self.processes} processes "
+                f"(--devices × --nodes), not {self.batch_size}"
+            )
+
+    def _check_schedule(self) -> None:
+        if self.schedule not in AUTOWU:
+            for name in ("growth", "decay", "set"):
+                if getattr(self, name):
+                    raise UserError(f"{flag(name)} is for --schedule autowu or paper, not {self.schedule}")
         else:
-            for name in ("lr", "warmup_epochs"):
+            for name in ("lr", "warmup_epochs", "warmup_steps"):
                 if getattr(self, name) is not None:
-                    raise UserError(f"{_flag(name)} is for --schedule baseline; AutoWU finds it by itself")
+                    raise UserError(f"{flag(name)} is not for --schedule {self.schedule}, which finds it")
+        if self.warmup_epochs is not None and self.warmup_steps is not None:
+            raise UserError("--warmup-epochs and --warmup-steps exclude each other")
+        if self.warmup_epochs is not None and self.is_text:
+            raise UserError("--warmup-epochs is for images; a text's warm-up is --warmup-steps")
 
     @property
-    def warmup(self) -> int:
-        """Epochs of the baseline's warm-up: 5 in the paper."""
-        return 5 if self.warmup_epochs is None else self.warmup_epochs
+    def is_text(self) -> bool:
+        """Whether the data are a text, which has no epochs."""
+        return self.data.endswith(".txt")
+
+    @property
+    def model_name(self) -> str:
+        """The model, with the default resolved."""
+        return self.model or ("gpt" if self.is_text else "cnn")
+
+    @property
+    def processes(self) -> int:
+        """Processes on all nodes together."""
+        return self.devices * self.nodes
 
     @property
     def folder(self) -> Path:
         """The run folder."""
-        return (
-            Path(self.out)
-            if self.out is not None
-            else Path("runs", f"{Path(self.data).stem}-{self.schedule}")
-        )
+        if self.out is not None:
+            return Path(self.out)
+        name = re.sub(r"[^\w.-]+", "-", Path(self.data).stem).strip("-.") or "data"
+        return Path("runs", f"{name}-{self.schedule}")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the flags of ``autowu train``."""
-    parser.description = "Train an image classifier, with the learning rate set by AutoWU or by a baseline."
-
-    group = parser.add_argument_group("task")
-    group.add_argument(
-        "--data",
-        metavar="digits|FILE.npz",
-        help="digits, which is built in, or a file of the arrays x_train, y_train, x_test and y_test "
-        "(default: %(default)s)",
-    )
-    group.add_argument("--model", choices=get_args(Model), help="(default: %(default)s)")
-    group.add_argument("--norm", choices=get_args(Norm), help="BatchNorm or LayerNorm (default: %(default)s)")
-
-    group = parser.add_argument_group("training")
-    group.add_argument("--epochs", type=int, metavar="N", help="(default: %(default)s)")
-    group.add_argument(
-        "--batch-size",
-        type=int,
-        metavar="B",
-        help="images in an update; those left over at an epoch's end sit it out (default: %(default)s)",
-    )
-    group.add_argument("--label-smoothing", type=float, metavar="X", help="in [0, 1) (default: %(default)s)")
-    group.add_argument(
-        "--seed",
-        type=int,
-        metavar="N",
-        help="of weights, order of the data and AutoWU's subsets (default: %(default)s)",
-    )
-
-    group = parser.add_argument_group("optimizer")
-    group.add_argument("--optimizer", choices=get_args(OptimizerName), help="(default: %(default)s)")
-    group.add_argument("--weight-decay", type=float, metavar="X", help="(default: 0.1; sgd: 0.0005)")
-    group.add_argument(
-        "--weight-decay-on",
-        choices=get_args(WeightDecayOn),
-        help="matrices leaves out biases and the gains of norms (default: %(default)s)",
-    )
-
-    group = parser.add_argument_group("schedule")
-    group.add_argument(
-        "--schedule",
-        choices=get_args(ScheduleName),
-        help="AutoWU's default preset, AutoWU exactly as in the paper, or the paper's baseline: linear "
-        "warm-up to lr × √(batch size / 256), then a cosine to 0 (default: %(default)s)",
-    )
-    group.add_argument(
-        "--decay",
-        choices=get_args(Decay),
-        help="shape of AutoWU's decay phase (default: autowu: linear; paper: cosine)",
-    )
-    group.add_argument(
-        "--lr",
-        type=float,
-        metavar="X",
-        help="the baseline's LR at batch size 256 (default: adamp and adamw: 0.001; lamb: 0.01; sgd: 0.1)",
-    )
-    group.add_argument("--warmup-epochs", type=int, metavar="N", help="of the baseline (default: 5)")
-
-    group = parser.add_argument_group("run")
-    group.add_argument(
-        "--out",
-        metavar="DIR",
-        help="the run folder, for run.json and log.jsonl (default: runs/DATA-SCHEDULE)",
-    )
-    group.add_argument(
-        "--threads",
-        type=int,
-        metavar="N",
-        help="CPU threads; a result can depend on their number in its last digits (default: %(default)s)",
-    )
-
-    parser.set_defaults(**{field.name: field.default for field in fields(Settings)})
-
-
-def run(args: argparse.Namespace) -> int:
-    """Train as ``args`` says; the exit status, 0.
-
-    Raises:
-        UserError: the settings, the data or the run folder cannot be used. Nothing has been written then.
-    """
-    settings = Settings(**{field.name: getattr(args, field.name) for field in fields(Settings)})
-    from autowu.train.loop import train
-
-    train(settings)
-    return 0
+def flag(name: str) -> str:
+    """The command-line flag of a field of :class:`Settings`."""
+    return f"--{name.replace('_', '-')}"
 
 
 def _at_least(low: int, **values: float | None) -> None:
     for name, value in values.items():
         if value is not None and not low <= value < math.inf:
-            raise UserError(f"{_flag(name)} must be at least {low}, not {value}")
+            raise UserError(f"{flag(name)} must be at least {low}, not {value}")
 
 
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+def _above_zero(**values: float | None) -> None:
+    for name, value in values.items():
+        if value is not None and not 0 < value < math.inf:
+            raise UserError(f"{flag(name)} must be a number above 0, not {value}")
+
+
+def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UserError(f"{flag(name)} must be one of {', '.join(choices)}, not {value!r}")

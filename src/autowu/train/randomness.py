@@ -1,0 +1,24 @@
+"""Random numbers as a function of what they are for, so that no generator's state has to be kept.
+
+What an update sees (its samples, their augmentation, dropout) is drawn from a generator that is seeded by the
+run's seed, a name for the purpose and a number such as the update's. A run that is resumed at any update, or
+that is split over any number of processes, draws the same.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+import torch
+
+
+def seed_for(seed: int, purpose: str, *numbers: int) -> int:
+    """A seed in [0, 2⁶³) for ``purpose`` at ``numbers`` (epoch, update, sample, …, each ≥ 0)."""
+    key = [seed, zlib.crc32(purpose.encode()), *numbers]
+    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
+
+
+def generator(seed: int, purpose: str, *numbers: int) -> torch.Generator:
+    """A generator on the CPU for ``purpose`` at ``numbers``."""
+    return torch.Generator().manual_seed(seed_for(seed, purpose, *numbers))
