@@ -5,6 +5,10 @@ import math
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("gpytorch")
+
 import torch
 
 from reference import curves

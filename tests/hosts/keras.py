@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from functools import cache
+from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-BACKENDS = ("torch", "jax")
+BACKENDS = tuple(filter(find_spec, ("torch", "jax")))  # of those that are installed
 # What a process with Keras in it must be given before it starts.
 ENVIRONMENT = {
     "KERAS_BACKEND": "",

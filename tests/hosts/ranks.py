@@ -11,7 +11,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from autowu.train import torchvision_shim
 from hosts.contract import Host
 
 
@@ -45,6 +44,8 @@ def train(host: Host, losses: Sequence[Sequence[float]], folder: Path, **argumen
 
 def main(folder: Path) -> None:
     """Be one rank of the job described in ``folder``."""
+    from autowu.train import torchvision_shim
+
     torchvision_shim.install()
     job, rank = json.loads((folder / "job.json").read_text()), int(os.environ["RANK"])
     host: Host = next(host for host in import_module(job["driver"]).HOSTS if host.name == job["host"])

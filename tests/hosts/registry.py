@@ -12,7 +12,7 @@ DRIVERS: dict[str, tuple[str, ...]] = {
     "lightning": ("lightning", "pytorch_lightning"),
     "accelerate": ("accelerate",),
     "huggingface": ("transformers", "accelerate"),
-    "keras": ("keras", "torch", "jax"),
+    "keras": ("keras",),
     "optax": ("jax", "optax"),
 }
 

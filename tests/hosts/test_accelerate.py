@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from torch import Tensor
 
 pytest.importorskip("accelerate")
 
+import torch
 from accelerate import Accelerator, DistributedType
+from torch import Tensor
 
 from autowu import AutoWU
 from autowu.integrations import accelerate

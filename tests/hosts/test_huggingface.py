@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from torch import Tensor
 
 pytest.importorskip("transformers")
 
+import torch
+from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback
 
 import autowu

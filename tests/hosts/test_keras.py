@@ -16,8 +16,6 @@ import numpy as np
 import pytest
 
 pytest.importorskip("h5py")  # keras itself cannot be imported before its backend is chosen
-pytest.importorskip("jax")
-pytest.importorskip("torch")
 
 from hosts.keras import BACKENDS, ENVIRONMENT, trial, worker
 

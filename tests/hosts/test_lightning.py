@@ -14,15 +14,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+pytest.importorskip("lightning.pytorch")
+
+import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
 from hosts import examples
 from hosts.contract import core_trace, v_curve
-
-pl = pytest.importorskip("lightning.pytorch")
-
-from hosts.lightning import (  # noqa: E402
+from hosts.lightning import (
     QUIET,
     Batches,
     lightnings_warnings,

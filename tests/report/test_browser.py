@@ -6,6 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+pytest.importorskip("selenium")
+pytest.importorskip("plotly")
+
 import simulated
 from browser import chromium, complaints, drawn
 from selenium import webdriver

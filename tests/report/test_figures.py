@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 import pytest
+
+pytest.importorskip("plotly")
+
+import plotly.graph_objects as go
 import simulated
 
 from autowu import runlog

@@ -5,8 +5,11 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 import pytest
+
+pytest.importorskip("plotly")
+
+import plotly.graph_objects as go
 
 import autowu
 from autowu import controller, notebook

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
-import torch
+
+torch = pytest.importorskip("torch")
 
 
 @pytest.fixture(autouse=True)
