@@ -132,7 +132,7 @@ class PendingLosses:
             self._flush()
             losses = np.concatenate([self._averaged, *self._read])
         else:
-            losses = np.concatenate([self._averaged, _mean_over_ranks(self._local(group), group)])
+            losses = np.concatenate([self._averaged, mean_over_ranks(self._local(group), group)])
         self._averaged, self._read, self._count = np.zeros(0), [], 0
         return losses
 
@@ -140,7 +140,7 @@ class PendingLosses:
         """Take the means over the group's ranks now; an update that is open stays each rank's own."""
         self._flush()
         if self._read:
-            means = _mean_over_ranks(self._local(group), group)
+            means = mean_over_ranks(self._local(group), group)
             self._averaged, self._read = np.concatenate([self._averaged, means]), []
 
     def _local(self, group: dist.ProcessGroup) -> Tensor:
@@ -220,7 +220,7 @@ def _to_host(values: Tensor | Array) -> Array:
     return values.copy()
 
 
-def _mean_over_ranks(losses: Tensor, group: dist.ProcessGroup) -> Array:
+def mean_over_ranks(losses: Tensor, group: dist.ProcessGroup) -> Array:
     finite = losses.isfinite()
     sums = torch.stack([losses.where(finite, torch.zeros_like(losses)), finite.double()])
     dist.all_reduce(sums, group=group)
