@@ -1,4 +1,4 @@
-"""Small networks for small images, quick enough for one CPU core."""
+"""A CNN and an MLP for small images, quick enough for one CPU core."""
 
 from __future__ import annotations
 
@@ -7,32 +7,26 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from autowu.train.options import Model, Norm
-
-
-def build(name: Model, image_shape: tuple[int, int, int], classes: int, norm: Norm) -> nn.Module:
-    """The network ``name`` for images of shape (channels, height, width).
-
-    Both have a normalisation after every hidden layer: ``batch`` is BatchNorm, ``layer`` LayerNorm (over
-    channels and pixels in the CNN). Initial weights come from PyTorch's global generator.
-    """
-    if name == "cnn":
-        return CNN(image_shape, classes, norm)
-    return MLP(image_shape, classes, norm)
+from autowu.train.options import Norm
 
 
 class CNN(nn.Module):
-    """Three 3 × 3 convolutions of 16, 32 and 64 channels, strides 1, 2 and 2; mean over pixels; linear."""
+    """Three 3 × 3 convolutions of 16, 32 and 64 channels, strides 1, 2 and 2; mean over pixels; linear.
 
-    def __init__(self, image_shape: tuple[int, int, int], classes: int, norm: Norm) -> None:
+    Args:
+        image_shape: (channels, height, width).
+        classes: number of logits.
+        norm: after every convolution, BatchNorm ('batch') or LayerNorm over channels and pixels ('layer').
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], classes: int, norm: Norm = "batch") -> None:
         super().__init__()
         channels = (image_shape[0], 16, 32, 64)
         self.features = nn.Sequential(
             *(
                 nn.Sequential(
-                    nn.Conv2d(
-                        inputs, outputs, 3, stride=stride, padding=1, bias=False
-                    ),  # the norm has a bias
+                    # No bias: the norm has one.
+                    nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
                     nn.BatchNorm2d(outputs) if norm == "batch" else nn.GroupNorm(1, outputs),
                     nn.ReLU(inplace=True),
                 )
@@ -48,9 +42,15 @@ class CNN(nn.Module):
 
 
 class MLP(nn.Module):
-    """Two hidden layers of 128 units."""
+    """Two hidden layers of 128 units.
 
-    def __init__(self, image_shape: tuple[int, int, int], classes: int, norm: Norm) -> None:
+    Args:
+        image_shape: (channels, height, width).
+        classes: number of logits.
+        norm: after every hidden layer, BatchNorm ('batch') or LayerNorm ('layer').
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], classes: int, norm: Norm = "batch") -> None:
         super().__init__()
         widths = (math.prod(image_shape), 128, 128)
         self.layers = nn.Sequential(

@@ -1,0 +1,102 @@
+"""What the training loop asks of a way to set the LR, whether it is a scheduler, an optimizer or both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from autowu import Switch, Verdict
+
+if TYPE_CHECKING:
+    from autowu.train.data.task import Batch
+
+Reduce = Callable[[Tensor], Tensor]
+"""The mean of a tensor over all processes."""
+
+
+class Schedule(Protocol):
+    """Sets the LR, once an update; :class:`autowu.AutoWU` is one."""
+
+    @property
+    def phase(self) -> str:
+        """'warmup' or 'decay'."""
+        ...
+
+    @property
+    def verdicts(self) -> Sequence[Verdict]:
+        """The tests for a minimum so far."""
+        ...
+
+    @property
+    def switch(self) -> Switch | None:
+        """How AutoWU's warm-up ended; None before, and for other schedules."""
+        ...
+
+    def step(self, loss: Tensor) -> None:
+        """Set the LR of the next update, given the loss of this one."""
+        ...
+
+    def get_last_lr(self) -> Sequence[float | Tensor]:
+        """The LR of the next update, one per parameter group."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values and tensors, from which a run goes on bit for bit."""
+        ...
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""
+        ...
+
+
+class Method:
+    """An optimizer and the schedule that drives it, with what some published methods need beside.
+
+    The loop, for each update: forward, :meth:`before_step`, ``optimizer.step()``, ``schedule.step(loss)``.
+
+    Args:
+        optimizer: takes the updates.
+        schedule: sets its LR.
+        settings: the method's own, all resolved, as plain values for ``run.json``.
+    """
+
+    def __init__(self, optimizer: Optimizer, schedule: Schedule, settings: dict[str, Any]) -> None:
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.settings = settings
+
+    def prepare(
+        self, model: nn.Module, batches: Iterator[Batch], loss: Callable[[Tensor, Tensor], Tensor]
+    ) -> dict[str, Any]:
+        """What is done before the first update, and is not repeated on a resume; returns what it found.
+
+        Args:
+            model: as it will be trained; its weights and buffers are left as they are.
+            batches: training batches, as many as one asks for.
+            loss: (outputs, targets) -> a scalar.
+        """
+        return {}
+
+    def before_step(self, loss: Tensor, forward: Callable[[], Tensor]) -> None:
+        """Called with the gradients in place, just before ``optimizer.step()``.
+
+        Args:
+            loss: of the update, detached.
+            forward: the loss of the update's batch at the current weights, without gradients.
+        """
+
+    def train(self) -> None:
+        """Called before training goes on: for methods that evaluate other weights than they train."""
+
+    def eval(self) -> None:
+        """Called before an evaluation or the end of training: put the weights to be evaluated in place."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is neither in the optimizer's state nor in the schedule's."""
+        return {}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""

@@ -1,0 +1,61 @@
+"""A schedule that is a function of the update's number alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from autowu import Switch, Verdict
+
+
+class Shape:
+    """LR of update n = the group's own LR × ``factor(n)``, n = 0, 1, ….
+
+    Args:
+        optimizer: its groups hold their own LRs, which stand for a factor of 1.
+        factor: n -> a number ≥ 0.
+        warmup_steps: the first update that is not warm-up; only for :attr:`phase`.
+    """
+
+    verdicts: Sequence[Verdict] = ()
+    switch: Switch | None = None
+
+    def __init__(self, optimizer: Optimizer, factor: Callable[[int], float], warmup_steps: int = 0) -> None:
+        self.optimizer = optimizer
+        self.factor = factor
+        self.warmup_steps = warmup_steps
+        self.base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
+        self._go_to(0)
+
+    @property
+    def phase(self) -> str:
+        """'warmup' or 'decay'."""
+        return "warmup" if self.done < self.warmup_steps else "decay"
+
+    def step(self, loss: Tensor) -> None:
+        """Set the LR of the next update; the loss plays no part."""
+        self._go_to(self.done + 1)
+
+    def get_last_lr(self) -> list[float | Tensor]:
+        """The LR of the next update, one per parameter group."""
+        return [lr * self.factor(self.done) for lr in self.base_lrs]
+
+    def state_dict(self) -> dict[str, Any]:
+        """How many updates are done; the rest follows from it."""
+        return {"done": self.done, "base_lrs": list(self.base_lrs)}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from :meth:`state_dict`, and write the LR into the optimizer."""
+        self.base_lrs = list(state_dict["base_lrs"])
+        self._go_to(state_dict["done"])
+
+    def _go_to(self, done: int) -> None:
+        self.done = done
+        for group, lr in zip(self.optimizer.param_groups, self.get_last_lr(), strict=True):
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(lr)  # in place: a compiled optimizer holds this very tensor
+            else:
+                group["lr"] = lr
