@@ -22,6 +22,7 @@ ROWS = [{"step": i, "loss": float(loss), "lr": 1e-3} for i, loss in enumerate(LO
 
 def events(folder: Path, tag: str = "train/loss", every: int = 1, *, tensors: bool = False) -> Path:
     """TensorBoard's event files, as its own writer makes them."""
+    pytest.importorskip("tensorboard")
     writer = import_module("tensorboard.summary.writer.event_file_writer").EventFileWriter(str(folder))
     event: Any = import_module("tensorboard.compat.proto.event_pb2").Event
     proto: Any = import_module("tensorboard.compat.proto.summary_pb2")

@@ -196,6 +196,7 @@ def test_missing_losses_are_counted(capsys: pytest.CaptureFixture[str], tmp_path
 def test_the_plot_is_plain_where_the_output_is_no_terminal(
     capsys: pytest.CaptureFixture[str], v_curve: str
 ) -> None:
+    pytest.importorskip("plotext")
     text = printed(capsys, v_curve, "--total-steps", "500")
     assert text.isascii()
     assert "\x1b" not in text
@@ -213,6 +214,7 @@ def test_the_plot_in_a_terminal(
     environment: dict[str, str],
     color: bool,
 ) -> None:
+    pytest.importorskip("plotext")
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -226,12 +228,14 @@ def test_the_plot_in_a_terminal(
 def test_the_plot_fits(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, v_curve: str, width: int
 ) -> None:
+    pytest.importorskip("plotext")
     monkeypatch.setenv("COLUMNS", str(width))
     frame = [line for line in printed(capsys, v_curve).splitlines() if line.endswith("--+")]
     assert [len(line) for line in frame] == [min(width, 100)]
 
 
 def test_a_few_spikes_do_not_flatten_the_plot(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    pytest.importorskip("plotext")
     text = printed(capsys, write(tmp_path / "spikes.csv", CURVES["spikes"]))
     assert "(2 off the plot)" in text
     assert "e+3" not in text
@@ -252,6 +256,7 @@ def test_a_few_spikes_do_not_flatten_the_plot(capsys: pytest.CaptureFixture[str]
 def test_every_range_can_be_plotted(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, losses: list[float]
 ) -> None:
+    pytest.importorskip("plotext")
     text = printed(capsys, write(tmp_path / "range.csv", losses))
     assert " . loss" in text.splitlines()[-1]
     assert "plotext" not in text

@@ -136,6 +136,7 @@ def test_what_if_of_the_paper_varies_the_epochs_between_tests() -> None:
 
 
 def test_the_figures_are_what_plotly_takes() -> None:
+    pytest.importorskip("plotly")
     import plotly.graph_objects as go
 
     found = cases()
@@ -160,6 +161,8 @@ def test_the_figures_are_what_plotly_takes() -> None:
 def test_what_is_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, flags: list[str]
 ) -> None:
+    pytest.importorskip("plotly")
+    pytest.importorskip("matplotlib")
     path = write(tmp_path / "<b>sweep.csv", losses())
     assert cli.main(["replay", path, "-o", str(tmp_path / name), *flags]) == 0
     assert capsys.readouterr().out.endswith(f"{tmp_path / name}\n")

@@ -45,6 +45,7 @@ class Elements(HTMLParser):
 def test_the_table_and_the_path_are_printed(
     autowu_run: Path, baseline_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    pytest.importorskip("plotly")
     output = tmp_path / "page.html"
     assert run(autowu_run, baseline_run, "-o", output) == 0
     assert capsys.readouterr().out.splitlines() == [
@@ -59,6 +60,7 @@ def test_the_table_and_the_path_are_printed(
 def test_without_o_the_page_is_report_html_here(
     autowu_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("plotly")
     monkeypatch.chdir(tmp_path)
     run(autowu_run)
     assert (tmp_path / "report.html").is_file()
@@ -67,6 +69,7 @@ def test_without_o_the_page_is_report_html_here(
 def test_the_page_needs_nothing_else_and_stays_small(
     autowu_run: Path, baseline_run: Path, tmp_path: Path
 ) -> None:
+    pytest.importorskip("plotly")
     output = tmp_path / "page.html"
     run(autowu_run, baseline_run, "-o", output)
     assert output.stat().st_size < 6e6
@@ -88,6 +91,7 @@ def test_only_the_page_s_own_scripts_may_run(autowu_run: Path) -> None:
 
 
 def test_many_long_runs_fit_in_six_megabytes(tmp_path: Path) -> None:
+    pytest.importorskip("plotly")
     folders = [simulated.autowu(tmp_path / "0", total=12_000, switch=5_000, t_star=4_500)]
     folders += [simulated.autowu(tmp_path / str(i), total=1000) for i in range(1, 8)]
     for some in (folders[:1], folders):
@@ -139,6 +143,7 @@ def test_a_run_without_updates_is_shown(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_run_leaves_no_page(autowu_run: Path, tmp_path: Path) -> None:
+    pytest.importorskip("plotly")
     output = tmp_path / "page.html"
     output.write_text("old")
     with pytest.raises(UserError, match=r"nothing/run\.json: no such file"):
@@ -154,6 +159,7 @@ def test_a_folder_without_a_run_leaves_no_page(autowu_run: Path, tmp_path: Path)
 def test_an_output_that_cannot_be_written_is_named_before_any_work(
     tmp_path: Path, output: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("plotly")
     (tmp_path / "file").touch()
     monkeypatch.setattr(report, "read", lambda _: pytest.fail("work began"))
     with pytest.raises(UserError, match=rf"{re.escape(str(tmp_path / output))}: .*{reason}"):

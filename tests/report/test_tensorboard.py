@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+pytest.importorskip("tensorboard")
+
+
 from autowu import record, report, runlog
 from autowu.report import tensorboard
 

@@ -79,6 +79,7 @@ def test_a_run_that_is_gone_is_told(server: watch.Server, autowu_run: Path) -> N
 
 
 def test_a_port_that_is_taken_is_named(server: watch.Server, autowu_run: Path) -> None:
+    pytest.importorskip("plotly")
     with pytest.raises(UserError, match=f"--port {server.server_port}: "):
         watch.watch([autowu_run], server.server_port)
     with pytest.raises(UserError, match="--port 99999: "):
@@ -86,6 +87,7 @@ def test_a_port_that_is_taken_is_named(server: watch.Server, autowu_run: Path) -
 
 
 def test_ctrl_c_stops_it_cleanly(autowu_run: Path) -> None:
+    pytest.importorskip("plotly")
     command = [sys.executable, "-m", "autowu", "report", "--watch", str(autowu_run)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -1,5 +1,5 @@
 """The trainer's tests need what the trainer needs."""
 
-import pytest
+from importlib.util import find_spec
 
-pytest.importorskip("torch")
+collect_ignore_glob = [] if find_spec("torch") else ["*"]
