@@ -1,13 +1,13 @@
-"""Image data sets in memory, and the batches of an epoch."""
+"""Images in arrays: the set ``digits``, and files in Keras' layout."""
 
 from __future__ import annotations
 
+import math
 import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+import zlib
 from importlib import resources
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,88 +19,100 @@ from autowu.errors import UserError
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 
-@dataclass(frozen=True)
-class Split:
+class Split(NamedTuple):
     """Images and their labels."""
 
     images: Tensor
-    """float32 of shape (images, channels, height, width), standardised by the training images."""
+    """uint8, or else float32, of shape (images, channels, height, width)."""
     labels: Tensor
     """int64 of shape (images,), each in 0 … classes - 1."""
 
-    def __len__(self) -> int:
-        return len(self.labels)
+    def to(self, device: torch.device) -> Split:
+        """The same on ``device``."""
+        return Split(self.images.to(device), self.labels.to(device))
 
 
-@dataclass(frozen=True)
-class Data:
-    """A data set for classification."""
+class Images(NamedTuple):
+    """A data set for classification, on the CPU."""
 
     name: str
     train: Split
     test: Split
     classes: int
 
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(channels, height, width)."""
-        _, channels, height, width = self.train.images.shape
-        return channels, height, width
+
+def digits() -> Images:
+    """1,797 handwritten digits of 8 × 8 pixels, part of this package (see digits.LICENSE.txt)."""
+    with resources.files("autowu.train").joinpath("digits.npz").open("rb") as file:
+        return from_arrays("digits", _read(file))
 
 
-def epoch_batches(
-    split: Split, batch_size: int, generator: torch.Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Images and labels of ``⌊n / batch_size⌋`` batches, in an order drawn from ``generator``.
+def read(path: str) -> Images:
+    """A file ``….npz`` in Keras' layout.
 
-    The n mod batch_size images left over sit this epoch out: every update then has the same batch size, so
-    that the losses of all updates have the same noise and one LR means the same throughout.
-    """
-    order = torch.randperm(len(split), generator=generator)
-    for index in order[: len(split) - len(split) % batch_size].view(-1, batch_size):
-        yield split.images[index], split.labels[index]
-
-
-def load(name: str) -> Data:
-    """The data set ``digits``, or one read from a file ``….npz`` in Keras' layout.
-
-    ``digits`` is part of this package: 1,797 handwritten digits of 8 × 8 pixels (see digits.LICENSE.txt).
-    A file holds ``x_train`` and ``x_test``, images of shape (images, height, width) or (images, height,
-    width, channels), and ``y_train`` and ``y_test``, labels 0, 1, … of shape (images,) or (images, 1).
+    It holds ``x_train`` and ``x_test``, images of shape (images, height, width) or (images, height, width,
+    channels), and ``y_train`` and ``y_test``, labels 0, 1, … of shape (images,) or (images, 1).
 
     Raises:
-        UserError: there is no such data set or file, or an array is missing or unfit.
+        UserError: the file cannot be read, or an array is missing or unfit.
     """
-    if name == "digits":
-        with resources.files("autowu.train").joinpath("digits.npz").open("rb") as file:
-            return _from_arrays(name, _read(file))
-    if not name.endswith(".npz"):
-        raise UserError(f"--data must be 'digits' or a FILE.npz in Keras' layout, not {name!r}")
     try:
-        with open(name, "rb") as file:
-            return _from_arrays(Path(name).stem, _read(file))
+        with open(path, "rb") as file:
+            return from_arrays(Path(path).stem, _read(file))
     except OSError as error:
-        raise UserError(f"cannot read {name}: {error.strerror or error}") from error
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:
-        raise UserError(f"{name}: {error}") from error
+        raise UserError(f"{path}: {error}") from error
+    except MemoryError as error:
+        raise UserError(f"{path}: its arrays do not fit in memory") from error
 
 
 def _read(file: IO[bytes]) -> dict[str, NDArray[Any]]:
     """The four arrays of an open file."""
     try:
-        archive = np.load(file, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
+        archive: Any = np.load(file, allow_pickle=False)
+        if isinstance(archive, np.ndarray):
             raise ValueError("not an .npz file but a single array")
         missing = [key for key in KEYS if key not in archive]
         if missing:
             found = ", ".join(archive.files) or "nothing"
             raise ValueError(f"no array {', '.join(missing)}; the file holds {found}")
+        _check_sizes(archive)
         return {key: archive[key] for key in KEYS}
-    except (zipfile.BadZipFile, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise ValueError(f"not an .npz file ({error})") from error
 
 
-def _from_arrays(name: str, arrays: dict[str, NDArray[Any]]) -> Data:
+def _check_sizes(archive: np.lib.npyio.NpzFile[Any]) -> None:
+    """Compare what each array's header announces with what there is, before memory is taken for it.
+
+    Raises:
+        ValueError: naming the array.
+    """
+    for key in KEYS:
+        if f"{key}.npy" not in archive.zip.namelist():
+            raise ValueError(f"{key} is not an array")
+        with archive.zip.open(f"{key}.npy") as member:
+            shape, dtype = _header(member)
+            there = archive.zip.getinfo(f"{key}.npy").file_size - member.tell()
+        if dtype.hasobject:
+            raise ValueError(f"{key} must be numbers, not Python objects")
+        announced = math.prod(shape) * dtype.itemsize
+        if min(shape, default=0) < 0 or announced != there:
+            raise ValueError(
+                f"{key} is damaged: {dtype} of shape {shape} takes {announced:,} bytes, but it has {there:,}"
+            )
+
+
+def _header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and kind of the numbers of a file ``.npy`` that is open at its beginning."""
+    form: Any = np.lib.format  # has no types
+    first = form.read_magic(member) == (1, 0)
+    shape, _, dtype = (form.read_array_header_1_0 if first else form.read_array_header_2_0)(member)
+    return shape, dtype
+
+
+def from_arrays(name: str, arrays: dict[str, NDArray[Any]]) -> Images:
     """Check the arrays of a file in Keras' layout, and make tensors of them.
 
     Raises:
@@ -125,21 +137,19 @@ def _from_arrays(name: str, arrays: dict[str, NDArray[Any]]) -> Data:
         highest = int(labels["test"].max())
         raise ValueError(f"y_test must hold labels that y_train has, 0 to {classes - 1}, not {highest:,}")
 
-    mean = images["train"].mean((0, 2, 3), keepdim=True)
-    deviation = images["train"].std((0, 2, 3), keepdim=True).clamp_min(1e-8)  # a blank channel stays blank
-    splits = {part: Split((images[part] - mean) / deviation, labels[part]) for part in ("train", "test")}
-    return Data(name, splits["train"], splits["test"], classes)
+    train, test = (Split(images[part], labels[part]) for part in ("train", "test"))
+    return Images(name, train, test, classes)
 
 
 def _images(key: str, array: NDArray[Any]) -> Tensor:
-    """(n, height, width) or (n, height, width, channels) -> float32 of (n, channels, height, width)."""
+    """(n, height, width[, channels]) -> uint8 or float32 of shape (n, channels, height, width)."""
     if array.dtype.kind not in "uif" or array.ndim not in (3, 4) or array.size == 0:
         raise ValueError(
             f"{key} must be numbers of shape (images, height, width) or (images, height, width, channels), "
             f"not {array.dtype} of shape {array.shape}"
         )
-    tensor = torch.from_numpy(array.astype(np.float32))
-    if not bool(tensor.isfinite().all()):
+    tensor = torch.from_numpy(array if array.dtype == np.uint8 else array.astype(np.float32))
+    if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
         raise ValueError(f"{key} must be finite float32 values, but holds NaN or infinity")
     return tensor.unsqueeze(1) if tensor.ndim == 3 else tensor.permute(0, 3, 1, 2).contiguous()
 
