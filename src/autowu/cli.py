@@ -15,7 +15,7 @@ from autowu.errors import UserError
 
 # Each module gives `add_arguments(parser)` and `run(args) -> int`, and is imported only if it is asked for.
 COMMANDS: Final = {
-    "train": ("autowu.train.options", "train an image classifier, with the learning rate set by AutoWU"),
+    "train": ("autowu.train.command", "train a model, with the learning rate set by AutoWU"),
     "replay": ("autowu.replay_command", "what AutoWU would have done on a recorded loss curve"),
     "report": ("autowu.report", "a page with pictures of runs"),
 }
@@ -24,6 +24,9 @@ EXTRAS: Final = {
     "torch": "train",
     "timm": "train",
     "rich": "train",
+    "lightning_fabric": "train",
+    "torchvision": "train",
+    "yaml": "train",
     "plotly": "report",
     "plotext": "report",
     "matplotlib": "report",

@@ -16,7 +16,7 @@ import os
 import pickle
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -42,6 +42,8 @@ class Manifest:
 
     step: int
     """Updates done."""
+    log_length: int
+    """Bytes of ``log.jsonl`` that tell of these updates."""
     files: Mapping[str, str]
     """SHA-256 of each file, by name."""
     about: Mapping[str, Any]
@@ -49,7 +51,7 @@ class Manifest:
 
     def dumps(self) -> str:
         """As JSON, with a hash of its own."""
-        body = {"format": FORMAT, "step": self.step, "files": dict(self.files), "about": dict(self.about)}
+        body = {"format": FORMAT, **asdict(self)}
         return json.dumps(body | {"sha256": _sha256_of(body)}, indent=2) + "\n"
 
     @classmethod
@@ -67,7 +69,7 @@ class Manifest:
             raise ValueError("the manifest's hash does not fit it")
         if body["format"] != FORMAT:
             raise ValueError(f"its format is {body['format']}, and this version reads {FORMAT}")
-        return cls(body["step"], body["files"], body["about"])
+        return cls(body["step"], body["log_length"], body["files"], body["about"])
 
 
 def folder(run: Path) -> Path:
@@ -126,6 +128,12 @@ def discard(run: Path, step: int) -> None:
     shutil.rmtree(_draft(run, step), ignore_errors=True)
 
 
+def discard_drafts(run: Path) -> None:
+    """Remove what a process left that was killed while it wrote."""
+    for draft in folder(run).glob(".*.tmp"):
+        shutil.rmtree(draft, ignore_errors=True)
+
+
 def newest(run: Path) -> tuple[Manifest | None, list[Damage]]:
     """The newest whole checkpoint of a run, and those after it that are damaged."""
     damaged: list[Damage] = []
@@ -176,6 +184,8 @@ def _draft(run: Path, step: int) -> Path:
 def _verified(path: Path) -> Manifest:
     manifest = Manifest.loads((path / "manifest.json").read_text(encoding="utf-8"))
     for name, digest in manifest.files.items():
+        if Path(name).name != name:
+            raise ValueError(f"it names a file outside of its folder: {name!r:.80}")
         if _sha256(path / name) != digest:
             raise ValueError(f"{name} has changed since it was written")
     return manifest

@@ -6,134 +6,117 @@ import json
 import math
 import os
 import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from types import TracebackType
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import torch
-from torch import Tensor
 
 import autowu
-from autowu import Switch, Verdict
 from autowu.errors import UserError
-from autowu.train.options import Settings
-
-_TEST = (
-    "step",
-    "start",
-    "p_min",
-    "detected",
-    "argmin",
-    "argmins",
-    "t_star",
-    "streak",
-    "no_evidence",
-    "noise",
-)
 
 
 class RunLog:
-    """Writes a run folder; a context manager, so that a run that is stopped keeps its last lines.
+    """Writes a run folder. In a process that does not write it does nothing, so that all can call it.
 
-    Losses stay on their device until :meth:`flush` brings them over, all in one transfer: logging makes the
-    host wait for the device once per flush and not once per update.
+    Args:
+        folder: the run folder; made, with its parents, if it is not there.
+        writes: whether this process is the one that writes.
+        about: what ``run.json`` says of the run: its settings, schedule and machine.
+        length: bytes of ``log.jsonl`` to keep, of a run that goes on; what came after is cut off.
 
     Raises:
-        UserError: the folder cannot be written, or holds a finished run (an unfinished one is replaced).
+        UserError: the folder cannot be written.
     """
 
-    def __init__(self, folder: Path, settings: Settings, schedule: Mapping[str, Any]) -> None:
-        self._folder = folder
-        self._run: dict[str, Any] = {
-            "autowu": autowu.__version__,
-            "config": asdict(settings),
-            "schedule": dict(schedule),
-            "versions": _versions(),
-            "machine": _machine(),
-            "metrics": {},
-            "status": "running",
-        }
-        self._waiting: list[dict[str, Any]] = []
-        self._losses: list[Tensor] = []
+    def __init__(self, folder: Path, *, writes: bool, about: Mapping[str, Any], length: int = 0) -> None:
+        self.folder = folder
+        self._run: dict[str, Any] = {**about, "metrics": {}, "status": "running"}
+        self._file: BinaryIO | None = None
+        if not writes:
+            return
         try:
-            _refuse_finished(folder / "run.json")
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = open(  # noqa: SIM115, this object is its context manager
-                folder / "log.jsonl", "w", buffering=1, encoding="utf-8"
-            )
+            self._file = open(folder / "log.jsonl", "ab")  # noqa: SIM115, closed by close()
+            self._file.truncate(length)
             self._write_run()
         except OSError as error:
             raise UserError(f"cannot write to the run folder {folder}: {error.strerror or error}") from error
 
-    def __enter__(self) -> RunLog:
-        return self
+    def write(self, events: Iterable[Mapping[str, Any]]) -> int:
+        """Add one line for each event; the bytes that the log has then, all of them with the system."""
+        if self._file is None:
+            return 0
+        lines = [json.dumps(_strict(event), allow_nan=False) + "\n" for event in events]
+        self._file.write("".join(lines).encode())
+        self._file.flush()
+        return self._file.tell()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.flush()
-        self._file.close()
-
-    def step(self, step: int, epoch: int, loss: Tensor, lr: float, phase: str) -> None:
-        """One update: ``step`` counts it, ``loss``, ``lr`` and ``phase`` are what it saw."""
-        self._losses.append(loss)
-        self._waiting.append(
-            {"event": "step", "step": step, "epoch": epoch, "loss": None, "lr": lr, "phase": phase}
-        )
-
-    def test(self, verdict: Verdict) -> None:
-        """One test for a minimum."""
-        curve = {
-            name: None if (v := getattr(verdict, name)) is None else v.tolist() for name in ("mean", "sd")
-        }
-        self._waiting.append({"event": "test"} | {name: getattr(verdict, name) for name in _TEST} | curve)
-
-    def switch(self, switch: Switch) -> None:
-        """The end of AutoWU's warm-up."""
-        self._waiting.append({"event": "switch"} | asdict(switch))
-
-    def epoch(self, values: Mapping[str, Any]) -> None:
-        """The end of an epoch."""
-        self._waiting.append({"event": "epoch"} | dict(values))
-        self.flush()
+    def sync(self) -> None:
+        """Wait until what was written is on the disk."""
+        if self._file is not None:
+            os.fsync(self._file.fileno())
 
     def finish(self, metrics: Mapping[str, Any]) -> None:
         """The end of the run."""
         self._run |= {"metrics": dict(metrics), "status": "finished"}
-        self._write_run()
+        if self._file is not None:
+            self._write_run()
 
-    def flush(self) -> list[float]:
-        """Write what has come in since the last flush; returns the losses of these updates."""
-        losses = cast(list[float], torch.stack(self._losses).tolist()) if self._losses else []
-        unwritten = iter(losses)
-        for event in self._waiting:
-            if event["event"] == "step":
-                event["loss"] = next(unwritten)
-            self._file.write(json.dumps(_strict(event), allow_nan=False) + "\n")
-        self._waiting.clear()
-        self._losses.clear()
-        return losses
+    def close(self) -> None:
+        """Let go of the log."""
+        if self._file is not None:
+            self._file.close()
 
     def _write_run(self) -> None:
         # Whoever reads run.json finds the old file or the new one, never a part of one.
-        path = self._folder / "run.json"
+        path = self.folder / "run.json"
         draft = path.with_suffix(".json.tmp")
         draft.write_text(json.dumps(_strict(self._run), indent=2) + "\n", encoding="utf-8")
         os.replace(draft, path)
 
 
-def _refuse_finished(path: Path) -> None:
-    if not path.exists():
-        return
+def read_run(folder: Path) -> dict[str, Any] | None:
+    """``run.json`` of a run folder, or None if there is none.
+
+    Raises:
+        UserError: it is not what a run writes.
+    """
+    path = folder / "run.json"
     try:
-        running = json.loads(path.read_text(encoding="utf-8"))["status"] == "running"
-    except (ValueError, KeyError, TypeError):
-        running = False
-    if not running:
-        raise UserError(f"{path.parent} holds a finished run; choose another --out, or remove it")
+        run = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path}: {error}") from error
+    if not isinstance(run, dict) or not isinstance(cast("dict[str, Any]", run).get("config"), dict):
+        raise UserError(f"{path} was not written by `autowu train`: it has no object 'config'")
+    return cast("dict[str, Any]", run)
+
+
+def versions() -> dict[str, str]:
+    """Of Python, autowu and what it computes with."""
+    found = {"python": platform.python_version(), "autowu": autowu.__version__}
+    for package in ("numpy", "torch", "timm", "lightning-fabric"):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """What the run computes on."""
+    on_gpu = device.type == "cuda"
+    return {
+        "platform": platform.platform(),
+        "architecture": platform.machine(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(device) if on_gpu else device.type,
+    }
 
 
 def _strict(value: Any) -> Any:
@@ -141,28 +124,7 @@ def _strict(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {key: _strict(item) for key, item in cast(Mapping[str, Any], value).items()}
+        return {key: _strict(item) for key, item in cast("Mapping[str, Any]", value).items()}
     if isinstance(value, (list, tuple)):
-        return [_strict(item) for item in cast(Sequence[Any], value)]
+        return [_strict(item) for item in cast("Sequence[Any]", value)]
     return value
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for package in ("numpy", "torch", "timm"):
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
-
-
-def _machine() -> dict[str, Any]:
-    return {
-        "platform": platform.platform(),
-        "architecture": platform.machine(),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "device": "cpu",
-    }

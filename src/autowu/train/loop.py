@@ -1,164 +1,146 @@
-"""Sets up a run, and trains."""
+"""The loop: updates, and now and then an evaluation and a checkpoint."""
 
 from __future__ import annotations
 
-import statistics
 import time
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import asdict
 
 import torch
-from torch import nn
+from torch import Tensor
 from torch.nn import functional
-from torch.optim import Optimizer
 
-from autowu.errors import UserError
-from autowu.train import data as datasets
-from autowu.train import models, optimizers, schedules
-from autowu.train.data import Data, Split
-from autowu.train.log import RunLog
-from autowu.train.options import Settings
-from autowu.train.progress import Progress
-from autowu.train.schedules import Schedule
+from autowu.train import saving
+from autowu.train.data.task import Batch
+from autowu.train.randomness import seed_for
+from autowu.train.run import Evaluation, Run
+from autowu.train.schedules import Method
 
 
-@dataclass(frozen=True)
-class Epoch:
-    """What is known at an epoch's end, as ``log.jsonl`` has it."""
+def fit(run: Run) -> int | None:
+    """Train from where ``run`` stands to its end; the signal that stopped it before, if one did."""
+    schedule, events = run.method.schedule, run.events
+    tests, switched = len(schedule.verdicts), schedule.switch is not None
+    run.model.train()
+    run.method.train()
+    began, first = time.perf_counter(), run.step
+    for batches in run.task.updates(run.step, run.total_steps):
+        lr, phase = float(schedule.get_last_lr()[0]), schedule.phase
+        loss = update(run, batches)
+        schedule.step(loss)
 
-    epoch: int
-    """Counted from 1."""
-    step: int
-    """Updates done."""
-    train_loss: float
-    """Mean over the epoch's updates, label smoothing included."""
-    test_loss: float
-    """Mean cross-entropy, without label smoothing."""
-    test_accuracy: float
-    """A fraction."""
-    lr: float
-    """LR of the epoch's last update."""
-    phase: str
-    """Phase of the epoch's last update."""
-    images_per_second: float
-    """In training alone, without the evaluation."""
+        run.step += 1
+        events.step(run.step, run.epoch, loss, lr, phase)
+        for verdict in schedule.verdicts[tests:]:
+            events.test(verdict)
+            tests += 1
+        if schedule.switch and not switched:
+            events.switch(schedule.switch)
+            run.progress.switch(schedule.switch, schedule.verdicts)
+            switched = True
+        run.progress.step(run.step, lr, phase, schedule.verdicts)
+        if events.full:
+            run.write_events()
+
+        stop = run.stop.received()
+        evaluates = run.evaluates_at(run.step)
+        if evaluates or stop or run.checkpoints_at(run.step):
+            run.write_events()  # which waits for the device
+            run.seconds += (seconds := time.perf_counter() - began)
+            if evaluates:
+                report(run, lr, phase, (run.step - first) / seconds)
+            if stop or run.checkpoints_at(run.step) or saving.is_due(run):
+                saving.save(run)
+            if stop:
+                return stop
+            began, first = time.perf_counter(), run.step
+    return None
 
 
-def train(settings: Settings) -> dict[str, Any]:
-    """Train as ``settings`` say, write the run folder, print progress; returns the metrics of ``run.json``.
+def update(run: Run, batches: Iterable[Batch]) -> Tensor:
+    """One update of the weights from this process's micro-batches; the mean loss of its samples, detached.
 
-    The same settings give the same losses, bit for bit, on the same machine with the same versions.
-
-    Raises:
-        UserError: the data or the run folder cannot be used. Nothing has been written then.
+    Each micro-batch counts by its share of the samples, so that the gradient and the loss are those of the
+    undivided batch.
     """
-    torch.set_num_threads(settings.threads)
-    torch.manual_seed(settings.seed)
-    data = datasets.load(settings.data)
-    steps_per_epoch = len(data.train) // settings.batch_size
-    if steps_per_epoch == 0:
-        raise UserError(
-            f"--batch-size must be at most the number of training images, {len(data.train):,}, "
-            f"not {settings.batch_size:,}"
-        )
-    model = models.build(settings.model, data.image_shape, data.classes, settings.norm)
-    optimizer = optimizers.build(
-        settings.optimizer,
-        model,
-        lr=settings.lr,
-        weight_decay=settings.weight_decay,
-        weight_decay_on=settings.weight_decay_on,
+    fabric, model, optimizer = run.fabric, run.model, run.optimizer
+    torch.manual_seed(seed_for(run.settings.seed, "model", run.step, fabric.global_rank))  # for dropout
+    samples = run.settings.batch_size // fabric.world_size
+    looks_again = type(run.method).before_step is not Method.before_step
+    kept: list[Batch] = []
+    total: Tensor | None = None
+    seen = 0
+    for batch in batches:
+        seen += len(batch.targets)
+        with fabric.no_backward_sync(model, enabled=seen < samples):
+            loss = loss_of(run, model(batch.inputs), batch.targets)
+            if len(batch.targets) < samples:
+                loss = loss * (len(batch.targets) / samples)
+            fabric.backward(loss)
+        total = loss.detach() if total is None else total + loss.detach()
+        if looks_again:
+            kept.append(batch)
+    assert total is not None  # an update has samples
+    if run.settings.clip_norm is not None:
+        fabric.clip_gradients(model, optimizer, max_norm=run.settings.clip_norm, error_if_nonfinite=False)
+
+    if looks_again:
+        run.method.before_step(total, lambda: loss_at_current_weights(run, kept))
+    optimizer.step()
+    optimizer.zero_grad()
+    return total
+
+
+@torch.no_grad()
+def loss_at_current_weights(run: Run, batches: list[Batch]) -> Tensor:
+    """The mean loss of these micro-batches' samples."""
+    parts = [loss_of(run, run.model(batch.inputs), batch.targets) for batch in batches]
+    samples = torch.tensor([float(len(batch.targets)) for batch in batches], device=run.fabric.device)
+    return torch.stack(parts) @ (samples / samples.sum())
+
+
+def loss_of(run: Run, outputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy; of targets that are probabilities (mixup's) as they are, of others label-smoothed."""
+    if targets.is_floating_point():
+        return functional.cross_entropy(outputs, targets)
+    return functional.cross_entropy(
+        outputs.flatten(0, -2), targets.flatten(), label_smoothing=run.settings.label_smoothing
     )
-    schedule, resolved = schedules.build(settings, optimizer, model, steps_per_epoch)
-
-    progress = Progress(settings.epochs, resolved["decay"])
-    with RunLog(settings.folder, settings, resolved) as log:
-        progress.start(settings, data, model, steps_per_epoch)
-        begin = time.perf_counter()
-        last = fit(settings, data, model, optimizer, schedule, log, progress)
-        seconds = time.perf_counter() - begin
-
-        switch = schedule.switch
-        metrics = {
-            "test_accuracy": last.test_accuracy,
-            "test_loss": last.test_loss,
-            "train_loss": last.train_loss,
-            "peak_lr": switch.peak_lr if switch else resolved.get("peak_lr"),
-            "switch_step": switch.step if switch else None,
-            "capped": switch.capped if switch else None,
-            "t_star": switch.t_star if switch else None,
-            "rewound_to": switch.rewound_to if switch else None,
-            "seconds": seconds,
-            "steps": last.step,
-        }
-        log.finish(metrics)
-    progress.finish(metrics, settings.folder)
-    return metrics
 
 
-def fit(
-    settings: Settings,
-    data: Data,
-    model: nn.Module,
-    optimizer: Optimizer,
-    schedule: Schedule,
-    log: RunLog,
-    progress: Progress,
-) -> Epoch:
-    """The loop: all epochs, each with its evaluation; returns the last one's outcome."""
-    order = torch.Generator().manual_seed(settings.seed)
-    step, tests, switched = 0, 0, False
-    lr, phase, outcome = 0.0, "", None
-    for epoch in range(1, settings.epochs + 1):
-        begin, first = time.perf_counter(), step
-        model.train()
-        for images, labels in datasets.epoch_batches(data.train, settings.batch_size, order):
-            lr, phase = float(schedule.get_last_lr()[0]), schedule.phase
-            optimizer.zero_grad()
-            loss = functional.cross_entropy(model(images), labels, label_smoothing=settings.label_smoothing)
-            loss.backward()
-            optimizer.step()
-            loss = loss.detach()
-            schedule.step(loss)
+def report(run: Run, lr: float, phase: str, updates_per_second: float) -> None:
+    """Evaluate, log it and show it."""
+    run.method.eval()
+    test_loss, test_accuracy = evaluate(run)
+    run.method.train()
+    run.last = Evaluation(
+        step=run.step,
+        epoch=run.epoch,
+        train_loss=run.events.mean_loss(),
+        test_loss=test_loss,
+        test_accuracy=test_accuracy,
+        lr=lr,
+        phase=phase,
+        samples_per_second=updates_per_second * run.task.per_update,
+    )
+    run.events.evaluation(asdict(run.last))
+    run.write_events()
+    run.progress.evaluation(run.last, run.method.schedule.verdicts)
 
-            step += 1
-            log.step(step, epoch, loss, lr, phase)
-            for verdict in schedule.verdicts[tests:]:
-                log.test(verdict)
-                tests += 1
-            if schedule.switch and not switched:
-                log.switch(schedule.switch)
-                progress.switch(schedule.switch, schedule.verdicts)
-                switched = True
 
-        losses = log.flush()
-        seconds = time.perf_counter() - begin
-        test_loss, test_accuracy = evaluate(model, data.test)
-        outcome = Epoch(
-            epoch=epoch,
-            step=step,
-            train_loss=statistics.fmean(losses),
-            test_loss=test_loss,
-            test_accuracy=test_accuracy,
-            lr=lr,
-            phase=phase,
-            images_per_second=(step - first) * settings.batch_size / seconds,
+@torch.no_grad()
+def evaluate(run: Run) -> tuple[float, float]:
+    """Mean cross-entropy over the test part, and the fraction of it that is predicted correctly."""
+    run.model.eval()
+    sums = torch.zeros(3, dtype=torch.float64, device=run.fabric.device)  # loss, correct, predictions
+    for batch in run.task.evaluation():
+        logits, targets = run.model(batch.inputs).flatten(0, -2).float(), batch.targets.flatten()
+        loss = functional.cross_entropy(logits, targets, reduction="sum")
+        sums += torch.stack(
+            [loss.double(), (logits.argmax(-1) == targets).sum().double(), loss.new_tensor(len(targets)).double()]
         )
-        log.epoch(asdict(outcome))
-        progress.epoch(outcome, schedule.verdicts)
-    assert outcome is not None  # Settings has at least one epoch
-    return outcome
-
-
-@torch.inference_mode()
-def evaluate(model: nn.Module, split: Split) -> tuple[float, float]:
-    """Mean cross-entropy over ``split``, and the fraction of it that ``model`` classifies correctly."""
-    model.eval()
-    loss = torch.zeros(())
-    correct = torch.zeros((), dtype=torch.int64)
-    for first in range(0, len(split), 1024):
-        images, labels = split.images[first : first + 1024], split.labels[first : first + 1024]
-        logits = model(images)
-        loss += functional.cross_entropy(logits, labels, reduction="sum")
-        correct += (logits.argmax(1) == labels).sum()
-    return loss.item() / len(split), correct.item() / len(split)
+    if run.fabric.world_size > 1:
+        torch.distributed.all_reduce(sums)
+    run.model.train()
+    loss, correct, count = sums.tolist()
+    return loss / count, correct / count

@@ -94,8 +94,8 @@ class Settings:
     warmup_steps: int | None = None
 
     accelerator: Accelerator = "auto"
-    devices: int = 1
-    """Processes on each node, one to a device."""
+    devices: int | None = None
+    """Processes on each node, one to a device; None: 1, or as many as the launcher has started."""
     nodes: int = 1
     strategy: Strategy = "auto"
     precision: Precision = "32-true"
@@ -154,11 +154,6 @@ class Settings:
                 f"--micro-batch-size must be at most --batch-size, {self.batch_size}, "
                 f"not {self.micro_batch_size}"
             )
-        if self.batch_size % self.processes:
-            raise UserError(
-                f"--batch-size must be a multiple of the {self.processes} processes "
-                f"(--devices × --nodes), not {self.batch_size}"
-            )
 
     def _check_schedule(self) -> None:
         if self.schedule not in AUTOWU:
@@ -183,11 +178,6 @@ class Settings:
     def model_name(self) -> str:
         """The model, with the default resolved."""
         return self.model or ("gpt" if self.is_text else "cnn")
-
-    @property
-    def processes(self) -> int:
-        """Processes on all nodes together."""
-        return self.devices * self.nodes
 
     @property
     def folder(self) -> Path:

@@ -9,53 +9,87 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
 from autowu import Switch, Verdict
-from autowu.train.data import Data
-from autowu.train.options import Settings
+from autowu.train.data.task import Task
 
 if TYPE_CHECKING:
-    from autowu.train.loop import Epoch
+    from autowu.train.run import Evaluation, Run
 
 LINES = 25
-"""The most lines of epochs; a longer run shows every second epoch, or every third, …"""
+"""The most lines of evaluations; a longer run shows every second one, or every third, …"""
 
 
-class Progress:
-    """Prints a line for each epoch, one for the switch, and a summary.
+class Silent:
+    """For the processes that print nothing."""
+
+    def start(self, run: Run) -> None:
+        """See :class:`Progress`."""
+
+    def resumed(self, step: int) -> None:
+        """See :class:`Progress`."""
+
+    def step(self, step: int, lr: float, phase: str, verdicts: Sequence[Verdict]) -> None:
+        """See :class:`Progress`."""
+
+    def evaluation(self, outcome: Evaluation, verdicts: Sequence[Verdict]) -> None:
+        """See :class:`Progress`."""
+
+    def switch(self, switch: Switch, verdicts: Sequence[Verdict]) -> None:
+        """See :class:`Progress`."""
+
+    def stopped(self, step: int) -> None:
+        """See :class:`Progress`."""
+
+    def finish(self, metrics: Mapping[str, Any], folder: Path) -> None:
+        """See :class:`Progress`."""
+
+
+class Progress(Silent):
+    """Prints a line for each evaluation, one for the switch, and a summary.
 
     Args:
-        epochs: of the whole run.
-        decay: shape of the decay phase.
+        total_steps: updates of the whole run.
+        task: the data.
     """
 
-    def __init__(self, epochs: int, decay: str) -> None:
-        self._epochs = epochs
-        self._every = math.ceil(epochs / LINES)
-        self._decay = decay
+    def __init__(self, total_steps: int, task: Task) -> None:
+        self._total = total_steps
+        self._task = task
+        self._decay = ""
+        self._every = 1
+        self._evaluations = 0
 
-    def start(self, settings: Settings, data: Data, model: nn.Module, steps_per_epoch: int) -> None:
+    def start(self, run: Run) -> None:
         """Say what is trained, and print the head of the table."""
-        parameters = sum(parameter.numel() for parameter in model.parameters())
+        parameters = sum(parameter.numel() for parameter in run.network.parameters())
+        settings, per_epoch = run.settings, self._task.steps_per_epoch
+        length = f"{self._total:,} updates with batch size {settings.batch_size}"
+        if per_epoch:
+            length = f"{self._total / per_epoch:g} epochs of {per_epoch} updates: {length}"
+        self._decay = str(run.method.settings.get("decay", ""))
+        self._every = math.ceil(self._total / run.eval_steps / LINES)
         _say(
-            f"{data.name}: {len(data.train):,} training and {len(data.test):,} test images of "
-            f"{' × '.join(map(str, data.image_shape))}, {data.classes} classes",
-            f"{settings.model} with {parameters:,} parameters, {settings.optimizer}, "
+            self._task.description,
+            f"{settings.model_name} with {parameters:,} parameters, {settings.optimizer}, "
             f"schedule {settings.schedule}",
-            f"{settings.epochs} epochs of {steps_per_epoch} updates with batch size {settings.batch_size}: "
-            f"{settings.epochs * steps_per_epoch:,} updates",
+            length,
             "",
             "  epoch       step   train loss   test loss   accuracy         LR   phase    P_min",
         )
 
-    def epoch(self, outcome: Epoch, verdicts: Sequence[Verdict]) -> None:
-        """The line of an epoch, with the latest test for a minimum."""
-        if outcome.epoch % self._every and outcome.epoch != self._epochs:
+    def resumed(self, step: int) -> None:
+        """Say where the run goes on."""
+        _say(f"going on after update {step:,}")
+
+    def evaluation(self, outcome: Evaluation, verdicts: Sequence[Verdict]) -> None:
+        """The line of an evaluation, with the latest test for a minimum."""
+        self._evaluations += 1
+        if self._evaluations % self._every and outcome.step != self._total:
             return
         p_min = _p_min(verdicts[-1]) if verdicts and outcome.phase == "warmup" else "–"
+        epoch = "" if outcome.epoch is None else str(outcome.epoch)
         _say(
-            f"{outcome.epoch:4} / {self._epochs:<4}{outcome.step:7}   {outcome.train_loss:10.4f}  "
+            f"{epoch:>7}{outcome.step:11,}   {outcome.train_loss:10.4f}  "
             f"{outcome.test_loss:10.4f}   {100 * outcome.test_accuracy:6.2f} %  {outcome.lr:9.2e}   "
             f"{outcome.phase:<6}  {p_min:>6}"
         )
@@ -69,15 +103,20 @@ class Progress:
         back = "" if switch.rewound_to is None else f"back to the weights of step {switch.rewound_to}, "
         _say(f"step {switch.step}: {cause}; {back}LR {switch.peak_lr:.3g}, {self._decay} decay")
 
+    def stopped(self, step: int) -> None:
+        """Say that the run can be resumed."""
+        _say(f"stopped after update {step:,}, which is saved; --resume goes on from there")
+
     def finish(self, metrics: Mapping[str, Any], folder: Path) -> None:
         """The closing summary."""
         switch = "" if metrics["switch_step"] is None else f", from step {metrics['switch_step']} on"
+        peak = "–" if metrics["peak_lr"] is None else f"{metrics['peak_lr']:.3g}"
         rate = metrics["steps"] / metrics["seconds"]
         _say(
             "",
             f"accuracy   {100 * metrics['test_accuracy']:.2f} % (test loss {metrics['test_loss']:.4f})",
-            f"peak LR    {metrics['peak_lr']:.3g}{switch}",
-            f"time       {metrics['seconds']:.1f} s ({rate:.0f} updates a second, evaluation included)",
+            f"peak LR    {peak}{switch}",
+            f"time       {metrics['seconds']:.1f} s of training ({rate:.0f} updates a second)",
             f"run        {folder}",
             f"picture    autowu report {shlex.quote(str(folder))} -o report.html",
         )

@@ -1,0 +1,26 @@
+"""The command ``autowu train``."""
+
+from __future__ import annotations
+
+import argparse
+
+from autowu.train.arguments import add_arguments, settings_from
+
+__all__ = ["add_arguments", "run"]
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train as ``args`` says; the exit status: 0, or 128 + the signal that stopped the run.
+
+    Raises:
+        UserError: the settings, the data or the run folder cannot be used.
+    """
+    settings = settings_from(args)
+    from autowu.train import torchvision_shim
+
+    torchvision_shim.install()
+    from autowu.train import engine, processes
+
+    _, stopped = engine.train(settings, resume=getattr(args, "resume", False))
+    # Processes that this one started end as if all were well: theirs is not the status that the user sees.
+    return 128 + stopped if stopped is not None and processes.reports_status() else 0
