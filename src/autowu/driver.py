@@ -51,6 +51,7 @@ class Driver:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.step_count = 0  # updates done
+        self.missing = 0  # of them, those up to the last decision whose loss was not finite
         self._state = controller.start(config)
         self._micro: list[Any] = []  # losses of the update that is not closed yet
         self._pending: list[list[Any]] = []  # those of each update since the last decision
@@ -136,6 +137,10 @@ class Driver:
                 # The loss was finite, but the update after it broke the weights: the copy before is better.
                 after = replace(after, copied=before.copied)
         self._state = after
+        known_missing = self.missing
+        self.missing += int((~np.isfinite(losses)).sum())
+        if self.missing > known_missing == 0:
+            warnings.warn(missing_losses(self.missing, self.step_count), stacklevel=4)
         return restored
 
     def _read_losses(self) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -152,6 +157,7 @@ class Driver:
             "version": VERSION,
             "config": asdict(self.config),
             "step": self.step_count,
+            "missing": self.missing,
             "controller": self._state.to_dict(),
             "pending": self._read_losses(),
             "micro": np.array([_number(loss) for loss in self._micro]),
@@ -185,7 +191,7 @@ class Driver:
                 raise ValueError("the copy for rewinding and the saved state do not fit together")
         except (LookupError, TypeError, AttributeError, json.JSONDecodeError, UnicodeError) as error:
             raise ValueError(f"the state of AutoWU is damaged: {type(error).__name__}: {error}") from error
-        self.step_count, self._state = step, state
+        self.step_count, self.missing, self._state = step, schedule["missing"], state
         self._pending, self._micro = [[loss] for loss in pending], micro
         self._copy = Weights(parameters, rest) if parameters else None
 
@@ -197,8 +203,20 @@ class Driver:
             if name not in saved or name not in own or saved[name] != own[name]:
                 here, there = own.get(name, "unknown"), saved.get(name, "missing")
                 raise ValueError(f"{name} is {here!r} here, but {there!r} in the saved state")
-        if type(schedule["step"]) is not int or schedule["step"] < 0:
-            raise ValueError(f"step of the saved state must be an integer ≥ 0, not {schedule['step']!r:.80}")
+        for name in ("step", "missing"):
+            if type(schedule[name]) is not int or schedule[name] < 0:
+                raise ValueError(
+                    f"{name} of the saved state must be an integer ≥ 0, not {schedule[name]!r:.80}"
+                )
+
+
+def missing_losses(count: int, step: int) -> str:
+    """A warning's words."""
+    losses = "a loss was" if count == 1 else f"{count} losses were"
+    return (
+        f"AutoWU: {losses} not finite up to update {step}. Such losses are left out of the tests and counted in"
+        " `missing`; this is said once."
+    )
 
 
 def _number(loss: Any) -> float:

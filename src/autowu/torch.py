@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from autowu import controller, notebook
 from autowu.config import Config
 from autowu.detector import Verdict
+from autowu.driver import missing_losses
 from autowu.pending import PendingLosses
 from autowu.rewind import Snapshot
 from autowu.state import State, Switch
@@ -82,6 +84,7 @@ class AutoWU(LRScheduler):
         self._default_lr = _default_lr(optimizer)
         self.base_lrs = [_base_lr(group) for group in optimizer.param_groups]
         self.last_epoch = 0  # updates done; the name is LRScheduler's
+        self._missing = 0
         self._step_count = 1
         self._state = controller.start(self.config)
         self._pending = PendingLosses()
@@ -108,6 +111,11 @@ class AutoWU(LRScheduler):
     def switch(self) -> Switch | None:
         """How warm-up ended; None before."""
         return self._state.switch
+
+    @property
+    def missing(self) -> int:
+        """Updates up to the last decision whose loss was not finite (on no rank), and so was left out."""
+        return self._missing
 
     def get_last_lr(self) -> list[float | Tensor]:
         """The current LR of each parameter group."""
@@ -177,11 +185,14 @@ class AutoWU(LRScheduler):
             self._pending.drop_update()
         else:
             self._pending.close_update()
+        known_missing = self._missing
         self.last_epoch += 1
         self._step_count += 1
         if self.last_epoch == self._state.read_at:
             self._decide()
         self._write_lr()
+        if self._missing > known_missing == 0:
+            warnings.warn(missing_losses(self._missing, self.last_epoch), stacklevel=2)
         if self.last_epoch == self.total_steps + 1:
             warnings.warn(
                 f"AutoWU was made for total_steps={self.total_steps} updates, and there are more: the LR"
@@ -215,6 +226,7 @@ class AutoWU(LRScheduler):
         """Read the losses, let the controller decide (rank 0 for all ranks), and rewind as it says."""
         group = self._group()
         losses = self._pending.read(group)
+        self._missing += int((~np.isfinite(losses)).sum())
         before, after = self._state, self._state
         if group is None:
             after = controller.observe(self.config, before, losses)
@@ -272,6 +284,7 @@ class AutoWU(LRScheduler):
             "version": VERSION,
             "config": asdict(self.config),
             "last_epoch": self.last_epoch,
+            "missing": self._missing,
             "base_lrs": list(self.base_lrs),
             "default_lr": self._default_lr,
             "controller": to_tensors(self._state.to_dict()),
@@ -290,7 +303,7 @@ class AutoWU(LRScheduler):
             self._check(state_dict)
             state = State.from_dict(to_arrays(state_dict["controller"]))
             pending = PendingLosses.from_dict(state_dict["pending"])
-            self._check_steps(state_dict["last_epoch"], state, pending)
+            self._check_steps(state_dict["last_epoch"], state_dict["missing"], state, pending)
             snapshot = None
             if state.copied is not None:
                 snapshot = Snapshot(self.optimizer, self._model, self._snapshot_device)
@@ -305,6 +318,7 @@ class AutoWU(LRScheduler):
         self.base_lrs = list(state_dict["base_lrs"])
         self._default_lr = state_dict["default_lr"]
         self.last_epoch = state_dict["last_epoch"]
+        self._missing = state_dict["missing"]
         self._step_count = self.last_epoch + 1
         self._write_lr()
 
@@ -325,9 +339,13 @@ class AutoWU(LRScheduler):
             if type(lr) is not float or not 0 <= lr < math.inf:
                 raise ValueError(f"an LR of the saved state must be a finite number ≥ 0, not {lr!r:.80}")
 
-    def _check_steps(self, step: Any, state: State, pending: PendingLosses) -> None:
+    def _check_steps(self, step: Any, missing: Any, state: State, pending: PendingLosses) -> None:
         if type(step) is not int or step < 0:
             raise ValueError(f"last_epoch of the saved state must be an integer ≥ 0, not {step!r:.80}")
+        if type(missing) is not int or not 0 <= missing <= state.step:
+            raise ValueError(
+                f"missing of the saved state must be an integer in [0, {state.step}], not {missing!r:.80}"
+            )
         known = state.step + len(pending)
         if state.read_at is not None and known != min(step, self.total_steps):
             raise ValueError(f"the saved state is of step {step}, but its losses go to step {known}")

@@ -173,6 +173,7 @@ def test_broken_weights_are_not_kept() -> None:
     assert model.driver.switch.rewound_to == restored
 
 
+@pytest.mark.filterwarnings("ignore:AutoWU. .* not finite")
 def test_a_run_that_dies_early_starts_again_from_the_first_copy_and_keeps_it() -> None:
     # Finite losses stop within the fast growth: back to the start at the slow rate, and then again.
     curve = np.full(STEPS, np.nan)

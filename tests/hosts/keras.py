@@ -51,6 +51,7 @@ def worker(backend: str) -> ProcessPoolExecutor:
 def prepare(backend: str) -> None:
     os.environ.update(ENVIRONMENT, KERAS_BACKEND=backend)
     warnings.simplefilter("error")
+    warnings.filterwarnings("ignore", "AutoWU: .* not finite")
     # Keras has NumPy copy a tensor of PyTorch, which does not know of `copy` yet.
     warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
     if backend == "torch":

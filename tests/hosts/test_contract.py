@@ -50,6 +50,7 @@ def test_four_micro_batches_make_one_update(host: Host, settings: dict[str, Any]
     assert_same(host, lrs, core_trace(updates, **settings))
 
 
+@pytest.mark.filterwarnings("ignore:AutoWU. .* not finite")
 def test_losses_that_are_nan_are_left_out(host: Host, tmp_path: Path) -> None:
     losses = v_curve(STEPS)
     losses[[5, 21, 22, 50]] = np.nan

@@ -63,6 +63,7 @@ def test_an_epochs_last_update_may_be_of_fewer_batches(tmp_path: Path) -> None:
     assert recorder.lrs == core_trace(np.tile(seen, 12), **PAPER)
 
 
+@pytest.mark.filterwarnings("ignore:AutoWU. .* not finite")
 @pytest.mark.parametrize("logging_nan_inf_filter", [True, False])
 def test_the_filter_for_nan_is_one_of_logs_only(logging_nan_inf_filter: bool, tmp_path: Path) -> None:
     losses, recorder = v_curve(120), LearningRates()

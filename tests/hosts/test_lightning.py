@@ -84,6 +84,7 @@ class InTurn(OneParameter):
         return super().training_step(self.losses[self.current_epoch, batch_idx], batch_idx)
 
 
+@pytest.mark.filterwarnings("ignore:AutoWU. .* not finite")
 def test_a_batch_that_training_step_skips_is_a_loss_that_is_missing() -> None:
     class Skipping(OneParameter):
         def training_step(self, batch: Tensor, batch_idx: int) -> Tensor | None:

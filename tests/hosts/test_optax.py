@@ -104,6 +104,7 @@ def test_params_and_optimizer_state_go_back_to_the_minimum(
     assert not np.array_equal(params["line"]["slope"], before["line"]["slope"])
 
 
+@pytest.mark.filterwarnings("ignore:AutoWU. .* not finite")
 def test_a_copy_can_be_put_back_twice(tmp_path: Path) -> None:
     # Losses end within the fast growth: back to the first copy, once more from the start, and back again.
     losses = np.full(STEPS, np.nan)

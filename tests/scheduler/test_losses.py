@@ -54,6 +54,7 @@ def test_a_varying_number_of_micro_batches():
     assert made.get_last_lr() == [expected[-1]]
 
 
+@pytest.mark.filterwarnings("ignore:AutoWU. .* not finite")
 def test_a_missing_micro_batch_makes_the_update_missing():
     made, expected = scheduler(), scheduler()
     for step, loss in enumerate(v_curve()):

@@ -258,6 +258,7 @@ def test_the_paper_preset_can_rewind():
 # --- runs that die ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:AutoWU. .* not finite")
 @pytest.mark.parametrize("name", ["AdamW", "SGD momentum"])
 @pytest.mark.parametrize("at", [1, 2, 5, 20, 30, 40, 50])
 def test_a_run_that_dies_goes_on_from_the_copy(name, at):
@@ -283,6 +284,7 @@ def test_a_run_that_dies_goes_on_from_the_copy(name, at):
     assert switch.rewound_to is None or switch.rewound_to < at or at < 20
 
 
+@pytest.mark.filterwarnings("ignore:AutoWU. .* not finite")
 def test_weights_that_the_last_update_broke_are_not_copied():
     """The loss was finite, since it is that of the weights before the update."""
     training = Training()
