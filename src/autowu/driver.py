@@ -214,8 +214,8 @@ def missing_losses(count: int, step: int) -> str:
     """A warning's words."""
     losses = "a loss was" if count == 1 else f"{count} losses were"
     return (
-        f"AutoWU: {losses} not finite up to update {step}. Such losses are left out of the tests and counted in"
-        " `missing`; this is said once."
+        f"AutoWU: {losses} not finite up to step {step}. Such losses are left out of the tests, and counted"
+        " in `missing`; this is said once."
     )
 
 
