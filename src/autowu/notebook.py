@@ -72,7 +72,7 @@ def as_run(config: Config, state: State, step: int, losses: Array | None = None)
         lrs=learning_rates(config, state, done.astype(np.float64)),
         tests=state.verdicts,
         switch=state.switch,
-        epochs=(),
+        evaluations=(),
         notes=(),
     )
 

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from autowu.detector import Verdict
 from autowu.errors import UserError
-from autowu.runlog_events import Array, Epoch, Events, Record, printable, read_events
+from autowu.runlog_events import Array, Evaluation, Events, Record, printable, read_events
 from autowu.state import Switch
 
-__all__ = ["Epoch", "Run", "printable", "read"]
+__all__ = ["Evaluation", "Run", "printable", "read"]
 
 LARGEST_ABOUT: Final = 1 << 22  # bytes of run.json
 
@@ -38,10 +38,12 @@ class Run:
     lrs: Array
     tests: tuple[Verdict, ...]
     switch: Switch | None
-    epochs: tuple[Epoch, ...]
+    evaluations: tuple[Evaluation, ...]
     notes: tuple[str, ...]
     versions: Mapping[str, Any] = field(default_factory=dict[str, Any])
     machine: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    samples: str = "images"
+    """What the model learnt from: 'images' or 'tokens'."""
     replayed: bool = False
     """Whether the tests and the switch are what AutoWU would have done, not what it did."""
     command: str | None = None
@@ -83,10 +85,11 @@ def read(folder: Path, name: str | None = None) -> Run:
         lrs=lrs,
         tests=events.in_order("tests"),
         switch=next(reversed(events.in_order("switches")), None),
-        epochs=events.in_order("epochs"),
+        evaluations=events.in_order("evaluations"),
         notes=tuple(_notes(about, trouble, events)),
         versions=_mapping(about, "versions"),
         machine=_mapping(about, "machine"),
+        samples="tokens" if about.get("samples") == "tokens" else "images",
     )
 
 

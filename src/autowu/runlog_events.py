@@ -23,17 +23,21 @@ HUGE: Final = 1e100
 LONGEST_LINE: Final = 1 << 20  # bytes; a test's curve takes a few thousand
 MOST_UPDATES: Final = 10**7
 MOST_TESTS: Final = 20_000
+EVALUATION: Final = ("evaluation", "epoch")
+"""What an evaluation is called, by this version and by 0.1."""
 
 
 @dataclass(frozen=True)
-class Epoch:
-    """What was measured at the end of an epoch; NaN where it was not."""
+class Evaluation:
+    """What an evaluation found; NaN where it did not."""
 
-    epoch: float
     step: int
+    epoch: float
+    """Epochs done; NaN where the data, a text, have none."""
     train_loss: float
     test_accuracy: float
-    images_per_second: float = math.nan
+    samples_per_second: float = math.nan
+    """Training images or tokens; :attr:`autowu.runlog.Run.samples` says which."""
 
 
 @dataclass
@@ -45,7 +49,7 @@ class Events:
     lrs: array[float] = field(default_factory=lambda: array("d"))
     tests: dict[int, Verdict] = field(default_factory=dict[int, Verdict])
     switches: dict[int, Switch] = field(default_factory=dict[int, Switch])
-    epochs: dict[int, Epoch] = field(default_factory=dict[int, Epoch])
+    evaluations: dict[int, Evaluation] = field(default_factory=dict[int, Evaluation])
     cut_off: list[int] = field(default_factory=list[int])
     """Numbers of the lines that are not JSON."""
     foreign: list[int] = field(default_factory=list[int])
@@ -54,7 +58,7 @@ class Events:
     """Whether there was more than is read."""
 
     def __bool__(self) -> bool:
-        return bool(self.steps or self.tests or self.switches or self.epochs)
+        return bool(self.steps or self.tests or self.switches or self.evaluations)
 
     def updates(self) -> tuple[NDArray[np.int64], Array, Array]:
         """Step, loss and LR of each update, in order: [n] each."""
@@ -64,7 +68,7 @@ class Events:
         return unique, np.array(self.losses)[last], np.array(self.lrs)[last]
 
     def in_order(self, kind: str) -> tuple[Any, ...]:
-        """The events of a kind ('tests', 'switches', 'epochs') by step."""
+        """The events of a kind ('tests', 'switches', 'evaluations') by step."""
         events: dict[int, Any] = getattr(self, kind)
         return tuple(events[step] for step in sorted(events))
 
@@ -108,8 +112,8 @@ def _take(events: Events, record: Record) -> None:
         events.tests[_step(record["step"])] = _test(record)
     elif kind == "switch":
         events.switches[_step(record["step"])] = _switch(record)
-    elif kind == "epoch":
-        events.epochs[_step(record["step"])] = _epoch(record)
+    elif kind in EVALUATION:
+        events.evaluations[_step(record["step"])] = _evaluation(record)
 
 
 def _test(record: Record) -> Verdict:
@@ -143,13 +147,14 @@ def _switch(record: Record) -> Switch:
     )
 
 
-def _epoch(record: Record) -> Epoch:
-    return Epoch(
-        epoch=_finite(record["epoch"]),
+def _evaluation(record: Record) -> Evaluation:
+    speed = record.get("samples_per_second", record.get("images_per_second"))
+    return Evaluation(
         step=_step(record["step"]),
+        epoch=_number(record["epoch"]),
         train_loss=_number(record.get("train_loss")),
         test_accuracy=_number(record.get("test_accuracy")),
-        images_per_second=_number(record.get("images_per_second")),
+        samples_per_second=_number(speed),
     )
 
 

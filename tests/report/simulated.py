@@ -94,26 +94,29 @@ def write(
     metrics: dict[str, Any],
     warmup: int,
     status: str = "finished",
+    samples: str = "images",
     **config: Any,
 ) -> Path:
-    """Write run.json and log.jsonl; ``config`` goes over the trainer's flags."""
+    """Write run.json and log.jsonl; ``config`` goes over the trainer's flags. A text has no epochs."""
     accuracy = [0.97 * (1 - math.exp(-4 * step / len(losses))) for step in range(1, len(losses) + 1)]
     lines = list[dict[str, Any]]()
     for step, (loss, lr) in enumerate(zip(losses, lrs, strict=True), start=1):
-        epoch, phase = (step - 1) // PER_EPOCH + 1, "warmup" if step <= warmup else "decay"
+        epoch = (step - 1) // PER_EPOCH + 1 if samples == "images" else None
+        phase = "warmup" if step <= warmup else "decay"
         known = loss if math.isfinite(loss) else None
         lines.append({"event": "step", "step": step, "epoch": epoch, "loss": known, "lr": lr, "phase": phase})
         lines += [event for event in events if event["step"] == step]
         if step % PER_EPOCH == 0:
             lines.append(
-                {"event": "epoch", "epoch": epoch, "step": step, "train_loss": known, "test_loss": known}
-                | {"test_accuracy": accuracy[step - 1], "lr": lr, "phase": phase, "images_per_second": 9e3}
+                {"event": "evaluation", "step": step, "epoch": epoch, "train_loss": known, "test_loss": known}
+                | {"test_accuracy": accuracy[step - 1], "lr": lr, "phase": phase, "samples_per_second": 9e3}
             )
     done = {"test_accuracy": accuracy[-1], "test_loss": 0.1, "train_loss": losses[-1], "seconds": 12.3}
     about = {
         "autowu": "0.1.0",
         "config": {"schedule": schedule, "optimizer": "adamp", "batch_size": 64} | config,
         "schedule": {"confidence": 0.95, "patience": 3} if schedule != "baseline" else {},
+        "samples": samples,
         "versions": {"numpy": np.__version__},
         "machine": {},
         "metrics": metrics | done | {"steps": len(losses)} if status == "finished" else {},

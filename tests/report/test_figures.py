@@ -150,12 +150,26 @@ def test_votes_show_every_subset_the_median_and_the_streak(autowu: Run) -> None:
 
 
 def test_throughput_starts_at_zero_and_leaves_out_runs_that_do_not_tell(autowu: Run, baseline: Run) -> None:
-    silent = replace(baseline, epochs=tuple(replace(e, images_per_second=math.nan) for e in baseline.epochs))
+    mute = tuple(replace(each, samples_per_second=math.nan) for each in baseline.evaluations)
+    silent = replace(baseline, evaluations=mute)
     figure = speed.throughput([autowu, silent])
     assert [trace["name"] for trace in figure["data"]] == ["autowu"]
     assert set(figure["data"][0]["y"]) == {9000.0}
     assert figure["layout"]["yaxis"]["rangemode"] == "tozero"
     assert not speed.measured(silent)
+
+
+def test_a_text_which_has_no_epochs_is_shown_over_steps(tmp_path: Path, autowu: Run) -> None:
+    text = runlog.read(simulated.autowu(tmp_path / "text", samples="tokens"))
+    for figure in (figures.accuracy, speed.throughput):
+        alone, beside = figure([text]), figure([text, autowu])
+        assert alone["layout"]["xaxis"]["title"]["text"] == figures.STEP_AXIS
+        assert alone["data"][0]["x"] == list(range(25, 1001, 25))
+        assert beside["data"][0]["x"] == beside["data"][1]["x"]  # one axis for both
+        assert figure([autowu])["data"][0]["x"] == list(range(1, 41))
+    assert speed.throughput([text])["layout"]["yaxis"]["title"]["text"] == "training tokens a second"
+    both = speed.throughput([text, autowu])["layout"]["yaxis"]["title"]["text"]
+    assert both == "training images or tokens a second"
 
 
 def test_names_cannot_be_read_as_html_by_plotly(tmp_path: Path) -> None:

@@ -36,7 +36,28 @@ def test_a_run_is_read_as_it_was_written(autowu_run: Path) -> None:
     assert run.tests[0].mean is None
     assert run.tests[-1].mean is not None
     assert len(run.tests[-1].mean) == 101
-    assert [epoch.epoch for epoch in run.epochs] == list(range(1, 41))
+    assert [each.epoch for each in run.evaluations] == list(range(1, 41))
+
+
+def test_a_log_of_version_0_1_is_read_as_well(autowu_run: Path) -> None:
+    now = runlog.read(autowu_run)
+    log, about = autowu_run / "log.jsonl", autowu_run / "run.json"
+    renamed = log.read_text().replace('"event": "evaluation"', '"event": "epoch"')
+    log.write_text(renamed.replace("samples_per_second", "images_per_second"))
+    about.write_text(json.dumps({k: v for k, v in json.loads(about.read_text()).items() if k != "samples"}))
+    before = runlog.read(autowu_run)
+    assert before.evaluations == now.evaluations
+    assert before.evaluations[0].samples_per_second == 9000.0
+    assert before.samples == "images"
+    assert before.notes == ()
+
+
+def test_a_text_has_no_epochs(tmp_path: Path) -> None:
+    run = runlog.read(simulated.autowu(tmp_path / "run", samples="tokens"))
+    assert run.notes == ()
+    assert run.samples == "tokens"
+    assert [each.step for each in run.evaluations] == list(range(25, 1001, 25))
+    assert all(math.isnan(each.epoch) for each in run.evaluations)
 
 
 def test_a_baseline_makes_no_tests(baseline_run: Path) -> None:

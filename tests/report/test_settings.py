@@ -32,6 +32,20 @@ def test_the_command_names_every_flag_that_was_set(tmp_path: Path) -> None:
     )
 
 
+def test_zero_is_a_setting_and_what_is_empty_is_none(tmp_path: Path) -> None:
+    told = {"drop_path": 0.0, "clip_norm": None, "compile": False, "logger": [], "set": {}}
+    run = runlog.read(simulated.baseline(tmp_path / "run", **told))
+    assert (settings.command(run) or "").endswith("--batch-size 64 --drop-path 0.0")
+
+
+def test_lists_and_fields_are_written_as_the_flags_take_them(tmp_path: Path) -> None:
+    told = {"logger": ["wandb", "mlflow"], "set": {"patience": 5, "lift_off": None}, "compile": True}
+    run = runlog.read(simulated.baseline(tmp_path / "run", **told))
+    assert (settings.command(run) or "").endswith(
+        "--logger wandb,mlflow --set patience=5 --set lift_off=null --compile"
+    )
+
+
 def test_the_command_of_a_hostile_run_is_one_harmless_command(tmp_path: Path) -> None:
     hostile = {"data": "x; rm -rf ~ <b>\n`id`", "a b;c": "1", "$(id)": "2"}
     run = runlog.read(simulated.baseline(tmp_path / "run", **hostile))

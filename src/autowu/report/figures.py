@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from autowu.report.curves import Array, numbers, smoothed, span, thinned
-from autowu.runlog import Epoch, Run
+from autowu.runlog import Evaluation, Run
 
 Figure: TypeAlias = dict[str, Any]
 
@@ -27,7 +27,7 @@ STEP_AXIS: Final = "step (updates done)"
 # Points of a page, shared by its runs: plotly.js takes 5 of the 6 MB that a page may have.
 RAW_POINTS: Final = 12_000
 SMOOTH_POINTS: Final = 5_000
-EPOCH_POINTS: Final = 3_000
+EVALUATION_POINTS: Final = 3_000
 
 MOST_NOTES: Final = 5  # switches that are put in words
 
@@ -155,25 +155,36 @@ def _notes(run: Run, among: Sequence[Run], loss: tuple[Array, Array], colour: st
     return notes
 
 
-def kept_epochs(run: Run, name: str, among: int) -> list[Epoch]:
-    """Epochs enough for a picture of the quantity ``name``."""
-    values = np.array([getattr(epoch, name) for epoch in run.epochs], dtype=np.float64)
-    return [run.epochs[i] for i in thinned(values, EPOCH_POINTS // among)]
+def kept_evaluations(run: Run, name: str, among: int) -> list[Evaluation]:
+    """Evaluations enough for a picture of the quantity ``name``."""
+    values = np.array([getattr(each, name) for each in run.evaluations], dtype=np.float64)
+    return [run.evaluations[i] for i in thinned(values, EVALUATION_POINTS // among)]
+
+
+def progress_axis(runs: Sequence[Run]) -> tuple[str, str]:
+    """The axis of what is measured in evaluations: a field of Evaluation, and its title.
+
+    Epochs, which compare runs of several batch sizes; steps where one of the runs, over a text, has none.
+    """
+    if all(math.isfinite(each.epoch) for run in runs for each in run.evaluations):
+        return "epoch", "epoch"
+    return "step", STEP_AXIS
 
 
 def accuracy(runs: Sequence[Run]) -> Figure:
-    """Test accuracy at the end of each epoch; where there are many, the first may lie below the picture."""
+    """Test accuracy at each evaluation; where there are many, the first may lie below the picture."""
     traces, shown = list[Figure](), list[list[float]]()
+    at, title = progress_axis(runs)
     for i, run in enumerate(runs):
         style = {"color": COLOURS[i % len(COLOURS)]}
-        epochs = kept_epochs(run, "test_accuracy", len(runs))
-        shown.append(percent := [100 * epoch.test_accuracy for epoch in epochs])
+        kept = kept_evaluations(run, "test_accuracy", len(runs))
+        shown.append(percent := [100 * each.test_accuracy for each in kept])
         traces.append(
             {
                 "type": "scatter",
                 "mode": "lines+markers",
                 "name": label(run.name),
-                "x": numbers([epoch.epoch for epoch in epochs]),
+                "x": numbers([getattr(each, at) for each in kept]),
                 "y": numbers(percent),
                 "line": style | {"dash": DASHES[i % len(DASHES)]},
                 "marker": style | {"symbol": SYMBOLS[i % len(SYMBOLS)], "size": 7},
@@ -181,7 +192,7 @@ def accuracy(runs: Sequence[Run]) -> Figure:
         )
     typical, best = span(*shown, cut=10), span(*shown, cut=0)
     layout: Figure = {
-        "xaxis": {"title": {"text": "epoch"}, "rangemode": "tozero"},
+        "xaxis": {"title": {"text": title}, "rangemode": "tozero"},
         "yaxis": {"title": {"text": "test accuracy"}, "ticksuffix": "%"},
         "hovermode": "x unified",
     }

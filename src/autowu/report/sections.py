@@ -39,13 +39,13 @@ is now (P_min). Once most of them are above the confidence line in enough tests 
 the growth of the learning rate ends.
 """
 ACCURACY: Final = """
-The share of unseen test images that the model names correctly after each epoch, a pass over the training
-data; the first epochs may lie below the picture. A learning rate that is too high shows as a dip, and the
-last gains come as the learning rate falls.
+The share that the model gets right of what it has not seen in training: of test images, after each epoch (a
+pass over the training data), or of the next characters of a text; the first evaluations may lie below the
+picture. A learning rate that is too high shows as a dip, and the last gains come as the learning rate falls.
 """
 SPEED: Final = """
-Training images a second in each epoch, without the evaluation. AutoWU reads the losses only when a test is
-due, some 30 times in a run, and a test takes about a millisecond.
+Training images, or tokens of a text, a second, without the evaluations. AutoWU reads the losses only when a
+test is due, some 30 times in a run, and a test takes about a millisecond.
 """
 
 
@@ -61,7 +61,7 @@ def sections(runs: Sequence[Run]) -> list[Section]:
             ),
             Section(f"How the tests vote{of}", VOTES, decision.votes(run, len(tested))),
         ]
-    if any(run.epochs for run in runs):
+    if any(run.evaluations for run in runs):
         found.append(Section("Test accuracy", ACCURACY, figures.accuracy(runs)))
     if any(map(speed.measured, runs)):
         found.append(Section("Throughput", SPEED, speed.throughput(runs)))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from autowu.runlog import Run, printable
 
@@ -75,9 +76,17 @@ def command(run: Run) -> str | None:
 def _flags(config: Mapping[str, Any]) -> Iterable[str]:
     for name, value in config.items():
         flag = f"--{name.replace('_', '-')}"
-        if value is None or value is False or name in ("out", "resume") or not re.fullmatch(r"[a-z_]+", name):
+        if value is None or value is False or value in ([], {}):
             continue
-        yield flag if value is True else f"{flag} {shlex.quote(printable(value))}"
+        if name in ("out", "resume") or not re.fullmatch(r"[a-z_]+", name):
+            continue
+        if isinstance(value, Mapping):  # of --set FIELD=VALUE
+            for key, item in cast("Mapping[str, Any]", value).items():
+                yield f"{flag} {shlex.quote(printable(f'{key}={json.dumps(item)}'))}"
+        elif isinstance(value, list):
+            yield f"{flag} {shlex.quote(printable(','.join(map(str, cast('list[Any]', value)))))}"
+        else:
+            yield flag if value is True else f"{flag} {shlex.quote(printable(value))}"
 
 
 def reproduce(runs: Sequence[Run]) -> str:

@@ -1,4 +1,4 @@
-"""The figure of throughput: how fast each run trained, epoch by epoch."""
+"""The figure of throughput: how fast each run trained, from one evaluation to the next."""
 
 from __future__ import annotations
 
@@ -6,37 +6,39 @@ import math
 from collections.abc import Sequence
 
 from autowu.report.curves import numbers
-from autowu.report.figures import COLOURS, DASHES, SYMBOLS, Figure, kept_epochs, label
+from autowu.report.figures import COLOURS, DASHES, SYMBOLS, Figure, kept_evaluations, label, progress_axis
 from autowu.runlog import Run
 
 
 def measured(run: Run) -> bool:
     """Whether the run's log tells its speed."""
-    return any(math.isfinite(epoch.images_per_second) for epoch in run.epochs)
+    return any(math.isfinite(each.samples_per_second) for each in run.evaluations)
 
 
 def throughput(runs: Sequence[Run]) -> Figure:
-    """Training images a second in each epoch, from zero on, so that heights can be compared."""
+    """Training images, or tokens, a second, from zero on, so that heights can be compared."""
     traces = list[Figure]()
+    at, title = progress_axis(runs)
+    samples = " or ".join(sorted({run.samples for run in runs if measured(run)}))
     for i, run in enumerate(runs):
         if not measured(run):
             continue
-        epochs = kept_epochs(run, "images_per_second", len(runs))
+        kept = kept_evaluations(run, "samples_per_second", len(runs))
         style = {"color": COLOURS[i % len(COLOURS)]}
         traces.append(
             {
                 "type": "scatter",
                 "mode": "lines+markers",
                 "name": label(run.name),
-                "x": numbers([epoch.epoch for epoch in epochs]),
-                "y": numbers([epoch.images_per_second for epoch in epochs]),
+                "x": numbers([getattr(each, at) for each in kept]),
+                "y": numbers([each.samples_per_second for each in kept]),
                 "line": style | {"dash": DASHES[i % len(DASHES)]},
                 "marker": style | {"symbol": SYMBOLS[i % len(SYMBOLS)], "size": 7},
             }
         )
     layout: Figure = {
-        "xaxis": {"title": {"text": "epoch"}, "rangemode": "tozero"},
-        "yaxis": {"title": {"text": "training images a second"}, "rangemode": "tozero"},
+        "xaxis": {"title": {"text": title}, "rangemode": "tozero"},
+        "yaxis": {"title": {"text": f"training {samples} a second"}, "rangemode": "tozero"},
         "hovermode": "x unified",
         "showlegend": True,
     }

@@ -16,8 +16,9 @@ NOTHING: Final = "–"
 def outcome(run: Run) -> Mapping[str, Any]:
     """The metrics of run.json; where a run has not finished, what its log knows of them."""
     known: dict[str, Any] = {}
-    if run.epochs:
-        known |= {"test_accuracy": run.epochs[-1].test_accuracy, "train_loss": run.epochs[-1].train_loss}
+    if run.evaluations:
+        last = run.evaluations[-1]
+        known |= {"test_accuracy": last.test_accuracy, "train_loss": last.train_loss}
     if run.switch is not None:
         known |= {"switch_step": run.switch.step, "t_star": run.switch.t_star, "capped": run.switch.capped}
         known |= {"peak_lr": run.switch.peak_lr, "rewound_to": run.switch.rewound_to}

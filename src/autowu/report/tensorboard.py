@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from autowu.runlog import Run
+from autowu.runlog_events import EVALUATION
 
 
 class Writer:
@@ -42,7 +43,7 @@ class Writer:
         self._file.close()
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """One event of a log: of the kind 'step', 'test', 'switch' or 'epoch'; others are passed over."""
+        """One event of a log: a 'step', 'test', 'switch' or 'evaluation'; others are passed over."""
         step = int(record.get("step", 0))
         for tag, value in _scalars(record):
             self._write(step, self._proto.Summary.Value(tag=f"autowu/{tag}", simple_value=value))
@@ -60,6 +61,10 @@ class Writer:
                 ),
             )
 
+    def flush(self) -> None:
+        """Put what was added on the disk, for who watches."""
+        self._file.flush()
+
     def _write(self, step: int, value: Any) -> None:
         self._file.add_event(self._event(step=step, summary=self._proto.Summary(value=[value])))
 
@@ -76,8 +81,8 @@ def _scalars(record: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
         values |= {f"p_min/subset {i}": p for i, p in enumerate(p_min)}
     elif kind == "switch":
         values = {"peak_lr": record["peak_lr"], "t_star": record["t_star"]}
-    elif kind == "epoch":
-        names = ("test_accuracy", "train_loss", "images_per_second")
+    elif kind in EVALUATION:
+        names = ("test_accuracy", "test_loss", "train_loss", "samples_per_second", "images_per_second")
         values = {name: record.get(name) for name in names}
     else:
         values = dict[str, Any]()
@@ -95,8 +100,8 @@ def records(run: Run) -> Iterator[dict[str, Any]]:
         yield {"event": "test", "step": test.step, "p_min": test.p_min, "streak": test.streak}
     if run.switch is not None:
         yield {"event": "switch"} | asdict(run.switch)
-    for epoch in run.epochs:
-        yield {"event": "epoch"} | asdict(epoch)
+    for evaluation in run.evaluations:
+        yield {"event": "evaluation"} | asdict(evaluation)
 
 
 def export(runs: Sequence[Run], folder: Path) -> Sequence[Run]:
