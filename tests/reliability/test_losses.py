@@ -1,0 +1,256 @@
+"""Losses that are missing, constant, with spikes, of any scale; in the core, which all hosts share."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from autowu import controller
+from autowu.config import Config
+from autowu.driver import Driver, Weights
+from reliability.curves import decisions, follow, v_curve
+from reliability.promises import Trials, promise
+
+BAD = [math.nan, math.inf, -math.inf]
+
+
+def preset(name: str, total_steps: int, **changes: object) -> Config:
+    return Config.preset(name, total_steps=total_steps, steps_per_epoch=max(1, total_steps // 12), **changes)
+
+
+@promise(
+    "NaN and infinite losses, 0 to 100% of them",
+    "they are left out and counted, and a warning says so once; the LR stays in its range and never rises "
+    "after the switch",
+    full=10_000,
+    plain=500,
+    unit="runs drawn by Hypothesis",
+)
+def test_losses_that_are_not_finite(trials: Trials) -> None:
+    # The share that is missing is drawn first: independent draws would hardly ever give a run without losses.
+    runs = st.tuples(
+        st.integers(1, 60),
+        st.integers(0, 2**32 - 1),
+        st.sampled_from([0.0, 0.01, 0.1, 0.5, 0.9, 0.99, 1.0]),
+        st.sampled_from(["default", "paper"]),
+        st.sampled_from(["linear", "cosine", "plateau"]),
+        st.booleans(),
+    )
+
+    @settings(
+        max_examples=trials.count,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(runs)
+    def check(run: tuple[int, int, float, str, str, bool]) -> None:
+        if trials.done == trials.count:
+            return  # Hypothesis asks for an example more now and then
+        total, seed, share, name, decay, rewind = run
+        random = np.random.default_rng(seed)
+        losses = v_curve(total, seed)
+        bad = random.random(total) < share
+        if seed % 3 == 0:
+            bad |= np.arange(total) >= random.integers(total + 1)  # and from some step on the run is dead
+        losses[bad] = random.choice(BAD, bad.sum())
+        config = preset(name, total, decay=decay, rewind=rewind)
+        driver = Driver(config)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            for step, loss in enumerate(losses):
+                lr = driver.learning_rate
+                assert 0 <= lr <= config.max_lr
+                settled = driver.switch is not None
+                driver.observe(float(loss))
+                driver.step(lambda: Weights([np.zeros(1)], []))
+                if settled:
+                    assert driver.learning_rate <= lr * (1 + 1e-12), step
+        read = driver._state.read if driver._state.read_at is not None or decay == "plateau" else None
+        if read is None:
+            assert driver.switch is not None
+            read = driver.switch.step
+        assert driver.missing == bad[:read].sum()
+        assert len(told) == (driver.missing > 0)
+        trials.done += 1
+
+    check()
+
+
+@promise(
+    "a run that dies: no finite loss since the last tests",
+    "counts as past the minimum: the switch comes at most `patience` tests after the one that still had a "
+    "finite loss, and goes to at most half of the last LR whose loss was finite, or back to the minimum",
+    full=1_000,
+    plain=50,
+)
+def test_a_run_that_dies(trials: Trials) -> None:
+    for trial in trials:
+        random = np.random.default_rng(trial)
+        total = int(random.integers(60, 400))
+        losses = v_curve(total, trial)
+        config = Config(total_steps=total)
+        alive, _ = follow(config, losses)
+        assert alive.switch is not None
+        dies = int(random.integers(3, max(4, alive.switch.step - 1)))
+        losses[dies:] = random.choice(BAD)
+        state, lrs = follow(config, losses)
+        assert state.switch is not None
+        last_finite = lrs[dies - 1]
+        if state.switch.capped or state.lifted is None or state.lifted >= dies:
+            # It died before a fall was seen: a slow second attempt finds nothing either.
+            assert state.switch.peak_lr <= config.max_lr / 2
+            continue
+        tests = [v.step for v in state.verdicts if v.step > dies]
+        assert len(tests) <= config.patience + 1
+        assert state.switch.peak_lr <= last_finite * (0.5 + 1e-12) or state.switch.t_star <= dies
+
+
+SCALES = [10.0**k for k in range(-12, 13)]
+
+
+@promise(
+    "losses times 1e-12 to 1e12, in 25 steps",
+    "the same tests, detections and switch; t* the same to 1e-6 of the run",
+    full=12_500,
+    plain=250,
+    unit="curves × scales",
+)
+def test_scale_does_not_matter(trials: Trials) -> None:
+    for trial in trials:
+        curve, scale = divmod(trial, len(SCALES))
+        if scale == 0:
+            losses, config = v_curve(160, curve), Config(total_steps=160, seed=curve)
+            expected, _ = follow(config, losses)
+        found, _ = follow(config, losses * SCALES[scale])
+        assert decisions(found) == decisions(expected)
+        assert found.switch is not None
+        assert expected.switch is not None
+        if expected.switch.t_star is not None:
+            assert found.switch.t_star == pytest.approx(expected.switch.t_star, abs=1e-6 * 160)
+
+
+@promise(
+    "losses times a power of two, 2^-900 to 2^900",
+    "every LR the same to the last bit",
+    full=5_000,
+    plain=100,
+    unit="curves × scales",
+)
+def test_powers_of_two_change_not_one_bit(trials: Trials) -> None:
+    exponents = [-900, -300, -40, -2, -1, 1, 3, 40, 300, 900]
+    for trial in trials:
+        curve, scale = divmod(trial, len(exponents))
+        if scale == 0:
+            losses, config = v_curve(160, curve), Config(total_steps=160, seed=curve)
+            expected, lrs = follow(config, losses)
+        found, found_lrs = follow(config, np.ldexp(losses, exponents[scale]))
+        assert found_lrs == lrs
+        assert decisions(found) == decisions(expected)
+
+
+@promise(
+    "losses shifted by up to 1,000 times their range, also below zero",
+    "the same tests, detections and switch; t* the same to 1e-6 of the run",
+    full=5_000,
+    plain=100,
+    unit="curves × shifts",
+)
+def test_shifts_do_not_matter(trials: Trials) -> None:
+    shifts = [-1e3, -30.0, -3.0, -1.0, -0.1, 0.1, 1.0, 3.0, 30.0, 1e3]
+    for trial in trials:
+        curve, shift = divmod(trial, len(shifts))
+        if shift == 0:
+            losses, config = v_curve(160, curve), Config(total_steps=160, seed=curve)
+            expected, _ = follow(config, losses)
+        found, _ = follow(config, losses + shifts[shift] * np.ptp(losses))
+        assert decisions(found) == decisions(expected)
+        assert found.switch is not None
+        assert expected.switch is not None
+        if expected.switch.t_star is not None:
+            assert found.switch.t_star == pytest.approx(expected.switch.t_star, abs=1e-6 * 160)
+
+
+@promise(
+    "constant losses, one step an epoch, total_steps of 1, 2 and 3",
+    "no crash and no detection; a constant loss is no evidence, and ends in the middle of the range of LRs",
+    full=1_000,
+    plain=100,
+)
+def test_the_least_there_can_be(trials: Trials) -> None:
+    values = [0.0, 1.0, -1.0, 2.3, 1e-300, 5e-324, 1e300, -1e300, math.nan, math.inf]
+    cases = list(itertools.product([1, 2, 3, 4, 11, 60], ["default", "paper"], [1, 2, 7], values))
+    np.random.default_rng(0).shuffle(cases)  # so that the first few are of all kinds
+    for trial in trials:
+        total, name, per_epoch, value = cases[trial % len(cases)]
+        total, value = int(total), float(value)
+        changes = {"decay": ["linear", "cosine", "plateau"][trial // len(cases)]}
+        config = Config.preset(str(name), total_steps=total, steps_per_epoch=int(per_epoch), **changes)
+        state, lrs = follow(config, np.full(total, value))
+        assert len(lrs) == total + 1
+        assert all(0 <= lr <= config.max_lr for lr in lrs)
+        if math.isfinite(value):
+            assert not any(verdict.detected for verdict in state.verdicts)
+            assert all(verdict.no_evidence for verdict in state.verdicts)
+            if name == "default" and total >= 2:
+                assert state.switch is not None
+                assert state.switch.peak_lr == pytest.approx(math.sqrt(config.min_lr * config.max_lr))
+
+
+@promise(
+    "a single spike to 1e38 (or 1e10, or 10), anywhere in warm-up",
+    "no crash, and the switch comes not earlier than without it by more than a tenth of it",
+    full=1_000,
+    plain=50,
+    unit="curves with a spike",
+)
+def test_one_spike(trials: Trials) -> None:
+    total = 240
+    for trial in trials:
+        random = np.random.default_rng(trial)
+        losses, config = v_curve(total, trial), Config(total_steps=total, seed=trial)
+        without, _ = follow(config, losses)
+        assert without.switch is not None
+        at = int(random.integers(without.switch.step))
+        losses[at] = random.choice([1e38, 1e10, 10.0 * float(np.abs(losses).max())])
+        found, _ = follow(config, losses)
+        assert found.switch is not None
+        assert found.switch.step >= 0.9 * without.switch.step, (trial, at, found.switch, without.switch)
+
+
+@promise(
+    "training that goes on for ten times total_steps",
+    "the final LR is held to the bit, and the LR never rises",
+    full=500,
+    plain=50,
+)
+def test_overrun(trials: Trials) -> None:
+    for trial in trials:
+        random = np.random.default_rng(trial)
+        total = int(random.integers(1, 150))
+        decay = str(random.choice(["linear", "cosine", "constant-cosine", "1-sqrt", "plateau"]))
+        name = str(random.choice(["default", "paper"]))
+        config = preset(name, total, decay=decay)
+        losses = v_curve(10 * total, trial)
+        state, _ = follow(config, losses[:total])
+        final = controller.learning_rate(config, state, total)
+        driver = Driver(config)
+        before = math.inf
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for step, loss in enumerate(losses, start=1):
+                driver.observe(loss)
+                driver.step(lambda: Weights([np.zeros(1)], []))
+                if step >= total:
+                    assert driver.learning_rate == final
+                elif driver.switch is not None:
+                    assert driver.learning_rate <= before
+                    before = driver.learning_rate
+        assert len(caught) == 1
