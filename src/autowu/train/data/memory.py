@@ -14,7 +14,7 @@ from autowu.train.data.task import Batch, Share, digest
 from autowu.train.options import Settings
 from autowu.train.randomness import generator
 
-CHUNK = 4096  # images whose moments are taken at a time, in float64
+CHUNK = 64  # images whose moments are taken at a time: few enough for a processor's cache, in float64
 
 
 class ImagesInMemory:

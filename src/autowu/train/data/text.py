@@ -38,8 +38,8 @@ def load(settings: Settings, share: Share, device: torch.device) -> TextWindows:
     needed = 10 * (settings.context + 1)  # so that the test set has one window
     if len(tokens) < needed:
         raise UserError(
-            f"{path} has {len(tokens):,} {UNITS[settings.tokens]}, but windows of --context {settings.context} "
-            f"need {needed:,} or more; the last tenth is the test set"
+            f"{path} has {len(tokens):,} {UNITS[settings.tokens]}, but windows of --context "
+            f"{settings.context} need {needed:,} or more; the last tenth is the test set"
         )
     return TextWindows(path.stem, tokens, vocabulary, digest([content]), settings, share, device)
 

@@ -1,9 +1,10 @@
 """What is done to a batch of images on the device.
 
 Contents:
-    augment      Augment, and random crops and flips
-    auto         AutoAugment
-    operations   the image operations that AutoAugment chooses from
+    crop         Augment, the face that all have; random crops and flips
+    auto         AutoAugment; operations.py has what it chooses from
+    cutout       Cutout
+    chain        one after the other
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ import torch
 from torch import Tensor
 
 from autowu.errors import UserError
+from autowu.train.data.augment.auto import AutoAugment
+from autowu.train.data.augment.chain import Chain
 from autowu.train.data.augment.crop import Augment, CropFlip
+from autowu.train.data.augment.cutout import Cutout
 from autowu.train.options import Augment as Name
 
 __all__ = ["Augment", "build"]
@@ -20,6 +24,8 @@ __all__ = ["Augment", "build"]
 
 def build(name: Name, images: Tensor) -> Augment:
     """The augmentation ``name`` for images such as ``images``, of shape (n, channels, height, width).
+
+    ``cifar`` is that of the paper (Appendix A), with the crops and flips that are usual there.
 
     Raises:
         UserError: such images cannot be augmented so.
@@ -34,4 +40,5 @@ def build(name: Name, images: Tensor) -> Augment:
             "--augment cifar (AutoAugment) needs uint8 images of 3 channels, "
             f"not {kind} images of {images.shape[1]}; --augment crop-flip takes any"
         )
-    raise UserError("soon")
+    *_, height, width = images.shape
+    return Chain(AutoAugment(), CropFlip(), Cutout(height, width))

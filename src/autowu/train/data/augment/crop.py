@@ -17,6 +17,9 @@ class Augment:
     takes the rows of its own images.
     """
 
+    numbers = 0
+    """In a row of a draw."""
+
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """What is to happen to ``count`` images: int64 of shape (count, numbers)."""
         return torch.empty((count, 0), dtype=torch.int64)
@@ -33,8 +36,10 @@ class Augment:
 class CropFlip(Augment):
     """Crops of the images' size after padding by 4 pixels of 0, and a flip of half of them."""
 
+    numbers = 3
+
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Columns: down, right (0 … 8 pixels of the padded image), flip (0 or 1)."""
+        """Columns: down and right, 0 … 8 pixels within the padded image; flip, 0 or 1."""
         offsets = torch.randint(2 * PADDING + 1, (count, 2), generator=generator)
         flips = torch.randint(2, (count, 1), generator=generator)
         return torch.cat([offsets, flips], 1)
