@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Final
 
 from torch import Tensor, nn
 
 from autowu.train.options import Settings
 from autowu.train.schedules.autowu import autowu
-from autowu.train.schedules.baseline import baseline
-from autowu.train.schedules.method import Method, Reduce, Schedule
+from autowu.train.schedules.baseline import baseline, constant, wsd
+from autowu.train.schedules.method import Method, Schedule
+from autowu.train.schedules.one_cycle import one_cycle
+from autowu.train.schedules.plan import Plan, Reduce
 
 __all__ = ["Method", "Reduce", "Schedule", "build"]
 
-_Builder = Callable[[Settings, nn.Module, int, int | None], Method]
-
-OWN: Final[dict[str, _Builder]] = {"autowu": autowu, "paper": autowu, "baseline": baseline}
+OWN: Final[dict[str, Callable[[Plan], Method]]] = {
+    "autowu": autowu,
+    "paper": autowu,
+    "baseline": baseline,
+    "one-cycle": one_cycle,
+    "constant": constant,
+    "wsd": wsd,
+}
 
 
 def one_process(value: Tensor) -> Tensor:
@@ -34,6 +42,9 @@ def build(
 ) -> Method:
     """The optimizer over ``model``'s parameters and the schedule that ``settings`` ask for.
 
+    Each published method that is not this package's own has a module in :mod:`autowu.train.schedules.peers`,
+    which imports the package that the method comes from.
+
     Args:
         settings: the run's.
         model: on its device already.
@@ -43,5 +54,10 @@ def build(
 
     Raises:
         UserError: the settings do not go with the schedule or with the run's length.
+        ImportError: the method's package is not installed.
     """
-    return OWN[settings.schedule](settings, model, total_steps, steps_per_epoch)
+    plan = Plan(settings, model, total_steps, steps_per_epoch, reduce)
+    if settings.schedule in OWN:
+        return OWN[settings.schedule](plan)
+    module = import_module(f"autowu.train.schedules.peers.{settings.schedule.replace('-', '_')}")
+    return module.build(plan)

@@ -1,16 +1,18 @@
-"""The paper's baseline: linear warm-up from 0, then a cosine to 0."""
+"""Schedules whose peak LR somebody has to choose: the paper's baseline, constant, warm-up-stable-decay."""
 
 from __future__ import annotations
 
 import math
-
-from torch import nn
+from collections.abc import Callable
+from typing import Any, Final
 
 from autowu.train import optimizers
-from autowu.train.options import Settings
-from autowu.train.schedules.length import warmup_steps
 from autowu.train.schedules.method import Method
+from autowu.train.schedules.plan import Plan
 from autowu.train.schedules.shape import Shape
+
+COOLDOWN: Final = 0.2
+"""The last part of a warm-up-stable-decay run, as a fraction of all updates (Hägele et al., 2024)."""
 
 
 def warmup_cosine(step: int, warmup_steps: int, total_steps: int) -> float:
@@ -26,24 +28,63 @@ def warmup_cosine(step: int, warmup_steps: int, total_steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / (total_steps - warmup_steps)))
 
 
-def baseline(settings: Settings, model: nn.Module, total_steps: int, steps_per_epoch: int | None) -> Method:
-    """η_base √(B / 256) :func:`warmup_cosine`, B the batch size (Section 3); 5 epochs of warm-up by default.
+def warmup_constant(step: int, warmup_steps: int) -> float:
+    """step / W for step < W, then 1."""
+    return step / warmup_steps if step < warmup_steps else 1.0
 
-    A run without epochs warms up for 5% of its updates by default.
+
+def warmup_stable_decay(step: int, warmup_steps: int, total_steps: int, cooldown_steps: int) -> float:
+    """:func:`warmup_constant`, and in the last C updates, C = cooldown_steps,
+
+        1 - √u,    u = (step - (total_steps - C)) / C
+
+    the decay that Hägele et al. (2024) found best.
     """
-    scale = math.sqrt(settings.batch_size / 256)
-    optimizer = optimizers.build(settings, model)
-    warmup = warmup_steps(settings, total_steps, steps_per_epoch, epochs=5, fraction=0.05)
-    base_lr = optimizer.param_groups[0]["lr"]
-    return Method(
-        optimizer,
-        Shape(optimizer, lambda step: scale * warmup_cosine(step, warmup, total_steps), warmup),
-        {
-            "preset": "baseline",
-            "base_lr": base_lr,
-            "peak_lr": base_lr * scale,
-            "decay": "cosine",
-            "warmup_steps": warmup,
-            "total_steps": total_steps,
-        },
+    u = (step - (total_steps - cooldown_steps)) / cooldown_steps
+    return warmup_constant(step, warmup_steps) if u <= 0 else 1 - math.sqrt(min(u, 1.0))
+
+
+def baseline(plan: Plan) -> Method:
+    """The paper's baseline, :func:`warmup_cosine`: 5 epochs of warm-up, or 5% where there are no epochs."""
+    warmup = plan.warmup_steps(epochs=5, fraction=0.05)
+    return _scaled(plan, warmup, "cosine", lambda step: warmup_cosine(step, warmup, plan.total_steps))
+
+
+def constant(plan: Plan) -> Method:
+    """:func:`warmup_constant`, without warm-up by default."""
+    warmup = plan.warmup_steps()
+    return _scaled(plan, warmup, "constant", lambda step: warmup_constant(step, warmup))
+
+
+def wsd(plan: Plan) -> Method:
+    """:func:`warmup_stable_decay` with a cooldown of the last 20%, and the baseline's warm-up."""
+    total = plan.total_steps
+    warmup = plan.warmup_steps(epochs=5, fraction=0.05)
+    cooldown = min(max(1, round(COOLDOWN * total)), total - warmup)
+    return _scaled(
+        plan, warmup, "1-sqrt", lambda step: warmup_stable_decay(step, warmup, total, cooldown), cooldown
     )
+
+
+def _scaled(
+    plan: Plan,
+    warmup_steps: int,
+    decay: str,
+    factor: Callable[[int], float],
+    cooldown_steps: int | None = None,
+) -> Method:
+    """``factor`` times the peak LR, which is η_base √(B / 256) (Section 3)."""
+    optimizer = optimizers.build(plan.settings, plan.model)
+    scale = plan.batch_scale
+    base_lr = optimizer.param_groups[0]["lr"]
+    settings: dict[str, Any] = {
+        "preset": plan.settings.schedule,
+        "base_lr": base_lr,
+        "peak_lr": base_lr * scale,
+        "decay": decay,
+        "warmup_steps": warmup_steps,
+        "total_steps": plan.total_steps,
+    }
+    if cooldown_steps is not None:
+        settings["cooldown_steps"] = cooldown_steps
+    return Method(optimizer, Shape(optimizer, lambda step: scale * factor(step), warmup_steps), settings)

@@ -13,9 +13,6 @@ from autowu import Switch, Verdict
 if TYPE_CHECKING:
     from autowu.train.data.task import Batch
 
-Reduce = Callable[[Tensor], Tensor]
-"""The mean of a tensor over all processes."""
-
 
 class Schedule(Protocol):
     """Sets the LR, once an update; :class:`autowu.AutoWU` is one."""
@@ -88,11 +85,16 @@ class Method:
             forward: the loss of the update's batch at the current weights, without gradients.
         """
 
-    def train(self) -> None:
-        """Called before training goes on: for methods that evaluate other weights than they train."""
+    def eval(self, batches: Iterator[Batch] | None = None) -> None:
+        """Called before an evaluation: put the weights to be evaluated in place.
 
-    def eval(self) -> None:
-        """Called before an evaluation or the end of training: put the weights to be evaluated in place."""
+        Args:
+            batches: training batches, as many as one asks for; some methods measure BatchNorm's statistics
+                again.
+        """
+
+    def train(self) -> None:
+        """Called before training goes on: the weights and buffers are as before :meth:`eval`, bit for bit."""
 
     def state_dict(self) -> dict[str, Any]:
         """What is neither in the optimizer's state nor in the schedule's."""

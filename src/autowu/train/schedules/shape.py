@@ -16,17 +16,25 @@ class Shape:
 
     Args:
         optimizer: its groups hold their own LRs, which stand for a factor of 1.
-        factor: n -> a number ≥ 0.
+        factor: n -> a number ≥ 0; by default 1.
         warmup_steps: the first update that is not warm-up; only for :attr:`phase`.
+        effective: the LR that an optimizer makes of a group's LR, for optimizers that find their own.
     """
 
     verdicts: Sequence[Verdict] = ()
     switch: Switch | None = None
 
-    def __init__(self, optimizer: Optimizer, factor: Callable[[int], float], warmup_steps: int = 0) -> None:
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        factor: Callable[[int], float] = lambda step: 1.0,
+        warmup_steps: int = 0,
+        effective: Callable[[dict[str, Any]], float | Tensor] = lambda group: group["lr"],
+    ) -> None:
         self.optimizer = optimizer
         self.factor = factor
         self.warmup_steps = warmup_steps
+        self.effective = effective
         self.base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
         self._go_to(0)
 
@@ -41,10 +49,10 @@ class Shape:
 
     def get_last_lr(self) -> list[float | Tensor]:
         """The LR of the next update, one per parameter group."""
-        return [lr * self.factor(self.done) for lr in self.base_lrs]
+        return [self.effective(group) for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:
-        """How many updates are done; the rest follows from it."""
+        """How many updates are done, and the groups' own LRs; the rest follows."""
         return {"done": self.done, "base_lrs": list(self.base_lrs)}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -54,7 +62,8 @@ class Shape:
 
     def _go_to(self, done: int) -> None:
         self.done = done
-        for group, lr in zip(self.optimizer.param_groups, self.get_last_lr(), strict=True):
+        for group, base_lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
+            lr = base_lr * self.factor(done)
             if isinstance(group["lr"], Tensor):
                 group["lr"].fill_(lr)  # in place: a compiled optimizer holds this very tensor
             else:
