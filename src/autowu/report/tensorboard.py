@@ -40,12 +40,12 @@ class Writer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._file.close()
+        self.close()
 
     def add(self, record: Mapping[str, Any]) -> None:
         """One event of a log: a 'step', 'test', 'switch' or 'evaluation'; others are passed over."""
         step = int(record.get("step", 0))
-        for tag, value in _scalars(record):
+        for tag, value in scalars(record):
             self._write(step, self._proto.Summary.Value(tag=f"autowu/{tag}", simple_value=value))
         if record.get("event") == "switch":
             words = (
@@ -65,11 +65,15 @@ class Writer:
         """Put what was added on the disk, for who watches."""
         self._file.flush()
 
+    def close(self) -> None:
+        """Put what was added on the disk, and close the file."""
+        self._file.close()
+
     def _write(self, step: int, value: Any) -> None:
         self._file.add_event(self._event(step=step, summary=self._proto.Summary(value=[value])))
 
 
-def _scalars(record: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+def scalars(record: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     """Tags and values of one event; what is missing has none."""
     kind = record.get("event")
     if kind == "step":

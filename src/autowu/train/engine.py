@@ -11,14 +11,15 @@ import torch
 from torch import Tensor
 
 from autowu.errors import UserError
-from autowu.train import checkpoint, data, loop, models, saving, schedules
+from autowu.train import checkpoint, data, loggers, loop, models, progress, saving, schedules
 from autowu.train.data import Share
 from autowu.train.data.task import Task
 from autowu.train.events import Events
 from autowu.train.log import RunLog, machine, read_run, versions
+from autowu.train.loggers import Loggers
 from autowu.train.options import EPOCHS, Settings, flag
-from autowu.train.processes import fabric_for
-from autowu.train.progress import Progress, Silent
+from autowu.train.processes import end_children, fabric_for
+from autowu.train.progress import Silent
 from autowu.train.randomness import seed_for
 from autowu.train.run import Run
 from autowu.train.signals import StopRequest
@@ -42,7 +43,7 @@ def train(settings: Settings, *, resume: bool = False) -> tuple[dict[str, Any], 
         resume: go on from the newest checkpoint of the run folder, if there is one.
 
     Returns:
-        The metrics of ``run.json`` (empty if the run was stopped), and the signal that stopped it, if one did.
+        The metrics of ``run.json`` (empty if the run was stopped), and the signal that stopped it, if any.
 
     Raises:
         UserError: the data, the run folder or the settings cannot be used.
@@ -50,22 +51,34 @@ def train(settings: Settings, *, resume: bool = False) -> tuple[dict[str, Any], 
     folder = settings.folder
     if finished := _finished(folder, resume):
         return finished, None
+    loggers.check(settings.logger)
     fabric = fabric_for(settings)
     fabric.launch()
+    try:
+        return _train(settings, fabric, resume=resume)
+    except BaseException:
+        end_children(fabric)
+        raise
+
+
+def _train(settings: Settings, fabric: Fabric, *, resume: bool) -> tuple[dict[str, Any], int | None]:
     torch.set_num_threads(settings.threads)
     run = set_up(settings, fabric, resume=resume)
     with run.stop:
         try:
             stopped = loop.fit(run)
         finally:
+            run.progress.close()
             run.task.close()
             run.log.close()
+            run.loggers.close()
     if stopped is not None:
         run.progress.stopped(run.step)
         return {}, stopped
     metrics = metrics_of(run)
     run.log.finish(metrics)
-    run.progress.finish(metrics, folder)
+    run.loggers.finish(metrics)
+    run.progress.finish(metrics, settings.folder)
     return metrics, None
 
 
@@ -92,7 +105,18 @@ def set_up(settings: Settings, fabric: Fabric, *, resume: bool) -> Run:
     about = {key: value for key, value in asdict(settings).items() if key not in FREE}
     about |= {"data": task.fingerprint, "processes": fabric.world_size}
     manifest = _checkpoint(folder, about, fabric) if resume else None
-    progress = Progress(total_steps, task) if fabric.is_global_zero else Silent()
+    first = fabric.is_global_zero
+    display = progress.build(total_steps, task) if first else Silent()
+    described = {
+        "autowu": versions()["autowu"],
+        "config": asdict(settings),
+        "schedule": method.settings,
+        "samples": task.samples,
+        "versions": versions(),
+        "machine": machine(fabric.device) | {"processes": fabric.world_size},
+    }
+    log_length = manifest.log_length if manifest else 0
+    log = RunLog(folder, writes=first, about=described, length=log_length)
     run = Run(
         settings=settings,
         fabric=fabric,
@@ -104,28 +128,17 @@ def set_up(settings: Settings, fabric: Fabric, *, resume: bool) -> Run:
         total_steps=total_steps,
         eval_steps=evaluation_interval(settings, task, total_steps),
         events=Events(fabric.world_size),
-        log=RunLog(
-            folder,
-            writes=fabric.is_global_zero,
-            about={
-                "autowu": versions()["autowu"],
-                "config": asdict(settings),
-                "schedule": method.settings,
-                "samples": task.samples,
-                "versions": versions(),
-                "machine": machine(fabric.device) | {"processes": fabric.world_size},
-            },
-            length=manifest.log_length if manifest else 0,
-        ),
-        progress=progress,
+        log=log,
+        loggers=Loggers(settings.logger, folder, described, writes=first, resumes=log_length > 0),
+        progress=display,
         stop=StopRequest(fabric.world_size),
         about=about,
-        log_length=manifest.log_length if manifest else 0,
+        log_length=log_length,
     )
-    progress.start(run)
+    display.start(run)
     if manifest is not None:
         saving.restore(run, manifest.step)
-        progress.resumed(run.step)
+        display.resumed(run.step)
     else:
         found = method.prepare(network, _batches(task), lambda out, target: loop.loss_of(run, out, target))
         method.settings |= found
@@ -198,7 +211,9 @@ def _finished(folder: Path, resume: bool) -> dict[str, Any]:
     if finished:
         raise UserError(f"{folder} holds a finished run; choose another --out, or remove it")
     if checkpoint.newest(folder)[0] is not None:
-        raise UserError(f"{folder} holds an unfinished run: --resume goes on with it, or choose another --out")
+        raise UserError(
+            f"{folder} holds an unfinished run: --resume goes on with it, or choose another --out"
+        )
     return {}
 
 
@@ -224,7 +239,9 @@ def _checkpoint(folder: Path, about: dict[str, Any], fabric: Fabric) -> checkpoi
         raise UserError(problem)
     if fabric.is_global_zero:
         for damage in damaged:
-            print(f"the checkpoint {damage.path.name} is damaged ({damage.reason}); going on from an older one")
+            print(
+                f"the checkpoint {damage.path.name} is damaged ({damage.reason}); going on from an older one"
+            )
     return found
 
 

@@ -1,13 +1,15 @@
-"""What is printed while a run goes on: plain aligned lines, the same on a terminal and in a file."""
+"""What is printed while a run goes on, as plain lines; on a terminal, :mod:`progress_live` adds to them."""
 
 from __future__ import annotations
 
 import math
+import os
 import shlex
 import statistics
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from autowu import Switch, Verdict
 from autowu.train.data.task import Task
@@ -15,37 +17,44 @@ from autowu.train.data.task import Task
 if TYPE_CHECKING:
     from autowu.train.run import Evaluation, Run
 
-LINES = 25
+LINES: Final = 25
 """The most lines of evaluations; a longer run shows every second one, or every third, …"""
+NOTHING: Final = "–"
 
 
 class Silent:
     """For the processes that print nothing."""
 
     def start(self, run: Run) -> None:
-        """See :class:`Progress`."""
+        """Say what is about to run."""
 
     def resumed(self, step: int) -> None:
-        """See :class:`Progress`."""
+        """Say where the run goes on."""
 
     def step(self, step: int, lr: float, phase: str, verdicts: Sequence[Verdict]) -> None:
-        """See :class:`Progress`."""
+        """After each update ``step``, with what it saw. It takes microseconds, and never asks the device."""
+
+    def transferred(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Take note of events, whose losses have come from the device for the log."""
 
     def evaluation(self, outcome: Evaluation, verdicts: Sequence[Verdict]) -> None:
-        """See :class:`Progress`."""
+        """Show an evaluation, with the latest test for a minimum."""
 
     def switch(self, switch: Switch, verdicts: Sequence[Verdict]) -> None:
-        """See :class:`Progress`."""
+        """Announce the decay phase."""
 
     def stopped(self, step: int) -> None:
-        """See :class:`Progress`."""
+        """Say that the run can be resumed."""
 
     def finish(self, metrics: Mapping[str, Any], folder: Path) -> None:
-        """See :class:`Progress`."""
+        """Sum up."""
+
+    def close(self) -> None:
+        """Leave the terminal as it was; may be called at any time."""
 
 
 class Progress(Silent):
-    """Prints a line for each evaluation, one for the switch, and a summary.
+    """Prints a line for each evaluation, one for the switch, and a closing table.
 
     Args:
         total_steps: updates of the whole run.
@@ -53,46 +62,63 @@ class Progress(Silent):
     """
 
     def __init__(self, total_steps: int, task: Task) -> None:
-        self._total = total_steps
-        self._task = task
+        self.total_steps = total_steps
+        self.task = task
         self._decay = ""
         self._every = 1
         self._evaluations = 0
+        self._about: list[tuple[str, str]] = []
 
     def start(self, run: Run) -> None:
-        """Say what is trained, and print the head of the table."""
+        """The data, the model, the length; and the head of the lines to come."""
         parameters = sum(parameter.numel() for parameter in run.network.parameters())
-        settings, per_epoch = run.settings, self._task.steps_per_epoch
-        length = f"{self._total:,} updates with batch size {settings.batch_size}"
+        settings, per_epoch = run.settings, self.task.steps_per_epoch
+        model = f"{settings.model_name} with {parameters:,} parameters"
+        how = f"{settings.optimizer}, schedule {settings.schedule}"
+        self._about = [("data", self.task.name), ("model", model), ("trained by", how)]
+        length = f"{self.total_steps:,} updates with batch size {settings.batch_size:,}"
         if per_epoch:
-            length = f"{self._total / per_epoch:g} epochs of {per_epoch} updates: {length}"
+            epochs = f"{self.total_steps / per_epoch:g} epochs of {per_epoch:,} updates"
+            length = f"{epochs}: {length}"
         self._decay = str(run.method.settings.get("decay", ""))
-        self._every = math.ceil(self._total / run.eval_steps / LINES)
-        _say(
-            self._task.description,
-            f"{settings.model_name} with {parameters:,} parameters, {settings.optimizer}, "
-            f"schedule {settings.schedule}",
-            length,
-            "",
-            "  epoch       step   train loss   test loss   accuracy         LR   phase    P_min",
+        self._every = math.ceil(self.total_steps / run.eval_steps / LINES)
+        words = ("step", "train loss", "test loss", "accuracy", "LR", "phase", "P_min")
+        self.say(
+            self.task.description, f"{model}, {how}", length, "", self._row("epoch", *words, self._rate())
         )
 
     def resumed(self, step: int) -> None:
         """Say where the run goes on."""
-        _say(f"going on after update {step:,}")
+        self.say(f"going on after update {step:,}")
 
     def evaluation(self, outcome: Evaluation, verdicts: Sequence[Verdict]) -> None:
-        """The line of an evaluation, with the latest test for a minimum."""
+        """The line of an evaluation."""
         self._evaluations += 1
-        if self._evaluations % self._every and outcome.step != self._total:
+        if self._evaluations % self._every and outcome.step != self.total_steps:
             return
-        p_min = _p_min(verdicts[-1]) if verdicts and outcome.phase == "warmup" else "–"
-        epoch = "" if outcome.epoch is None else str(outcome.epoch)
-        _say(
-            f"{epoch:>7}{outcome.step:11,}   {outcome.train_loss:10.4f}  "
-            f"{outcome.test_loss:10.4f}   {100 * outcome.test_accuracy:6.2f} %  {outcome.lr:9.2e}   "
-            f"{outcome.phase:<6}  {p_min:>6}"
+        cells = (
+            "" if outcome.epoch is None else str(outcome.epoch),
+            f"{outcome.step:,}",
+            f"{outcome.train_loss:.4f}",
+            f"{outcome.test_loss:.4f}",
+            f"{outcome.test_accuracy:.2%}",
+            f"{outcome.lr:.2e}",
+            outcome.phase,
+            p_min(outcome.phase, verdicts),
+            f"{outcome.samples_per_second:,.0f}",
         )
+        self.say(self._row(*cells))
+
+    def _row(self, *cells: str) -> str:
+        widths = (">5", ">9", ">10", ">9", ">8", ">8", "<6", ">6", ">9")  # 79 columns in all: it fits into 80
+        shown = [f"{cell:{width}}" for cell, width in zip(cells, widths, strict=True)]
+        if self.task.steps_per_epoch is None:
+            del shown[0]
+        shown[-4] += " "  # between a number and a word
+        return " ".join(shown)
+
+    def _rate(self) -> str:
+        return f"{self.task.samples}/s"
 
     def switch(self, switch: Switch, verdicts: Sequence[Verdict]) -> None:
         """The line that announces the decay phase."""
@@ -101,31 +127,70 @@ class Progress(Silent):
         else:
             cause = "warm-up has reached its cap" if switch.capped else "the loss has ceased to be finite"
         back = "" if switch.rewound_to is None else f"back to the weights of step {switch.rewound_to}, "
-        _say(f"step {switch.step}: {cause}; {back}LR {switch.peak_lr:.3g}, {self._decay} decay")
+        self.say(f"step {switch.step}: {cause}; {back}LR {switch.peak_lr:.3g}, {self._decay} decay")
 
     def stopped(self, step: int) -> None:
         """Say that the run can be resumed."""
-        _say(f"stopped after update {step:,}, which is saved; --resume goes on from there")
+        self.say(f"stopped after update {step:,}, which is saved; --resume goes on from there")
 
     def finish(self, metrics: Mapping[str, Any], folder: Path) -> None:
-        """The closing summary."""
-        switch = "" if metrics["switch_step"] is None else f", from step {metrics['switch_step']} on"
-        peak = "–" if metrics["peak_lr"] is None else f"{metrics['peak_lr']:.3g}"
-        rate = metrics["steps"] / metrics["seconds"]
-        _say(
-            "",
-            f"accuracy   {100 * metrics['test_accuracy']:.2f} % (test loss {metrics['test_loss']:.4f})",
-            f"peak LR    {peak}{switch}",
-            f"time       {metrics['seconds']:.1f} s of training ({rate:.0f} updates a second)",
-            f"run        {folder}",
-            f"picture    autowu report {shlex.quote(str(folder))} -o report.html",
-        )
+        """The closing table."""
+        self.table([*self._about, *self._outcome(metrics), *places(folder)])
+
+    def _outcome(self, metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+        steps, seconds = metrics["steps"], metrics["seconds"]
+        peak = NOTHING if metrics["peak_lr"] is None else f"{metrics['peak_lr']:.3g}"
+        if metrics["switch_step"] is not None:
+            t_star = metrics["t_star"]
+            found = "" if t_star is None else f", of the minimum at t* = {t_star:,.1f}"
+            peak += (
+                f"{found}, from step {metrics['switch_step']:,} on{' (the cap)' if metrics['capped'] else ''}"
+            )
+        samples = steps * self.task.per_update / seconds
+        rates = f"{steps / seconds:,.1f} updates, {samples:,.0f} {self.task.samples}"
+        loss = f"{metrics['test_loss']:.4f}"
+        if self.task.kind == "text":
+            loss += f" (perplexity {_perplexity(metrics['test_loss']):.4g})"
+        return [
+            ("accuracy", f"{metrics['test_accuracy']:.2%}"),
+            ("test loss", loss),
+            ("peak LR", peak),
+            ("time", f"{steps:,} updates in {seconds:,.1f} s of training ({rates} a second)"),
+        ]
+
+    def table(self, rows: Sequence[tuple[str, str]]) -> None:
+        """Names and values, below each other."""
+        width = max(len(name) for name, _ in rows)
+        self.say("", *(f"{name:{width}}  {value}" for name, value in rows))
+
+    def say(self, *lines: str) -> None:
+        """Print lines at once, also where a pipe would hold them back."""
+        print(*lines, sep="\n", flush=True)
 
 
-def _p_min(verdict: Verdict) -> str:
-    # The median of the subsets exceeds the confidence exactly when most of them do (an odd number of them).
-    return f"{statistics.median(verdict.p_min):.4f}" if verdict.p_min else "–"
+def build(total_steps: int, task: Task) -> Progress:
+    """The display that suits standard output: live on a terminal, plain lines elsewhere."""
+    if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+        from autowu.train.progress_live import LiveProgress
+
+        return LiveProgress(total_steps, task)
+    return Progress(total_steps, task)
 
 
-def _say(*lines: str) -> None:
-    print(*lines, sep="\n", flush=True)  # at once, also where a pipe would hold it back
+def p_min(phase: str, verdicts: Sequence[Verdict]) -> str:
+    """P_min of the latest test in warm-up: the median of the subsets.
+
+    It exceeds the confidence exactly when most subsets do (they are an odd number).
+    """
+    if phase != "warmup" or not verdicts or not verdicts[-1].p_min:
+        return NOTHING
+    return f"{statistics.median(verdicts[-1].p_min):.4f}"
+
+
+def places(folder: Path) -> list[tuple[str, str]]:
+    """Where the run is, and how to make a page of it."""
+    return [("run", str(folder)), ("picture", f"autowu report {shlex.quote(str(folder))} -o report.html")]
+
+
+def _perplexity(loss: float) -> float:
+    return math.exp(min(loss, 700.0))  # of a network that has gone to pieces, a number all the same

@@ -10,8 +10,9 @@ from torch import nn
 from autowu.train.data.task import Task
 from autowu.train.events import Events
 from autowu.train.log import RunLog
+from autowu.train.loggers import Loggers
 from autowu.train.options import Settings
-from autowu.train.progress import Progress
+from autowu.train.progress import Silent
 from autowu.train.schedules import Method
 from autowu.train.signals import StopRequest
 
@@ -60,7 +61,8 @@ class Run:
     """Updates from one evaluation to the next."""
     events: Events
     log: RunLog
-    progress: Progress
+    loggers: Loggers
+    progress: Silent
     stop: StopRequest
     about: dict[str, Any]
     """What a checkpoint has to have in common with the run that goes on from it."""
@@ -95,5 +97,8 @@ class Run:
         return every is not None and step % every == 0
 
     def write_events(self) -> None:
-        """Hand what has happened on to the log (a collective call)."""
-        self.log_length = self.log.write(self.events.take())
+        """Hand what has happened on to the log, the loggers and the display (a collective call)."""
+        events = self.events.take()
+        self.log_length = self.log.write(events)
+        self.loggers.write(events)
+        self.progress.transferred(events)
