@@ -10,7 +10,10 @@ Contents:
     vision      the sets that torchvision knows
     memory      images that fit in memory: they live on the device, and are augmented there
     augment     random crops, flips, AutoAugment and Cutout for whole batches on the device
-    folder      folders of images, decoded by worker processes; images.py is what a worker does
+    folder      folders of images, decoded by worker processes
+    listing     which images a folder holds
+    images      what a worker does
+    mix         Mixup and CutMix
     text        characters or bytes of a text
 """
 

@@ -1,14 +1,166 @@
-"""Folders of images, decoded by worker processes."""
+"""A folder of images, decoded by worker processes as they are needed."""
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
 import torch
+from torch.utils.data import DataLoader
 
 from autowu.errors import UserError
-from autowu.train.data.task import Share, Task
+from autowu.train.data import order
+from autowu.train.data.images import ImageFiles, Key, Unreadable, collate, transform
+from autowu.train.data.listing import Listing, read
+from autowu.train.data.mix import Mix
+from autowu.train.data.task import Batch, Share, digest
 from autowu.train.options import Settings
 
+REPEATS = 3  # of an image in an epoch, with --augment deit
 
-def load(settings: Settings, share: Share, device: torch.device) -> Task:
-    """The folder ``settings.data``."""
-    raise UserError("soon")
+
+def load(settings: Settings, share: Share, device: torch.device) -> ImageFolder:
+    """The folder ``settings.data`` with ``train/`` and ``val/``, each with a folder for each class.
+
+    Raises:
+        UserError: the folder is not like that, or the settings do not fit it.
+    """
+    root = Path(settings.data)
+    return ImageFolder(root.resolve().name, *read(root), settings, share, device)
+
+
+class ImageFolder:
+    """A :class:`~autowu.train.data.task.Task` over image files.
+
+    Each image draws its augmentation from a generator of its own, that of (seed, epoch, image): neither the
+    number of workers nor where a run begins changes it. ImageNet's mean and deviation standardise the images.
+
+    With ``deit`` an epoch has a third of the images, each three times (Hoffer et al., 2020), as in DeiT's own
+    sampler.
+    """
+
+    kind: Literal["images"] = "images"
+    samples: Literal["images"] = "images"
+
+    def __init__(
+        self,
+        name: str,
+        train: Listing,
+        test: Listing,
+        settings: Settings,
+        share: Share,
+        device: torch.device,
+    ) -> None:
+        size = settings.image_size
+        self.name = name
+        self.classes = len(train.classes)
+        self.input_shape = (3, size, size)
+        self.train_size, self.test_size = len(train.labels), len(test.labels)
+        self.per_update = settings.batch_size
+        self.steps_per_epoch = order.steps_per_epoch(self.train_size, settings.batch_size)
+        self.fingerprint = digest(part.inventory for part in (train, test))
+        self.description = (
+            f"{name}: {self.train_size:,} training and {self.test_size:,} test images, "
+            f"to {size} × {size} pixels, {self.classes} classes"
+        )
+        deit = settings.augment == "deit"
+        self._repeats = REPEATS if deit else 1
+        self._mix = Mix(settings, self.classes, share) if deit else None
+        self._train, self._test = (
+            ImageFiles(
+                part.paths,
+                part.labels,
+                transform(settings.augment, size, training=part is train),
+                settings.seed,
+            )
+            for part in (train, test)
+        )
+        self._seed, self._workers, self._device = settings.seed, settings.workers, device
+        self._micro_batches = order.micro_batches(settings, share)
+        pieces = order.evaluation_size(settings, share, 3 * size * size)
+        self._pieces = order.pieces(share.of(self.test_size), pieces)
+        self._running: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._evaluation: DataLoader[Any] | None = None
+
+    def updates(self, first: int, last: int) -> Iterator[Iterator[Batch]]:
+        """For each update ``first`` … ``last`` - 1, counted from 0: the micro-batches of this process.
+
+        Workers run ahead of the training, and end with the iterator.
+        """
+        updates = self._updates(first, last)
+        self._running.add(updates)
+        return updates
+
+    def _updates(self, first: int, last: int) -> Iterator[Iterator[Batch]]:
+        loader = self._loader(self._train, _Plan(self._keys, first, last))
+        batches = self._batches(loader)
+        for update in range(first, last):
+            mine = self._update(update, batches)
+            yield mine
+            for _ in mine:  # what the caller has left: the next batch is the next update's
+                pass
+
+    def _update(self, update: int, batches: Iterator[Batch]) -> Iterator[Batch]:
+        for rows, batch in zip(self._micro_batches, islice(batches, len(self._micro_batches)), strict=True):
+            yield self._mix(batch, update, rows.start) if self._mix else batch
+
+    def _keys(self, first: int, last: int) -> Iterator[list[Key]]:
+        """The keys of each micro-batch of the updates ``first`` … ``last`` - 1."""
+        known, images = -1, torch.empty(0).numpy()
+        for update in range(first, last):
+            epoch, step = divmod(update, self.steps_per_epoch)
+            if epoch != known:
+                known = epoch
+                images = order.shuffled(self.train_size, self._seed, epoch, self._repeats).numpy()
+            start = step * self.per_update
+            for rows in self._micro_batches:
+                places = range(start + rows.start, start + rows.stop)
+                yield [Key(int(images[place]), epoch, place % self._repeats) for place in places]
+
+    def evaluation(self) -> Iterator[Batch]:
+        """This process's share of the test set, in pieces; the workers wait for the next evaluation."""
+        if self._evaluation is None:
+            keys = [[Key(index) for index in range(rows.start, rows.stop)] for rows in self._pieces]
+            self._evaluation = self._loader(self._test, keys, stay=True)
+        return self._batches(self._evaluation)
+
+    def close(self) -> None:
+        """Stop the workers."""
+        for updates in list(self._running):
+            updates.close()
+        self._evaluation = None
+
+    def _loader(
+        self, images: ImageFiles, keys: Iterable[list[Key]], *, stay: bool = False
+    ) -> DataLoader[Any]:
+        return DataLoader(
+            images,
+            batch_sampler=keys,  # pyright: ignore[reportArgumentType]  # any iterable of lists will do
+            num_workers=self._workers,
+            persistent_workers=stay and self._workers > 0,
+            collate_fn=collate,
+            pin_memory=self._device.type == "cuda",
+            generator=torch.Generator(),  # else it draws a seed for workers from the global one
+        )
+
+    def _batches(self, loader: DataLoader[Any]) -> Iterator[Batch]:
+        for batch in loader:
+            if isinstance(batch, Unreadable):
+                raise UserError(f"cannot read the image {batch.path}: {batch.reason}")
+            images, labels = batch
+            yield Batch(
+                images.to(self._device, non_blocking=True), labels.to(self._device, non_blocking=True)
+            )
+
+
+class _Plan:
+    """What a loader asks for its keys: an iterable that can begin anew."""
+
+    def __init__(self, keys: Any, first: int, last: int) -> None:
+        self._keys, self._first, self._last = keys, first, last
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        return self._keys(self._first, self._last)

@@ -88,8 +88,9 @@ class AutoAugment(Augment):
         moved = order.to(images.device, non_blocking=True)
         images = images[moved]
         start = 0
-        counts: list[int] = numbers.bincount().tolist()  # on the CPU, without waiting for the device
-        for number, count in enumerate(counts):
+        counts = numbers.bincount()  # on the CPU, without waiting for the device
+        for number in range(len(counts)):
+            count = int(counts[number])
             if count and number != NOTHING:
                 name, level, sign = self.kinds[number - 1]
                 group = images[start : start + count]
