@@ -67,6 +67,8 @@ def _train(settings: Settings, fabric: Fabric, *, resume: bool) -> tuple[dict[st
     with run.stop:
         try:
             stopped = loop.fit(run)
+            if stopped is None:
+                run.loggers.finish(metrics_of(run))
         finally:
             run.progress.close()
             run.task.close()
@@ -77,7 +79,6 @@ def _train(settings: Settings, fabric: Fabric, *, resume: bool) -> tuple[dict[st
         return {}, stopped
     metrics = metrics_of(run)
     run.log.finish(metrics)
-    run.loggers.finish(metrics)
     run.progress.finish(metrics, settings.folder)
     return metrics, None
 

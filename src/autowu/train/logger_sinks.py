@@ -73,7 +73,7 @@ class WeightsAndBiases:
 
     def close(self) -> None:
         """End the run, or this part of it."""
-        self._run.finish(quiet=True)
+        self._run.finish()
 
 
 class MLflow:
