@@ -26,4 +26,4 @@ class DropPath(nn.Module):
 
 def rising(drop_path: float, blocks: int) -> list[float]:
     """p of each block: 0 for the first, ``drop_path`` for the last, linear in between."""
-    return [drop_path * block / max(1, blocks - 1) for block in range(blocks)]
+    return [drop_path * (block / max(1, blocks - 1)) for block in range(blocks)]
