@@ -1,8 +1,7 @@
 """The fixture that counts trials, and hands the counts to pytest's report: table.py makes a table of it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.util import find_spec
-from typing import Any
 
 import pytest
 
@@ -10,15 +9,13 @@ from reliability.promises import Promise, Trials
 
 
 @pytest.fixture
-def trials(request: pytest.FixtureRequest, record_property: Callable[[str, Any], None]) -> Iterator[Trials]:
+def trials(request: pytest.FixtureRequest) -> Iterator[Trials]:
     made, promise = Trials(request.param), request.node.function.promise
     assert isinstance(promise, Promise)
     yield made
-    for name in ("fault", "must", "unit"):
-        record_property(name, getattr(promise, name))
-    record_property("count", made.done)
-    for name, value in made.notes.items():
-        record_property(f"note: {name}", value)
+    said = request.node.user_properties  # not `record_property`, which minds the dialect of the report
+    said += [(name, getattr(promise, name)) for name in ("fault", "must", "unit")]
+    said += [("count", made.done), *((f"note: {name}", value) for name, value in made.notes.items())]
 
 
 @pytest.fixture(autouse=True)
