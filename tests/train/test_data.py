@@ -1,6 +1,8 @@
-"""Data sets, their batches, and what is said of a file that cannot be used."""
+"""Images in arrays: what is made of them, and what is said of a file that cannot be used."""
 
 import importlib.util
+import io
+import zipfile
 from importlib import resources
 from pathlib import Path
 
@@ -9,18 +11,46 @@ import pytest
 import torch
 
 from autowu.errors import UserError
-from autowu.train.data import epoch_batches, load
+from autowu.train.data import load
+from autowu.train.options import Settings
 
 ROOT = Path(__file__).parents[2]
 
 
+def task(data, **settings):
+    return load(Settings(data=str(data), **settings))
+
+
+def batches(task, first, last):
+    return [batch for update in task.updates(first, last) for batch in update]
+
+
+def everything(pieces):
+    """Inputs and targets of all ``pieces``."""
+    return [torch.cat(tensors) for tensors in zip(*pieces, strict=True)]
+
+
 def test_digits_is_the_set_of_scikit_learn():
-    data = load("digits")
-    assert (len(data.train), len(data.test), data.classes) == (1442, 355, 10)
-    assert data.image_shape == (1, 8, 8)
-    assert data.train.images.dtype == torch.float32
-    assert data.train.images.mean().item() == pytest.approx(0, abs=1e-5)
-    assert data.train.images.std().item() == pytest.approx(1, abs=1e-5)
+    digits = task("digits")
+    assert (digits.name, digits.kind, digits.samples) == ("digits", "images", "images")
+    assert (digits.train_size, digits.test_size, digits.classes) == (1442, 355, 10)
+    assert (digits.input_shape, digits.per_update, digits.steps_per_epoch) == ((1, 8, 8), 128, 11)
+    assert digits.description == "digits: 1,442 training and 355 test images of 1 × 8 × 8, 10 classes"
+
+
+def test_digits_is_standardised_by_its_training_images():
+    digits = task("digits", batch_size=1442)
+    images, labels = everything(batches(digits, 0, 1))
+    assert images.dtype == torch.float32
+    assert labels.dtype == torch.int64
+    assert images.mean().item() == pytest.approx(0, abs=1e-6)
+    assert images.std().item() == pytest.approx(1, abs=1e-6)
+    with np.load(resources.files("autowu.train") / "digits.npz") as arrays:
+        raw, train, expected = arrays["x_test"], arrays["x_train"].astype(np.float64), arrays["y_test"]
+    images, labels = everything(digits.evaluation())
+    assert images.shape == (355, 1, 8, 8)
+    np.testing.assert_allclose(images[:, 0], (raw - train.mean()) / train.std(ddof=1), atol=1e-6)
+    np.testing.assert_array_equal(labels, expected)
 
 
 def test_digits_split_is_stratified_and_disjoint():
@@ -56,21 +86,6 @@ def test_digits_can_be_made_again():
             np.testing.assert_array_equal(shipped[key], made[key])
 
 
-def test_an_epoch_has_equal_batches_without_repetition_and_an_order_of_its_own():
-    split = load("digits").train
-    split.images[:, 0, 0, 0] = torch.arange(1442)  # so that an image tells which one it is
-
-    def epoch(generator):
-        return [images[:, 0, 0, 0].long() for images, _ in epoch_batches(split, 100, generator)]
-
-    generator = torch.Generator().manual_seed(1)
-    first, second = epoch(generator), epoch(generator)
-    assert [len(batch) for batch in first] == [100] * 14
-    assert len(torch.cat(first).unique()) == 1400
-    assert not torch.equal(torch.cat(first), torch.cat(second))
-    assert torch.equal(torch.cat(first), torch.cat(epoch(torch.Generator().manual_seed(1))))
-
-
 def arrays(**changes):
     """Arrays that can be used, in Keras' layout, with ``changes``."""
     rng = np.random.default_rng(0)
@@ -86,19 +101,95 @@ def arrays(**changes):
 def test_a_file_in_keras_layout(tmp_path):
     path = tmp_path / "mine.npz"
     np.savez(path, **arrays())
-    data = load(str(path))
-    assert (data.name, data.classes, data.image_shape) == ("mine", 3, (1, 6, 5))
-    assert data.train.labels.tolist() == [i % 3 for i in range(20)]
+    data = task(path, batch_size=20)
+    assert (data.name, data.classes, data.input_shape) == ("mine", 3, (1, 6, 5))
+    _, labels = everything(batches(data, 0, 1))
+    assert sorted(labels.tolist()) == sorted(i % 3 for i in range(20))
 
     rng = np.random.default_rng(0)
     colour = {"x_train": rng.random((20, 6, 5, 3)), "x_test": rng.random((7, 6, 5, 3))}
     np.savez(path, **arrays(**colour, y_train=(np.arange(20) % 3)[:, None]))
-    data = load(str(path))
-    assert data.image_shape == (3, 6, 5)
-    assert data.train.labels.shape == (20,)
-    pixel = colour["x_train"][2, 3, 4, 1]
+    data = task(path, batch_size=20)
+    assert data.input_shape == (3, 6, 5)
+    images, _ = everything(data.evaluation())
     mean, deviation = colour["x_train"][..., 1].mean(), colour["x_train"][..., 1].std(ddof=1)
-    assert data.train.images[2, 1, 3, 4].item() == pytest.approx((pixel - mean) / deviation, abs=1e-5)
+    assert images[2, 1, 3, 4].item() == pytest.approx(
+        (colour["x_test"][2, 3, 4, 1] - mean) / deviation, abs=1e-5
+    )
+
+
+def test_the_fingerprint_is_that_of_the_contents(tmp_path):
+    def fingerprint(**changes):
+        np.savez(tmp_path / "mine.npz", **arrays(**changes))
+        return task(tmp_path / "mine.npz", batch_size=2).fingerprint
+
+    first = fingerprint()
+    assert first == fingerprint()
+    assert len(int(first, 16).to_bytes(32, "big")) == 32
+    x_test = arrays()["x_test"]
+    x_test[3, 2, 1] += 1
+    others = [
+        fingerprint(x_test=x_test),
+        fingerprint(y_test=np.arange(7)[::-1] % 3),
+        fingerprint(
+            x_train=arrays()["x_train"].reshape(20, 5, 6), x_test=arrays()["x_test"].reshape(7, 5, 6)
+        ),
+    ]
+    assert len({first, *others}) == 4
+
+
+def test_a_channel_that_is_blank_stays_blank(tmp_path):
+    x_train = arrays()["x_train"].astype(np.float32)[..., None].repeat(2, 3)
+    x_train[..., 1] = 0.1
+    np.savez(tmp_path / "mine.npz", **arrays(x_train=x_train, x_test=x_train[:7]))
+    images, _ = everything(task(tmp_path / "mine.npz", batch_size=2).evaluation())
+    assert images[:, 0].abs().max() > 1
+    assert (images[:, 1] == 0).all()
+
+
+def test_too_large_a_batch():
+    with pytest.raises(
+        UserError, match="--batch-size must be at most the number of training images, 1,442, not"
+    ):
+        task("digits", batch_size=1443)
+
+
+def npz_with(path, key, member):
+    """A usable file, whose array ``key`` is replaced by the bytes ``member``."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays().items():
+            buffer = io.BytesIO()
+            np.save(buffer, array)
+            archive.writestr(f"{name}.npy", member if name == key else buffer.getvalue())
+
+
+def header(shape, dtype="|u1"):
+    buffer = io.BytesIO()
+    description = {"descr": dtype, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_2_0(buffer, description)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("member", "message"),
+    [
+        (
+            header((10**12, 6, 5)) + b"few",
+            r"x_train is damaged: .* takes 30,000,000,000,000 bytes, .* has 3$",
+        ),
+        (header((20, 6, 5)) + bytes(599), r"x_train is damaged: uint8 of shape \(20, 6, 5\) takes 600 bytes"),
+        (header((-20, -6, 5)) + bytes(600), r"x_train is damaged"),
+        (header((20, 6, 5), "|O") + bytes(4800), r"x_train must be numbers, not Python objects"),
+        (b"\x93NUMPY\x02\x00", r"EOF"),
+        (b"no array", r"magic string"),
+    ],
+)
+def test_a_header_is_not_believed(tmp_path, member, message):
+    path = tmp_path / "mine.npz"
+    npz_with(path, "x_train", member)
+    with pytest.raises(UserError, match=message) as error:
+        task(path)
+    assert str(error.value).startswith(f"{path}: ")
 
 
 @pytest.mark.parametrize(
@@ -110,7 +201,7 @@ def test_a_file_in_keras_layout(tmp_path):
             r"x_train must be numbers of shape .* not float64 of shape \(20, 30\)",
         ),
         ({"x_train": np.full((20, 6, 5), "a")}, r"x_train must be numbers"),
-        ({"x_train": np.full((20, 6, 5), None)}, r"allow_pickle"),
+        ({"x_train": np.full((20, 6, 5), None)}, r"x_train must be numbers, not Python objects"),
         ({"x_train": np.zeros((0, 6, 5))}, r"x_train must be numbers"),
         ({"x_train": np.full((20, 6, 5), np.nan)}, r"x_train must be finite"),
         ({"x_train": np.zeros((19, 6, 5))}, r"x_train has 19 images but y_train has 20 labels"),
@@ -130,24 +221,24 @@ def test_an_array_that_cannot_be_used_is_named(tmp_path, changes, message):
     path = tmp_path / "mine.npz"
     np.savez(path, **arrays(**changes))
     with pytest.raises(UserError, match=message) as error:
-        load(str(path))
+        task(path)
     assert str(error.value).startswith(f"{path}: ")
     assert "\n" not in str(error.value)
 
 
 def test_files_that_are_none(tmp_path):
-    with pytest.raises(UserError, match=r"--data must be 'digits' or a FILE\.npz .*, not 'cats'"):
-        load("cats")
+    with pytest.raises(UserError, match=r"--data must be one of digits, .*, a FILE\.npz .*, not 'cats'"):
+        task("cats")
     with pytest.raises(UserError, match=r"cannot read .*absent\.npz: No such file"):
-        load(str(tmp_path / "absent.npz"))
+        task(str(tmp_path / "absent.npz"))
     (tmp_path / "folder.npz").mkdir()
     with pytest.raises(UserError, match=r"cannot read .*folder\.npz"):
-        load(str(tmp_path / "folder.npz"))
+        task(str(tmp_path / "folder.npz"))
     for content in (b"", b"not a zip", b"PK\x03\x04 broken"):
         (tmp_path / "broken.npz").write_bytes(content)
         with pytest.raises(UserError, match=r"broken\.npz: "):
-            load(str(tmp_path / "broken.npz"))
+            task(str(tmp_path / "broken.npz"))
     with open(tmp_path / "array.npz", "wb") as file:
         np.save(file, np.zeros(3))
     with pytest.raises(UserError, match=r"not an \.npz file but a single array"):
-        load(str(tmp_path / "array.npz"))
+        task(str(tmp_path / "array.npz"))

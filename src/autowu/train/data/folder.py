@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
@@ -109,12 +110,13 @@ class ImageFolder:
 
     def _keys(self, first: int, last: int) -> Iterator[list[Key]]:
         """The keys of each micro-batch of the updates ``first`` … ``last`` - 1."""
-        known, images = -1, torch.empty(0).numpy()
+        known, images = -1, np.empty(0, np.int64)
         for update in range(first, last):
             epoch, step = divmod(update, self.steps_per_epoch)
             if epoch != known:
                 known = epoch
-                images = order.shuffled(self.train_size, self._seed, epoch, self._repeats).numpy()
+                shuffled = order.shuffled(self.train_size, self._seed, epoch, self._repeats)
+                images = np.asarray(shuffled, np.int64)
             start = step * self.per_update
             for rows in self._micro_batches:
                 places = range(start + rows.start, start + rows.stop)

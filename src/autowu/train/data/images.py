@@ -99,8 +99,8 @@ def transform(augment: Augment, size: int, *, training: bool) -> Transform:
     """timm's transform to a standardised image of shape (3, size, size).
 
     For ``imagenet`` a random part of 8 to 100 % of the image, resized, and a random flip; ``deit`` adds
-    RandAugment and random erasing (Touvron et al., 2021, Table 9). For ``none``, and in the test set, a square
-    of 87.5 % of the shorter side, from the image's middle.
+    RandAugment and random erasing (Touvron et al., 2021, Table 9). For ``none``, and in the test set, the
+    middle square of 87.5 % of the shorter side.
     """
     torchvision_shim.install()
     create: Any = import_module("timm.data").create_transform
