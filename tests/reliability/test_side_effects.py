@@ -56,9 +56,8 @@ def test_globals_are_left_alone(trials: Trials) -> None:
         )
 
     for trial in trials:
-        settings = (
-            {"preset": "paper", "steps_per_epoch": 10} if trial % 2 else {"subset_size": 30, "fit_size": 20}
-        )
+        paper: dict[str, Any] = {"preset": "paper", "steps_per_epoch": 10}
+        settings = paper if trial % 2 else {"subset_size": 30, "fit_size": 20}
         before = seen()
         made = scheduler(**settings)
         for step, loss in enumerate(v_curve(STEPS, trial).tolist()):
@@ -96,13 +95,7 @@ def test_threads_do_not_matter(trials: Trials) -> None:
     for threads in ("1", "2"):
         environment = os.environ | dict.fromkeys(names, threads)
         command = [sys.executable, "-c", DECIDE, str(Path(__file__).parents[1]), threads, str(trials.count)]
-        done = subprocess.run(
-            command,
-            check=True,
-            capture_output=True,
-            text=True,
-            env=os.environ | dict.fromkeys(names, threads),
-        )
+        done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
         runs.append(done.stdout.splitlines())
     for trial in trials:
         one, two = (json.loads(run[trial]) for run in runs)
