@@ -86,11 +86,13 @@ def test_both_operations_happen_in_their_order():
     images = pictures(8)
     invert, equalize = (1 + ours.kinds.index((name, 0, 1)) for name in ("Invert", "Equalize"))
     draws = torch.tensor([[invert, equalize], [equalize, invert], [0, invert], [0, 0]] * 2)
-    functional = transforms.functional
-    for image, draw, after in zip(images, draws.tolist(), ours.pixels(images, draws), strict=True):
-        for number in draw:
-            image = {0: lambda x: x, invert: functional.invert, equalize: functional.equalize}[number](image)
-        assert torch.equal(after, image)
+    operate = {
+        0: lambda image: image,
+        invert: transforms.functional.invert,
+        equalize: transforms.functional.equalize,
+    }
+    for image, (first, second), after in zip(images, draws.tolist(), ours.pixels(images, draws), strict=True):
+        assert torch.equal(after, operate[second](operate[first](image)))
 
 
 def test_operations_are_as_likely_as_the_policy_says():

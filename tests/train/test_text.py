@@ -28,8 +28,8 @@ def test_characters_and_bytes(tmp_path):
     path.write_bytes("añb\r\na😀\n".encode() * 50)
     text = task(path, context=4, batch_size=4)
     characters = sorted(set("añb\r\na😀\n"))
-    assert (text.name, text.kind, text.classes, text.input_shape) == ("words", "text", 7, (4,))
-    assert text.description == "words: 360 training and 40 test characters, 7 different, in windows of 4"
+    assert (text.name, text.kind, text.classes, text.input_shape) == ("words", "text", 6, (4,))
+    assert text.description == "words: 360 training and 40 test characters, 6 different, in windows of 4"
     (batch,) = text.evaluation()
     assert batch.inputs.dtype == batch.targets.dtype == torch.int64
     tail = ("añb\r\na😀\n" * 50)[360:]
