@@ -43,6 +43,7 @@ class Digits:
             **({} if reduce is None else {"reduce": reduce}),
         )
         self.done = 0
+        self.own_loss: Any = lambda loss: loss  # as this process sees it
 
     def prepare(self) -> dict[str, Any]:
         return self.method.prepare(self.model, batches(0), functional.cross_entropy)
@@ -58,12 +59,12 @@ class Digits:
 
             def again(batch: Batch = batch) -> Tensor:
                 with torch.no_grad():
-                    return functional.cross_entropy(self.model(batch.inputs), batch.targets)
+                    return self.own_loss(functional.cross_entropy(self.model(batch.inputs), batch.targets))
 
-            self.method.before_step(loss.detach(), again)
+            self.method.before_step(self.own_loss(loss.detach()), again)
             self.method.optimizer.step()
             self.method.optimizer.zero_grad()
-            self.method.schedule.step(loss.detach())
+            self.method.schedule.step(self.own_loss(loss.detach()))
             losses.append(loss.item())
             self.done += 1
         return losses
