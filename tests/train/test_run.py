@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -10,21 +11,22 @@ import torch
 
 import autowu
 from autowu.errors import UserError
-from autowu.train import loop
-from autowu.train.data import Split
-from autowu.train.options import Settings, add_arguments, run
+from autowu.train import engine, loop, schedules
+from autowu.train.command import add_arguments, run
+from autowu.train.options import Settings
 
 RESULT = {"train_loss", "test_loss", "test_accuracy"}
 SWITCH = {"capped", "t_star", "peak_lr", "rewound_to"}
 METRICS = RESULT | SWITCH | {"switch_step", "seconds", "steps"}
-EPOCH = RESULT | {"epoch", "step", "lr", "phase", "images_per_second"}
+EVALUATION = RESULT | {"epoch", "step", "lr", "phase", "samples_per_second"}
 TEST = {"step", "start", "p_min", "detected", "argmin", "argmins", "t_star", "streak", "no_evidence"}
 QUICK = {"model": "mlp", "epochs": 16, "batch_size": 64}  # 352 updates in a second or two
 
 
 def train(out: Path, **settings):
     """A quick run: its metrics, run.json and the events of log.jsonl."""
-    metrics = loop.train(Settings(**QUICK | settings, out=str(out)))
+    metrics, stopped = engine.train(Settings(**QUICK | settings, out=str(out)))
+    assert stopped is None
     return metrics, *read(out)
 
 
@@ -56,7 +58,8 @@ def test_every_schedule_trains_with_every_optimizer(tmp_path, schedule, optimize
 
 def test_the_run_folder(tmp_path):
     metrics, about, log = train(tmp_path / "new" / "folder", label_smoothing=0.05)
-    assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == ["log.jsonl", "run.json"]
+    files = sorted(path.name for path in (tmp_path / "new" / "folder").iterdir())
+    assert files == ["checkpoints", "log.jsonl", "run.json"]
 
     assert about["autowu"] == autowu.__version__
     assert about["config"]["model"] == "mlp"
@@ -69,14 +72,16 @@ def test_the_run_folder(tmp_path):
     assert about["machine"]["threads"] == 1
     assert set(metrics) == METRICS
 
-    steps, epochs = of_kind("step", log), of_kind("epoch", log)
+    assert about["samples"] == "images"
+
+    steps, epochs = of_kind("step", log), of_kind("evaluation", log)
     assert [event["step"] for event in steps] == list(range(1, 353))
     assert [event["epoch"] for event in steps] == [1 + i // 22 for i in range(352)]
     assert set(steps[0]) == {"event", "step", "epoch", "loss", "lr", "phase"}
     assert steps[0]["lr"] == 1e-5
     assert steps[0]["loss"] == pytest.approx(np.log(10), abs=0.5)
     assert [event["epoch"] for event in epochs] == list(range(1, 17))
-    assert set(epochs[0]) == {"event", *EPOCH}
+    assert set(epochs[0]) == {"event", *EVALUATION}
     assert epochs[1]["train_loss"] == pytest.approx(np.mean([event["loss"] for event in steps[22:44]]))
     assert epochs[1]["lr"] == steps[43]["lr"]
     assert epochs[-1]["test_accuracy"] == metrics["test_accuracy"]
@@ -109,7 +114,7 @@ def test_what_is_logged_replays_to_the_same_decisions(tmp_path):
 
 def test_the_baseline_writes_no_tests_and_no_switch(tmp_path):
     metrics, about, log = train(tmp_path, schedule="baseline", lr=0.004, warmup_epochs=2, epochs=4)
-    assert {event["event"] for event in log} == {"step", "epoch"}
+    assert {event["event"] for event in log} == {"step", "evaluation"}
     assert metrics["peak_lr"] == about["schedule"]["peak_lr"] == pytest.approx(0.004 * (64 / 256) ** 0.5)
     assert max(event["lr"] for event in of_kind("step", log)) == pytest.approx(metrics["peak_lr"])
     assert about["schedule"]["warmup_steps"] == 2 * 22
@@ -118,7 +123,7 @@ def test_the_baseline_writes_no_tests_and_no_switch(tmp_path):
 
 def test_the_same_settings_give_the_same_log(tmp_path):
     def without_times(log):
-        return [{key: value for key, value in event.items() if key != "images_per_second"} for event in log]
+        return [{key: value for key, value in event.items() if key != "samples_per_second"} for event in log]
 
     logs = [
         without_times(train(tmp_path / str(i), seed=seed, optimizer="adamw")[2])
@@ -154,33 +159,89 @@ def test_a_loss_that_is_not_finite_is_logged_as_null(tmp_path):
     assert about["status"] == "finished"
 
 
-def test_what_is_printed(tmp_path, capsys):
-    metrics, *_ = train(tmp_path, epochs=40, batch_size=144)
-    out = capsys.readouterr().out
-    lines = out.splitlines()
-    assert "\x1b" not in out
-    assert len(lines) < 40
-    assert lines[0] == "digits: 1,442 training and 355 test images of 1 × 8 × 8, 10 classes"
-    assert "40 epochs of 10 updates with batch size 144: 400 updates" in out
-    (head,) = [line for line in lines if line.startswith("  epoch")]
-    rows = [line for line in lines if " / 40 " in line]
-    assert [int(row.split()[0]) for row in rows] == list(range(2, 41, 2))
-    assert {len(row) for row in rows} == {len(head)}
-    (switch,) = [line for line in lines if line.startswith("step ")]
-    assert f"step {metrics['switch_step']}: minimum detected at t* = {metrics['t_star']:.1f}" in switch
-    assert f"back to the weights of step {metrics['rewound_to']}" in switch
-    assert f"accuracy   {100 * metrics['test_accuracy']:.2f} %" in out
-    assert f"run        {tmp_path}" in out
+def test_evaluation_is_a_mean_over_all_images(tmp_path, monkeypatch):
+    found = {}
+    evaluate = loop.evaluate
+
+    def again(run):
+        loss, accuracy = evaluate(run)
+        run.network.eval()
+        parts = list(run.task.evaluation())
+        images, labels = (torch.cat(kind) for kind in zip(*parts, strict=True))
+        with torch.no_grad():
+            logits = run.network(images)
+        run.network.train()
+        expected = torch.nn.functional.cross_entropy(logits, labels).item()
+        found[run.step] = (loss, expected, accuracy, (logits.argmax(1) == labels).double().mean().item())
+        return loss, accuracy
+
+    monkeypatch.setattr(loop, "evaluate", again)
+    train(tmp_path, epochs=2)
+    assert set(found) == {22, 44}
+    for loss, expected, accuracy, share in found.values():
+        assert loss == pytest.approx(expected, rel=1e-5)
+        assert accuracy == share
 
 
-def test_evaluation_is_a_mean_over_all_images():
-    model = torch.nn.Linear(3, 4)
-    split = Split(torch.randn(2500, 3), torch.randint(4, (2500,)))
-    loss, accuracy = loop.evaluate(model, split)
-    with torch.no_grad():
-        logits = model(split.images)
-    assert loss == pytest.approx(torch.nn.functional.cross_entropy(logits, split.labels).item(), rel=1e-5)
-    assert accuracy == (logits.argmax(1) == split.labels).double().mean().item()
+# --- accumulation -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("micro", [32, 24, 7])
+def test_micro_batches_give_the_losses_and_lrs_of_the_undivided_batch(tmp_path, micro):
+    def steps(**settings):
+        _, _, log = train(tmp_path / str(settings), epochs=5, norm="layer", optimizer="adamw", **settings)
+        return of_kind("step", log)
+
+    whole, parts = steps(), steps(micro_batch_size=micro)
+    # Sums in another order: float32 rounds at 6e-8, and 110 updates amplify that.
+    np.testing.assert_allclose([e["loss"] for e in parts], [e["loss"] for e in whole], rtol=1e-4)
+    assert [event["lr"] for event in parts] == [event["lr"] for event in whole]
+
+
+def test_the_gradient_is_clipped_as_a_whole(tmp_path, monkeypatch):
+    norms = []
+    before = schedules.Method.before_step
+
+    def watched(self, loss, forward):
+        gradients = [p.grad.flatten() for group in self.optimizer.param_groups for p in group["params"]]
+        norms.append(torch.cat(gradients).norm().item())
+        before(self, loss, forward)
+
+    class Watching(schedules.Method):
+        before_step = watched
+
+    build = schedules.build
+    monkeypatch.setattr(schedules, "build", lambda *a, **k: Watching(*vars(build(*a, **k)).values()))
+    train(tmp_path, epochs=2, clip_norm=0.05, micro_batch_size=16)
+    assert max(norms) == pytest.approx(0.05, rel=1e-4)
+    assert len(norms) == 44
+
+
+# --- how long -----------------------------------------------------------------------------------------
+
+
+def test_a_run_of_so_many_updates(tmp_path):
+    metrics, _, log = train(tmp_path, epochs=None, steps=50)
+    assert metrics["steps"] == 50
+    assert [event["step"] for event in of_kind("evaluation", log)] == [22, 44, 50]
+    assert [event["epoch"] for event in of_kind("evaluation", log)] == [1, 2, 3]
+
+
+def test_a_text_has_no_epochs(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("the quick brown fox jumps over the lazy dog. " * 200)
+    settings = {"data": str(text), "context": 16, "batch_size": 16, "model": "gpt", "epochs": None}
+    metrics, about, log = train(tmp_path / "run", **settings, optimizer="adamw")
+    passes = 9000 * 0.9 / (16 * 16)
+    assert metrics["steps"] == pytest.approx(passes, abs=1)  # once through it
+    assert about["samples"] == "tokens"
+    assert {event["epoch"] for event in of_kind("step", log) + of_kind("evaluation", log)} == {None}
+    every = math.ceil(metrics["steps"] / 20)
+    assert [event["step"] for event in of_kind("evaluation", log)] == sorted(
+        {*range(every, metrics["steps"] + 1, every), metrics["steps"]}
+    )
+    longer, *_ = train(tmp_path / "longer", **settings, steps=300, optimizer="adamw")
+    assert longer["test_loss"] < 1.0 < metrics["test_loss"]  # it has learnt the sentence
 
 
 # --- the command line ---------------------------------------------------------------------------------
@@ -190,14 +251,6 @@ def parse(*argv):
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     return parser.parse_args(argv)
-
-
-def test_flags_and_their_defaults():
-    assert vars(parse()) == {name: field.default for name, field in Settings.__dataclass_fields__.items()}
-    args = parse("--weight-decay-on", "all", "--batch-size", "32", "--decay", "1-sqrt")
-    assert (args.weight_decay_on, args.batch_size, args.decay) == ("all", 32, "1-sqrt")
-    assert Settings().folder == Path("runs/digits-autowu")
-    assert Settings(data="some/cats.npz", schedule="paper").folder == Path("runs/cats-paper")
 
 
 def test_run_returns_the_exit_status(tmp_path):
@@ -221,11 +274,14 @@ def test_run_returns_the_exit_status(tmp_path):
         ("--weight-decay nan", "--weight-decay must be at least 0, not nan"),
         ("--label-smoothing 1", "--label-smoothing must be in [0, 1), not 1.0"),
         ("--schedule baseline --lr 0", "--lr must be a number above 0, not 0.0"),
-        ("--lr 0.1", "--lr is for --schedule baseline; AutoWU finds it by itself"),
-        ("--warmup-epochs 3", "--warmup-epochs is for --schedule baseline; AutoWU finds it by itself"),
-        ("--schedule baseline --decay linear", "--decay is for --schedule autowu or paper"),
-        ("--schedule baseline --epochs 5", "--epochs must be above the baseline's 5 epochs of warm-up"),
-        ("--data cats", "--data must be 'digits' or a FILE.npz in Keras' layout, not 'cats'"),
+        ("--lr 0.1", "--lr is not for --schedule autowu, which finds it"),
+        ("--warmup-epochs 3", "--warmup-epochs is not for --schedule autowu, which finds it"),
+        ("--schedule baseline --decay linear", "--decay is for --schedule autowu or paper, not baseline"),
+        ("--epochs 3 --steps 7", "--epochs and --steps exclude each other"),
+        ("--micro-batch-size 200", "--micro-batch-size must be at most --batch-size, 128, not 200"),
+        ("--devices 3", "--batch-size must be a multiple of the 3 processes (devices × nodes), not 128"),
+        ("--strategy fsdp", "--strategy fsdp needs 2 processes or more, not 1"),
+        ("--data cats", "--data must be one of digits, fashion-mnist, cifar10, cifar100, a FILE.npz"),
         ("--data absent.npz", "cannot read absent.npz: No such file or directory"),
     ],
 )
@@ -246,35 +302,16 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     assert (tmp_path / "file").read_text() == "in the way"
 
 
-def test_a_finished_run_is_kept_and_an_unfinished_one_replaced(tmp_path):
+def test_a_run_is_never_replaced(tmp_path):
     train(tmp_path, epochs=1)
     before = (tmp_path / "log.jsonl").read_bytes()
     with pytest.raises(UserError, match="holds a finished run; choose another --out, or remove it"):
         train(tmp_path, epochs=1)
-    assert (tmp_path / "log.jsonl").read_bytes() == before
-
-    (tmp_path / "run.json").write_text("not ours")
-    with pytest.raises(UserError, match="choose another --out"):
+    about = json.loads((tmp_path / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps(about | {"status": "running"}))
+    with pytest.raises(UserError, match="holds an unfinished run: --resume goes on with it"):
         train(tmp_path, epochs=1)
-
-    (tmp_path / "run.json").write_text('{"status": "running"}')
-    _, about, _ = train(tmp_path, epochs=1)
-    assert about["status"] == "finished"
-
-
-def test_a_run_that_is_stopped_keeps_its_lines_and_is_not_called_finished(tmp_path, monkeypatch):
-    evaluate = loop.evaluate
-    calls = []
-
-    def stop(*args):
-        calls.append(args)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return evaluate(*args)
-
-    monkeypatch.setattr(loop, "evaluate", stop)
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path)
-    about, log = read(tmp_path)
-    assert about["status"] == "running"
-    assert len(of_kind("step", log)) == 44
+    (tmp_path / "run.json").write_text("not ours")
+    with pytest.raises(UserError, match=r"cannot read .*run\.json"):
+        train(tmp_path, epochs=1)
+    assert (tmp_path / "log.jsonl").read_bytes() == before

@@ -86,7 +86,7 @@ def read_run(folder: Path) -> dict[str, Any] | None:
     path = folder / "run.json"
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {path}: {error}") from error

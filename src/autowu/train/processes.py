@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ def fabric_for(settings: Settings) -> Fabric:
     """
     from lightning_fabric import Fabric
 
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # what it does is not the user's business
     started = _started()
     if started is None:
         devices, nodes = settings.devices or 1, settings.nodes
@@ -58,8 +60,14 @@ def fabric_for(settings: Settings) -> Fabric:
 
 
 def reports_status() -> bool:
-    """Whether a launcher, or the user, sees this process's exit status (Fabric's own children are not seen)."""
+    """Whether the user or a launcher sees this process's exit status; Fabric sees to its own children."""
     return _started() is not None or os.environ.get("LOCAL_RANK", "0") == "0"
+
+
+def end_children(fabric: Fabric) -> None:
+    """Kill the processes that this one has started, which would wait for it forever."""
+    for child in getattr(fabric.strategy.launcher, "procs", ()):
+        child.kill()
 
 
 def _started() -> tuple[int, int] | None:

@@ -1,0 +1,95 @@
+"""``autowu train`` as a user starts it: a process of its own, or several."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+PATIENCE = 120  # seconds: more is a hang
+ENVIRONMENT = {
+    **os.environ,
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",  # or torchrun's restarts fail now and then
+}
+
+
+def start(*flags, launcher=(sys.executable, "-m", "autowu"), **options) -> subprocess.Popen:
+    """A run that goes on; it leads a process group of its own."""
+    words = [*launcher, "train", *map(str, flags)]
+    return subprocess.Popen(
+        words,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        env=ENVIRONMENT,
+        **options,
+    )
+
+
+def finish(process: subprocess.Popen, status: int = 0) -> str:
+    """Wait for a run; what it has printed. It must end with ``status``."""
+    try:
+        out, _ = process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        raise AssertionError(f"hangs: {kill(process)}") from None
+    assert process.returncode == status, out
+    return out
+
+
+def train(*flags, status: int = 0, **options) -> str:
+    """A whole run; what it has printed."""
+    return finish(start(*flags, **options), status)
+
+
+def kill(process: subprocess.Popen) -> str:
+    """``kill -9`` of a run with all its processes; what it has printed."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    return process.communicate()[0]
+
+
+def wait_for(condition, process: subprocess.Popen) -> None:
+    """Until ``condition()`` holds or the run has ended."""
+    end = time.monotonic() + PATIENCE
+    while not condition() and process.poll() is None:
+        assert time.monotonic() < end, "nothing happens"
+        time.sleep(0.01)
+
+
+def wait_for_checkpoint(run: Path, process: subprocess.Popen, step: int = 0) -> None:
+    """Until a checkpoint later than update ``step`` is there."""
+    wait_for(lambda: any(int(path.name) > step for path in run.glob("checkpoints/[0-9]*")), process)
+
+
+def events(run: Path) -> list[dict]:
+    """The log, without the times in it."""
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [{key: value for key, value in line.items() if key != "samples_per_second"} for line in lines]
+
+
+def steps(run: Path, name: str) -> list:
+    """One value of each update."""
+    return [event[name] for event in events(run) if event["event"] == "step"]
+
+
+def last_state(run: Path) -> dict:
+    """The first process's part of the last checkpoint."""
+    newest = sorted(run.glob("checkpoints/[0-9]*"))[-1]
+    return torch.load(newest / "rank-0.pt", weights_only=True)
+
+
+def assert_same(one: Path, other: Path) -> None:
+    """The same log and the same weights, bit for bit."""
+    assert events(one) == events(other)
+    ours, theirs = last_state(one)["model"], last_state(other)["model"]
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        assert torch.equal(tensor, theirs[name]), name
