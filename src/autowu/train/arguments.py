@@ -1,23 +1,16 @@
-"""The flags of ``autowu train``, and the other places that settings come from. Imports no framework.
-
-From the weakest to the strongest: the defaults of :class:`~autowu.train.options.Settings`, the settings of the
-run that is resumed, a recipe, a file given with ``--config``, and the flags.
-"""
+"""The flags of ``autowu train``; :mod:`sources` makes settings of them. Imports no framework."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
 from dataclasses import fields
 from difflib import get_close_matches
-from pathlib import Path
-from typing import Any, Final, NoReturn, cast, get_args
+from typing import Any, Final, get_args
 
 from autowu.config import Config, Decay, Growth
-from autowu.errors import UserError
 from autowu.train import options, recipes
-from autowu.train.options import SCHEDULES, Settings, flag
+from autowu.train.options import SCHEDULES, Settings
 
 NAMES: Final = tuple(field.name for field in fields(Settings))
 
@@ -25,16 +18,18 @@ NAMES: Final = tuple(field.name for field in fields(Settings))
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of ``autowu train``. A flag that is not given leaves no attribute."""
     parser.description = "Train a model, with the learning rate set by AutoWU, by a schedule or by a peer."
+    parser.usage = f"{parser.prog} [--recipe NAME] [--data DATA] [--model NAME] [--schedule NAME] [OPTION …]"
     parser.argument_default = argparse.SUPPRESS
-    _add_task(parser.add_argument_group("task"))
-    _add_training(parser.add_argument_group("training"))
-    _add_optimizer(parser.add_argument_group("optimizer"))
-    _add_schedule(parser.add_argument_group("schedule"))
-    _add_machine(parser.add_argument_group("machine"))
-    _add_run(parser.add_argument_group("run"))
+    _add_task(parser)
+    _add_training(parser)
+    _add_optimizer(parser)
+    _add_schedule(parser)
+    _add_machine(parser)
+    _add_run(parser)
 
 
-def _add_task(group: argparse._ArgumentGroup) -> None:
+def _add_task(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("task")
     group.add_argument(
         "--recipe",
         choices=tuple(recipes.RECIPES),
@@ -44,9 +39,9 @@ def _add_task(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--data",
         metavar="NAME|FILE|DIR",
-        help="digits (built in), fashion-mnist, cifar10 or cifar100 (downloaded once), FILE.npz in Keras' layout, "
-        "DIR with a folder of images for each class in train/ and val/, or FILE.txt for a language model "
-        f"(default: {_default('data')})",
+        help="digits (built in), fashion-mnist, cifar10 or cifar100 (downloaded once), FILE.npz in Keras' "
+        "layout, DIR with a folder of images for each class in train/ and val/, or FILE.txt for a language "
+        f"model (default: {_default('data')})",
     )
     group.add_argument(
         "--data-dir", metavar="DIR", help=f"where downloaded sets are kept (default: {_default('data_dir')})"
@@ -106,10 +101,14 @@ def _add_task(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def _add_training(group: argparse._ArgumentGroup) -> None:
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("training")
     group.add_argument("--epochs", type=int, metavar="N", help=f"of images (default: {options.EPOCHS})")
     group.add_argument(
-        "--steps", type=int, metavar="N", help="updates, instead of epochs (default for a text: once through it)"
+        "--steps",
+        type=int,
+        metavar="N",
+        help="updates, instead of epochs (default for a text: once through it)",
     )
     group.add_argument(
         "--batch-size",
@@ -135,11 +134,12 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
         "--eval-every",
         type=int,
         metavar="N",
-        help="epochs between evaluations, or for a text updates (default: 1; for a text: 20 evaluations in all)",
+        help="epochs between evaluations, or for a text updates (default: 1; for a text: 20 evaluations)",
     )
 
 
-def _add_optimizer(group: argparse._ArgumentGroup) -> None:
+def _add_optimizer(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("optimizer")
     group.add_argument(
         "--optimizer",
         choices=get_args(options.OptimizerName),
@@ -155,13 +155,14 @@ def _add_optimizer(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def _add_schedule(group: argparse._ArgumentGroup) -> None:
+def _add_schedule(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("schedule")
     group.add_argument(
         "--schedule",
         choices=SCHEDULES,
         metavar="NAME",
-        help="autowu: the default preset; paper: AutoWU exactly as in the paper; baseline: the paper's, a linear "
-        "warm-up to lr × √(batch size / 256), then a cosine; one-cycle, constant, wsd: PyTorch's and "
+        help="autowu: the default preset; paper: AutoWU exactly as in the paper; baseline: the paper's, a "
+        "linear warm-up to lr × √(batch size / 256), then a cosine; one-cycle, constant, wsd: PyTorch's and "
         f"warm-up-stable-decay; peers: {', '.join(get_args(options.Peer))} (default: {_default('schedule')})",
     )
     group.add_argument(
@@ -178,14 +179,15 @@ def _add_schedule(group: argparse._ArgumentGroup) -> None:
         "--lr",
         type=float,
         metavar="X",
-        help="for schedules that do not find it (default: adamp and adamw: 0.001; lamb: 0.01; sgd: 0.1, at batch "
-        "size 256; a peer's own)",
+        help="for schedules that do not find it (default: adamp and adamw: 0.001; lamb: 0.01; sgd: 0.1, at "
+        "batch size 256; a peer's own)",
     )
     group.add_argument("--warmup-epochs", type=int, metavar="N", help="of the schedules that have a warm-up")
     group.add_argument("--warmup-steps", type=int, metavar="N", help="the same, in updates")
 
 
-def _add_machine(group: argparse._ArgumentGroup) -> None:
+def _add_machine(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("machine")
     group.add_argument(
         "--accelerator",
         choices=get_args(options.Accelerator),
@@ -196,7 +198,7 @@ def _add_machine(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--strategy",
         choices=get_args(options.Strategy),
-        help="ddp: each process has the whole model; fsdp: a part of it (default: ddp, for several processes)",
+        help="ddp: each process has the whole model; fsdp: a part of it (default: ddp, if several)",
     )
     group.add_argument(
         "--precision",
@@ -216,7 +218,8 @@ def _add_machine(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def _add_run(group: argparse._ArgumentGroup) -> None:
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("run")
     group.add_argument(
         "--config", metavar="FILE.yaml", help="settings by the names of these flags; flags override it"
     )
@@ -248,101 +251,6 @@ def _add_run(group: argparse._ArgumentGroup) -> None:
         help="print what would run, its steps and its memory, and stop",
     )
     group.add_argument("--list-recipes", action="store_true", help="print the recipes, and stop")
-
-
-def settings_from(args: argparse.Namespace) -> Settings:
-    """The settings that ``args`` ask for, with those of the recipe, the file and the resumed run.
-
-    Raises:
-        UserError: a value is out of range, or a file cannot be read or has a setting that does not exist.
-    """
-    given = dict(vars(args))
-    from_file = _read_config(Path(given["config"])) if "config" in given else {}
-    merged = from_file | given
-    fields_of_autowu = {**from_file.get("set", {}), **given.get("set", {})}
-    if fields_of_autowu:
-        merged["set"] = fields_of_autowu
-    if "recipe" in merged:
-        chosen = recipes.RECIPES[merged["recipe"]].settings
-        if merged.get("schedule", "autowu") in options.AUTOWU:
-            chosen = {name: value for name, value in chosen.items() if name != "lr"}
-        merged = chosen | merged
-    own = {name: merged[name] for name in NAMES if name in merged}
-    if given.get("resume"):
-        own = _saved(Settings(**own).folder) | own
-    return Settings(**own)
-
-
-def _saved(folder: Path) -> dict[str, Any]:
-    """The settings of the run in ``folder``; empty if there is none."""
-    from autowu.train.log import read_run
-
-    run = read_run(folder)
-    if run is None:
-        return {}
-    saved = dict(cast("dict[str, Any]", run["config"]))
-    for name in saved:
-        _known(name, f"{folder / 'run.json'}, of another version,")
-    saved["logger"] = tuple(saved.get("logger", ()))
-    saved["out"] = str(folder)
-    return saved
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    """The settings of a YAML file, checked as if they had been given as flags."""
-    import yaml
-
-    try:
-        with open(path, encoding="utf-8") as file:
-            content = yaml.safe_load(file)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, Mapping):
-        raise UserError(f"{path} must be a mapping of settings, such as `epochs: 10`, not {content!r:.80}")
-    words: list[str] = []
-    for key, value in cast("Mapping[Any, Any]", content).items():
-        name = str(key).replace("-", "_")
-        if name != "recipe":
-            _known(name, str(path))
-        words += _words(name, value, path)
-    parser = _FileParser(path)
-    add_arguments(parser)
-    return vars(parser.parse_args(words))
-
-
-def _words(name: str, value: Any, path: Path) -> list[str]:
-    """A setting as it is written on the command line."""
-    if isinstance(value, bool):
-        return [flag(name) if value else flag(f"no_{name}")]
-    if name == "set":
-        if not isinstance(value, Mapping):
-            raise UserError(f"{path}: set must be a mapping of fields of autowu.Config, not {value!r:.80}")
-        items = cast("Mapping[str, Any]", value).items()
-        return [f"--set={key}={json.dumps(item)}" for key, item in items]
-    if isinstance(value, list):
-        return [f"{flag(name)}={','.join(map(str, cast('list[Any]', value)))}"]
-    if isinstance(value, Mapping) or value is None:
-        raise UserError(f"{path}: {name} must be one value, not {value!r:.80}")
-    return [f"{flag(name)}={value}"]
-
-
-def _known(name: str, where: str) -> None:
-    if name not in NAMES:
-        close = get_close_matches(name, NAMES, 1)
-        hint = f"; did you mean {close[0]!r}?" if close else f" (settings: {', '.join(NAMES)})"
-        raise UserError(f"{where} has no setting {name!r}{hint}")
-
-
-class _FileParser(argparse.ArgumentParser):
-    """Reads a file's settings as flags; its errors name the file."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(prog=str(path), add_help=False, allow_abbrev=False)
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{self.prog}: {message}")
 
 
 class _SetField(argparse.Action):

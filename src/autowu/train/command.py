@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from autowu.train.arguments import add_arguments, settings_from
+from autowu.train.arguments import add_arguments
+from autowu.train.sources import settings_from
 
 __all__ = ["add_arguments", "run"]
 
@@ -15,12 +16,20 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UserError: the settings, the data or the run folder cannot be used.
     """
+    if getattr(args, "list_recipes", False):
+        from autowu.train import recipes_table
+
+        recipes_table.show()
+        return 0
     settings = settings_from(args)
     from autowu.train import torchvision_shim
 
     torchvision_shim.install()
-    from autowu.train import engine, processes
+    from autowu.train import dry_run, engine, processes
 
+    if getattr(args, "dry_run", False):
+        dry_run.show(settings)
+        return 0
     _, stopped = engine.train(settings, resume=getattr(args, "resume", False))
     # Processes that this one started end as if all were well: theirs is not the status that the user sees.
     return 128 + stopped if stopped is not None and processes.reports_status() else 0
