@@ -1,4 +1,4 @@
-"""``--dry-run``: what would run, how long it is, and how much memory it takes. Writes and downloads nothing."""
+"""``--dry-run``: what would run, how long it is, and what memory it takes. Nothing is written or downloaded."""
 
 from __future__ import annotations
 
@@ -27,6 +27,9 @@ SETS: Final[dict[str, tuple[int, int, tuple[int, ...], int]]] = {
     "cifar100": (50_000, 10_000, (3, 32, 32), 100),
 }
 """Training and test images, (channels, height, width) and classes of the sets that would be downloaded."""
+
+
+UNITS: Final = ("B", "kB", "MB", "GB")
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,8 @@ class KnownSet:
 def show(settings: Settings) -> None:
     """Print what ``settings`` would run.
 
-    The model and its optimizer's state are made in the memory of this machine, the data are read; no update is
-    computed.
+    The model and its optimizer's state are made in the memory of this machine, and the data are read; nothing
+    is learnt.
 
     Raises:
         UserError: the settings, the data or the machine do not allow the run.
@@ -102,12 +105,9 @@ def _what(settings: Settings, task: Task, model: nn.Module, method: Method) -> R
     groups = method.optimizer.param_groups
     decays = sorted({f"{group.get('weight_decay', 0):g}" for group in groups}, reverse=True)
     optimizer = f"{type(method.optimizer).__name__}, weight decay {' and '.join(decays)}"
-    known = ("preset", "growth", "base_lr", "peak_lr", "lr", "warmup_steps", "warmup_fraction", "decay")
-    chosen = [
-        f"{name.replace('_', ' ')} {_short(method.settings[name])}"
-        for name in known
-        if name in method.settings
-    ]
+    names = ("preset", "growth", "base_lr", "peak_lr", "lr", "warmup_steps", "warmup_fraction", "decay")
+    known = {name: method.settings[name] for name in names if name in method.settings}
+    chosen = [f"{name.replace('_', ' ')} {_short(value)}" for name, value in known.items()]
     augment = "" if settings.augment == "none" else f"; augmentation {settings.augment}"
     return [
         ("data", f"{task.description}{augment}"),
@@ -187,11 +187,9 @@ def _world(fabric: Fabric) -> int:
 
 def _size(size: int) -> str:
     """12.3 MB; units of 1,000."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
-            break
-        size /= 1000
-    return f"{size:,.3g} {unit}" if size < 1000 else f"{size:,.0f} {unit}"
+    power = next((power for power in range(3) if size < 1000 ** (power + 1)), 3)
+    shown = size / 1000**power
+    return f"{shown:,.0f} {UNITS[power]}" if shown >= 1000 else f"{shown:.3g} {UNITS[power]}"
 
 
 def _short(value: Any) -> str:

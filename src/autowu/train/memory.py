@@ -1,8 +1,8 @@
 """How much memory a run will take on each device, before it runs.
 
-Counted: parameters, buffers, gradients, optimizer state, the copy for rewinding, data that live on the device,
-and what autograd keeps of one micro-batch for its backward pass. Not counted: PyTorch itself, the work space of
-kernels, gradients of activations on their way back, and what an allocator leaves unused.
+Counted: parameters, buffers, gradients, optimizer state, the copy for rewinding, data that live on the
+device, and what autograd keeps of one micro-batch for its backward pass. Not counted: PyTorch itself, the work
+space of kernels, gradients of activations on their way back, and what an allocator leaves unused.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def optimizer_state(method: Method) -> int:
 
 
 def activations(model: nn.Module, inputs: tuple[int, ...], classes: int, *, text: bool, half: bool) -> int:
-    """Bytes that autograd keeps of a micro-batch, from a forward pass on the meta device, which computes nothing.
+    """Bytes that autograd keeps of a micro-batch: a forward pass on the meta device, which computes nothing.
 
     Args:
         model: is moved to the meta device, and so lost.

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -81,29 +84,36 @@ def common() -> list[tuple[str, str]]:
 
 NOTE: Final = (
     "The batch size of a recipe is the first of those that the paper has; --batch-size chooses another. "
-    "Flags and --config override any setting. η_base is for the schedules baseline, one-cycle, constant and wsd; "
-    "AutoWU finds its LR, and peers have their own."
+    "Flags and --config override any setting. η_base is for the schedules baseline, one-cycle, constant and "
+    "wsd; AutoWU finds its LR, and peers have their own."
 )
 
 
 def show() -> None:
-    """Print the table, as wide as the terminal."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
+    """Print the recipes: as a table, or one by one on a terminal that is too narrow for it."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print(text(width))
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 200
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), collapse_padding=True)
-    for column in COLUMNS:
-        table.add_column(column, no_wrap=column == "recipe", overflow="fold")
-    for row in rows():
-        table.add_row(*row)
-    console.print(table)
-    for name, value in common():
-        console.print(f"[bold]{name}[/bold]: {value}")
-    console.print(f"\n{NOTE}")
+
+def text(width: int | None) -> str:
+    """The recipes for a terminal of ``width`` columns; None for any number of them."""
+    table = [COLUMNS, *rows()]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
+    if width is not None and max(map(len, lines)) > width:
+        lines = [line for row in rows() for line in _block(row, width)]
+    rest = [f"{name}: {value}" for name, value in common()]
+    return "\n".join([*lines, "", *(_wrapped(line, width) for line in [*rest, "", NOTE])])
+
+
+def _block(row: Sequence[str], width: int) -> list[str]:
+    facts = ", ".join(f"{name} {value}" for name, value in zip(COLUMNS[1:], row[1:], strict=True))
+    return [row[0], *textwrap.wrap(facts, width, initial_indent="    ", subsequent_indent="    ")]
+
+
+def _wrapped(line: str, width: int | None) -> str:
+    options: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
+    return line if width is None else textwrap.fill(line, width, subsequent_indent="    ", **options)
 
 
 def markdown() -> str:
