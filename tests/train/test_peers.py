@@ -61,7 +61,11 @@ def test_it_learns_digits(name):
 @pytest.mark.parametrize("model", ["mlp", "cnn"])
 @pytest.mark.parametrize("name", PACKAGES)
 def test_it_resumes_bit_for_bit_from_a_plain_state(name, model):
-    peer(name)
+    run = peer(name)
+    run.prepare()
+    run.learn(2)
+    states = run.method.optimizer.state_dict()["state"]
+    assert all(isinstance(state, dict) for state in states.values())  # as PyTorch's optimizers have it
     assert_resumes(30, 13, schedule=name, optimizer=OPTIMIZER[name], model=model, weight_decay_on="all")
 
 

@@ -33,7 +33,7 @@ def build(plan: Plan) -> DistanceOverGradients:
     reps_rel = 1e-4 if any(isinstance(module, batch_norms) for module in model.modules()) else 1e-6
     lr, weight_decay = settings.lr or 1.0, settings.weight_decay or 0.0
     groups = optimizers.groups(model, weight_decay, settings.weight_decay_on)
-    optimizer = LDoG(groups, reps_rel=reps_rel, lr=lr)
+    optimizer = Dog(groups, reps_rel=reps_rel, lr=lr)
     averager = PolynomialDecayAverager(model)
     return DistanceOverGradients(
         optimizer,
@@ -50,10 +50,30 @@ def build(plan: Plan) -> DistanceOverGradients:
     )
 
 
+class Dog(LDoG):
+    """L-DoG with a state dict like that of PyTorch's optimizers, whose states are dicts, one a parameter."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """With ``first_step`` outside of the states."""
+        plain = super().state_dict()
+        return {**plain, "first_step": plain["state"].pop("_first_step")}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""
+        saved = {**state_dict["state"], "_first_step": state_dict["first_step"]}
+        super().load_state_dict({**state_dict, "state": saved})
+        states: Any = self.state
+        states.pop("_first_step")
+        # The package leaves the sums on the CPU, where it cannot use them beside a GPU's.
+        for group in self.param_groups:
+            for key in {"rbar", "G"} & group.keys():
+                group[key] = group[key].to(group["params"][0].device)
+
+
 class Averaged(Shape):
     """A constant factor of 1; each step also takes the weights into their average."""
 
-    def __init__(self, optimizer: LDoG, averager: PolynomialDecayAverager) -> None:
+    def __init__(self, optimizer: Dog, averager: PolynomialDecayAverager) -> None:
         super().__init__(optimizer, effective=_mean_step)
         self.averager = averager
 
@@ -91,10 +111,3 @@ class DistanceOverGradients(Averaging):
     def place_average(self, batches: Iterator[Batch] | None) -> None:
         """The average of the weights, and of BatchNorm's statistics."""
         self.model.load_state_dict(self.schedule.averager.av_model.state_dict())
-
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """The package leaves the loaded sums on the CPU, where it cannot use them beside a GPU's."""
-        for group in self.optimizer.param_groups:
-            for key in ("rbar", "G"):
-                if key in group:
-                    group[key] = group[key].to(group["params"][0].device)

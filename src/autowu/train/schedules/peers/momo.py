@@ -55,6 +55,7 @@ def build(plan: Plan) -> Momentum:
     lr = settings.lr or (1.0 if name == "sgd" else 0.01)
     parameters = [parameter for parameter in plan.model.parameters() if parameter.requires_grad]
     optimizer = (Momo if name == "sgd" else MomoAdam)(parameters, lr=lr, weight_decay=weight_decay)
+    optimizer.state.clear()  # of an empty list, where PyTorch's optimizers have states of parameters only
     return Momentum(
         optimizer,
         {

@@ -23,6 +23,7 @@ from autowu.train.schedules.method import Method
 from autowu.train.schedules.plan import Plan
 
 BUCKETS: Final = ("bucket", "ls_bucket")
+STATE: Final = "salsa"
 
 
 class Salsa(statopt.SALSA):
@@ -93,19 +94,23 @@ class LineSearch(Method):
         self._salsa.evaluate = evaluate
 
 
-# The package keeps its statistics in objects of its own, which a checkpoint cannot hold.
+# The package keeps statistics in objects of its own, which a checkpoint cannot hold, and plain values beside
+# the states of the parameters, where PyTorch's optimizers have nothing else. Here all that is one more state.
 
 
 def _to_plain(optimizer: Optimizer, state_dict: dict[str, Any]) -> None:
-    state: dict[Any, Any] = state_dict["state"]
-    state_dict["state"] = state | {name: dict(vars(state[name])) for name in BUCKETS}
+    states: dict[Any, Any] = state_dict["state"]
+    own = {key: value for key, value in states.items() if isinstance(key, str)}
+    own |= {name: dict(vars(own[name])) for name in BUCKETS}
+    state_dict["state"] = {key: value for key, value in states.items() if key not in own} | {STATE: own}
 
 
 def _from_plain(optimizer: Optimizer) -> None:
-    state: Any = optimizer.state
+    states: Any = optimizer.state
+    own = dict(states.pop(STATE))
     for name in BUCKETS:
-        plain = dict(state[name])
-        buffer: Tensor = plain["buffer"]
-        bucket = LeakyBucket(plain["size"], plain["ratio"], buffer.dtype, buffer.device)
-        vars(bucket).update(plain, buffer=buffer.clone())
-        state[name] = bucket
+        plain = dict(own[name])
+        bucket = LeakyBucket(plain["size"], plain["ratio"], plain["buffer"].dtype, plain["buffer"].device)
+        vars(bucket).update(plain, buffer=plain["buffer"].clone())
+        own[name] = bucket
+    states.update(own)
