@@ -16,7 +16,7 @@ import torch
 
 from benchmarks.timing import Row, table
 
-NAMES = ("paper_test", "default_test", "scaling", "step")
+NAMES = ("paper_test", "default_test", "scaling", "step", "loader")
 RESULTS = Path(__file__).parent / "results"
 
 
