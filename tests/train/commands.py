@@ -4,11 +4,13 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import torch
 
 PATIENCE = 120  # seconds: more is a hang
@@ -93,3 +95,15 @@ def assert_same(one: Path, other: Path) -> None:
     assert ours.keys() == theirs.keys()
     for name, tensor in ours.items():
         assert torch.equal(tensor, theirs[name]), name
+
+
+def children(process: subprocess.Popen) -> list[int]:
+    """The processes that a run has started, in the order of their numbers."""
+    return sorted(child.pid for child in psutil.Process(process.pid).children())
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as there:
+        there.bind(("127.0.0.1", 0))
+        return there.getsockname()[1]

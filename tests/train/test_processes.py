@@ -1,0 +1,135 @@
+"""One run on several real processes: the same learning rates, and nobody waits for the dead."""
+
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.train import commands
+
+from autowu.train import checkpoint
+
+# LayerNorm: the statistics of BatchNorm are each process's own, so that it learns something else.
+FLAGS = ("--epochs", 6, "--norm", "layer", "--batch-size", 64, "--model", "mlp", "--optimizer", "adamw")
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run")
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The run of one process."""
+    out = tmp_path_factory.mktemp("alone") / "run"
+    commands.train(*FLAGS, "--out", out)
+    return out
+
+
+def assert_same_lrs(one, other):
+    assert commands.steps(one, "step") == commands.steps(other, "step")
+    assert commands.steps(one, "lr") == commands.steps(other, "lr")
+    assert commands.steps(one, "phase") == commands.steps(other, "phase")
+    # The mean over processes rounds otherwise than the mean over the batch.
+    np.testing.assert_allclose(commands.steps(one, "loss"), commands.steps(other, "loss"), rtol=1e-3)
+
+
+@pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.full)])
+def test_processes_give_the_learning_rates_of_one(alone, tmp_path, processes):
+    told = commands.train(*FLAGS, "--out", tmp_path / "run", "--devices", processes)
+    assert_same_lrs(tmp_path / "run", alone)
+    assert told.count("accuracy ") == 1  # one process speaks
+    assert "Initializing" not in told
+
+
+def test_a_sharded_model_gives_them_too_and_rewinds(alone, tmp_path):
+    out = tmp_path / "run"
+    commands.train(*FLAGS, "--out", out, "--devices", 2, "--strategy", "fsdp")
+    assert_same_lrs(out, alone)
+    (switch,) = [event for event in commands.events(out) if event["event"] == "switch"]
+    assert switch["rewound_to"] is not None
+    newest = sorted(out.glob("checkpoints/[0-9]*"))[-1]
+    assert sorted(path.name for path in newest.iterdir()) == ["manifest.json", "rank-0.pt", "rank-1.pt"]
+
+
+@pytest.mark.full
+def test_micro_batches_on_two_processes(alone, tmp_path):
+    commands.train(*FLAGS, "--out", tmp_path / "run", "--devices", 2, "--micro-batch-size", 12)
+    assert_same_lrs(tmp_path / "run", alone)
+
+
+@pytest.mark.parametrize("strategy", ["ddp", pytest.param("fsdp", marks=pytest.mark.full)])
+def test_kill_and_resume(tmp_path, strategy):
+    flags = (*FLAGS, "--devices", 2, "--strategy", strategy, "--checkpoint-every", 10)
+    commands.train(*flags, "--out", tmp_path / "whole")
+    out = tmp_path / "run"
+    process = commands.start(*flags, "--out", out)
+    commands.wait_for_checkpoint(out, process, 30)
+    commands.kill(process)
+    assert checkpoint.newest(out)[0].step < 132
+    commands.train("--out", out, "--resume")
+    commands.assert_same(out, tmp_path / "whole")
+
+
+def test_a_signal_to_one_process_stops_all_at_the_same_update(tmp_path):
+    out = tmp_path / "run"
+    process = commands.start(*FLAGS, "--devices", 2, "--out", out, "--checkpoint-every", 10)
+    commands.wait_for_checkpoint(out, process)
+    os.kill(process.pid, signal.SIGTERM)
+    told = commands.finish(process, 143)
+    step = int(re.search(r"stopped after update (\d+)", told)[1])
+    assert checkpoint.newest(out)[0].step == step == commands.steps(out, "step")[-1]
+
+
+@pytest.mark.full
+def test_torchrun(alone, tmp_path):
+    launcher = (*TORCHRUN, "--standalone", "--nproc-per-node", "2", "-m", "autowu")
+    commands.train(*FLAGS, "--out", tmp_path / "run", launcher=launcher)
+    assert_same_lrs(tmp_path / "run", alone)
+
+
+def test_fabric_run(alone, tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text("import sys\nfrom autowu.cli import main\nsys.exit(main())\n")
+    launcher = (
+        *(Path(sys.executable).with_name("fabric"), "run"),
+        *("--accelerator", "cpu", "--devices", "2", "--strategy", "ddp", str(script)),
+    )
+    commands.train(*FLAGS, "--out", tmp_path / "run", launcher=launcher)
+    assert_same_lrs(tmp_path / "run", alone)
+
+
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.full)])
+def test_two_nodes(alone, tmp_path, processes):
+    def node(rank):
+        where = ("--nnodes", "2", "--node-rank", str(rank), "--nproc-per-node", str(processes))
+        meet = ("--master-addr", "127.0.0.1", "--master-port", str(port))
+        return (*TORCHRUN, *where, *meet, "-m", "autowu")
+
+    port = commands.free_port()
+    flags = (*FLAGS, "--out", tmp_path / "run", "--nodes", 2, "--devices", processes)
+    nodes = [commands.start(*flags, launcher=node(rank)) for rank in (0, 1)]
+    for process in nodes:
+        commands.finish(process)
+    assert_same_lrs(tmp_path / "run", alone)
+
+
+def test_a_killed_process_is_restarted_with_all_and_goes_on(tmp_path):
+    flags = (*FLAGS, "--checkpoint-every", 10)
+    commands.train(*flags, "--out", tmp_path / "whole", "--devices", 2)
+    out = tmp_path / "run"
+    launcher = (*TORCHRUN, "--standalone", "--nproc-per-node", "2", "--max-restarts", "1", "-m", "autowu")
+    process = commands.start(*flags, "--out", out, "--resume", launcher=launcher)
+    commands.wait_for_checkpoint(out, process, 30)
+    workers = commands.children(process)
+    assert len(workers) == 2
+    os.kill(workers[1], signal.SIGKILL)
+    told = commands.finish(process)
+    assert "going on after update" in told
+    commands.assert_same(out, tmp_path / "whole")
+
+
+def test_the_launcher_and_the_flags_must_agree(tmp_path):
+    launcher = (*TORCHRUN, "--standalone", "--nproc-per-node", "2", "-m", "autowu")
+    told = commands.train(*FLAGS, "--out", tmp_path / "run", "--devices", 4, launcher=launcher, status=1)
+    assert "--devices 4, but the launcher has started 2" in told
+    assert not (tmp_path / "run").exists()
