@@ -118,8 +118,10 @@ def test_a_failed_download_says_where_to_put_which_files(tmp_path, monkeypatch, 
     with pytest.raises(UserError) as error:
         task(name, tmp_path)
     message = str(error.value)
-    assert re.fullmatch(f"cannot download {name} \\(.*not known.*\\); put {re.escape(files)}.*", message)
-    assert message.endswith(f", into {where}")
+    assert re.fullmatch(
+        f"cannot read or download {name} \\(.*not known.*\\); put {re.escape(files)}.*", message
+    )
+    assert message.endswith(f", into {where}, in place of what may be there")
 
 
 def test_damaged_files(tmp_path, monkeypatch):
@@ -130,12 +132,21 @@ def test_damaged_files(tmp_path, monkeypatch):
         raise OSError("no network")
 
     monkeypatch.setattr("urllib.request.urlopen", offline)
-    with pytest.raises(UserError, match=r"cannot download cifar10 \(no network\); put cifar-10-python"):
+    with pytest.raises(
+        UserError, match=r"cannot read or download cifar10 \(no network\); put cifar-10-python"
+    ):
         task("cifar10", tmp_path)
     fashion(tmp_path)
     labels = tmp_path / "FashionMNIST" / "raw" / "train-labels-idx1-ubyte"
-    labels.write_bytes(labels.read_bytes()[:-1])
-    with pytest.raises(UserError, match="fashion-mnist"):
+    whole = labels.read_bytes()
+    for content in (whole[:-1], b"", b"\0\0", b"x" * len(whole)):
+        labels.write_bytes(content)
+        with pytest.raises(
+            UserError, match=r"cannot read or download fashion-mnist \(\S.*\); put train-images"
+        ):
+            task("fashion-mnist", tmp_path)
+    labels.write_bytes(whole[:7] + b"\x05" + whole[8:13])
+    with pytest.raises(UserError, match=r"damaged, remove it: x_train has 6 images but y_train has 5 labels"):
         task("fashion-mnist", tmp_path)
 
 

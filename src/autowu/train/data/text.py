@@ -32,7 +32,7 @@ def load(settings: Settings, share: Share, device: torch.device) -> TextWindows:
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     if settings.tokens == "byte":
-        tokens, vocabulary = torch.frombuffer(bytearray(content), dtype=torch.uint8), BYTES
+        tokens, vocabulary = torch.from_numpy(np.frombuffer(content, np.uint8).copy()), BYTES
     else:
         tokens, vocabulary = _characters(path, content)
     needed = 10 * (settings.context + 1)  # so that the test set has one window

@@ -19,15 +19,23 @@ def read(name: str, folder: Path) -> Images:
     """The set ``name``, kept in ``folder`` as torchvision keeps it; downloaded if it is not there.
 
     Raises:
-        UserError: it is not there, and cannot be downloaded.
+        UserError: it is not there or damaged, and cannot be downloaded.
     """
     torchvision_shim.install()
     kind: Any = getattr(import_module("torchvision.datasets"), CLASSES[name])
     try:
         train, test = (kind(folder, train=part, download=True) for part in (True, False))
-    except (OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())  # one line
-        raise UserError(f"cannot download {name} ({reason}); put {_wanted(kind, folder)}") from error
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+        AssertionError,
+    ) as error:  # torchvision's, for damaged files too
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(
+            f"cannot read or download {name} ({reason}); put {_wanted(kind, folder)}, "
+            "in place of what may be there"
+        ) from error
     arrays = {
         f"{letter}_{part}": np.asarray(values)
         for part, split in (("train", train), ("test", test))
@@ -36,7 +44,7 @@ def read(name: str, folder: Path) -> Images:
     try:
         return from_arrays(name, arrays)
     except ValueError as error:  # Fashion-MNIST's unpacked files have no check sums
-        raise UserError(f"{name} in {folder} is damaged: {error}") from error
+        raise UserError(f"{name} in {folder} is damaged, remove it: {error}") from error
 
 
 def _wanted(kind: Any, folder: Path) -> str:
