@@ -7,13 +7,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from tests.train.learning import TASK, TEXT, Digits, assert_resumes
 from torch import nn
 
 import autowu
 from autowu.errors import UserError
 from autowu.train import models, muon, optimizers, torchvision_shim
 from autowu.train.options import Settings
+from train.learning import TASK, TEXT, Digits, assert_resumes
 
 MODEL = models.build(Settings(model="cnn"), TASK)
 

@@ -9,12 +9,12 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from tests.train.learning import STEPS_PER_EPOCH, Digits, assert_resumes, batches, equal
 from torch.nn import functional
 
 from autowu.errors import UserError
 from autowu.train import torchvision_shim
 from autowu.train.options import Peer
+from train.learning import STEPS_PER_EPOCH, Digits, assert_resumes, batches, equal
 
 PACKAGES = {
     "nadamw": "timm",

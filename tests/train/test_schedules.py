@@ -5,7 +5,6 @@ from typing import get_args
 
 import pytest
 import torch
-from tests.train.learning import STEPS_PER_EPOCH, Digits, assert_resumes
 
 import autowu
 from autowu.config import Decay, Growth
@@ -15,6 +14,7 @@ from autowu.train.options import Settings
 from autowu.train.schedules.baseline import warmup_constant, warmup_cosine, warmup_stable_decay
 from autowu.train.schedules.one_cycle import OneCycle
 from autowu.train.schedules.shape import Shape
+from train.learning import STEPS_PER_EPOCH, Digits, assert_resumes
 
 OWN = ["autowu", "paper", "baseline", "one-cycle", "constant", "wsd"]
 
