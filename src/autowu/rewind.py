@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Any, Final, cast
 
 import torch
@@ -90,9 +90,10 @@ class Snapshot:
             if not isinstance(kept, Tensor):
                 raise ValueError(f"{name} of the copy for rewinding must be a tensor, not {kept!r:.80}")
         live = dict(self._live_tensors())
+        added = self._added_since(tensors.keys() | values.keys())
         for name, tensor in live.items():
             kept = tensors.get(name)
-            if kept is None and name.startswith(("parameter.", "buffer.")):
+            if kept is None and name.startswith(("parameter.", "buffer.")) and name not in added:
                 raise ValueError(f"the copy for rewinding lacks {name}")
             # (State that is missing from the copy has come into being since.)
             if kept is not None and kept.shape != tensor.shape:
@@ -107,6 +108,18 @@ class Snapshot:
             for name, kept in tensors.items()
         }
         self._values = copy.deepcopy(values)
+
+    def _added_since(self, names: Set[str]) -> set[str]:
+        """The parameters of groups that a copy with these ``names`` knows nothing of."""
+        added, index = set[str](), 0
+        for place, group in enumerate(self._optimizer.param_groups):
+            copied = any(key not in _NOT_COPIED for key in group)
+            known = any(name.startswith(f"group.{place}.") for name in names)
+            for _ in group["params"]:
+                if copied and not known:
+                    added.add(f"parameter.{index}")
+                index += 1
+        return added
 
     def _holds(self, name: str) -> bool:
         return name in self._tensors or name in self._values
