@@ -124,7 +124,7 @@ def test_the_fingerprint_is_that_of_the_contents(tmp_path):
         return task(tmp_path / "mine.npz", batch_size=2).fingerprint
 
     first = fingerprint()
-    assert first == fingerprint()
+    assert first == fingerprint() == fingerprint(x_train=np.asfortranarray(arrays()["x_train"]))
     assert len(int(first, 16).to_bytes(32, "big")) == 32
     x_test = arrays()["x_test"]
     x_test[3, 2, 1] += 1
@@ -242,3 +242,14 @@ def test_files_that_are_none(tmp_path):
         np.save(file, np.zeros(3))
     with pytest.raises(UserError, match=r"not an \.npz file but a single array"):
         task(str(tmp_path / "array.npz"))
+
+
+@pytest.mark.parametrize("augment", ["crop-flip", "cifar"])
+def test_augmentation_differs_from_image_to_image_and_from_update_to_update(tmp_path, augment):
+    one = np.random.default_rng(0).integers(0, 256, (1, 20, 20, 3), dtype=np.uint8)
+    x_train, labels = one.repeat(16, 0), np.arange(16) % 2
+    np.savez(tmp_path / "same.npz", x_train=x_train, y_train=labels, x_test=x_train, y_test=labels)
+    found = batches(task(tmp_path / "same.npz", batch_size=16, augment=augment), 0, 3)
+    for batch in found:
+        assert len({image.numpy().tobytes() for image in batch.inputs}) > 8
+    assert len({image.numpy().tobytes() for batch in found for image in batch.inputs}) > 24

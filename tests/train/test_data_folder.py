@@ -13,6 +13,9 @@ from autowu.train.data import load
 from autowu.train.data.images import transform
 from autowu.train.options import Settings
 
+# Python 3.12 and later warn of a fork beside threads, which DataLoader's workers are.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+
 CLASSES = ("ant", "bee", "cat")
 MEAN, DEVIATION = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
 

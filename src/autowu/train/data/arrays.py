@@ -151,7 +151,7 @@ def _images(key: str, array: NDArray[Any]) -> Tensor:
     tensor = torch.from_numpy(array if array.dtype == np.uint8 else array.astype(np.float32))
     if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
         raise ValueError(f"{key} must be finite float32 values, but holds NaN or infinity")
-    return tensor.unsqueeze(1) if tensor.ndim == 3 else tensor.permute(0, 3, 1, 2).contiguous()
+    return (tensor.unsqueeze(1) if tensor.ndim == 3 else tensor.permute(0, 3, 1, 2)).contiguous()
 
 
 def _labels(key: str, array: NDArray[Any]) -> Tensor:
