@@ -18,7 +18,7 @@ from autowu.train.events import Events
 from autowu.train.log import RunLog, machine, read_run, versions
 from autowu.train.loggers import Loggers
 from autowu.train.options import EPOCHS, Settings, flag
-from autowu.train.processes import end_children, fabric_for
+from autowu.train.processes import end_children, fabric_for, launch
 from autowu.train.progress import Silent
 from autowu.train.randomness import seed_for
 from autowu.train.run import Run
@@ -53,7 +53,7 @@ def train(settings: Settings, *, resume: bool = False) -> tuple[dict[str, Any], 
         return finished, None
     loggers.check(settings.logger)
     fabric = fabric_for(settings)
-    fabric.launch()
+    launch(fabric)
     try:
         return _train(settings, fabric, resume=resume)
     except BaseException:

@@ -59,6 +59,12 @@ def fabric_for(settings: Settings) -> Fabric:
         raise UserError(f"cannot set up the processes: {' '.join(str(error).split())}") from error
 
 
+def launch(fabric: Fabric) -> None:
+    """Start the processes, or join those that a launcher has started."""
+    if os.environ.get("LT_CLI_USED") != "1":  # `fabric run` has had Fabric join them already
+        fabric.launch()
+
+
 def reports_status() -> bool:
     """Whether the user or a launcher sees this process's exit status; Fabric sees to its own children."""
     return _started() is not None or os.environ.get("LOCAL_RANK", "0") == "0"
