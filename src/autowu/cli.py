@@ -87,7 +87,9 @@ def _run(arguments: list[str]) -> int:
 
 
 def _fail(message: str) -> int:
-    print(f"autowu: error: {' '.join(message.splitlines())}", file=sys.stderr)
+    from autowu.runlog_events import printable  # a file may be called anything
+
+    print(f"autowu: error: {printable(' '.join(message.splitlines()))}", file=sys.stderr)
     return 2
 
 

@@ -8,6 +8,14 @@ import pytest
 from reliability.promises import Promise, Trials
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the few trials of what only the full run tests: it makes all of them."""
+    few = [item for item in items if "some" in item.name and any(item.iter_markers("full"))]
+    here = [item for item in few if "reliability" in item.path.parts]
+    items[:] = [item for item in items if item not in here]
+    config.hook.pytest_deselected(items=here)
+
+
 @pytest.fixture
 def trials(request: pytest.FixtureRequest) -> Iterator[Trials]:
     made, promise = Trials(request.param), request.node.function.promise

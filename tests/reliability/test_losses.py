@@ -205,24 +205,29 @@ def test_the_least_there_can_be(trials: Trials) -> None:
 
 
 @promise(
-    "a single spike to 1e38 (or 1e10, or 10), anywhere in warm-up",
-    "no crash, and the switch comes not earlier than without it by more than a tenth of it",
+    "a single spike to 1e38 (or 1e10, or ten times the largest loss), anywhere in warm-up",
+    "no crash; of the runs that without it do not switch before the true minimum, at most 1% do with it",
     full=1_000,
     plain=50,
     unit="curves with a spike",
 )
 def test_one_spike(trials: Trials) -> None:
-    total = 240
+    total, early, early_without = 240, 0, 0
     for trial in trials:
         random = np.random.default_rng(trial)
         losses, config = v_curve(total, trial), Config(total_steps=total, seed=trial)
+        minimum = int(v_curve(total, trial, noise=0.0).argmin())
         without, _ = follow(config, losses)
         assert without.switch is not None
         at = int(random.integers(without.switch.step))
         losses[at] = random.choice([1e38, 1e10, 10.0 * float(np.abs(losses).max())])
         found, _ = follow(config, losses)
         assert found.switch is not None
-        assert found.switch.step >= 0.9 * without.switch.step, (trial, at, found.switch, without.switch)
+        early_without += without.switch.step < minimum
+        early += found.switch.step < minimum <= without.switch.step
+    trials.notes["too early with it"] = f"{early:,}"
+    trials.notes["too early without it"] = f"{early_without:,}"
+    assert early <= 0.01 * trials.count + 1
 
 
 @promise(

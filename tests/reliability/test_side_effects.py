@@ -211,8 +211,9 @@ def test_a_million_updates(trials: Trials) -> None:
             torch.save(made.state_dict(), file)
             largest = max(largest, file.tell())
         if trial == warm + warm // 4:
-            gc.collect()
             tracemalloc.start()
+        if trial == warm + warm // 4 + 1000:
+            gc.collect()
             resident.append(tracemalloc.get_traced_memory()[0])
         if trial == warm + warm // 2:
             gc.collect()

@@ -1,0 +1,30 @@
+"""Fuzzing led by coverage, with atheris: `python fuzz.py READER FOLDER -runs=N`."""
+
+import random
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import atheris
+
+with atheris.instrument_imports(include=["autowu.record", "autowu.runlog", "autowu.runlog_events"]):
+    from reliability import damage
+
+if __name__ == "__main__":
+    reader, folder = sys.argv[1], Path(sys.argv[2])
+    files = damage.whole(reader)
+
+    def one(data: bytes) -> None:
+        """Half of the time what the fuzzer made, else a whole file with its bytes put into it."""
+        rng = random.Random(len(data))
+        if len(data) % 2:
+            data = damage.damaged(rng.choice(files), data, rng)
+        damage.give(reader, folder, data)
+
+    corpus = folder / "corpus"
+    corpus.mkdir()
+    for i, file in enumerate(files):
+        (corpus / str(i)).write_bytes(file)
+    atheris.Setup([sys.argv[0], *sys.argv[3:], str(corpus)], one)
+    atheris.Fuzz()
