@@ -18,7 +18,7 @@ NAMES: Final = tuple(field.name for field in fields(Settings))
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of ``autowu train``. A flag that is not given leaves no attribute."""
     parser.description = "Train a model, with the learning rate set by AutoWU, by a schedule or by a peer."
-    parser.usage = f"{parser.prog} [--recipe NAME] [--data DATA] [--model NAME] [--schedule NAME] [OPTION …]"
+    parser.usage = f"{parser.prog} [--recipe NAME] [--data DATA] [--schedule NAME] [OPTION …]"
     parser.argument_default = argparse.SUPPRESS
     _add_task(parser)
     _add_training(parser)

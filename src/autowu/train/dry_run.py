@@ -1,4 +1,4 @@
-"""``--dry-run``: what would run, how long it is, and what memory it takes. Nothing is written or downloaded."""
+"""``--dry-run``: what would run, how long it is, and what memory it takes; nothing is written or fetched."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """How much memory a run will take on each device, before it runs.
 
 Counted: parameters, buffers, gradients, optimizer state, the copy for rewinding, data that live on the
-device, and what autograd keeps of one micro-batch for its backward pass. Not counted: PyTorch itself, the work
-space of kernels, gradients of activations on their way back, and what an allocator leaves unused.
+device, and what autograd keeps of one micro-batch for its backward pass. Not counted: PyTorch itself, the
+work space of kernels, gradients of activations on their way back, and what an allocator leaves unused.
 """
 
 from __future__ import annotations
