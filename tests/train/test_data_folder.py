@@ -97,12 +97,26 @@ def test_what_is_left_of_an_update_does_not_shift_the_next(root):
         assert torch.equal(ours.inputs, theirs.inputs)
 
 
-def test_an_image_differs_from_epoch_to_epoch_and_from_copy_to_copy(root):
+@pytest.fixture
+def noise(root):
+    """The same folder with images of noise."""
     rng = np.random.default_rng(0)
     for path in root.rglob("*.png"):
         Image.fromarray(rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)).save(path)
-    inputs = torch.cat([b.inputs for b in batches(task(root, augment="imagenet", batch_size=21), 0, 3)])
-    assert len({image.numpy().tobytes() for image in inputs}) == 63
+    return root
+
+
+def test_an_image_differs_from_epoch_to_epoch(noise):
+    found = batches(task(noise, augment="imagenet", batch_size=21), 0, 3)
+    assert len({image.numpy().tobytes() for batch in found for image in batch.inputs}) == 63
+
+
+def test_the_copies_of_an_image_differ(noise, monkeypatch):
+    monkeypatch.setattr("autowu.train.data.mix.Mix.__call__", lambda self, batch, update, row: batch)
+    found = batches(task(noise, augment="deit", batch_size=18), 0, 2)
+    assert len({image.numpy().tobytes() for batch in found for image in batch.inputs}) == 36
+    for batch in found:
+        assert torch.equal(batch.targets.view(6, 3), batch.targets[::3, None].expand(6, 3))
 
 
 def test_deit_mixes_within_a_micro_batch_and_smooths(root):
