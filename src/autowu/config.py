@@ -50,6 +50,8 @@ class Config:
 
     test_growth: float | None = 1.1
     """Growth of the LR from one test to the next, > 1. None: a test at each epoch's end."""
+    screen: float | None = 1.0
+    """Fall of the loss, > 0, in standard errors, that is too plain to need a test. None: tests always run."""
     subsets: int = 5
     """n_test, the random subsets that vote in a test, ≥ 1."""
     subset_size: int | None = 500
@@ -124,6 +126,7 @@ class Config:
         self._real("sweep_fraction", 0, 1)
         self._real("lift_off", 0, math.inf, optional=True)
         self._real("test_growth", 1, math.inf, optional=True)
+        self._real("screen", 0, math.inf, optional=True)
         self._integer("subsets", 1)
         self._integer("subset_size", 2, optional=True)
         self._integer("fit_size", 2, optional=True)
@@ -197,6 +200,7 @@ _PAPER: Final[dict[str, Any]] = {
     "growth": "exponential",
     "lift_off": None,
     "test_growth": None,
+    "screen": None,
     "fit_size": 100,
     "fit": "adam",
     "min_losses": 2,

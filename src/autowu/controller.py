@@ -38,7 +38,7 @@ def start(config: Config) -> State:
         sweeping=sweeping,
         lifted=0 if config.lift_off is None else None,
     )
-    return replace(state, read_at=_next_read(config, state))
+    return state.but(read_at=_next_read(config, state))
 
 
 def learning_rate(config: Config, state: State, step: int) -> float:
@@ -85,13 +85,13 @@ def observe(config: Config, state: State, losses: Array) -> State:
         state, losses = _take(state, losses[:due]), losses[due:]
         if state.step == state.read_at:
             state = _warmup(config, state) if state.switch is None else _plateau(config, state)
-            state = replace(state, read=state.step, read_at=_next_read(config, state))
+            state = state.but(read=state.step, read_at=_next_read(config, state))
     return state
 
 
 def _take(state: State, losses: Array) -> State:
     kept = state.losses if state.read_at is None else np.concatenate([state.losses, losses])
-    return replace(state, step=state.step + len(losses), losses=kept)
+    return state.but(step=state.step + len(losses), losses=kept)
 
 
 # --- when ---------------------------------------------------------------------------------------------
@@ -133,13 +133,16 @@ def _end(config: Config, state: State) -> int:
 
 def _warmup(config: Config, state: State) -> State:
     """All that is decided at a read during warm-up."""
-    alive = bool(np.isfinite(state.losses[max(state.read, state.first) - state.first :]).any())
-    state = replace(state, dead=0 if alive else state.dead + 1)
+    since = state.losses[max(state.read, state.first) - state.first :]
+    alive = math.isfinite(state.losses[-1]) or bool(np.isfinite(since).any())
+    state = state.but(dead=0 if alive else state.dead + 1)
     if config.rewind and state.copied is None:
-        state = replace(state, copied=state.step)
+        state = state.but(copied=state.step)
     ended = state.step >= _end(config, state)
     if state.lifted is None:
         return _before_lift_off(config, state, ended)
+    if not ended and config.screen is not None and noise.falling(state.losses, config.screen):
+        return _falling(config, state)
     if not ended or config.return_at_cap or state.step % (config.steps_per_epoch or 1) == 0:
         state = _test(config, state)
     if state.streak >= config.patience:
@@ -154,21 +157,29 @@ def _before_lift_off(config: Config, state: State, ended: bool) -> State:
         leg = state.leg
         if state.sweeping:
             leg = Leg(state.step, growth(config, state, state.step), config.warmup_steps)
-        state = replace(
-            state, lifted=state.step, leg=leg, sweeping=False, first=state.step, losses=no_losses()
-        )
-        state = replace(state, copied=state.step if config.rewind else None)
+        state = state.but(lifted=state.step, leg=leg, sweeping=False, first=state.step, losses=no_losses())
+        state = state.but(copied=state.step if config.rewind else None)
         return _at_cap(config, state) if state.step == config.warmup_steps else state
     dead = state.dead >= config.patience
     if state.sweeping and (ended or dead) and state.step < config.warmup_steps:
         # The fast growth went past whatever there was to see: once more from the start, at the slow rate.
         leg = Leg(state.step, config.min_lr, config.warmup_steps)
         restores = state.restores + (state.copied is not None)
-        state = replace(state, leg=leg, sweeping=False, restores=restores, dead=0)
-        return replace(state, first=state.step, losses=no_losses())
+        state = state.but(leg=leg, sweeping=False, restores=restores, dead=0)
+        return state.but(first=state.step, losses=no_losses())
     if dead:
         return _back(config, state, capped=False)
     return _at_cap(config, state) if ended else state
+
+
+def _falling(config: Config, state: State) -> State:
+    """No test, since the loss is plainly falling: no minimum is past.
+
+    The copy is renewed when the loss has since fallen through a whole stretch, as far as the fall is known.
+    """
+    stretch = len(state.losses) // noise.STRETCHES
+    renew = state.copied is not None and state.copied <= state.step - stretch
+    return state.but(streak=0, copied=state.step if renew else state.copied)
 
 
 def _test(config: Config, state: State) -> State:
@@ -177,9 +188,9 @@ def _test(config: Config, state: State) -> State:
         # No finite loss since the last read: as far as can be known, the minimum is past.
         verdict = replace(verdict, p_min=(1.0,) * config.subsets, detected=True)
     verdict = replace(verdict, streak=state.streak + 1 if verdict.detected else 0)
-    state = replace(state, streak=verdict.streak, adam=adam, verdicts=(*state.verdicts, verdict))
+    state = state.but(streak=verdict.streak, adam=adam, verdicts=(*state.verdicts, verdict))
     if config.rewind and verdict.falling and not verdict.detected and np.isfinite(state.losses[-1]):
-        state = replace(state, copied=state.step)
+        state = state.but(copied=state.step)
     return state
 
 
@@ -220,8 +231,7 @@ def _switch(
     config: Config, state: State, t_star: float | None, peak_lr: float, *, capped: bool, rewind: bool
 ) -> State:
     rewound_to = state.copied if rewind else None
-    return replace(
-        state,
+    return state.but(
         switch=Switch(state.step, capped, t_star, peak_lr, rewound_to),
         restores=state.restores + (rewound_to is not None),
         copied=None,
@@ -236,7 +246,7 @@ def _switch(
 def _plateau(config: Config, state: State) -> State:
     """Drop the LR if the mean loss of the interval is not below the last one's by two standard errors."""
     losses = state.losses[np.isfinite(state.losses)]
-    state = replace(state, first=state.step, losses=no_losses())
+    state = state.but(first=state.step, losses=no_losses())
     if not len(losses):
         return state
     mean = float(losses.mean())
@@ -244,5 +254,5 @@ def _plateau(config: Config, state: State) -> State:
     if state.previous is not None:
         before, variance_before = state.previous
         if before - mean <= 2 * math.sqrt(variance + variance_before):
-            return replace(state, drops=state.drops + 1, previous=None)
-    return replace(state, previous=(mean, variance))
+            return state.but(drops=state.drops + 1, previous=None)
+    return state.but(previous=(mean, variance))

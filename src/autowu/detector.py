@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
 from autowu import fit, gp, noise
 from autowu.config import Config
 from autowu.gp import Array
-
-CURVE_POINTS: Final = 101
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,16 +69,14 @@ def detect(
         The verdict (its ``streak`` is the caller's to count), and where the fit ended.
     """
     step = start + len(losses)
-    usable = np.isfinite(losses)
-    if config.spike is not None:
-        usable[usable] = ~noise.spikes(losses[usable], config.spike)
-    y = losses[usable]
+    usable = noise.usable(losses, config.spike)
+    y = losses if len(usable) == len(losses) else losses[usable]
     if len(y) < config.min_losses:
         reason = f"too few losses: {len(y)} of at least {config.min_losses}"
         return Verdict(step, start, no_evidence=reason), adam
     if y.min() == y.max():
         return Verdict(step, start, no_evidence="all losses are equal"), adam
-    x = np.flatnonzero(usable) / len(losses)
+    x = usable / len(losses)
     try:
         with np.errstate(all="ignore"):
             return _test(config, x, y, step, start, adam)
@@ -92,17 +87,18 @@ def detect(
 def _test(
     config: Config, x: Array, losses: Array, step: int, start: int, adam: fit.AdamState | None
 ) -> tuple[Verdict, fit.AdamState | None]:
-    center, scale = _standardization(losses) if config.standardize else (0.0, 1.0)
-    y = (losses - center) / scale
-    if not np.isfinite(y).all():
+    if not math.isfinite(float(losses.max()) - float(losses.min())):
         raise FloatingPointError("the losses' range is too wide for floating point")
+    center, scale, y = _standardized(losses) if config.standardize else (0.0, 1.0, losses)
     basis = gp.basis(config.length_scale)
-    random = np.random.default_rng([config.seed, step])
+    random: np.random.Generator | None = None
 
     def draw(size: int, subsets: int) -> gp.Moments:
         if size == len(x):  # the subsets are all the same: one serves for all
             return gp.moments(basis, x[None], y[None])
-        chosen = np.stack([random.choice(len(x), size, replace=False, shuffle=False) for _ in range(subsets)])
+        nonlocal random
+        random = random or np.random.default_rng([config.seed, step])
+        chosen = np.array([random.choice(len(x), size, replace=False, shuffle=False) for _ in range(subsets)])
         return gp.moments(basis, x[chosen], y[chosen])
 
     fit_size, size = (min(most or len(x), len(x)) for most in (config.fit_size, config.subset_size))
@@ -116,36 +112,43 @@ def _test(
         parameters = adam.parameters
 
     f = gp.posterior(subsets, parameters)
-    rises = [(mean, sd) for mean, sd in zip(*gp.rise(basis, f), strict=True)]
-    copies = config.subsets // len(rises)
-    p_min = tuple(_p_min(mean, sd) for mean, sd in rises) * copies
-    argmins = tuple(float(basis.grid[mean.argmax()]) for mean, _ in rises) * copies
-    mean, sd = gp.curve(basis, f.of_set(0))
-    at = np.linspace(0, 1, CURVE_POINTS)
+    rise, rise_sd = gp.rise(basis, f)
+    copies = config.subsets // len(rise)
+    p_min = _p_min(rise, rise_sd) * copies
+    argmins = tuple(basis.grid[rise.argmax(-1)].tolist()) * copies
+    mean, sd = gp.curve(basis.at_curve, f.of_set(0))
     verdict = Verdict(
         step=step,
         start=start,
         p_min=p_min,
         detected=2 * sum(p > config.confidence for p in p_min) > len(p_min),
         argmins=argmins,
-        mean=center + scale * np.interp(at, basis.grid, mean),
-        sd=scale * np.interp(at, basis.grid, sd),
+        mean=center + scale * mean,
+        sd=scale * sd,
         noise=scale * math.sqrt(parameters.noise_variance),
     )
     return verdict, adam
 
 
-def _standardization(losses: Array) -> tuple[float, float]:
-    """Mean and standard deviation, without overflow; exact under multiplication by powers of two."""
-    largest = math.ldexp(1.0, math.frexp(float(np.abs(losses).max()))[1] - 1)
+def _standardized(losses: Array) -> tuple[float, float, Array]:
+    """Mean, standard deviation, and ``losses`` less the one and over the other.
+
+    Without overflow; exact under multiplication by powers of two.
+    """
+    largest = math.ldexp(1.0, math.frexp(max(float(losses.max()), -float(losses.min())))[1] - 1)
     part = losses / largest
-    return float(part.mean()) * largest, float(part.std()) * largest
+    mean = float(part.sum()) / len(part)
+    part -= mean
+    deviation = math.sqrt(float(part @ part) / len(part))
+    return mean * largest, deviation * largest, part / deviation
 
 
-def _p_min(mean: Array, sd: Array) -> float:
-    """max over x in S of P(f(x) < f(1)) = Φ(E / sd) of f(1) - f(x): Eq. 4. At x = 1 the probability is 0."""
-    if not (np.isfinite(mean).all() and np.isfinite(sd).all()):
+def _p_min(rise: Array, sd: Array) -> tuple[float, ...]:
+    """max over x in S of P(f(x) < f(1)) = Φ(E / sd) of f(1) - f(x): Eq. 4, for each set [sets, GRID].
+
+    At x = 1, where the standard deviation is 0, the probability is 0.
+    """
+    if not (np.isfinite(rise).all() and np.isfinite(sd).all()):
         raise FloatingPointError("the posterior is not finite")
-    known = sd[:-1] > 0
-    z = float((mean[:-1][known] / sd[:-1][known]).max(initial=-math.inf))
-    return 0.5 * math.erfc(-z / math.sqrt(2))
+    z = np.where(sd > 0, rise / sd, -math.inf).max(-1)
+    return tuple(0.5 * math.erfc(-value / math.sqrt(2)) for value in z.tolist())

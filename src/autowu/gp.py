@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 GRID = 500  # |S| of Eq. 4
+CURVE_POINTS = 101  # at which a verdict keeps the smoothed loss
 CHUNK = 4096  # losses whose features are in memory at one time: what a processor's cache holds
 ROUNDING = 1e-15  # relative; features and eigenvalues below it are noise
 
@@ -36,6 +37,8 @@ class Basis(NamedTuple):
     products: Array  # [2 order - 1, m²]: from exp(-z²) u^q to the products of all pairs of features
     grid: Array  # [GRID]: the points of S, from 0 to 1
     at_grid: Array  # [GRID, m]: features of the grid
+    to_end: Array  # [GRID, m]: φ(1) - φ(x) on the grid
+    at_curve: Array  # [CURVE_POINTS, m]: features of equally spaced points, for pictures
 
     def features(self, x: Array) -> Array:
         """Features of ``x`` [..., n] in [0, 1]: [..., n, m], with k(x, x') / σ_f² = φ(x)·φ(x')."""
@@ -44,11 +47,14 @@ class Basis(NamedTuple):
 
 def powers(x: Array, length_scale: float, order: int) -> Array:
     """``exp(-z²/2) u^k`` for k < order, with u = 2x - 1 in [-1, 1], so that z = u / 2ℓ: [order, ...]."""
-    u = 2 * x - 1
+    factor = 2 * x - 1
     rows = np.empty((order, *x.shape))
-    rows[0] = np.exp(-0.5 * (u / (2 * length_scale)) ** 2)
-    for k in range(1, order):
-        np.multiply(rows[k - 1], u, out=rows[k])
+    rows[0] = np.exp(-0.5 * (factor / (2 * length_scale)) ** 2)
+    known = 1
+    while known < order:  # twice as many each time: the next rows are those known times u^known
+        more = min(known, order - known)
+        np.multiply(rows[:more], factor, out=rows[known : known + more])
+        known, factor = known + more, factor * factor
     return rows
 
 
@@ -71,7 +77,17 @@ def basis(length_scale: float) -> Basis:
     products = np.zeros((2 * order - 1, rotation.shape[1], rotation.shape[1]))
     for k, row in enumerate(rotation):
         products[k : k + order] += row[:, None] * rotation[:, None, :]
-    return Basis(length_scale, order, rotation, products.reshape(len(products), -1), grid, at_grid @ rotation)
+    features = at_grid @ rotation
+    return Basis(
+        length_scale=length_scale,
+        order=order,
+        rotation=rotation,
+        products=products.reshape(len(products), -1),
+        grid=grid,
+        at_grid=features,
+        to_end=features[-1] - features,
+        at_curve=powers(np.arange(CURVE_POINTS) / (CURVE_POINTS - 1), length_scale, order).T @ rotation,
+    )
 
 
 class Moments(NamedTuple):
@@ -83,7 +99,8 @@ class Moments(NamedTuple):
 
     n: int
     center: Array  # the median of some of them, which one exploding loss does not move [...]
-    gram: Array  # ΦᵀΦ [..., m, m]
+    eigenvalues: Array  # of ΦᵀΦ, in ascending order [..., m]
+    vectors: Array  # its eigenvectors, in columns [..., m, m]
     phi_y: Array  # Φᵀy [..., m]
     phi_1: Array  # Φᵀ1 [..., m]
     sum_y: Array  # [...]
@@ -97,8 +114,8 @@ class Moments(NamedTuple):
 def moments(basis: Basis, x: Array, y: Array) -> Moments:
     """The moments of ``x`` [..., n] in [0, 1] and ``y`` [..., n].
 
-    O(n m) time, and memory that does not grow with n: the products of features are sums of exp(-z²) u^q, and
-    each of these is the product of a power with the first one or, for the higher q, with the last one.
+    O(n m + m³) time, and memory that does not grow with n: the products of features are sums of exp(-z²) u^q,
+    and each of these is the product of a power with the first one or, for the higher q, with the last one.
     """
     *sets, n = x.shape
     some = y[..., :: n // 64 + 1]
@@ -115,10 +132,12 @@ def moments(basis: Basis, x: Array, y: Array) -> Moments:
     gram = np.concatenate([sums[..., 0], sums[..., 1:, 1]], axis=-1) @ basis.products
     rotated = basis.rotation.T @ sums[..., 2:]
     m = rotated.shape[-2]
+    eigenvalues, vectors = np.linalg.eigh(gram.reshape(*sets, m, m))
     return Moments(
         n=n,
         center=center,
-        gram=gram.reshape(*sets, m, m),
+        eigenvalues=eigenvalues,
+        vectors=vectors,
         phi_y=rotated[..., 0],
         phi_1=rotated[..., 1],
         sum_y=sum_y,
@@ -157,16 +176,15 @@ def posterior(of: Moments, given: Parameters) -> Posterior:
     The eigenvectors of ΦᵀΦ keep A⁻¹ positive, however small the noise.
     """
     ratio = given.signal_variance / given.noise_variance
-    eigenvalues, vectors = np.linalg.eigh(of.gram)
-    root = vectors / np.sqrt(1 + ratio * np.maximum(eigenvalues, 0.0))[..., None, :]
+    root = of.vectors / np.sqrt(1 + ratio * np.maximum(of.eigenvalues, 0.0))[..., None, :]
     residual = (of.phi_y - (given.mean - of.center)[..., None] * of.phi_1)[..., None]
     weights = ratio * (root @ (np.swapaxes(root, -1, -2) @ residual))[..., 0]
     return Posterior(given, weights, math.sqrt(given.signal_variance) * root)
 
 
-def curve(basis: Basis, of: Posterior) -> tuple[Array, Array]:
-    """Mean and standard deviation of f(x) on the grid: [..., GRID] each."""
-    mean, sd = _project(basis.at_grid, of)
+def curve(phi: Array, of: Posterior) -> tuple[Array, Array]:
+    """Mean and standard deviation of f at points with the features ``phi`` [p, m]: [..., p] each."""
+    mean, sd = _project(phi, of)
     return of.given.mean + mean, sd
 
 
@@ -175,7 +193,7 @@ def rise(basis: Basis, of: Posterior) -> tuple[Array, Array]:
 
     From differences of feature rows, so that nothing cancels near x = 1.
     """
-    return _project(basis.at_grid[-1] - basis.at_grid, of)
+    return _project(basis.to_end, of)
 
 
 def _project(phi: Array, of: Posterior) -> tuple[Array, Array]:

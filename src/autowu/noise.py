@@ -1,8 +1,9 @@
-"""What noise explains: the noise level of a loss curve, its spikes, and its lift-off."""
+"""What noise explains: the noise level of a loss curve, its spikes, its lift-off, and its plain fall."""
 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Final
 
@@ -11,12 +12,13 @@ from numpy.typing import NDArray
 
 from autowu.gp import Array
 
-FIRST, LAST = 5, 3  # losses at the window's two ends that lift-off compares
+ENDS = 5  # losses at each end of the window that lift-off compares
+STRETCHES = 20  # of a window, a quarter of the kernel's length-scale each, that a plain fall compares
 WINDOW = 1000  # the last losses, which the noise level is taken from
 SPIKE_WIDTH = 6  # updates; what lasts longer is the curve
-# Variance of the median of 5 and of 3 standard normal values.
-_MEDIAN_VARIANCE: Final = 0.28683 + 0.44867
+_MEDIAN_VARIANCE: Final = 0.28683  # of the median of 5 standard normal values
 _NORMAL: Final = NormalDist()
+_LARGEST: Final = np.finfo(np.float64).max / WINDOW  # so that a thousand of them have a sum
 
 
 def noise_level(losses: Array) -> float:
@@ -31,23 +33,40 @@ def noise_level(losses: Array) -> float:
     kept = len(sizes) - max(2, len(sizes) // 4)
     if kept < 1:
         return 0.0
-    share = (kept + 1) / (len(sizes) + 1)  # where the smallest of those left out lies, in expectation
-    largest = _NORMAL.inv_cdf((1 + share) / 2)
-    normal = 2 * (_NORMAL.pdf(0) - _NORMAL.pdf(largest)) / share  # E[|z|, given that |z| < largest]
-    spread = float(np.partition(sizes, kept)[:kept].mean()) / normal / math.sqrt(2)
+    spread = float(sizes[:kept].sum()) / kept / _trimmed_mean(kept, len(sizes)) / math.sqrt(2)
     return math.hypot(spread, 0.5 * _step(sizes))
 
 
+@lru_cache(maxsize=WINDOW)
+def _trimmed_mean(kept: int, of: int) -> float:
+    """E[|z|, given that |z| is among the ``kept`` smallest of so many], z standard normal."""
+    share = (kept + 1) / (of + 1)  # where the smallest of those left out lies, in expectation
+    largest = _NORMAL.inv_cdf((1 + share) / 2)
+    return 2 * (_NORMAL.pdf(0) - _NORMAL.pdf(largest)) / share
+
+
 def _differences(losses: Array) -> Array:
-    """|L_s - L_{s-1}| of the last thousand losses; of finite size."""
+    """|L_s - L_{s-1}| of the last thousand losses, of finite size and in ascending order."""
+    last = losses[-WINDOW:]
     with np.errstate(over="ignore"):
-        return np.minimum(np.abs(np.diff(losses[-WINDOW:])), np.finfo(np.float64).max / WINDOW)
+        sizes = np.minimum(np.abs(last[1:] - last[:-1]), _LARGEST)
+    sizes.sort()
+    return sizes
 
 
 def _step(differences: Array) -> float:
     """The smallest difference that is not zero: next to nothing, but in a narrow floating-point format."""
-    moved = differences[differences > 0]
-    return float(moved.min()) if len(moved) else 0.0
+    first = int(differences.searchsorted(0.0, side="right"))
+    return float(differences[first]) if first < len(differences) else 0.0
+
+
+def usable(losses: Array, height: float | None) -> NDArray[np.intp]:
+    """The places of the losses that are finite and, given the ``height`` of :func:`spikes`, of no spike."""
+    finite = np.flatnonzero(np.isfinite(losses))
+    if height is None:
+        return finite
+    found = spikes(losses if len(finite) == len(losses) else losses[finite], height)
+    return finite[~found] if found.any() else finite
 
 
 def spikes(losses: Array, height: float) -> NDArray[np.bool_]:
@@ -73,12 +92,42 @@ def spikes(losses: Array, height: float) -> NDArray[np.bool_]:
 def lifted_off(losses: Array, threshold: float) -> bool:
     """Whether the loss has fallen by more than noise explains.
 
-    The median of the first five losses less the median of the last three exceeds ``threshold`` standard
+    The median of the first five losses less the median of the last five exceeds ``threshold`` standard
     errors of that difference, under the noise of :func:`noise_level`, and one step of the losses'
-    floating-point format. Medians, so that one spike decides nothing.
+    floating-point format. Medians, so that one spike decides nothing; of five, since that of three has
+    heavy tails where the noise has.
     """
-    if len(losses) < FIRST + LAST:
+    if len(losses) < 2 * ENDS:
         return False
-    fall = float(np.median(losses[:FIRST])) - float(np.median(losses[-LAST:]))
-    error = noise_level(losses) * math.sqrt(_MEDIAN_VARIANCE)
+    fall = _median(losses[:ENDS]) - _median(losses[-ENDS:])
+    if not fall > 0:
+        return False
+    error = noise_level(losses) * math.sqrt(2 * _MEDIAN_VARIANCE)
     return fall > threshold * error + _step(_differences(losses))
+
+
+def _median(losses: Array) -> float:
+    return sorted(losses.tolist())[len(losses) // 2]
+
+
+def falling(losses: Array, threshold: float) -> bool:
+    """Whether the loss is lower at the window's end than anywhere before, by more than noise explains.
+
+    Of twenty stretches of equal length, the mean of the last is below that of each other one by more than
+    ``threshold`` standard errors; and within the last, that of its second half is below that of its first.
+    The errors are taken from the variance within the stretches, to which a trend adds: it errs on the safe
+    side. A loss that is not finite leaves the question open: False.
+    """
+    width = len(losses) // STRETCHES
+    if width < 4:
+        return False
+    half, total = width // 2, np.add.reduce
+    with np.errstate(all="ignore"):
+        if not total(losses[-half:]) < total(losses[-width : half - width]):
+            return False
+        stretches = losses[-STRETCHES * width :].reshape(STRETCHES, width)
+        means = total(stretches, axis=1) / width
+        deviations = stretches - means[:, None]
+        variances = np.einsum("ij,ij->i", deviations, deviations) / (width * (width - 1))  # of the means
+        falls = (means - means[-1])[:-1]
+        return bool(np.all(falls > threshold * np.sqrt((variances + variances[-1])[:-1])))

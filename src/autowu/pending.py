@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeGuard, cast
+from typing import Any, Final, cast
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from autowu.gp import Array
 
 _SMALLEST: Final = 64  # slots of a buffer, so that short waits share one
+_VIEWED: Final = 64  # slots that have a view of their own at one time
 
 
 class PendingLosses:
@@ -26,6 +27,8 @@ class PendingLosses:
         self._read: list[Array] = []  # updates that are in host memory already
         self._buffer: Tensor | Array = np.empty(0)
         self._size = 0  # slots of the buffer
+        self._views: tuple[Tensor, ...] = ()  # of some slots in a row: to make one costs as much as the copy
+        self._viewed = 0  # the first slot that has one
         self._count = 0  # updates in the buffer
         self._micro = 0  # losses in the update that is not closed yet
         self._last: tuple[torch.dtype, torch.device] | None = (
@@ -51,18 +54,37 @@ class PendingLosses:
             TypeError: ``loss`` is not a real number.
             ValueError: ``loss`` has not exactly one element.
         """
-        if self._is_like_the_last(loss) and self._count + expected <= self._size:
+        last = self._last
+        if (
+            last is not None
+            and type(loss) is Tensor
+            and loss.dtype is last[0]
+            and loss.device == last[1]
+            and loss.ndim == 0
+            and self._count + expected <= self._size
+        ):  # nearly always: none of the checks that the loss before has passed
             value = loss.detach() if loss.requires_grad else loss
         else:
             value = _as_scalar(loss)
             if not self._fits(value, expected):
                 self._open_buffer(value, expected)
             self._last = (loss.dtype, loss.device) if type(loss) is Tensor and loss.ndim == 0 else None
-        if self._micro == 0:
-            self._buffer[self._count] = value  # pyright: ignore[reportArgumentType] (of the buffer's kind)
-        else:
+        if self._micro:
             self._buffer[self._count] += value
+        elif isinstance(value, Tensor):
+            self._slot().copy_(value)
+        else:
+            self._buffer[self._count] = value
         self._micro += 1
+
+    def _slot(self) -> Tensor:
+        """A view of the slot of the update that is not closed yet."""
+        place = self._count - self._viewed
+        if not 0 <= place < len(self._views):
+            assert isinstance(self._buffer, Tensor)
+            self._viewed, place = self._count, 0
+            self._views = self._buffer[self._count : self._count + _VIEWED].unbind()
+        return self._views[place]
 
     def close_update(self) -> None:
         """The losses added since the last call make one update; its loss is their mean."""
@@ -73,17 +95,6 @@ class PendingLosses:
     def drop_update(self) -> None:
         """Forget the losses of the update that is not closed yet."""
         self._micro = 0
-
-    def _is_like_the_last(self, loss: object) -> TypeGuard[Tensor]:
-        """Whether ``loss`` needs none of the checks that the loss before it has passed: nearly always."""
-        last = self._last
-        return (
-            last is not None
-            and type(loss) is Tensor
-            and loss.dtype is last[0]
-            and loss.device == last[1]
-            and loss.ndim == 0
-        )
 
     def _fits(self, value: Tensor | float, expected: int) -> bool:
         if self._count + expected > self._size:  # asked at each loss, since a full buffer is read: too early
@@ -102,7 +113,7 @@ class PendingLosses:
         """A buffer for losses such as ``value``. What the old one holds goes to host memory."""
         self._flush()
         partial = float(self._buffer[0]) if self._micro else None
-        self._size = max(expected, _SMALLEST)
+        self._size, self._views, self._viewed = max(expected, _SMALLEST), (), 0
         if isinstance(value, Tensor):
             # float32 holds every narrower type exactly.
             wide = value.dtype == torch.float64
@@ -130,11 +141,15 @@ class PendingLosses:
         assert not self._micro  # decisions come between updates
         if group is None:
             self._flush()
-            losses = np.concatenate([self._averaged, *self._read])
+            losses = self._read[0] if not len(self._averaged) and len(self._read) == 1 else self._known()
         else:
             losses = np.concatenate([self._averaged, mean_over_ranks(self._local(group), group)])
         self._averaged, self._read, self._count = np.zeros(0), [], 0
         return losses
+
+    def _known(self) -> Array:
+        """The closed updates that are in host memory."""
+        return np.concatenate([self._averaged, *self._read])
 
     def average(self, group: dist.ProcessGroup) -> None:
         """Take the means over the group's ranks now; an update that is open stays each rank's own."""
@@ -157,7 +172,7 @@ class PendingLosses:
         """The closed updates' losses [n], the number that are means over ranks, and the open one's sum."""
         self._flush()
         partial = torch.as_tensor(self._buffer[0]).to("cpu", copy=True) if self._micro else None
-        losses = np.concatenate([self._averaged, *self._read])
+        losses = self._known()
         return {
             "losses": torch.from_numpy(losses),
             "averaged": len(self._averaged),
@@ -215,8 +230,8 @@ def _as_scalar(loss: object) -> Tensor | float:
 
 def _to_host(values: Tensor | Array) -> Array:
     if isinstance(values, Tensor):
-        host: Array = values.to("cpu", torch.float64).numpy()  # pyright: ignore[reportUnknownVariableType]
-        return host.copy()
+        host: Array = values.to("cpu", torch.float64, copy=True).numpy()  # pyright: ignore[reportUnknownVariableType]
+        return host
     return values.copy()
 
 

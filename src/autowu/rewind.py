@@ -12,6 +12,8 @@ from torch.optim import Optimizer
 
 # Entries of a parameter group that the scheduler sets, and so does not put back.
 _NOT_COPIED: Final = frozenset({"params", "lr", "initial_lr"})
+# Types whose values never change.
+_ATOMS: Final = frozenset({int, float, bool, str, type(None)})
 
 
 class Snapshot:
@@ -30,15 +32,27 @@ class Snapshot:
 
     def take(self) -> None:
         """Copy what is there now, into the memory of the copy before where it fits."""
-        tensors: dict[str, Tensor] = {}
-        for name, tensor in self._live_tensors():
-            kept = self._tensors.get(name)
-            if kept is not None and kept.shape == tensor.shape and kept.dtype == tensor.dtype:
-                tensors[name] = kept.copy_(tensor)
-            else:
-                tensors[name] = tensor.to(self._device or tensor.device, copy=True)
-        self._tensors = tensors
-        self._values = copy.deepcopy(dict(self._live_values()))
+        live = dict(self._live_tensors())
+        kept = {
+            name: place for name, tensor in live.items() if (place := self._place(name, tensor)) is not None
+        }
+        if kept:  # all in one call, as the optimizers do it: one launch, not one a tensor
+            sources = [live[name] for name in kept]
+            torch._foreach_copy_([*kept.values()], sources)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
+        self._tensors = {
+            name: kept[name] if name in kept else tensor.to(self._device or tensor.device, copy=True)
+            for name, tensor in live.items()
+        }
+        self._values = {
+            name: value if type(value) in _ATOMS else copy.deepcopy(value)
+            for name, value in self._live_values()
+        }
+
+    def _place(self, name: str, tensor: Tensor) -> Tensor | None:
+        """Where the copy before keeps the tensor of this name, if a new one fits there."""
+        kept = self._tensors.get(name)
+        fits = kept is not None and kept.shape == tensor.shape and kept.dtype == tensor.dtype
+        return kept if fits else None
 
     @torch.no_grad()
     def restore(self) -> None:
@@ -68,7 +82,9 @@ class Snapshot:
             for parameter in _parameters(self._optimizer)
             if parameter.is_floating_point() or parameter.is_complex()
         ]
-        return not checks or bool(torch.stack([check.to(checks[0].device) for check in checks]).all())
+        if len({check.device for check in checks}) > 1:
+            checks = [check.to(checks[0].device) for check in checks]
+        return not checks or bool(torch.stack(checks).all())
 
     def to_dict(self) -> dict[str, Any]:
         """The copy, as plain values and tensors (not copied again)."""

@@ -86,6 +86,15 @@ class State:
     verdicts: tuple[Verdict, ...] = ()
     """The tests so far."""
 
+    def but(self, **changes: Any) -> State:
+        """A state with other values: :func:`dataclasses.replace` in a fraction of the time.
+
+        That checks what the types of the callers say already, field by field, at several states a read.
+        """
+        state = object.__new__(State)
+        state.__dict__.update(self.__dict__, **changes)
+        return state
+
     def to_dict(self) -> dict[str, Any]:
         """The state as plain values and NumPy arrays."""
         return {"version": VERSION, **asdict(self)}

@@ -174,21 +174,22 @@ class AutoWU(LRScheduler):
             raise RuntimeError(
                 f"the optimizer has {groups} parameter groups, fewer than the {len(self.base_lrs)} it had"
             )
+        read_at = self._state.read_at
         if loss is not None:
-            self.observe(loss)
+            self._pending.add(loss, 1 if read_at is None else read_at - self.last_epoch)
         elif not self._pending.open:
             raise TypeError(
                 "AutoWU.step() needs the training loss of the update: call step(loss), or observe(loss) and"
                 " then step(). (A wrapper that calls step() itself, such as SequentialLR, cannot drive it.)"
             )
-        if self._state.read_at is None or self.last_epoch >= self.total_steps:
+        if read_at is None or self.last_epoch >= self.total_steps:
             self._pending.drop_update()
         else:
             self._pending.close_update()
         known_missing = self._missing
         self.last_epoch += 1
         self._step_count += 1
-        if self.last_epoch == self._state.read_at:
+        if self.last_epoch == read_at:
             self._decide()
         self._write_lr()
         if self._missing > known_missing == 0:
@@ -205,10 +206,12 @@ class AutoWU(LRScheduler):
         if len(groups) > len(self.base_lrs):
             self._take_in(groups[len(self.base_lrs) :])
         lr, default = controller.learning_rate(self.config, self._state, self.last_epoch), self._default_lr
-        # The ratio first: it is exactly 1 where the group has the default LR.
-        self._last_lr = [lr * (base / default) if default else lr for base in self.base_lrs]
-        for group, value in zip(groups, self._last_lr, strict=True):
-            if isinstance(group["lr"], Tensor):
+        self._last_lr: list[float | Tensor] = []
+        for group, base in zip(groups, self.base_lrs, strict=True):
+            # The ratio first: it is exactly 1 where the group has the default LR.
+            value = lr * (base / default) if default else lr
+            self._last_lr.append(value)
+            if type(group["lr"]) is not float and isinstance(group["lr"], Tensor):
                 group["lr"].fill_(value)
             else:
                 group["lr"] = value
@@ -226,7 +229,7 @@ class AutoWU(LRScheduler):
         """Read the losses, let the controller decide (rank 0 for all ranks), and rewind as it says."""
         group = self._group()
         losses = self._pending.read(group)
-        self._missing += int((~np.isfinite(losses)).sum())
+        self._missing += len(losses) - int(np.count_nonzero(np.isfinite(losses)))
         before, after = self._state, self._state
         if group is None:
             after = controller.observe(self.config, before, losses)

@@ -38,10 +38,16 @@ def kernel(a: np.ndarray, b: np.ndarray, length_scale: float) -> np.ndarray:
 
 
 def dense(
-    x: np.ndarray, y: np.ndarray, mean: float, signal: float, noise: float, length_scale: float
+    x: np.ndarray,
+    y: np.ndarray,
+    mean: float,
+    signal: float,
+    noise: float,
+    length_scale: float,
+    points: int = 500,
 ) -> Dense:
-    """The posterior on 500 points of [0, 1], and the marginal likelihood."""
-    grid = np.linspace(0, 1, 500)
+    """The posterior on as many points of [0, 1], and the marginal likelihood."""
+    grid = np.linspace(0, 1, points)
     prior = kernel(x, x, length_scale)
     inverse = np.linalg.inv(signal * prior + noise * np.eye(len(x)))
     cross = signal * kernel(x, grid, length_scale)

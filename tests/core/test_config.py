@@ -16,8 +16,8 @@ INTEGERS = {
 """Name: the least value."""
 REALS = {
     "min_lr": (0, math.inf), "max_lr": (1e-5, math.inf), "warmup_fraction": (0, 1), "sweep_fraction": (0, 1),
-    "lift_off": (0, math.inf), "test_growth": (1, math.inf), "confidence": (0, 1), "spike": (0, math.inf),
-    "cooldown_fraction": (0, 1), "plateau_factor": (0, 1),
+    "lift_off": (0, math.inf), "test_growth": (1, math.inf), "screen": (0, math.inf), "confidence": (0, 1),
+    "spike": (0, math.inf), "cooldown_fraction": (0, 1), "plateau_factor": (0, 1),
 }  # fmt: skip
 """Name: the ends of the range, which are not in it."""
 CHOICES = {
@@ -26,7 +26,7 @@ CHOICES = {
     "fit": ("maximum", "adam"),
 }
 SWITCHES = ("standardize", "rewind", "return_at_cap")
-OPTIONAL = {"steps_per_epoch", "subset_size", "fit_size", "lift_off", "test_growth", "spike"}
+OPTIONAL = {"steps_per_epoch", "subset_size", "fit_size", "lift_off", "test_growth", "screen", "spike"}
 
 
 def config(**settings: Any) -> Config:
@@ -87,7 +87,7 @@ def test_what_is_no_number_is_refused(name: str, value: object) -> None:
 @pytest.mark.parametrize("name", REALS)
 @pytest.mark.parametrize("kind", [np.float64, np.float32, np.float16])
 def test_a_number_of_numpy_becomes_a_plain_one(name: str, kind: Any) -> None:
-    value = kind(1.5) if name in {"max_lr", "lift_off", "test_growth", "spike"} else kind(0.5)
+    value = kind(1.5) if name in {"max_lr", "lift_off", "test_growth", "screen", "spike"} else kind(0.5)
     made = getattr(config(**{name: value}), name)
     assert made == value
     assert type(made) is float

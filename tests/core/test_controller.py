@@ -385,12 +385,12 @@ def test_other_growths_may_wait_for_lift_off(growth: str) -> None:
 
 
 def test_lift_off_at_the_cap_goes_back_to_lift_off() -> None:
-    config = Config(total_steps=20)  # ten losses are the fewest that show a straight fall, and all of warm-up
-    state = follow(config, 3 - 0.1 * np.arange(20))[-1]
-    assert state.lifted == 10
+    config = Config(total_steps=22)  # 11 losses are the fewest that show a straight fall, and all of warm-up
+    state = follow(config, 3 - 0.1 * np.arange(22))[-1]
+    assert state.lifted == 11
     assert state.switch is not None
-    assert (state.switch.step, state.switch.capped, state.switch.rewound_to) == (10, True, 10)
-    assert (state.switch.t_star, type(state.switch.t_star)) == (10.0, float)
+    assert (state.switch.step, state.switch.capped, state.switch.rewound_to) == (11, True, 11)
+    assert (state.switch.t_star, type(state.switch.t_star)) == (11.0, float)
     assert state.switch.peak_lr == pytest.approx(1.0, rel=1e-12)
 
 
