@@ -85,4 +85,5 @@ def result(out: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
 
 def no_drafts(out: Path) -> bool:
     """Whether nothing half-written is left."""
-    return not any(name.startswith(".") or name.endswith(".tmp") for _, *both in os.walk(out) for name in sum(both, []))
+    names = [name for _, folders, files in os.walk(out) for name in (*folders, *files)]
+    return not any(name.startswith(".") or name.endswith(".tmp") for name in names)

@@ -135,6 +135,13 @@ def test_deit_mixes_within_a_micro_batch_and_smooths(root):
         task(root, augment="deit", micro_batch_size=3)
 
 
+def test_each_micro_batch_has_a_mixture_of_its_own(root):
+    found = batches(task(root, augment="deit", batch_size=18, micro_batch_size=2, label_smoothing=0), 0, 10)
+    smaller = {round(min(share, 1 - share), 4) for batch in found for share in batch.targets.amax(1).tolist()}
+    assert len(found) == 90
+    assert len(smaller) > 30  # where the two have different classes, and CutMix has not cut all or nothing
+
+
 def test_deit_is_timm_s_recipe():
     steps = [type(step).__name__ for step in transform("deit", 32, training=True).transforms]
     assert steps == [

@@ -7,7 +7,6 @@ from importlib import import_module
 from types import ModuleType, SimpleNamespace
 
 import pytest
-from tests.train import commands
 
 from autowu.errors import UserError
 from autowu.train import engine, logger_sinks, loggers, loop
@@ -15,6 +14,7 @@ from autowu.train.arguments import add_arguments
 from autowu.train.logger_sinks import MLflow, WeightsAndBiases, named
 from autowu.train.loggers import Loggers, Told
 from autowu.train.options import Settings
+from train import commands
 
 ABOUT = {"config": {"data": "digits"}, "schedule": {"decay": "linear"}, "versions": {}, "machine": {}}
 

@@ -349,8 +349,11 @@ def test_it_decides_by_the_mean_over_processes_alone(name):
     assert equal(here.state_dict(), there.state_dict())
 
 
-def test_the_range_test_sees_the_mean_loss():
-    run = peer("lr-finder", reduce=lambda value: value + 1)
+def test_the_range_test_follows_the_mean_loss_and_the_mean_gradients():
+    still = peer("lr-finder", reduce=lambda value: value if value.ndim == 0 else 0 * value, weight_decay=0.0)
+    assert still.prepare()["range_test_best_loss"] > 2
+
+    run = peer("lr-finder", reduce=lambda value: value + 1 if value.ndim == 0 else value)
     alone = peer("lr-finder")
     assert run.prepare()["range_test_best_loss"] == pytest.approx(alone.prepare()["range_test_best_loss"] + 1)
 

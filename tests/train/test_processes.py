@@ -7,9 +7,9 @@ import sys
 
 import numpy as np
 import pytest
-from tests.train import commands
 
 from autowu.train import checkpoint
+from train import commands
 
 # LayerNorm: the statistics of BatchNorm are each process's own, so that it learns something else.
 FLAGS = ("--epochs", 6, "--norm", "layer", "--batch-size", 64, "--model", "mlp", "--optimizer", "adamw")

@@ -7,11 +7,11 @@ import signal
 from pathlib import Path
 
 import pytest
-from tests.train import commands
 
 from autowu.errors import UserError
 from autowu.train import checkpoint, engine
 from autowu.train.options import Settings
+from train import commands
 
 FLAGS = ("--epochs", 6, "--model", "mlp", "--batch-size", 64, "--checkpoint-every", 5, "--optimizer", "adamw")
 

@@ -91,7 +91,7 @@ def write_part(run: Path, step: int, rank: int, state: Mapping[str, Any]) -> tup
             torch.save(dict(state), file)
             file.flush()
             os.fsync(file.fileno())
-        return name, _sha256(draft / name)
+        return name, sha256(draft / name)
     except RuntimeError as error:  # torch's way to say that its writer could not write
         shutil.rmtree(draft, ignore_errors=True)
         raise OSError(str(error).splitlines()[0]) from error
@@ -168,8 +168,18 @@ def check_same(saved: Mapping[str, Any], now: Mapping[str, Any], name: Callable[
     for key in sorted(saved.keys() | now.keys()):
         if saved.get(key) != now.get(key):
             raise UserError(
-                f"cannot resume with another {name(key)}: the run has {saved.get(key)!r}, not {now.get(key)!r}"
+                f"cannot resume with another {name(key)}: "
+                f"the run has {saved.get(key)!r}, not {now.get(key)!r}"
             )
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal digest of a file."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _all(run: Path) -> list[Path]:
@@ -186,19 +196,9 @@ def _verified(path: Path) -> Manifest:
     for name, digest in manifest.files.items():
         if Path(name).name != name:
             raise ValueError(f"it names a file outside of its folder: {name!r:.80}")
-        if _sha256(path / name) != digest:
+        if sha256(path / name) != digest:
             raise ValueError(f"{name} has changed since it was written")
     return manifest
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        if hasattr(hashlib, "file_digest"):  # Python 3.11
-            return hashlib.file_digest(file, "sha256").hexdigest()
-        digest = hashlib.sha256()
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-        return digest.hexdigest()
 
 
 def _sha256_of(value: object) -> str:

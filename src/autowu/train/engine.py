@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from autowu.errors import UserError
 from autowu.train import checkpoint, data, loggers, loop, models, progress, saving, schedules
@@ -89,15 +89,14 @@ def set_up(settings: Settings, fabric: Fabric, *, resume: bool) -> Run:
     task = load(settings, fabric)
     total_steps = updates(settings, task)
     torch.manual_seed(seed_for(settings.seed, "weights"))
-    network = models.build(settings, task).to(fabric.device)
+    network: nn.Module = models.build(settings, task).to(fabric.device)
     if settings.channels_last:
-        network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    forward = torch.compile(network) if settings.compile else network
-    model = fabric.setup_module(forward)  # pyright: ignore[reportArgumentType]
+        _to_channels_last(network)
+    forward: Any = torch.compile(network) if settings.compile else network
+    model = fabric.setup_module(forward)
 
     def mean(value: Tensor) -> Tensor:
-        reduced: Any = fabric.all_reduce(value, reduce_op="mean")
-        return reduced
+        return cast(Tensor, fabric.all_reduce(value, reduce_op="mean"))
 
     method = schedules.build(
         settings, network, total_steps=total_steps, steps_per_epoch=task.steps_per_epoch, reduce=mean
@@ -248,6 +247,13 @@ def _checkpoint(folder: Path, about: dict[str, Any], fabric: Fabric) -> checkpoi
 
 def _name(key: str) -> str:
     return {"data": "data set (its fingerprint)", "processes": "number of processes"}.get(key, flag(key))
+
+
+def _to_channels_last(network: nn.Module) -> None:
+    """Lay out the kernels of convolutions, (outputs, inputs, height, width), with inputs innermost."""
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
 def _batches(task: Task) -> Any:

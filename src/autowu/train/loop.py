@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import asdict
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -100,7 +101,7 @@ def loss_at_current_weights(run: Run, batches: list[Batch]) -> Tensor:
 
 
 def loss_of(run: Run, outputs: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross-entropy; of targets that are probabilities (mixup's) as they are, of others label-smoothed."""
+    """Mean cross-entropy: label-smoothed, unless the targets are probabilities already (mixup's)."""
     if targets.is_floating_point():
         return functional.cross_entropy(outputs, targets)
     return functional.cross_entropy(
@@ -135,12 +136,11 @@ def evaluate(run: Run) -> tuple[float, float]:
     sums = torch.zeros(3, dtype=torch.float64, device=run.fabric.device)  # loss, correct, predictions
     for batch in run.task.evaluation():
         logits, targets = run.model(batch.inputs).flatten(0, -2).float(), batch.targets.flatten()
-        loss = functional.cross_entropy(logits, targets, reduction="sum")
-        sums += torch.stack(
-            [loss.double(), (logits.argmax(-1) == targets).sum().double(), loss.new_tensor(len(targets)).double()]
-        )
+        sums[0] += functional.cross_entropy(logits, targets, reduction="sum")
+        sums[1] += (logits.argmax(-1) == targets).sum()
+        sums[2] += len(targets)
     if run.fabric.world_size > 1:
         torch.distributed.all_reduce(sums)
     run.model.train()
-    loss, correct, count = sums.tolist()
+    loss, correct, count = cast("list[float]", sums.tolist())
     return loss / count, correct / count

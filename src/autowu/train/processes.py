@@ -119,4 +119,5 @@ def shard(model: nn.Module, mesh: DeviceMesh) -> nn.Module:
             for block in module:
                 if any(True for _ in block.parameters()) and next(block.children(), None) is not None:
                     fully_shard(block, mesh=mesh)
-    return fully_shard(model, mesh=mesh)
+    fully_shard(model, mesh=mesh)  # in place
+    return model
