@@ -71,8 +71,8 @@ class Method:
         """What is done before the first update, and is not repeated on a resume; returns what it found.
 
         Args:
-            model: as it will be trained; its weights and buffers are left as they are.
-            batches: training batches, as many as one asks for.
+            model: its weights and buffers are left as they are.
+            batches: this process's training batches, as many as one asks for.
             loss: (outputs, targets) -> a scalar.
         """
         return {}

@@ -61,13 +61,21 @@ class RangeTest(Method):
             UserError: the loss grew fivefold before there was enough to suggest an LR from.
         """
 
+        mean = self._plan.reduce
+
         def criterion(outputs: Tensor, targets: Tensor) -> Tensor:
             own = loss(outputs, targets)
             # The gradient of this process's loss, the value of all processes' mean: all stop at one LR.
-            return own - own.detach() + self._plan.reduce(own.detach())
+            return own - own.detach() + mean(own.detach())
+
+        def average_gradients(*_: Any) -> None:
+            for parameter in model.parameters():
+                if parameter.grad is not None:
+                    parameter.grad.copy_(mean(parameter.grad))
 
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         optimizer = optimizers.build(self._plan.settings, model, lr=START_LR)
+        optimizer.register_step_pre_hook(average_gradients)
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             finder: Any = LRFinder(model, optimizer, criterion)
             finder.range_test(_Batches(batches), end_lr=END_LR, num_iter=UPDATES)
