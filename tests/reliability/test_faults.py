@@ -33,7 +33,7 @@ RECORDED = {"none": 0.15, "spikes": 0.15, "label noise": 0.4, "jumps": 0.5}
     "simulated training with a fault in its loss",
     "the peak LR is more than a factor of 4 below (early) or above (late) the best in at most a small share",
     full=150,
-    plain=5,
+    plain=3,
 )
 def test_simulated_faults(kind: str, trials: Trials) -> None:
     settings: dict[str, Any] = {"total_steps": faults.STEPS, "steps_per_epoch": faults.PER_EPOCH}
@@ -88,7 +88,7 @@ def verdict(found: Replay, least: int) -> str:
     "the LR that it goes back to is more than a factor of 4 below (early) or above (late) that of the least "
     "smoothed loss in at most so large a share",
     full=17 * 5,
-    plain=17,
+    plain=4,
     unit="replays of each preset",
 )
 def test_recorded_runs(kind: str, trials: Trials) -> None:

@@ -54,7 +54,7 @@ def kill_at_random(folder: Path, moments: random.Random, usual: float) -> int:
     "the loop, started again, ends with the same LR trace, weights, optimizer and scheduler, to the bit, as "
     "one that was never killed",
     full=200,
-    plain=10,
+    plain=5,
     unit="kills",
 )
 def test_kill_9(trials: Trials, tmp_path: Path) -> None:

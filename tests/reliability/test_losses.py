@@ -120,7 +120,7 @@ SCALES = [10.0**k for k in range(-12, 13)]
     "losses times 1e-12 to 1e12, in 25 steps",
     "the same tests, detections and switch; t* the same to 1e-6 of the run",
     full=12_500,
-    plain=250,
+    plain=150,
     unit="curves × scales",
 )
 def test_scale_does_not_matter(trials: Trials) -> None:
@@ -208,7 +208,7 @@ def test_the_least_there_can_be(trials: Trials) -> None:
     "a single spike to 1e38 (or 1e10, or ten times the largest loss), anywhere in warm-up",
     "no crash; of the runs that without it do not switch before the true minimum, at most 1% do with it",
     full=1_000,
-    plain=50,
+    plain=25,
     unit="curves with a spike",
 )
 def test_one_spike(trials: Trials) -> None:

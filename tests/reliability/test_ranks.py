@@ -30,7 +30,7 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     "ranks that see different losses, one of them NaN",
     "all hold the LR that the core gives for the mean of the finite losses, at every update",
     full=200,
-    plain=20,
+    plain=10,
 )
 def test_one_decision(world: World, trials: Trials) -> None:
     for trial in trials:

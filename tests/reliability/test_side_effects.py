@@ -40,7 +40,7 @@ def scheduler(total_steps: int = STEPS, **settings: Any) -> autowu.AutoWU:
     "the global random generators (Python, NumPy, PyTorch) and PyTorch's number of threads",
     "are untouched by any step of a run, by saving and by loading",
     full=200,
-    plain=20,
+    plain=8,
 )
 def test_globals_are_left_alone(trials: Trials) -> None:
     def seen() -> tuple[Any, ...]:
@@ -88,7 +88,7 @@ for seed in range(int(sys.argv[3])):
     "one thread or two, in OpenBLAS, OpenMP and PyTorch",
     "the same decisions, and the same LRs to the bit",
     full=200,
-    plain=20,
+    plain=8,
 )
 def test_threads_do_not_matter(trials: Trials) -> None:
     runs, names = [], ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
