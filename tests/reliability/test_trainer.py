@@ -230,7 +230,7 @@ def test_malicious(trials: Trials, tmp_path: Path) -> None:
         if trial % 2:
             torch.save(state, folder / "rank-0.pt")
         else:
-            (folder / "rank-0.pt").write_bytes(pickle.dumps(state))
+            (folder / "rank-0.pt").write_bytes(pickle.dumps(state, protocol=2))
         digest = checkpoint.sha256(folder / "rank-0.pt")
         (folder / "manifest.json").write_text(Manifest(1, 0, {"rank-0.pt": digest}, {}).dumps())
         found, damaged = checkpoint.newest(run)
