@@ -61,15 +61,29 @@ def log_marginal_likelihood(s: Spectrum, at: Parameters) -> float:
 
 def gradient(s: Spectrum, at: Parameters) -> tuple[float, float, float]:
     """The derivatives of :func:`log_marginal_likelihood` by θ, σ_f² and σ_n² (R & W Eq. 5.9); O(m)."""
-    mean, noise = at.mean - s.center, at.noise_variance
-    v = at.signal_variance * s.eigenvalues + noise
-    whitened = (s.y - mean * s.one) / v
-    slope = 1 / v - whitened * whitened  # of -2 log p, by v_j
+    return _slopes(s, _terms(s), at.mean, at.signal_variance, at.noise_variance)
+
+
+def _terms(s: Spectrum) -> list[tuple[float, float, float]]:
+    """(λ_j, y_j, 1_j) as plain numbers: for so few of them a loop takes half the time of NumPy's calls."""
+    return list(zip(s.eigenvalues.tolist(), s.y.tolist(), s.one.tolist(), strict=True))
+
+
+def _slopes(
+    s: Spectrum, terms: list[tuple[float, float, float]], mean: float, signal: float, noise: float
+) -> tuple[float, float, float]:
+    mean -= s.center
     rest = s.rest_yy - 2 * mean * s.rest_y1 + mean**2 * s.rest_11
-    by_mean = float(s.one @ whitened) + (s.rest_y1 - mean * s.rest_11) / noise
-    by_signal = -0.5 * float(s.eigenvalues @ slope)
-    by_noise = -0.5 * (float(slope.sum()) + (s.n - len(v) - rest / noise) / noise)
-    return by_mean, by_signal, by_noise
+    by_mean = (s.rest_y1 - mean * s.rest_11) / noise
+    by_signal, by_noise = 0.0, (s.n - len(terms) - rest / noise) / noise  # of -2 log p
+    for eigenvalue, y, one in terms:
+        inverse = 1 / (signal * eigenvalue + noise)
+        whitened = (y - mean * one) * inverse
+        slope = inverse - whitened * whitened  # of -2 log p, by v_j
+        by_mean += one * whitened
+        by_signal += eigenvalue * slope
+        by_noise += slope
+    return by_mean, -0.5 * by_signal, -0.5 * by_noise
 
 
 # --- the default preset: the maximum itself -----------------------------------------------------------
@@ -143,10 +157,11 @@ class AdamState:
 def adam(of: Moments, state: AdamState) -> AdamState:
     """100 steps of Adam (Kingma and Ba, 2014) with LR 0.01 on -log p(y) / n: Section 2.1.2 of the paper."""
     s = spectrum(of)
+    terms = _terms(s)
     raw, first, second = list(state.raw), list(state.first), list(state.second)
     for count in range(state.count + 1, state.count + STEPS + 1):
         mean, signal, noise = raw
-        by = gradient(s, Parameters(mean, _softplus(signal), _softplus(noise) + NOISE_FLOOR))
+        by = _slopes(s, terms, mean, _softplus(signal), _softplus(noise) + NOISE_FLOOR)
         slopes = -by[0] / s.n, -by[1] * _sigmoid(signal) / s.n, -by[2] * _sigmoid(noise) / s.n
         step, unbias = LEARNING_RATE / (1 - BETA_1**count), 1 - BETA_2**count
         for i, slope in enumerate(slopes):
