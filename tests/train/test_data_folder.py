@@ -136,10 +136,10 @@ def test_deit_mixes_within_a_micro_batch_and_smooths(root):
 
 
 def test_each_micro_batch_has_a_mixture_of_its_own(root):
-    found = batches(task(root, augment="deit", batch_size=18, micro_batch_size=2, label_smoothing=0), 0, 10)
+    found = batches(task(root, augment="deit", batch_size=18, micro_batch_size=6, label_smoothing=0), 0, 20)
     smaller = {round(min(share, 1 - share), 4) for batch in found for share in batch.targets.amax(1).tolist()}
-    assert len(found) == 90
-    assert len(smaller) > 30  # where the two have different classes, and CutMix has not cut all or nothing
+    assert len(found) == 60
+    assert len(smaller) > 25  # two of three pairs have different classes
 
 
 def test_deit_is_timm_s_recipe():
