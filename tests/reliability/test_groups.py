@@ -114,7 +114,7 @@ class Groups(RuleBasedStateMachine):
     "each keeps its ratio to the default LR; a group that is lost, or another number on loading, is an error "
     "with both counts, and nothing is changed",
     full=500,
-    plain=8,
+    plain=5,
     unit="sequences drawn by Hypothesis",
 )
 def test_groups_that_come_and_go(trials: Trials) -> None:

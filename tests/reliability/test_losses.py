@@ -29,7 +29,7 @@ def preset(name: str, total_steps: int, **changes: object) -> Config:
     "they are left out and counted, and a warning says so once; the LR stays in its range and never rises "
     "after the switch",
     full=10_000,
-    plain=500,
+    plain=300,
     unit="runs drawn by Hypothesis",
 )
 def test_losses_that_are_not_finite(trials: Trials) -> None:
@@ -120,7 +120,7 @@ SCALES = [10.0**k for k in range(-12, 13)]
     "losses times 1e-12 to 1e12, in 25 steps",
     "the same tests, detections and switch; t* the same to 1e-6 of the run",
     full=12_500,
-    plain=150,
+    plain=100,
     unit="curves × scales",
 )
 def test_scale_does_not_matter(trials: Trials) -> None:
@@ -141,7 +141,7 @@ def test_scale_does_not_matter(trials: Trials) -> None:
     "losses times a power of two, 2^-900 to 2^900",
     "every LR the same to the last bit",
     full=5_000,
-    plain=100,
+    plain=50,
     unit="curves × scales",
 )
 def test_powers_of_two_change_not_one_bit(trials: Trials) -> None:
@@ -160,7 +160,7 @@ def test_powers_of_two_change_not_one_bit(trials: Trials) -> None:
     "losses shifted by up to 1,000 times their range, also below zero",
     "the same tests, detections and switch; t* the same to 1e-6 of the run",
     full=5_000,
-    plain=100,
+    plain=50,
     unit="curves × shifts",
 )
 def test_shifts_do_not_matter(trials: Trials) -> None:

@@ -225,7 +225,7 @@ def test_malicious_checkpoints(trials: Trials, tmp_path: Path) -> None:
     "an error from torch.load or the scheduler, never a crash, and the scheduler is unchanged; or, where the "
     "bit is one of a number, a state that a run can go on from",
     full=10_000,
-    plain=200,
+    plain=80,
     unit="files",
 )
 def test_broken_files(trials: Trials) -> None:
