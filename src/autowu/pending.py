@@ -236,6 +236,7 @@ def _to_host(values: Tensor | Array) -> Array:
 
 
 def mean_over_ranks(losses: Tensor, group: dist.ProcessGroup) -> Array:
+    """The mean of each of these losses [n] over the ranks where it is finite; NaN where it is nowhere."""
     finite = losses.isfinite()
     sums = torch.stack([losses.where(finite, torch.zeros_like(losses)), finite.double()])
     dist.all_reduce(sums, group=group)
