@@ -159,10 +159,9 @@ def _memory(settings: Settings, task: Task, model: nn.Module, method: Method, wo
         else memory.bytes_of(vars(task))
     )
     micro = settings.micro_batch_size or settings.batch_size // world
-    kept = memory.activations(
+    kept, back = memory.activations(
         model,
         (micro, *task.input_shape),
-        task.classes,
         text=task.kind == "text",
         half=settings.precision != "32-true",
     )
@@ -173,6 +172,7 @@ def _memory(settings: Settings, task: Task, model: nn.Module, method: Method, wo
         "copy for rewinding": own + state + buffers if rewinds else 0,
         "data": on_device,
         "activations of a micro-batch": kept,
+        "their gradients": back,
     }
     total = sum(parts.values())
     rows = [(f"  {name}", f"{_size(size):>9}") for name, size in parts.items() if size]

@@ -1,8 +1,9 @@
 """How much memory a run will take on each device, before it runs.
 
 Counted: parameters, buffers, gradients, optimizer state, the copy for rewinding, data that live on the
-device, and what autograd keeps of one micro-batch for its backward pass. Not counted: PyTorch itself, the
-work space of kernels, gradients of activations on their way back, and what an allocator leaves unused.
+device, what autograd keeps of one micro-batch for its backward pass, and the gradients that are on their way
+back at a time. Not counted: PyTorch itself, the work space of kernels, what an allocator leaves unused, and
+evaluations, which can take more than small updates do.
 """
 
 from __future__ import annotations
@@ -34,15 +35,18 @@ def optimizer_state(method: Method) -> int:
     return bytes_of(*method.optimizer.state.values())
 
 
-def activations(model: nn.Module, inputs: tuple[int, ...], classes: int, *, text: bool, half: bool) -> int:
+def activations(model: nn.Module, inputs: tuple[int, ...], *, text: bool, half: bool) -> tuple[int, int]:
     """Bytes that autograd keeps of a micro-batch: a forward pass on the meta device, which computes nothing.
 
     Args:
         model: is moved to the meta device, and so lost.
         inputs: shape of the micro-batch.
-        classes: number of logits.
         text: whether the inputs are tokens; then each has a target.
         half: whether activations take two bytes a value, as with mixed precision; an estimate.
+
+    Returns:
+        Bytes of all that is kept, and of the gradients on their way back: that of a layer's output and that
+        of its input, each at most as large as the largest of what is kept.
     """
     model = model.to("meta").train()
     if half:
@@ -61,7 +65,8 @@ def activations(model: nn.Module, inputs: tuple[int, ...], classes: int, *, text
         logits: Tensor = model(batch)
         functional.cross_entropy(logits.flatten(0, -2), targets.flatten())
     kept.update(_storages([batch, targets, logits]))
-    return sum(storage.nbytes() for key, storage in kept.items() if key not in own)
+    sizes = [storage.nbytes() for key, storage in kept.items() if key not in own]
+    return sum(sizes), 2 * max(sizes)
 
 
 def _storages(values: Iterable[object]) -> dict[int, torch.UntypedStorage]:

@@ -67,7 +67,7 @@ RECIPES: Final[dict[str, Recipe]] = {
         "quick", {"data": "fashion-mnist", "model": "mlp", **ADAMP, "epochs": 20, "batch_size": 1024}
     ),
     "fashion-mnist-cnn": Recipe(
-        "quick", {"data": "fashion-mnist", "model": "cnn", **ADAMP, "epochs": 10, "batch_size": 1024}
+        "quick", {"data": "fashion-mnist", "model": "cnn", **ADAMP, "epochs": 5, "batch_size": 256}
     ),
     "cifar10-cnn": Recipe(
         "quick",
@@ -75,8 +75,8 @@ RECIPES: Final[dict[str, Recipe]] = {
             "data": "cifar10",
             "model": "cnn",
             **ADAMP,
-            "epochs": 20,
-            "batch_size": 1024,
+            "epochs": 10,
+            "batch_size": 256,
             "augment": "crop-flip",
         },
     ),
