@@ -210,6 +210,7 @@ def test_a_million_updates(trials: Trials) -> None:
             file = io.BytesIO()
             torch.save(made.state_dict(), file)
             largest = max(largest, file.tell())
+            del file
         if trial == warm + warm // 4:
             tracemalloc.start()
         if trial == warm + warm // 4 + 1000:
