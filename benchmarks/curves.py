@@ -15,3 +15,9 @@ def past_its_minimum(n: int) -> NDArray[np.float64]:
 def falling(n: int) -> NDArray[np.float64]:
     """A straight fall, and noise: warm-up goes on to its cap, through every test there can be."""
     return np.linspace(2.3, 0.3, n) + 0.05 * np.random.default_rng(0).standard_normal(n)
+
+
+def hidden(n: int) -> NDArray[np.float64]:
+    """A quick fall, then one that noise hides: no read is plain, and nearly all of them need a test."""
+    x = np.arange(n) / n
+    return 2.3 - 1.5 * np.minimum(x / 0.02, 1) - 0.1 * x + 0.3 * np.random.default_rng(0).standard_normal(n)

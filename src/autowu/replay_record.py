@@ -55,6 +55,7 @@ def _stretched(state: State, k: int) -> State:
     return replace(
         state,
         step=state.step * k,
+        read=state.read * k,
         read_at=None if state.read_at is None else state.read_at * k,
         leg=Leg(state.leg.start * k, state.leg.lr, state.leg.span * k),
         lifted=None if state.lifted is None else state.lifted * k,

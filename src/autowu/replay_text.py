@@ -74,6 +74,8 @@ def _waiting(replay: Replay) -> str:
     config, state, tests = replay.config, replay.state, replay.tests
     if state.lifted is None:
         why = "The loss has not fallen by more than its noise explains, and before that no test is made"
+    elif state.read > max(state.lifted, tests[-1].step if tests else 0):
+        why = "The loss is falling so plainly that the last check needed no test"
     elif not tests:
         why = "No test was due yet"
     elif tests[-1].streak:

@@ -166,6 +166,44 @@ def test_the_copy_is_renewed_while_the_loss_is_falling(scripted: list[Verdict]) 
     assert controller.observe(replace(DEFAULT, rewind=False), default_state(copied=None), ONE).copied is None
 
 
+def falling_state(copied: int | None) -> State:
+    """The default preset 400 updates after lift-off, in a fall that is plain, one update before a read."""
+    losses = 3 - 0.005 * np.arange(399)
+    return default_state(step=429, read_at=430, read=425, losses=losses, streak=2, copied=copied)
+
+
+@pytest.mark.parametrize(("copied", "kept"), [(430 - 20, 430), (430 - 19, 430 - 19), (31, 430)])
+def test_a_plain_fall_needs_no_test_and_a_copy_a_stretch(
+    copied: int, kept: int, scripted: list[Verdict]
+) -> None:
+    """A stretch is a twentieth of the window: of 400 losses, 20."""
+    state = controller.observe(DEFAULT, falling_state(copied), ONE)
+    assert (state.read, state.streak, state.verdicts, state.switch) == (430, 0, (), None)
+    assert (state.copied, state.restores) == (kept, 0)
+    without = controller.observe(replace(DEFAULT, rewind=False), falling_state(None), ONE)
+    assert (without.copied, without.verdicts) == (None, ())
+
+
+def test_without_a_screen_every_read_is_a_test(scripted: list[Verdict]) -> None:
+    scripted.append(verdict(False, argmin=1.0))
+    state = controller.observe(replace(DEFAULT, screen=None), falling_state(400), ONE)
+    assert len(state.verdicts) == 1
+    assert state.copied == 430
+
+
+def test_the_cap_is_always_tested(scripted: list[Verdict]) -> None:
+    scripted.append(verdict(False, argmin=1.0))
+    before = falling_state(420)
+    state = controller.observe(replace(DEFAULT, total_steps=860), before, ONE)
+    assert len(state.verdicts) == 1
+    assert state.switch is not None
+    assert (state.switch.step, state.switch.capped) == (430, True)
+
+
+def test_the_paper_screens_nothing() -> None:
+    assert PAPER.screen is None
+
+
 def test_the_switch_puts_the_copy_back(scripted: list[Verdict]) -> None:
     scripted.append(verdict(True, argmin=0.5))
     state = controller.observe(DEFAULT, default_state(streak=2), ONE)
@@ -701,6 +739,13 @@ def test_an_impossible_peak_is_refused_by_name(value: float) -> None:
     plain = RICH["switched"].to_dict()
     with pytest.raises(ValueError, match="peak_lr"):
         State.from_dict(mutated(plain, ("switch", "peak_lr"), value))
+
+
+def test_a_state_but_for_some_fields() -> None:
+    state = RICH["warm"]
+    assert equal(state.but(step=7, streak=2).to_dict(), replace(state, step=7, streak=2).to_dict())
+    assert type(state.but()) is State
+    assert state.step != 7
 
 
 def test_the_plain_form_is_plain() -> None:
