@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from autowu.errors import UserError
+from autowu.runlog_events import printable
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 
@@ -75,11 +76,12 @@ def _read(file: IO[bytes]) -> dict[str, NDArray[Any]]:
             raise ValueError("not an .npz file but a single array")
         missing = [key for key in KEYS if key not in archive]
         if missing:
-            found = ", ".join(archive.files) or "nothing"
+            found = printable(", ".join(archive.files)) or "nothing"
             raise ValueError(f"no array {', '.join(missing)}; the file holds {found}")
         _check_sizes(archive)
         return {key: archive[key] for key in KEYS}
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        # RuntimeError: zipfile's word for what it cannot unpack (an encryption, a compression, a version).
         raise ValueError(f"not an .npz file ({error})") from error
 
 
