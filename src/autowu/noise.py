@@ -114,19 +114,18 @@ def falling(losses: Array, threshold: float) -> bool:
     """Whether the loss is lower at the window's end than anywhere before, by more than noise explains.
 
     Of twenty stretches of equal length, the mean of the last is below that of each other one by more than
-    ``threshold`` standard errors; and within the last, that of its second half is below that of its first.
-    The errors are taken from the variance within the stretches, to which a trend adds: it errs on the safe
-    side. A loss that is not finite leaves the question open: False.
+    ``threshold`` standard errors; and the straight line through the last, by least squares, falls. The errors
+    are taken from the variance within the stretches, to which a trend adds: it errs on the safe side. A loss
+    that is not finite leaves the question open: False.
     """
     width = len(losses) // STRETCHES
     if width < 4:
         return False
-    half, total = width // 2, np.add.reduce
     with np.errstate(all="ignore"):
-        if not total(losses[-half:]) < total(losses[-width : half - width]):
+        if not losses[-width:] @ (np.arange(width) - 0.5 * (width - 1)) < 0:
             return False
         stretches = losses[-STRETCHES * width :].reshape(STRETCHES, width)
-        means = total(stretches, axis=1) / width
+        means = np.add.reduce(stretches, axis=1) / width
         deviations = stretches - means[:, None]
         variances = np.einsum("ij,ij->i", deviations, deviations) / (width * (width - 1))  # of the means
         falls = (means - means[-1])[:-1]
