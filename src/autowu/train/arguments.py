@@ -143,7 +143,7 @@ def _add_optimizer(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--optimizer",
         choices=get_args(options.OptimizerName),
-        help=f"(default: {_default('optimizer')})",
+        help="(default: adamp; a peer's own)",
     )
     group.add_argument(
         "--weight-decay", type=float, metavar="X", help="(default: 0.1; sgd: 0.0005; a peer's own)"

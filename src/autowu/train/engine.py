@@ -140,7 +140,9 @@ def set_up(settings: Settings, fabric: Fabric, *, resume: bool) -> Run:
         saving.restore(run, manifest.step)
         display.resumed(run.step)
     else:
-        found = method.prepare(network, _batches(task), lambda out, target: loop.loss_of(run, out, target))
+        found = method.prepare(
+            network, loop.one_by_one(run, 0), lambda out, target: loop.loss_of(run, out, target)
+        )
         method.settings |= found
     return run
 
@@ -254,8 +256,3 @@ def _to_channels_last(network: nn.Module) -> None:
     for parameter in network.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-
-
-def _batches(task: Task) -> Any:
-    for micro_batches in task.updates(0, 2**62):
-        yield from micro_batches

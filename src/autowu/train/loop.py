@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import cast
 
@@ -111,7 +111,7 @@ def loss_of(run: Run, outputs: Tensor, targets: Tensor) -> Tensor:
 
 def report(run: Run, lr: float, phase: str, updates_per_second: float) -> None:
     """Evaluate, log it and show it."""
-    run.method.eval()
+    run.method.eval(one_by_one(run, run.step))
     test_loss, test_accuracy = evaluate(run)
     run.method.train()
     run.last = Evaluation(
@@ -127,6 +127,12 @@ def report(run: Run, lr: float, phase: str, updates_per_second: float) -> None:
     run.events.evaluation(asdict(run.last))
     run.write_events()
     run.progress.evaluation(run.last, run.method.schedule.verdicts)
+
+
+def one_by_one(run: Run, first: int) -> Iterator[Batch]:
+    """This process's training batches from update ``first`` on, as many as one asks for."""
+    for batches in run.task.updates(first, first + 2**31):
+        yield from batches
 
 
 @torch.no_grad()

@@ -37,6 +37,7 @@ Logger = Literal["tensorboard", "wandb", "mlflow"]
 
 SCHEDULES: tuple[str, ...] = (*get_args(OwnSchedule), *get_args(Peer))
 AUTOWU: tuple[str, ...] = ("autowu", "paper")
+UNSHARDED: tuple[str, ...] = tuple(name for name in get_args(Peer) if name != "nadamw")
 EPOCHS = 60  # of a data set that has epochs, if neither --epochs nor --steps is given
 IMAGE_SETS = ("digits", "fashion-mnist", "cifar10", "cifar100")
 
@@ -80,7 +81,8 @@ class Settings:
     eval_every: int | None = None
     """Epochs (for a text: updates) from one evaluation to the next."""
 
-    optimizer: OptimizerName = "adamp"
+    optimizer: OptimizerName | None = None
+    """None: 'adamp', but for a peer that is an optimizer itself, or that has another by default."""
     weight_decay: float | None = None
     weight_decay_on: WeightDecayOn = "matrices"
 
@@ -139,6 +141,13 @@ class Settings:
         if self.seed >= 2**63:
             raise UserError(f"--seed must be below 2^63, not {self.seed}")
         _one_of("schedule", self.schedule, SCHEDULES)
+        if self.optimizer is None and self.schedule not in get_args(Peer):
+            object.__setattr__(self, "optimizer", "adamp")
+        if self.strategy == "fsdp" and (self.optimizer == "muon" or self.schedule in UNSHARDED):
+            name = "--optimizer muon" if self.optimizer == "muon" else f"--schedule {self.schedule}"
+            raise UserError(
+                f"--strategy fsdp does not go with {name}, which was never tried on parts of a model"
+            )
         self._check_length()
         self._check_schedule()
 

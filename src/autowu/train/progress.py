@@ -74,7 +74,7 @@ class Progress(Silent):
         parameters = sum(parameter.numel() for parameter in run.network.parameters())
         settings, per_epoch = run.settings, self.task.steps_per_epoch
         model = f"{settings.model_name} with {parameters:,} parameters"
-        how = f"{settings.optimizer}, schedule {settings.schedule}"
+        how = f"{settings.optimizer or type(run.method.optimizer).__name__}, schedule {settings.schedule}"
         self._about = [("data", self.task.name), ("model", model), ("trained by", how)]
         length = f"{self.total_steps:,} updates with batch size {settings.batch_size:,}"
         if per_epoch:
