@@ -108,10 +108,11 @@ def kill_in(place: str | None, at: int) -> None:
     elif place == "save":
         save = torch.save
 
-        def half(state: Any, path: Path) -> None:
-            save(state, path)
+        def half(state: Any, file: Any) -> None:
+            save(state, file)
             if due():
-                os.truncate(path, path.stat().st_size // 2)
+                path = getattr(file, "name", file)  # of an open file, or the path itself
+                os.truncate(path, os.path.getsize(path) // 2)
                 kill()
 
         torch.save = half
