@@ -116,6 +116,8 @@ class State:
                 f"the state's steps do not fit together: first {state.first}, read {state.read},"
                 f" step {state.step}, read_at {state.read_at}, span {state.leg.span}"
             )
+        if state.leg.start > state.step:
+            raise ValueError(f"the state's 'leg' starts at {state.leg.start}, after step {state.step}")
         if not 0 < state.leg.lr < math.inf:
             raise ValueError(f"the state's 'leg' must have a finite lr > 0, not {state.leg.lr}")
         if state.switch is not None and not 0 < state.switch.peak_lr < math.inf:

@@ -197,7 +197,7 @@ def test_malicious_checkpoints(trials: Trials, tmp_path: Path) -> None:
                 Malicious(eval, f"open({str(witness)!r}, 'w').close()"),
                 Malicious(exec, f"open({str(witness)!r}, 'w').close()"),
                 Malicious(os.mkdir, str(witness)),
-                Malicious(getattr, os, "system"),
+                Malicious(getattr, Path(witness), "touch"),
                 Malicious(Path(witness).touch),
             ]
         )
