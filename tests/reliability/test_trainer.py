@@ -25,6 +25,7 @@ from autowu.train.checkpoint import Manifest
 from reliability import trainer
 from reliability.promises import Trials, promise
 from reliability.test_kill import assert_equal
+from train import commands
 
 PLACES = [None, None, "test", "save", "rename"]
 
@@ -245,3 +246,31 @@ def test_malicious(trials: Trials, tmp_path: Path) -> None:
     attack = Attack(os.mkdir, str(tmp_path / "executed"))
     pickle.loads(pickle.dumps(attack))  # it does execute where it is let
     assert (tmp_path / "executed").exists()
+
+
+# --- several processes --------------------------------------------------------------------------------
+
+
+@promise(
+    "kill -9 of one of the processes that torchrun has started for `autowu train`",
+    "torchrun starts all of them again, they go on from the checkpoint to the same end, to the bit, and none "
+    "waits for the dead",
+    full=8,
+    plain=0,
+    unit="kills, of 2 and of 4 processes",
+)
+def test_one_of_several(trials: Trials, tmp_path: Path) -> None:
+    flags = (*trainer.FLAGS, "--norm", "layer")
+    ends = {}
+    for trial in trials:
+        moments, count, out = random.Random(trial), (2, 4)[trial % 2], tmp_path / str(trial)
+        if count not in ends:
+            ends[count] = tmp_path / f"whole-{count}"
+            commands.train(*flags, "--out", ends[count], "--devices", count)
+        module = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count))
+        launcher = (sys.executable, *module, "--max-restarts", "1", "-m", "autowu")
+        process = commands.start(*flags, "--out", out, "--resume", launcher=launcher)
+        commands.wait_for_checkpoint(out, process, moments.randrange(6, trainer.STEPS - 60))
+        os.kill(moments.choice(commands.children(process)), signal.SIGKILL)
+        commands.finish(process)
+        assert_same(out, ends[count])
