@@ -16,7 +16,7 @@ import torch
 
 from benchmarks.timing import Row, table
 
-NAMES = ("paper_test", "default_test", "scaling", "step", "loader")
+NAMES = ("paper_test", "default_test", "scaling", "step", "training", "loader")
 RESULTS = Path(__file__).parent / "results"
 
 

@@ -111,7 +111,7 @@ def kill_in(place: str | None, at: int) -> None:
         def half(state: Any, file: Any) -> None:
             save(state, file)
             if due():
-                path = getattr(file, "name", file)  # of an open file, or the path itself
+                path = file if isinstance(file, Path) else file.name
                 os.truncate(path, os.path.getsize(path) // 2)
                 kill()
 
