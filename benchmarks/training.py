@@ -57,6 +57,7 @@ def compared(folder: Path, data: str, updates: int, repetitions: int) -> list[Ro
             data=data,
             model="cnn",
             optimizer="adamw",
+            schedule="constant",  # AutoWU's own time is measured below
             batch_size=BATCH,
             steps=updates,
             out=str(folder / str(repetition)),
