@@ -1,16 +1,32 @@
 """The reference trainer behind ``autowu train``.
 
-    settings ─▶ data, model, optimizer, schedule ─▶ loop ─▶ run folder and progress
+    flags, file, recipe ─▶ settings ─▶ engine ─▶ task, model, method ─▶ loop ─▶ log, checkpoints, progress
 
-Contents:
-    options             what can be chosen on the command line, and its checks
-    data                image data sets in memory, and the batches of an epoch
-    models              small networks for small images
-    optimizers          AdamP, LAMB, AdamW and SGD with the settings that they start from
-    schedules           AutoWU and the baseline with one face: ``schedule.step(loss)``
-    loop                sets up a run, and trains
-    log                 the run folder: ``run.json`` and ``log.jsonl``
-    progress            what is printed while a run goes on
+What one can choose:
+    options             Settings: one field for each flag, checked
+    arguments, sources  the flags; a file of settings, a recipe, the settings of a resumed run
+    recipes             settings under one name; recipes_table shows them
+    data/               data sets, their batches, augmentation
+    models/             small networks, ResNets, and timm's
+    optimizers, muon    AdamP, LAMB, AdamW, SGD, Muon
+    schedules/          AutoWU, the baseline, PyTorch's, and the peers, all with one face: ``Method``
+
+How it runs:
+    command             ``autowu train`` itself
+    engine              sets up a run in each of its processes
+    run                 everything that belongs to a run, and how far it is
+    loop                updates, evaluations, checkpoints
+    processes           devices, DDP and FSDP, through lightning-fabric
+    randomness          random numbers as a function of what they are for
+    signals             SIGTERM and Ctrl-C, at the same update in all processes
+    saving, shards      from a run to a checkpoint and back; a process's part of a sharded model
+    checkpoint          files that are whole or absent
+
+What is seen of it:
+    events, log         what happens; ``run.json`` and ``log.jsonl``
+    progress            lines, and on a terminal a live display
+    loggers             TensorBoard, W&B, MLflow
+    dry_run, memory     what would run, and the memory that it would take
     torchvision_shim    lets timm be imported where torchvision's compiled operators do not load
 
 Importing this package imports no framework: PyTorch comes in when a run starts.
