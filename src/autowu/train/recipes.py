@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, get_args
 
 from autowu.errors import UserError
-from autowu.train.options import AUTOWU, OwnSchedule
+from autowu.train.options import AUTOWU, Peer
 
 EXCLUSIVE: Final = (("epochs", "steps"), ("warmup_epochs", "warmup_steps"))
 """Settings that say the same: the stronger source's is taken, whichever of the two it is."""
@@ -104,7 +104,8 @@ def apply(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """``given`` over the settings of the recipe ``name``.
 
     The recipe's LR and weight decay are its optimizer's, and are left out with another one. Its LR is also
-    left out with schedules that find it and with peers, which have their own.
+    left out with schedules that find it. With a peer all three are left out: it is an optimizer itself, or
+    has its own settings.
 
     Raises:
         UserError: the recipe needs something that ``given`` does not have.
@@ -117,6 +118,9 @@ def apply(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         for of_optimizer in OF_OPTIMIZER:
             del chosen[of_optimizer]
     schedule = given.get("schedule", AUTOWU[0])
-    if schedule in AUTOWU or schedule not in get_args(OwnSchedule):
+    if schedule in get_args(Peer):
+        for name_of in ("optimizer", *OF_OPTIMIZER):
+            chosen.pop(name_of, None)
+    elif schedule in AUTOWU:
         chosen.pop("lr", None)
     return over(given, chosen)
