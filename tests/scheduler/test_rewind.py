@@ -16,6 +16,7 @@ from torch.optim import SGD, Adagrad, Adam, AdamW, NAdam, Optimizer, RMSprop
 import autowu
 from autowu.rewind import Snapshot
 from autowu.train.optimizers import build
+from autowu.train.options import Settings
 from scheduler.training import (
     PAPER,
     STEPS,
@@ -66,7 +67,7 @@ class Odd(Optimizer):
 
 def timm(name: str) -> Any:
     """AdamP or LAMB, by way of a model since they treat matrices otherwise."""
-    return lambda params: build(name, nn.ParameterList(params))  # type: ignore[arg-type]
+    return lambda params: build(Settings(optimizer=name), nn.ParameterList(params))  # type: ignore[arg-type]
 
 
 OPTIMIZERS = {
