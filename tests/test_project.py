@@ -23,8 +23,8 @@ FRAMEWORKS = {
     "transformers",
 }  # fmt: skip
 EXTRAS = {
-    "accelerate", "docs", "huggingface", "keras", "lightning", "optax", "report", "tensorboard", "test",
-    "torch", "train",
+    "accelerate", "docs", "huggingface", "keras", "lightning", "optax", "peers", "report", "tensorboard",
+    "test", "torch", "train",
 }  # fmt: skip
 
 # A path from the root of somebody's machine: in a URL, or within the project, something precedes the slash.
@@ -83,7 +83,9 @@ def test_the_lock_pins_what_the_tests_require() -> None:
         if not line.startswith("#"):
             name, _, version = line.partition(";")[0].strip().partition("==")
             pins[canonicalize_name(name)] = Version(version)
-    required = [line for extra in ("", "torch", "train", "report", "test") for line in requirements()[extra]]
+    required = [
+        line for extra in ("", "torch", "train", "peers", "report", "test") for line in requirements()[extra]
+    ]
     for requirement in required:
         if requirement.name != "autowu":
             assert pins[canonicalize_name(requirement.name)] in requirement.specifier, requirement

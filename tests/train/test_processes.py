@@ -36,7 +36,7 @@ def assert_same_lrs(one, other):
 def test_processes_give_the_learning_rates_of_one(alone, tmp_path, processes):
     told = commands.train(*FLAGS, "--out", tmp_path / "run", "--devices", processes)
     assert_same_lrs(tmp_path / "run", alone)
-    assert told.count("accuracy ") == 1  # one process speaks
+    assert told.count("\naccuracy ") == 1  # one process speaks
     assert "Initializing" not in told
 
 

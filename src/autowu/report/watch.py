@@ -118,11 +118,11 @@ def watch(folders: Sequence[Path], port: int = 0) -> int:
     except (OSError, OverflowError) as error:
         raise UserError(f"--port {port}: {getattr(error, 'strerror', None) or error}") from error
     with server:
-        print(
-            f"http://{LOOPBACK}:{server.server_port}/ shows the runs as they go on. Ctrl-C stops it.",
-            flush=True,
-        )
         try:
+            print(
+                f"http://{LOOPBACK}:{server.server_port}/ shows the runs as they go on. Ctrl-C stops it.",
+                flush=True,
+            )
             server.serve_forever()
         except KeyboardInterrupt:
             print("\nStopped.")

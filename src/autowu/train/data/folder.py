@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import weakref
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +22,8 @@ from autowu.train.data.mix import Mix
 from autowu.train.data.task import Batch, Share, digest
 from autowu.train.options import Settings
 
+START = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+"""How the processes that decode are started."""
 REPEATS = 3  # of an image in an epoch, with --augment deit
 
 
@@ -74,7 +78,7 @@ class ImageFolder:
             ImageFiles(
                 part.paths,
                 part.labels,
-                transform(settings.augment, size, training=part is train),
+                partial(transform, settings.augment, size, training=part is train),
                 settings.seed,
             )
             for part in (train, test)
@@ -142,6 +146,8 @@ class ImageFolder:
             images,
             batch_sampler=keys,  # pyright: ignore[reportArgumentType]  # any iterable of lists will do
             num_workers=self._workers,
+            # Not forked from this process: its threads would be missing, and what they had locked stay locked.
+            multiprocessing_context=START if self._workers else None,
             persistent_workers=stay and self._workers > 0,
             collate_fn=collate,
             pin_memory=self._device.type == "cuda",

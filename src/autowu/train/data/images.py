@@ -45,17 +45,24 @@ class ImageFiles(Dataset[Any]):
     Args:
         paths: of shape (images,), encoded. An array, because workers that touch a list of strings copy it.
         labels: int64 of shape (images,).
-        transform: of an RGB image.
+        make_transform: gives the transform of an RGB image; called in the process that decodes, since timm
+            can be imported there only after :mod:`torchvision_shim`.
         seed: of the run.
     """
 
     def __init__(
-        self, paths: NDArray[np.bytes_], labels: NDArray[np.int64], transform: Transform, seed: int
+        self,
+        paths: NDArray[np.bytes_],
+        labels: NDArray[np.int64],
+        make_transform: Callable[[], Transform],
+        seed: int,
     ) -> None:
         self.paths, self.labels = paths, labels
-        self._transform, self._seed = transform, seed
+        self._make_transform, self._seed = make_transform, seed
+        self._transform: Transform | None = None
 
     def __getitem__(self, key: Key) -> tuple[Tensor, int] | Unreadable:
+        self._transform = self._transform or self._make_transform()
         path = os.fsdecode(bytes(self.paths[key.image]))
         try:
             with Image.open(path) as file:
