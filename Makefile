@@ -22,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full lint format bench lock clean
+.PHONY: help demo test test-full reliability lint format bench lock clean
 
 help:  ## Show this list.
 	@echo "Usage: make TARGET [PYTHON=python3.12]"
@@ -41,6 +41,10 @@ test: lint  ## Run the linters, the type checker and the tests.
 
 test-full: lint  ## The same with the tests marked `full`, which take minutes.
 	@$(BIN)/python -m pytest -m "" $(IN_PARALLEL)
+
+reliability: $(INSTALLED)  ## Try every promise of docs/reliability.md in full, and write its table: more than an hour.
+	@$(BIN)/python -m pytest tests/reliability -m full --junitxml=runs/reliability.xml
+	@$(BIN)/python -m tests.reliability.table runs/reliability.xml
 
 lint: $(INSTALLED)  ## Run ruff and pyright; change nothing.
 	@echo "Checking style (ruff) and types (pyright)."

@@ -170,7 +170,7 @@ def test_tensor_lrs(trials: Trials) -> None:
     "an optimizer compiled with torch.compile, its LR a tensor",
     "one compilation, at its first step, and none after it in the whole run",
     full=5,
-    plain=0,  # tests/scheduler has one
+    plain=1,
 )
 def test_no_recompilation(trials: Trials) -> None:
     from torch._dynamo.testing import CompileCounter

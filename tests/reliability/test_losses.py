@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from autowu import controller
 from autowu.config import Config
 from autowu.driver import Driver, Weights
+from autowu.state import State
 from reliability.curves import decisions, follow, v_curve
 from reliability.promises import Trials, promise
 
@@ -113,6 +114,15 @@ def test_a_run_that_dies(trials: Trials) -> None:
         assert state.switch.peak_lr <= last_finite * (0.5 + 1e-12) or state.switch.t_star <= dies
 
 
+def assert_same_decisions(found: State, expected: State) -> None:
+    """The same tests, detections and switch, and t* the same but for rounding."""
+    assert decisions(found) == decisions(expected)
+    assert found.switch is not None
+    assert expected.switch is not None
+    if expected.switch.t_star is not None:
+        assert found.switch.t_star == pytest.approx(expected.switch.t_star, abs=1e-6 * 160)
+
+
 SCALES = [10.0**k for k in range(-12, 13)]
 
 
@@ -130,11 +140,7 @@ def test_scale_does_not_matter(trials: Trials) -> None:
             losses, config = v_curve(160, curve), Config(total_steps=160, seed=curve)
             expected, _ = follow(config, losses)
         found, _ = follow(config, losses * SCALES[scale])
-        assert decisions(found) == decisions(expected)
-        assert found.switch is not None
-        assert expected.switch is not None
-        if expected.switch.t_star is not None:
-            assert found.switch.t_star == pytest.approx(expected.switch.t_star, abs=1e-6 * 160)
+        assert_same_decisions(found, expected)
 
 
 @promise(
@@ -171,11 +177,7 @@ def test_shifts_do_not_matter(trials: Trials) -> None:
             losses, config = v_curve(160, curve), Config(total_steps=160, seed=curve)
             expected, _ = follow(config, losses)
         found, _ = follow(config, losses + shifts[shift] * np.ptp(losses))
-        assert decisions(found) == decisions(expected)
-        assert found.switch is not None
-        assert expected.switch is not None
-        if expected.switch.t_star is not None:
-            assert found.switch.t_star == pytest.approx(expected.switch.t_star, abs=1e-6 * 160)
+        assert_same_decisions(found, expected)
 
 
 @promise(

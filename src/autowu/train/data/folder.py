@@ -146,7 +146,7 @@ class ImageFolder:
             images,
             batch_sampler=keys,  # pyright: ignore[reportArgumentType]  # any iterable of lists will do
             num_workers=self._workers,
-            # Not forked from this process: its threads would be missing, and what they had locked stay locked.
+            # Not forked from this process: its threads would be missing, and what they had locked remain so.
             multiprocessing_context=START if self._workers else None,
             persistent_workers=stay and self._workers > 0,
             collate_fn=collate,
