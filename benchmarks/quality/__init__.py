@@ -1,0 +1,21 @@
+"""The quality suite: is AutoWU, with nothing tuned, as good as a tuned baseline? Protocol in docs/quality.md.
+
+    workloads ─▶ plan (which runs) ─▶ runner ─▶ trial (one run) ─▶ results/*.jsonl ─▶ analysis ─▶ page
+
+    python -m benchmarks.quality prepare --data DIR       # cut the workloads' data out of the full sets
+    python -m benchmarks.quality run PART --data DIR      # what is done already is not done again
+    python -m benchmarks.quality page                     # docs/quality.md and its pictures
+
+Contents:
+    workloads   data, model, optimizer, batch size and budget of each; which are held out
+    prepare     the workloads' data files
+    methods     what is compared, and the ablations' variants
+    search      the tuned baseline: random search, widened
+    trial       one training run -> one record
+    plan        the runs of each part of the study
+    runner      runs them in processes of their own, resumes, appends to a file
+    analysis    records -> differences, intervals, ranks
+    page        docs/quality.md
+    pictures    its figures
+    detection   the detector alone, over simulated and recorded losses
+"""

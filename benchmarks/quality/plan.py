@@ -1,0 +1,125 @@
+"""Which runs each part of the study consists of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.quality import methods, records, search
+from benchmarks.quality.records import Record
+from benchmarks.quality.workloads import WORKLOADS, Workload
+
+SEEDS: Final = range(100, 105)  # paired: the same data order and initial weights for every method
+ABLATION_SEEDS: Final = range(100, 103)
+SWEEP_SEEDS: Final = range(100, 102)
+SWEEP: Final = 9  # peak LRs, a half decade apart, about the centre of the search
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training run that is to be done."""
+
+    part: str
+    workload: str
+    method: str
+    seed: int
+    settings: dict[str, Any]
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """By which its record is found in the part's file."""
+        return self.workload, self.method, self.seed
+
+
+def total_steps(workload: Workload) -> int:
+    """Updates of a run."""
+    settings = workload.settings
+    return settings.get("steps") or settings["epochs"] * (workload.train // settings["batch_size"])
+
+
+def searching(workloads: Iterable[Workload], done: list[Record]) -> Iterator[Job]:
+    """The trials of random search, all with seed 0; the widening ones once those before are known."""
+    for workload in workloads:
+        for trial in search.trials(workload, trial_scores(workload, done)):
+            settings = trial.settings(workload, total_steps(workload))
+            yield Job("search", workload.name, f"trial {trial.number}", 0, settings)
+
+
+def comparing(workloads: Iterable[Workload], searched: list[Record]) -> Iterator[Job]:
+    """AutoWU, the paper's preset, the peers, and the winners of the search with fresh seeds."""
+    for workload in workloads:
+        names = [methods.AUTOWU, "paper", *methods.peers(workload)]
+        chosen = {name: methods.settings(name, workload) for name in names}
+        chosen |= {
+            f"tuned {budget}": trial.settings(workload, total_steps(workload))
+            for budget, trial in winners(workload, searched).items()
+        }
+        for name, settings in chosen.items():
+            for seed in SEEDS:
+                yield Job("compare", workload.name, name, seed, settings)
+
+
+def ablating(workloads: Iterable[Workload], _: list[Record]) -> Iterator[Job]:
+    """AutoWU's default preset with one constant changed."""
+    for workload in workloads:
+        for name in (methods.AUTOWU, *methods.VARIANTS):
+            settings = (
+                methods.variant(name, workload)
+                if name in methods.VARIANTS
+                else methods.settings(name, workload)
+            )
+            for seed in ABLATION_SEEDS:
+                yield Job("ablations", workload.name, name, seed, settings)
+
+
+def sweeping(workloads: Iterable[Workload], _: list[Record]) -> Iterator[Job]:
+    """A fixed peak LR, 5% of linear warm-up and a cosine: how the end depends on the peak."""
+    for workload in workloads:
+        middle = search.center(workload)
+        for number in range(SWEEP):
+            lr = middle * 10 ** (0.5 * (number - SWEEP // 2))
+            settings = {
+                **{"schedule": "baseline", **workload.settings},
+                "lr": lr / math.sqrt(workload.settings["batch_size"] / 256),
+                "warmup_steps": round(0.05 * total_steps(workload)),
+            }
+            for seed in SWEEP_SEEDS:
+                yield Job("sweep", workload.name, f"{lr:.3g}", seed, settings)
+
+
+PARTS: Final[dict[str, Callable[[Iterable[Workload], list[Record]], Iterator[Job]]]] = {
+    "search": searching,
+    "compare": comparing,
+    "ablations": ablating,
+    "sweep": sweeping,
+}
+
+
+def jobs(part: str, workloads: Iterable[Workload], results: Path) -> list[Job]:
+    """The runs of ``part`` that can be named by now; those done are among them."""
+    return list(PARTS[part](workloads, records.read(results, "search")))
+
+
+def trial_scores(workload: Workload, searched: Iterable[Record]) -> dict[int, float]:
+    """Validation score of each trial done, by number; higher is better, and a diverged one is worst."""
+    mine = (record for record in searched if record["workload"] == workload.name)
+    return {int(record["method"].split()[1]): records.score(record, "validation") for record in mine}
+
+
+def winners(workload: Workload, searched: Iterable[Record]) -> dict[int, search.Trial]:
+    """The best trial by validation score, by the budget of trials; nothing before the search is done."""
+    scores = trial_scores(workload, searched)
+    found = search.trials(workload, scores)
+    if any(trial.number not in scores for trial in found):
+        return {}
+    return {
+        budget: search.winner(found, budget, lambda trial: scores[trial.number]) for budget in search.BUDGETS
+    }
+
+
+def named(names: Iterable[str]) -> list[Workload]:
+    """The workloads of these names, by default all."""
+    return [WORKLOADS[name] for name in names] or list(WORKLOADS.values())

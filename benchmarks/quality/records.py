@@ -1,0 +1,41 @@
+"""The records of finished runs: one JSON object a line, a file for each part of the study."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.quality.workloads import WORKLOADS
+
+RESULTS: Final = Path(__file__).parent / "results"
+Record = dict[str, Any]
+
+
+def read(folder: Path, part: str) -> list[Record]:
+    """All records of ``part``; none where there is no file. A line cut off by a kill is left out."""
+    path = folder / f"{part}.jsonl"
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def append(folder: Path, part: str, record: Record) -> None:
+    """Add one record; what a kill left of a line before is ended, so that it spoils no other."""
+    path = folder / f"{part}.jsonl"
+    with path.open("a+b") as file:
+        if file.tell():
+            file.seek(-1, 2)
+            if file.read(1) != b"\n":
+                file.truncate(path.read_bytes().rfind(b"\n") + 1)
+        file.write(json.dumps(record).encode() + b"\n")
+
+
+def score(record: Record, part: str) -> float:
+    """Accuracy in %, or minus the loss in nats a character; higher is better, -∞ if the run failed."""
+    if "error" in record or record["diverged"]:
+        return -math.inf
+    if WORKLOADS[record["workload"]].is_text:
+        loss = record[f"{part}_loss"]
+        return -math.inf if loss is None else -loss
+    return 100 * record[f"{part}_accuracy"]
