@@ -82,7 +82,8 @@ def sweeping(workloads: Iterable[Workload], _: list[Record]) -> Iterator[Job]:
         for number in range(SWEEP):
             lr = middle * 10 ** (0.5 * (number - SWEEP // 2))
             settings = {
-                **{"schedule": "baseline", **workload.settings},
+                "schedule": "baseline",
+                **workload.settings,
                 "lr": lr / math.sqrt(workload.settings["batch_size"] / 256),
                 "warmup_steps": round(0.05 * total_steps(workload)),
             }

@@ -1,8 +1,8 @@
 """Cut each workload's data out of the full sets, so that one file serves training, validation and test.
 
-The trainer knows a training and a test part. Here the test part is validation, then test; a trial evaluates the
-two apart. Images come from the full set in a fixed random order: validation from its training part, so that the
-full set's test images never choose anything.
+The trainer knows a training and a test part. Here the test part is validation, then test; a trial evaluates
+the two apart. Images come from the full set in a fixed random order: validation from its training part, so
+that the full set's test images never choose anything.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def images(workload: Workload, full: Arrays) -> Arrays:
 
 
 def pool(array: NDArray[Any], side: int) -> NDArray[Any]:
-    """The mean of each ``side`` × ``side`` square: (n, height, width, …) -> (n, height / side, …), rounded."""
+    """The mean of each ``side`` × ``side`` square: (n, height, width, …) -> (n, height/side, …), rounded."""
     if side == 1:
         return array
     count, height, width = array.shape[:3]

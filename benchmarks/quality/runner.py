@@ -18,7 +18,7 @@ from benchmarks.quality.workloads import WORKLOADS, Workload
 
 def run(part: str, workloads: list[Workload], data: Path, results: Path, processes: int) -> None:
     """All runs of ``part``, also those that only the outcome of others can name."""
-    os.environ |= {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     while True:
         done = {
             (record["workload"], record["method"], record["seed"]) for record in records.read(results, part)
@@ -31,7 +31,7 @@ def run(part: str, workloads: list[Workload], data: Path, results: Path, process
 
 def _run(jobs: list[Job], data: Path, results: Path, processes: int) -> None:
     context = multiprocessing.get_context("forkserver")  # its children fork from a process without threads
-    context.set_forkserver_preload(["benchmarks.quality.trial", "timm.optim"])
+    context.set_forkserver_preload(["benchmarks.quality.trial"])
     began, count = time.monotonic(), 0
     with ProcessPoolExecutor(processes, mp_context=context, max_tasks_per_child=1) as pool:
         running: dict[Future[dict[str, Any]], Job] = {}

@@ -49,7 +49,7 @@ def center(workload: Workload) -> float:
 
 
 def draw(workload: Workload, number: int, low: float, high: float) -> Trial:
-    """Trial ``number``: LR log-uniform in [low, high]; weight decay log-uniform within a decade of the usual."""
+    """Trial ``number``: LR log-uniform in [low, high]; weight decay too, about the usual."""
     random = np.random.default_rng([number, sum(workload.name.encode())])
     usual: Any = WEIGHT_DECAY
     return Trial(

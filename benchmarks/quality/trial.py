@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import redirect_stdout
+from importlib import import_module
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,14 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from autowu.train import engine, loop
+from autowu.train import engine, loop, torchvision_shim
 from autowu.train.options import Settings
 from autowu.train.processes import fabric_for
 from autowu.train.run import Run
 from benchmarks.quality.workloads import Workload
+
+torchvision_shim.install()
+import_module("timm.optim")  # once, in the process that those of the runs are forked from
 
 TAIL = 0.05  # of the run: the updates over which the final training loss is averaged
 
