@@ -72,8 +72,8 @@ WORKLOADS: Final = {
         Workload(
             "cifar10-cnn-adamp",
             "cifar10.npz",
-            *(8_000, 4_000, 10_000),
-            _images("cnn", "adamp", 200, 8),
+            *(4_000, 4_000, 6_000),
+            _images("cnn", "adamp", 100, 8),
             pool=2,
         ),
         Workload("shakespeare-gpt-adamw", SHAKESPEARE, 540_000, 20_000, 40_000, _text("adamw", 500)),
@@ -89,8 +89,8 @@ WORKLOADS: Final = {
         Workload(
             "cifar100-cnn-lamb",
             "cifar100.npz",
-            *(8_000, 4_000, 10_000),
-            _images("cnn", "lamb", 200, 8),
+            *(4_000, 4_000, 6_000),
+            _images("cnn", "lamb", 100, 8),
             pool=2,
             held_out=True,
         ),
