@@ -50,7 +50,7 @@ def _images(model: str, optimizer: str, batch_size: int, epochs: int, **more: An
 
 
 def _text(optimizer: str, steps: int, **more: Any) -> dict[str, Any]:
-    chosen = {"model": "gpt", "optimizer": optimizer, "batch_size": 16, "context": 64, "steps": steps}
+    chosen = {"model": "gpt", "optimizer": optimizer, "batch_size": 8, "context": 64, "steps": steps}
     return chosen | {"label_smoothing": 0.0} | more
 
 
@@ -72,9 +72,9 @@ WORKLOADS: Final = {
         Workload(
             "cifar10-cnn-adamp",
             "cifar10.npz",
-            *(4_000, 4_000, 6_000),
-            _images("cnn", "adamp", 100, 8),
-            pool=2,
+            *(8_000, 4_000, 8_000),
+            _images("cnn", "adamp", 200, 8),
+            pool=4,
         ),
         Workload("shakespeare-gpt-adamw", SHAKESPEARE, 540_000, 20_000, 40_000, _text("adamw", 500)),
         Workload("shakespeare-gpt-lamb", SHAKESPEARE, 540_000, 20_000, 40_000, _text("lamb", 500)),
@@ -89,9 +89,9 @@ WORKLOADS: Final = {
         Workload(
             "cifar100-cnn-lamb",
             "cifar100.npz",
-            *(4_000, 4_000, 6_000),
-            _images("cnn", "lamb", 100, 8),
-            pool=2,
+            *(8_000, 4_000, 8_000),
+            _images("cnn", "lamb", 200, 8),
+            pool=4,
             held_out=True,
         ),
         Workload(
