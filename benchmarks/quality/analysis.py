@@ -1,0 +1,122 @@
+"""Records -> what the page says: differences with intervals, ranks, and how many trials AutoWU is worth."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Final
+
+import numpy as np
+from scipy import stats
+
+from benchmarks.quality import records
+from benchmarks.quality.records import Record
+from benchmarks.quality.workloads import WORKLOADS
+
+LOSS_PER_POINT: Final = 5.0
+"""% of the loss of a text that count as one point of accuracy: the bars take 0.5% for 0.1 points."""
+
+Scores = dict[str, dict[str, dict[int, float]]]
+"""Workload -> method -> seed -> test score, higher is better; -∞ for a run that diverged."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its 95% confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def by_workload(results: Iterable[Record]) -> Scores:
+    """Test scores, in the order of the workloads."""
+    scores: Scores = {name: {} for name in WORKLOADS}
+    for record in results:
+        mine = scores[record["workload"]].setdefault(record["method"], {})
+        mine[record["seed"]] = records.score(record, "test")
+    return {workload: methods for workload, methods in scores.items() if methods}
+
+
+def points(workload: str, score: float, reference: float) -> float:
+    """How much better ``score`` is than ``reference``, in points of accuracy, or 5% of the loss."""
+    if WORKLOADS[workload].is_text:
+        return 100 * (score - reference) / -reference / LOSS_PER_POINT
+    return score - reference
+
+
+def differences(workload: str, of: Mapping[int, float], against: Mapping[int, float]) -> list[float]:
+    """Paired by seed, in :func:`points`."""
+    return [points(workload, of[seed], against[seed]) for seed in sorted(of.keys() & against.keys())]
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """By Student's t; infinite where a run diverged or there is only one."""
+    mean = float(np.mean(values))
+    if len(values) < 2 or not math.isfinite(mean):
+        return Interval(mean, -math.inf, math.inf)
+    half = float(stats.t.ppf(0.975, len(values) - 1)) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    return Interval(mean, mean - half, mean + half)
+
+
+def over_workloads(scores: Scores, method: str, against: str, held_out: bool | None = None) -> Interval:
+    """The mean difference over workloads, each workload's own mean counting once; t over workloads.
+
+    A workload on which a run of either diverged counts by the runs that did not.
+    """
+    means = []
+    for workload, methods in scores.items():
+        if held_out is not None and WORKLOADS[workload].held_out != held_out:
+            continue
+        if method in methods and against in methods:
+            finite = [d for d in differences(workload, methods[method], methods[against]) if math.isfinite(d)]
+            means += [float(np.mean(finite))] if finite else []
+    return interval(means) if means else Interval(math.nan, math.nan, math.nan)
+
+
+def ranks(scores: Scores, methods: Sequence[str]) -> dict[str, float]:
+    """Mean rank by the mean score on each workload, 1 is best, among methods run on every one of them."""
+    places = defaultdict[str, list[float]](list)
+    for mine in scores.values():
+        means = [float(np.mean(list(mine[name].values()))) for name in methods]
+        for name, place in zip(methods, stats.rankdata([-mean for mean in means]), strict=True):
+            places[name].append(float(place))
+    return {name: float(np.mean(place)) for name, place in places.items()}
+
+
+def diverged(results: Iterable[Record], method: str) -> tuple[int, int]:
+    """How many runs of ``method`` diverged or failed, and of how many."""
+    mine = [record for record in results if record["method"] == method]
+    return sum(record["diverged"] for record in mine), len(mine)
+
+
+def best_of(trials: Sequence[Record], budgets: Iterable[int]) -> dict[int, float]:
+    """The expected test score of the trial that validation data choose among k random ones, for each k.
+
+    Of n trials in the order of their validation scores, the i-th best (from 0) is chosen by
+    C(n - 1 - i, k - 1) of the C(n, k) subsets.
+    """
+    ordered = sorted(trials, key=lambda record: -records.score(record, "validation"))
+    finite = [records.score(record, "test") for record in ordered]
+    worst = min(score for score in finite if math.isfinite(score))
+    tests = [score if math.isfinite(score) else worst for score in finite]
+    n = len(tests)
+    return {
+        k: sum(math.comb(n - 1 - i, k - 1) * test for i, test in enumerate(tests)) / math.comb(n, k)
+        for k in budgets
+    }
+
+
+def worth(trials: Sequence[Record], score: float) -> int | None:
+    """The fewest trials of random search that reach ``score`` in expectation; None: all of them do not."""
+    expected = best_of(trials, range(1, len(trials) + 1))
+    return next((k for k, value in expected.items() if value >= score), None)
+
+
+def by_name(results: Iterable[Record]) -> dict[str, list[Record]]:
+    """The records of each workload."""
+    ordered = sorted(results, key=lambda record: record["workload"])
+    return {name: list(mine) for name, mine in groupby(ordered, key=lambda record: record["workload"])}

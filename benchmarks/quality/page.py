@@ -1,0 +1,200 @@
+"""Fill the tables of docs/quality.md from the records, and draw its pictures."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from benchmarks.quality import analysis, methods, pictures, plan, records
+from benchmarks.quality.analysis import Interval, Scores
+from benchmarks.quality.workloads import WORKLOADS
+
+PAGE: Final = Path(__file__).parents[2] / "docs" / "quality.md"
+REFERENCE: Final = "tuned 20"
+
+
+def write() -> None:
+    """Replace what stands between ``<!-- table: NAME -->`` and ``<!-- end -->``, and write the pictures."""
+    tables = {
+        "workloads": workloads(),
+        "search": search(),
+        "compare": compare(),
+        "means": means(),
+        "costs": costs(),
+        "ablations": ablations(),
+    }
+    text = PAGE.read_text()
+    for name, table in tables.items():
+        pattern = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+        text, found = pattern.subn(lambda match, table=table: f"{match[1]}\n{table}\n{match[2]}", text)
+        if not found:
+            raise SystemExit(f"{PAGE} has no place for the table {name!r}")
+    PAGE.write_text(text)
+    pictures.write(PAGE.parent / "images")
+
+
+def workloads() -> str:
+    """What each workload is."""
+    rows = []
+    for workload in WORKLOADS.values():
+        settings = workload.settings
+        norm = f", {settings['norm']}norm" if "norm" in settings else ""
+        size = f"{workload.train:,} {'characters' if workload.is_text else 'images'}"
+        pooled = f", {workload.pool} × {workload.pool} pixels averaged" if workload.pool > 1 else ""
+        rows.append(
+            [
+                workload.name + (" (held out)" if workload.held_out else ""),
+                f"{workload.source.removesuffix('.npz')}, {size}{pooled}",
+                f"{settings['model']}{norm}",
+                settings["optimizer"],
+                str(settings["batch_size"]),
+                f"{plan.total_steps(workload):,}",
+            ]
+        )
+    return _table(["workload", "data", "model", "optimizer", "batch size", "updates"], rows)
+
+
+def search() -> str:
+    """What the random search chose, and what AutoWU's result is worth in trials."""
+    searched, compared = records.read(records.RESULTS, "search"), records.read(records.RESULTS, "compare")
+    scores, rows = analysis.by_workload(compared), []
+    for name, trials in analysis.by_name(searched).items():
+        chosen = plan.winners(WORKLOADS[name], searched)
+        if not chosen:
+            continue
+        expected = analysis.best_of(trials, [1, 5, 20])
+        own = list(scores.get(name, {}).get(methods.AUTOWU, {}).values())
+        worth = analysis.worth(trials, float(np.mean(own))) if own else None
+        best = chosen[20]
+        rows.append(
+            [
+                name,
+                str(len(trials)),
+                f"{best.lr:.2g}, {best.warmup:.0%}, {best.weight_decay:.2g}",
+                *(_score(name, value) for value in expected.values()),
+                _score(name, float(np.mean(own))) if own else "–",
+                "–" if not own else f"more than {len(trials)}" if worth is None else str(worth),
+            ]
+        )
+    head = ["workload", "trials", "best: peak LR, warm-up, weight decay", "1", "5", "20", "AutoWU", "worth"]
+    return _table(head, sorted(rows, key=lambda row: list(WORKLOADS).index(row[0])))
+
+
+def compare() -> str:
+    """Each method on each workload: mean of the seeds, and for AutoWU the difference to the tuned baseline."""
+    results = records.read(records.RESULTS, "compare")
+    scores = analysis.by_workload(results)
+    names = _by_rank(scores)
+    head = ["method", *(_short(name) for name in scores), "mean rank", "diverged"]
+    rank = analysis.ranks(scores, [name for name in names if _everywhere(scores, name)])
+    rows = []
+    for name in names:
+        cells = [_cell(workload, mine.get(name)) for workload, mine in scores.items()]
+        count, of = analysis.diverged(results, name)
+        rows.append([name, *cells, f"{rank[name]:.1f}" if name in rank else "–", f"{count} of {of}"])
+    return _table(head, rows)
+
+
+def means() -> str:
+    """Differences to the tuned baseline, over the workloads."""
+    scores = analysis.by_workload(records.read(records.RESULTS, "compare"))
+    rows = []
+    for name in _by_rank(scores):
+        if name == REFERENCE or not _everywhere(scores, name):
+            continue
+        parts = [analysis.over_workloads(scores, name, REFERENCE, held) for held in (None, False, True)]
+        rows.append([name, *map(_interval, parts)])
+    return _table(["method", "all workloads", "those looked at", "those held out"], rows)
+
+
+def costs() -> str:
+    """Seconds, the schedule's share of them, and memory."""
+    results = records.read(records.RESULTS, "compare")
+    rows = []
+    for name in _by_rank(analysis.by_workload(results)):
+        mine = [record for record in results if record["method"] == name and "error" not in record]
+        if not mine:
+            continue
+        seconds = sum(record["seconds"] for record in mine)
+        share = sum(record["scheduling"] for record in mine) / seconds
+        per_update = sum(record["scheduling"] for record in mine) / sum(record["steps"] for record in mine)
+        memory = np.mean([record["memory"] for record in mine])
+        rows.append(
+            [
+                name,
+                f"{seconds / len(mine):.1f}",
+                f"{100 * share:.2f}%",
+                f"{1e6 * per_update:.0f}",
+                f"{memory:.0f}",
+            ]
+        )
+    return _table(["method", "seconds a run", "in the schedule", "µs an update", "memory, MiB"], rows)
+
+
+def ablations() -> str:
+    """Each variant against the default preset, paired by seed, over the workloads."""
+    results = records.read(records.RESULTS, "ablations")
+    scores = analysis.by_workload(results)
+    rows = []
+    for name in methods.VARIANTS:
+        if not any(name in mine for mine in scores.values()):
+            continue
+        cells = []
+        for workload, mine in scores.items():
+            if name in mine and methods.AUTOWU in mine:
+                found = analysis.differences(workload, mine[name], mine[methods.AUTOWU])
+                cells.append(f"{np.mean(found):+.2f}" if np.isfinite(found).all() else "diverged")
+            else:
+                cells.append("–")
+        parts = [analysis.over_workloads(scores, name, methods.AUTOWU, held) for held in (None, True)]
+        rows.append([name, *cells, *map(_interval, parts)])
+    return _table(["variant", *(_short(name) for name in scores), "mean", "held out"], rows)
+
+
+def _by_rank(scores: Scores) -> list[str]:
+    """The methods in the order of their mean rank; those not run everywhere come last."""
+    names = list(dict.fromkeys(name for mine in scores.values() for name in mine))
+    everywhere = [name for name in names if _everywhere(scores, name)]
+    rank = analysis.ranks(scores, everywhere)
+    return sorted(names, key=lambda name: rank.get(name, math.inf))
+
+
+def _everywhere(scores: Scores, name: str) -> bool:
+    return all(name in mine for mine in scores.values())
+
+
+def _cell(workload: str, of: dict[int, float] | None) -> str:
+    if not of:
+        return "–"
+    values = list(of.values())
+    if not np.isfinite(values).all():
+        return "diverged"
+    spread = np.std(values, ddof=1) if len(values) > 1 else math.nan
+    return f"{_score(workload, float(np.mean(values)))} ± {_score(workload, float(spread), spread=True)}"
+
+
+def _score(workload: str, value: float, *, spread: bool = False) -> str:
+    """Accuracy in %, or the loss in nats."""
+    if WORKLOADS[workload].is_text:
+        return f"{abs(value):.3f}"
+    return f"{value:.2f}" if not spread else f"{value:.1f}"
+
+
+def _interval(of: Interval) -> str:
+    if not math.isfinite(of.low):
+        return "–" if not math.isfinite(of.mean) else f"{of.mean:+.2f}"
+    return f"{of.mean:+.2f} ({of.low:+.2f} to {of.high:+.2f})"
+
+
+def _short(workload: str) -> str:
+    return workload.replace("-", " ") + (" *" if WORKLOADS[workload].held_out else "")
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -1,0 +1,143 @@
+"""The page's pictures."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from benchmarks.quality import analysis, methods, records
+from benchmarks.quality.workloads import WORKLOADS
+
+BLUE, ORANGE, GREY, GREEN = "#0b62a4", "#d1570a", "#777777", "#2a7f3f"
+COLUMNS: Final = 3
+
+
+def write(folder: Path) -> None:
+    """All pictures of which there are records, as SVG."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams |= {"svg.hashsalt": "autowu", "font.size": 9, "axes.spines.top": False}
+    mpl.rcParams |= {"axes.spines.right": False, "legend.frameon": False}
+    folder.mkdir(exist_ok=True)
+    for name, figure in (("search", trials()), ("sweep", sweep()), ("ablations", ablations())):
+        if figure is not None:
+            figure.savefig(folder / f"quality-{name}.svg", bbox_inches="tight", metadata={"Date": None})
+
+
+def trials() -> Any:
+    """Each workload: the expected score of the best of k trials, and AutoWU's."""
+    searched = analysis.by_name(records.read(records.RESULTS, "search"))
+    scores = analysis.by_workload(records.read(records.RESULTS, "compare"))
+    names = [name for name in WORKLOADS if name in searched and methods.AUTOWU in scores.get(name, {})]
+    if not names:
+        return None
+    figure, axes = _grid(len(names))
+    for name, axis in zip(names, axes, strict=False):
+        sign = -1 if WORKLOADS[name].is_text else 1
+        expected = analysis.best_of(searched[name], range(1, len(searched[name]) + 1))
+        axis.plot(
+            list(expected), [sign * value for value in expected.values()], color=GREY, label="random search"
+        )
+        own = analysis.interval(list(scores[name][methods.AUTOWU].values()))
+        axis.axhline(sign * own.mean, color=BLUE, label="AutoWU, nothing tuned")
+        axis.axhspan(sign * own.low, sign * own.high, color=BLUE, alpha=0.15, linewidth=0)
+        axis.set(title=_title(name), xlabel="trials", ylabel=_measure(name))
+    axes[0].legend()
+    return figure
+
+
+def sweep() -> Any:
+    """Each workload: the score against a fixed peak LR, and where AutoWU's runs went."""
+    swept = records.read(records.RESULTS, "sweep")
+    compared = records.read(records.RESULTS, "compare")
+    names = [name for name in WORKLOADS if any(record["workload"] == name for record in swept)]
+    if not names:
+        return None
+    figure, axes = _grid(len(names))
+    for name, axis in zip(names, axes, strict=False):
+        sign = -1 if WORKLOADS[name].is_text else 1
+        mine = [record for record in swept if record["workload"] == name]
+        by_lr: dict[float, list[float]] = {}
+        for record in mine:
+            by_lr.setdefault(float(record["method"]), []).append(sign * records.score(record, "test"))
+        lrs = sorted(by_lr)
+        finite = [[value for value in by_lr[lr] if math.isfinite(value)] for lr in lrs]
+        axis.plot(
+            lrs,
+            [np.mean(values) if values else math.nan for values in finite],
+            color=GREY,
+            marker="o",
+            markersize=3,
+            label="fixed peak LR",
+        )
+        for method, colour in ((methods.AUTOWU, BLUE), ("paper", ORANGE)):
+            runs = [
+                r for r in compared if r["workload"] == name and r["method"] == method and "error" not in r
+            ]
+            axis.plot(
+                [record["peak_lr"] for record in runs],
+                [sign * records.score(record, "test") for record in runs],
+                "*" if method == methods.AUTOWU else "x",
+                color=colour,
+                label="AutoWU" if method == methods.AUTOWU else "paper",
+            )
+        shown = sorted(value for values in finite for value in values)
+        low, high = np.quantile(shown, [0.25, 1] if sign > 0 else [0, 0.75])
+        room = 0.25 * (high - low)
+        axis.set(xscale="log", title=_title(name), xlabel="peak LR", ylabel=_measure(name))
+        axis.set_ylim(low - room, high + room)
+    axes[0].legend()
+    return figure
+
+
+def ablations() -> Any:
+    """Each variant's mean difference to the default preset, over the workloads."""
+    from matplotlib.figure import Figure
+
+    scores = analysis.by_workload(records.read(records.RESULTS, "ablations"))
+    names = [name for name in methods.VARIANTS if any(name in mine for mine in scores.values())]
+    if not names:
+        return None
+    figure = Figure(figsize=(7, 0.28 * len(names) + 0.8))
+    axis = figure.subplots()
+    for place, name in enumerate(names):
+        for workload, mine in scores.items():
+            if name in mine:
+                found = analysis.differences(workload, mine[name], mine[methods.AUTOWU])
+                colour = GREEN if WORKLOADS[workload].held_out else GREY
+                axis.plot(np.clip(np.mean(found), -3, 3), place, "|", color=colour, markersize=7)
+        mean = analysis.over_workloads(scores, name, methods.AUTOWU)
+        axis.plot([mean.low, mean.high], [place, place], color=BLUE, linewidth=1)
+        axis.plot(mean.mean, place, "o", color=BLUE, markersize=4)
+    axis.axvline(0, color="black", linewidth=0.7)
+    axis.set_yticks(range(len(names)), names)
+    axis.invert_yaxis()
+    axis.set_xlim(-3, 3)
+    axis.set_xlabel(
+        "difference to the default preset, points of accuracy (5% of a text's loss count as one)\n"
+        "grey: each workload, green: held out, blue: their mean with its 95% interval; cut off at ± 3"
+    )
+    return figure
+
+
+def _grid(count: int) -> tuple[Any, list[Any]]:
+    from matplotlib.figure import Figure
+
+    rows = -(-count // COLUMNS)
+    figure = Figure(figsize=(3.2 * COLUMNS, 2.5 * rows), layout="constrained")
+    axes = list(np.ravel(figure.subplots(rows, COLUMNS)))
+    for axis in axes[count:]:
+        axis.set_visible(False)
+    return figure, axes
+
+
+def _title(workload: str) -> str:
+    return workload + (" (held out)" if WORKLOADS[workload].held_out else "")
+
+
+def _measure(workload: str) -> str:
+    return "test loss" if WORKLOADS[workload].is_text else "test accuracy, %"
