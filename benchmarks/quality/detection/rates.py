@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -64,7 +64,7 @@ def _static(variant: Variant, seed: int) -> Outcome:
     return Outcome(math.log10(switch.peak_lr / of.best), switch.capped, lost)
 
 
-_task = cache(simulated.task)
+_task = lru_cache(CHUNK)(simulated.task)  # a task remembers its runs
 _curves = cache(recorded.read)
 
 

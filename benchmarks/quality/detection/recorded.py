@@ -39,7 +39,7 @@ class Curve:
         """Running medians of a twentieth of the record, then means of as many, weighted by tricube.
 
         Means rather than local polynomials, which dip below the curve before it leaps up. What is higher than
-        the first tenth's median is lost in any case and counts as that; from the last finite loss on, infinity.
+        the first tenth's median is lost in any case and counts as that; after the last finite loss, infinity.
         """
         at = np.flatnonzero(np.isfinite(self.losses))
         n, half = int(at[-1]) + 1, max(2, len(self.losses) // 40)

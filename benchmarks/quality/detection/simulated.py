@@ -22,6 +22,21 @@ LINEAR_WARMUP = 0.05  # of the run, before the decay from each of them
 NOISES = ("normal", "heavy tails", "follows the loss", "spikes", "a burst")
 
 
+class Moment:
+    """The model after some updates; what comes next is kept by LR, as many variants begin alike."""
+
+    def __init__(self, model: Model, weights: Array):
+        self.model, self.weights = model, weights
+        self.loss = float(model.loss(weights)[0])
+        self.next: dict[float, Moment] = {}
+
+    def after(self, lr: float) -> Moment:
+        """The moment after one more update."""
+        if lr not in self.next:
+            self.next[lr] = Moment(self.model, self.model.update(self.weights, np.array([lr])))
+        return self.next[lr]
+
+
 @dataclass(frozen=True, eq=False)
 class Task:
     """A training run that waits for its LRs."""
@@ -42,6 +57,11 @@ class Task:
     """Standard deviation of the noise, as a share of the depth."""
 
     @cached_property
+    def begin(self) -> Moment:
+        """Before the first update."""
+        return Moment(self.model, self.model.start(1))
+
+    @cached_property
     def finals(self) -> Array:
         """The model's loss after a run without AutoWU: a linear decay to zero from each of PEAKS."""
         warmup = max(1, round(LINEAR_WARMUP * self.total_steps))
@@ -60,8 +80,8 @@ class Task:
 
     def lost(self, peak: float) -> float:
         """The share of the loss's fall in the best run that a run from ``peak`` is short of, in [0, 1]."""
-        first, least = float(self.model.loss(self.model.start(1))[0]), float(self.finals.min())
-        shares = np.minimum((self.finals - least) / (first - least), 1)
+        least = float(self.finals.min())
+        shares = np.minimum((self.finals - least) / (self.begin.loss - least), 1)
         return float(np.interp(np.log(peak), np.log(PEAKS), shares))
 
     def noises(self) -> tuple[Array, Array]:
@@ -109,20 +129,20 @@ def train(config: Config, of: Task) -> State:
     """AutoWU's state at the switch, as a host gets there that goes back to copies where it is told to."""
     noises = of.noises()
     state, step = controller.start(config), 0
-    weights = copy = of.model.start(1)
+    moment = copy = of.begin
     while state.switch is None:
         end = state.read_at
         assert end is not None  # since there is no switch yet
         clean = np.empty(end - step)
         with np.errstate(over="ignore", invalid="ignore"):
             for at in range(step, end):
-                clean[at - step] = of.model.loss(weights)[0]
-                weights = of.model.update(weights, np.array([controller.learning_rate(config, state, at)]))
+                clean[at - step] = moment.loss
+                moment = moment.after(controller.learning_rate(config, state, at))
             losses = of.seen(clean, step, noises)
         before, state = state, controller.observe(config, state, losses)
         if state.restores > before.restores:
-            weights = copy
+            moment = copy
         elif state.copied == state.step:
-            copy = weights
+            copy = moment
         step = end
     return state
