@@ -14,7 +14,7 @@ from tests.reliability import faults
 
 from autowu.config import Config
 from autowu.replay import replay
-from benchmarks.quality.detection import recorded, simulated
+from benchmarks.quality.detection import recorded, remedies, simulated
 from benchmarks.quality.detection.variants import Variant
 
 RESULTS = Path(__file__).parent / "results.jsonl"
@@ -151,7 +151,8 @@ def _key(row: dict[str, Any]) -> str:
 def chunk(name: str, first: int, variant: Variant) -> dict[str, Any]:
     """The line of one variant on the runs ``first`` to ``first + CHUNK`` of a family."""
     family = families()[name]
-    outcomes = [family.outcome(variant, seed) for seed in range(first, min(first + CHUNK, family.size))]
+    with remedies.applied(variant.remedy):
+        outcomes = [family.outcome(variant, seed) for seed in range(first, min(first + CHUNK, family.size))]
     return {
         "variant": variant.name,
         "settings": variant.settings,

@@ -1,9 +1,11 @@
-"""The configurations that are compared: the two presets, and the default with one constant changed."""
+"""The configurations that are compared: the two presets, the default with one constant changed, and remedies."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
+
+from benchmarks.quality.detection.remedies import REMEDIES
 
 
 @dataclass(frozen=True)
@@ -13,6 +15,8 @@ class Variant:
     name: str
     settings: dict[str, Any] = field(default_factory=dict)
     preset: str = "default"
+    remedy: str | None = None
+    """One of `remedies`, if it is tried."""
 
     @property
     def replays(self) -> bool:
@@ -40,4 +44,5 @@ VARIANTS = (
     _one(warmup_fraction=0.25),
     _one(standardize=False),
     _one(spike=None),
+    *(Variant(name, remedy=name) for name in REMEDIES),
 )
