@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from autowu import controller
 from autowu.config import Config
+from autowu.detector import detect
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 pytest.importorskip("benchmarks", reason="an archive of the sources leaves them out")
 
-from benchmarks.quality.detection import rates, recorded, simulated, tables
+from benchmarks.quality.detection import rates, recorded, remedies, simulated, tables
 from benchmarks.quality.detection.dynamics import Quadratic, Valley
 from benchmarks.quality.detection.variants import VARIANTS, Variant
 
@@ -201,6 +203,62 @@ def test_a_fault_is_the_seeds(fault: str) -> None:
     first, again, other = (of.with_fault(fault, seed) for seed in (1, 1, 2))
     assert np.array_equal(first, again)
     assert np.array_equal(first, other) == (fault == "none") == np.array_equal(first, of.losses)
+
+
+# --- remedies -----------------------------------------------------------------------------------------
+
+
+def v_then(rise: float) -> np.ndarray:
+    """A V with its minimum at 200 of 320, the last five of which leap up."""
+    steps = np.arange(320)
+    losses = 1 + abs(steps - 200) / np.where(steps > 200, 400, 200)
+    losses += 0.02 * np.random.default_rng(0).standard_normal(320)
+    losses[-5:] += rise * np.exp(np.linspace(-6, 0, 5))
+    return losses
+
+
+@pytest.mark.parametrize(("rise", "found"), [(0, 200), (1e2, 306), (1e4, 306)])
+def test_clipping_brings_back_a_minimum_that_divergence_hides(rise: float, found: float) -> None:
+    config, losses = Config(total_steps=1000), v_then(rise)
+    with_library, _ = detect(config, losses, 0)
+    clipped, _ = remedies.clipped(1.0, config, losses, 0)
+    assert with_library.detected
+    assert clipped.detected
+    assert with_library.t_star == pytest.approx(found, abs=10)
+    assert clipped.t_star == pytest.approx(200, abs=10)
+
+
+def test_a_leap_is_waited_after_and_a_rise_is_not() -> None:
+    config = Config(total_steps=1000)
+    for apart, counts in ((5, False), (19, False), (21, True)):
+        losses = np.r_[np.linspace(2, 1, 150), np.full(apart, 1.8)]
+        losses += 0.01 * np.random.default_rng(1).standard_normal(len(losses))
+        assert detect(config, losses, 0)[0].detected
+        assert remedies.waiting(config, losses, 0)[0].detected == counts
+    assert remedies.waiting(config, v_then(0), 0)[0].detected
+
+
+def test_a_remedy_is_there_while_its_variant_runs_and_no_longer() -> None:
+    for name in remedies.REMEDIES:
+        before = controller.detect, controller._at_cap
+        with remedies.applied(name):
+            assert (controller.detect, controller._at_cap) != before
+        assert (controller.detect, controller._at_cap) == before
+
+
+def test_at_the_cap_an_insignificant_minimum_is_better_than_the_caps_rate() -> None:
+    losses = 2 + 0.5 * np.random.default_rng(0).standard_normal(200)
+    losses += 0.6 * abs(np.arange(200) - 130) / 130
+    config = Config(total_steps=400, growth="exponential", lift_off=4.0, patience=50)
+    ends = []
+    for remedy in (None, "argmin at the cap"):
+        with remedies.applied(remedy):
+            state = controller.observe(config, controller.start(config), losses)
+        assert state.switch is not None
+        assert state.switch.capped
+        ends.append(state.switch.t_star)
+    assert ends[0] is None
+    assert ends[1] == pytest.approx(130, abs=30)
 
 
 # --- judgements and counts ----------------------------------------------------------------------------

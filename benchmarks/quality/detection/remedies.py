@@ -27,8 +27,8 @@ def clipped(falls: float, config: Config, losses: Array, start: int, adam: Any =
     """A test of min(L, L_0 + 4 σ + c (L_0 - L_min)), spikes left out first: what exceeds it says no more.
 
     A divergence by orders of magnitude is otherwise all that the kernel, of fixed length-scale, can follow,
-    and the least point of the rest is then anywhere. L_0 is the median of the window's first tenth, L_min that of
-    the five least in a row, σ the noise level, c ``falls``.
+    and the least point of the rest is then anywhere. L_0 is the median of the window's first tenth, L_min the
+    least median of five in a row, σ the noise level, c ``falls``.
     """
     usable = noise.usable(losses, config.spike)
     if len(usable) < config.min_losses:
@@ -59,7 +59,7 @@ def waiting(config: Config, losses: Array, start: int, adam: Any = None) -> Any:
 
 
 def argmin_at_cap(config: Config, state: State) -> State:
-    """At the cap there is nothing to wait for: to the smoothed minimum, significant or not, lifted off or not.
+    """At the cap there is nothing to wait for: to the smoothed minimum, significant, lifted off, or not.
 
     As it is, a cap without a detection decays from the LR of the cap, or from the middle of the range.
     """

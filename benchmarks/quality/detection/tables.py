@@ -9,15 +9,22 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.quality.detection import rates
+from tests.reliability import faults
+
+from benchmarks.quality.detection import rates, simulated
 from benchmarks.quality.detection.variants import VARIANTS
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "quality-detection.md"
 PICTURE = ROOT / "docs" / "images" / "quality-detection.svg"
 BEGIN, END = "<!-- tables: written by benchmarks/quality/detection/tables.py -->", "<!-- end of tables -->"
+LENGTHS = (600, 2_000, 6_000, 20_000)  # updates
 COSTLY = 0.05  # share of the loss's fall that is lost
-GROUPS = {"simulated": ("static", "quadratic", "valley"), "recorded": ("recorded",)}
+GROUPS = {
+    "simulated": ("static", "quadratic", "valley"),
+    "recorded": ("recorded",),
+    "recorded, with faults": ("recorded, label noise", "recorded, jumps", "recorded, a burst"),
+}
 
 Runs = dict[tuple[str, int], rates.Outcome]
 
@@ -111,7 +118,29 @@ def tables(rows: Iterable[dict[str, Any]]) -> str:
             if name in found and (of := pick(found[name], [family])):
                 lines.append([family, name, *Summary.of(of.values()).cells()])
     parts += ["### By family", _table(["", "", *HEAD], lines)]
+    lines = []
+    for kind, of in by_kind(found["default"]).items():
+        lines.append([kind, *Summary.of(of.values()).cells()])
+    parts += ["### The default by kind of run", _table(["", *HEAD], lines)]
     return "\n\n".join(parts)
+
+
+def by_kind(of: Runs) -> dict[str, Runs]:
+    """Simulated runs by what is wrong with the loss, by noise, and by length."""
+    found: dict[tuple[str, int, str], Runs] = {}
+    for (family, seed), outcome in of.items():
+        kinds: list[tuple[int, str]] = []
+        if family == "static":
+            kinds = [(0, faults.KINDS[seed % len(faults.KINDS)])]
+        elif family in GROUPS["simulated"]:
+            task = simulated.task(family, seed)
+            length = next(end for end in LENGTHS if task.total_steps <= end)
+            kinds = [(0, f"noise: {task.noise}"), (length, f"up to {length:,} updates")]
+        for order, kind in kinds:
+            found.setdefault((family, order, kind), {})[family, seed] = outcome
+    return {
+        f"{family}, {kind}": runs for (family, _, kind), runs in sorted(found.items(), key=lambda x: x[0])
+    }
 
 
 def _share(count: int, of: int) -> str:
@@ -140,7 +169,7 @@ def draw(rows: Iterable[dict[str, Any]], path: Path) -> None:
     found = runs(rows)
     order = [variant.name for variant in VARIANTS if variant.name in found]
     with style():
-        figure, axes = plt.subplots(1, 2, figsize=(9, 0.27 * len(order) + 1.2), sharey=True)
+        figure, axes = plt.subplots(1, len(GROUPS), figsize=(11, 0.27 * len(order) + 1.2), sharey=True)
         for axis, (title, families) in zip(axes, GROUPS.items(), strict=True):
             places = [place for place, name in enumerate(order) if pick(found[name], families)]
             counted = [Summary.of(pick(found[order[place]], families).values()) for place in places]
@@ -156,7 +185,7 @@ def draw(rows: Iterable[dict[str, Any]], path: Path) -> None:
             if "default" in order:
                 band = order.index("default")
                 axis.axhspan(band - 0.5, band + 0.5, color=GREY, alpha=0.15, linewidth=0)
-            axis.set(title=f"{title} runs", xlabel="% of runs, with 95% interval", xlim=(0, None))
+            axis.set(title=title, xlabel="% of runs, with 95% interval", xlim=(0, None))
         axes[0].set(yticks=range(len(order)), yticklabels=order, ylim=(len(order) - 0.4, -0.6))
         axes[0].legend(loc="lower right")
         figure.tight_layout()

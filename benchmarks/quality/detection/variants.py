@@ -1,4 +1,4 @@
-"""The configurations that are compared: the two presets, the default with one constant changed, and remedies."""
+"""What is compared: the two presets, the default with one constant changed, and with a remedy."""
 
 from __future__ import annotations
 
