@@ -6,7 +6,8 @@ library, and leaves this file.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -61,24 +62,31 @@ def waiting(config: Config, losses: Array, start: int, adam: Any = None) -> Any:
 def argmin_at_cap(config: Config, state: State) -> State:
     """At the cap there is nothing to wait for: to the smoothed minimum, significant, lifted off, or not.
 
-    As it is, a cap without a detection decays from the LR of the cap, or from the middle of the range.
+    As it is, a cap without a detection decays from the LR of the cap, or from the middle of the range. It still
+    does where the smoothed loss is least at the window's end.
     """
-    if config.return_at_cap and state.lifted is None:
-        state = controller._test(config, state).but(lifted=0)
-    verdict = state.verdicts[-1] if state.verdicts else None
+    tested = controller._test(config, state).but(lifted=0) if state.lifted is None else state
+    verdict = tested.verdicts[-1] if tested.verdicts else None
     if not config.return_at_cap or verdict is None or not verdict.argmins or verdict.falling:
         return _at_cap(config, state)
-    return controller._back(config, state, capped=True)
+    return controller._back(config, tested, capped=True)
 
 
+CLIP = ("autowu.controller.detect", partial(clipped, 1.0))
+CAP = ("autowu.controller._at_cap", argmin_at_cap)
 REMEDIES = {
-    "clip at 1 fall": ("autowu.controller.detect", partial(clipped, 1.0)),
-    "clip at 3 falls": ("autowu.controller.detect", partial(clipped, 3.0)),
-    "wait after a leap": ("autowu.controller.detect", waiting),
-    "argmin at the cap": ("autowu.controller._at_cap", argmin_at_cap),
+    "clip at 1 fall": [CLIP],
+    "clip at 3 falls": [("autowu.controller.detect", partial(clipped, 3.0))],
+    "wait after a leap": [("autowu.controller.detect", waiting)],
+    "argmin at the cap": [CAP],
+    "clip at 1 fall, argmin at the cap": [CLIP, CAP],
 }
 
 
-def applied(remedy: str | None) -> AbstractContextManager[Any]:
+@contextmanager
+def applied(remedy: str | None) -> Iterator[None]:
     """Within it the library works with the remedy of that name."""
-    return nullcontext() if remedy is None else mock.patch(*REMEDIES[remedy])
+    with ExitStack() as stack:
+        for place, stand_in in REMEDIES[remedy] if remedy else ():
+            stack.enter_context(mock.patch(place, stand_in))
+        yield
