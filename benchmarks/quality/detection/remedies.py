@@ -62,8 +62,8 @@ def waiting(config: Config, losses: Array, start: int, adam: Any = None) -> Any:
 def argmin_at_cap(config: Config, state: State) -> State:
     """At the cap there is nothing to wait for: to the smoothed minimum, significant, lifted off, or not.
 
-    As it is, a cap without a detection decays from the LR of the cap, or from the middle of the range. It still
-    does where the smoothed loss is least at the window's end.
+    As it is, a cap without a detection decays from the LR of the cap, or from the middle of the range. It
+    still does where the smoothed loss is least at the end of the window.
     """
     tested = controller._test(config, state).but(lifted=0) if state.lifted is None else state
     verdict = tested.verdicts[-1] if tested.verdicts else None
