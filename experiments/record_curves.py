@@ -1,6 +1,6 @@
 """Record real training-loss curves under an LR that grows as in the paper's Eq. 1 and never switches.
 
-    python experiments/record_curves.py --data-dir DIR --text FILE [--out tests/data/curves] [--only NAME …]
+    python experiments/record_curves.py --data-dir DIR --text FILE [--set tests|detection] [--only NAME …]
 
 Each recipe trains a small model with one thread on a CPU. Update t has the LR
 η_t = η_min (η_max/η_min)^(t / ⌊ρ_w T⌋), through the minimum of the loss and on to the end of the warm-up,
@@ -8,8 +8,10 @@ t = ⌊ρ_w T⌋ - 1, where most have long diverged. The tests replay these reco
 reproduced to the digit, a training run cannot.
 
 DIR holds `fashion-mnist.npz` and `cifar10.npz` as Keras distributes them (x_train uint8, y_train); FILE
-is any plain text. Written are NAME.csv (columns step and loss; an empty cell is a loss that was not
-finite) and one curves.json that says what was trained.
+is any plain text. The set `tests` goes to tests/data/curves; the set `detection`, of more various runs, to
+benchmarks/quality/detection/curves, where only the rates of the detector's mistakes look at it. Written are
+NAME.csv (columns step and loss; an empty cell is a loss that was not finite) and one curves.json that says
+what was trained.
 """
 
 import argparse
@@ -44,6 +46,8 @@ class Recipe:
     steps_per_epoch: int | None = None
     """How often the paper's rule would test. None: a pass over the data, its last batch possibly smaller."""
     label_smoothing: float = 0.0
+    width: int = 128
+    """Of the hidden layers of an MLP."""
     min_lr: float = 1e-5
     max_lr: float = 1.0
     warmup_fraction: float = 0.5
@@ -118,6 +122,70 @@ RECIPES = [
     ),
 ]
 
+# Short and long, batches of 4 to 1000, no normalisation, other ranges of the LR.
+DETECTION_RECIPES = [
+    Recipe("digits-mlp-plain-adamw-short", "digits", None, "mlp-plain", "adamw", 50, 200),
+    Recipe("digits-mlp-bn-lamb-short", "digits", None, "mlp-batchnorm", "lamb", 300, 250),
+    Recipe("digits-mlp-ln-adamp-tiny-batch", "digits", None, "mlp-layernorm", "adamp", 8, 2000),
+    Recipe("fashion-mlp-plain-adamw", "fashion-mnist", 20_000, "mlp-plain", "adamw", 500, 1000),
+    Recipe(
+        "fashion-mlp-ln-adamw-wide", "fashion-mnist", 30_000, "mlp-layernorm", "adamw", 1000, 500, width=512
+    ),
+    Recipe(
+        "fashion-mlp-bn-sgd-narrow",
+        "fashion-mnist",
+        20_000,
+        "mlp-batchnorm",
+        "sgd",
+        64,
+        2000,
+        width=16,
+        max_lr=10.0,
+    ),
+    Recipe(
+        "fashion-mlp-ln-adamw-narrow-range",
+        "fashion-mnist",
+        30_000,
+        "mlp-layernorm",
+        "adamw",
+        500,
+        400,
+        min_lr=1e-4,
+        max_lr=0.3,
+    ),
+    Recipe("fashion-resnet-sgd", "fashion-mnist", 10_000, "resnet", "sgd", 500, 400, max_lr=10.0),
+    Recipe("fashion-resnet-adamw-long", "fashion-mnist", 10_000, "resnet", "adamw", 64, 2400),
+    Recipe("cifar10-cnn-adamw-short", "cifar10", 10_000, "cnn", "adamw", 1000, 200),
+    Recipe("cifar10-cnn-lamb", "cifar10", 10_000, "cnn", "lamb", 250, 800),
+    Recipe("cifar10-cnn-adamp-long", "cifar10", 10_000, "cnn", "adamp", 32, 4000),
+    Recipe("cifar10-resnet-adamw", "cifar10", 10_000, "resnet", "adamw", 128, 1000, label_smoothing=0.1),
+    Recipe("cifar10-vit-lamb", "cifar10", 10_000, "vit", "lamb", 200, 600),
+    Recipe("cifar10-vit-sgd", "cifar10", 10_000, "vit", "sgd", 200, 800, max_lr=10.0),
+    Recipe("cifar10-vit-adamp-small-batch", "cifar10", 10_000, "vit", "adamp", 16, 3000),
+    Recipe("text-gpt-sgd", "tiny-shakespeare", None, "gpt", "sgd", 32, 800, 20, max_lr=10.0),
+    Recipe(
+        "text-gpt-adamw-short", "tiny-shakespeare", None, "gpt", "adamw", 64, 300, 10, label_smoothing=0.1
+    ),
+    Recipe("text-gpt-adamw-small-batch", "tiny-shakespeare", None, "gpt", "adamw", 4, 3000, 50),
+    Recipe(
+        "text-gpt-adamw-wide-range",
+        "tiny-shakespeare",
+        None,
+        "gpt",
+        "adamw",
+        32,
+        600,
+        20,
+        min_lr=1e-7,
+        max_lr=10.0,
+    ),
+]
+
+SETS = {
+    "tests": (RECIPES, Path("tests/data/curves")),
+    "detection": (DETECTION_RECIPES, Path("benchmarks/quality/detection/curves")),
+}
+
 
 # ---- data
 
@@ -163,7 +231,7 @@ def batches(inputs: Tensor, targets: Tensor, batch_size: int, seed: int) -> Iter
 # ---- models
 
 
-def mlp(inputs: int, classes: int, norm: type[nn.Module], width: int = 128) -> nn.Module:
+def mlp(inputs: int, classes: int, norm: type[nn.Module], width: int) -> nn.Module:
     def hidden(fan_in: int) -> list[nn.Module]:
         return [nn.Linear(fan_in, width), norm(width), nn.ReLU()]
 
@@ -225,11 +293,11 @@ class Patches(nn.Module):
         return self.project(images).flatten(2).transpose(1, 2)
 
 
-def build_model(name: str, inputs: Tensor, classes: int) -> nn.Module:
+def build_model(name: str, inputs: Tensor, classes: int, width: int) -> nn.Module:
     channels, pixels = inputs.shape[1], inputs[0].numel()
     if name.startswith("mlp-"):
         norms = {"layernorm": nn.LayerNorm, "batchnorm": nn.BatchNorm1d, "plain": nn.Identity}
-        return mlp(pixels, classes, norms[name.removeprefix("mlp-")])
+        return mlp(pixels, classes, norms[name.removeprefix("mlp-")], width)
     if name == "cnn":
         return convolutional(
             [convolution(channels, 16, 2), convolution(16, 32, 2), convolution(32, 64, 2)], 64, classes
@@ -288,7 +356,7 @@ def make_torchvision_importable() -> None:
 def record(recipe: Recipe, inputs: Tensor, targets: Tensor) -> list[float]:
     """The training loss of each update, as measured before that update."""
     torch.manual_seed(recipe.seed)
-    model = build_model(recipe.model, inputs, classes=int(targets.max()) + 1)
+    model = build_model(recipe.model, inputs, int(targets.max()) + 1, recipe.width)
     optimizer = build_optimizer(recipe.optimizer, model)
     criterion = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
     warmup_steps = math.floor(recipe.warmup_fraction * recipe.total_steps)
@@ -318,7 +386,7 @@ def main() -> None:
     )
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--text", type=Path, required=True)
-    parser.add_argument("--out", type=Path, default=Path("tests/data/curves"))
+    parser.add_argument("--set", choices=SETS, default="tests")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="record these again, keep the others")
     arguments = parser.parse_args()
 
@@ -327,17 +395,18 @@ def main() -> None:
     import timm
 
     versions = {"python": platform.python_version(), "torch": torch.__version__, "timm": timm.__version__}
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    index_path = arguments.out / "curves.json"
+    recipes, out = SETS[arguments.set]
+    out.mkdir(parents=True, exist_ok=True)
+    index_path = out / "curves.json"
     index = json.loads(index_path.read_text()) if index_path.exists() else {}
-    for recipe in RECIPES:
+    for recipe in recipes:
         if arguments.only and recipe.name not in arguments.only:
             continue
         started = time.perf_counter()
         inputs, targets = load(recipe, arguments.data_dir, arguments.text)
         steps_per_epoch = recipe.steps_per_epoch or math.ceil(len(inputs) / recipe.batch_size)
         losses = record(recipe, inputs, targets)
-        write_csv(arguments.out / f"{recipe.name}.csv", losses)
+        write_csv(out / f"{recipe.name}.csv", losses)
         entry = asdict(recipe) | {
             "examples": len(inputs),
             "steps_per_epoch": steps_per_epoch,

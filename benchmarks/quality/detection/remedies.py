@@ -1,0 +1,92 @@
+"""Changes of the detector that are tried here and nowhere else: what would they do to the rates?
+
+Each stands in for one function of the library while a variant runs. One that earns its place goes into the
+library, and leaves this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from autowu import controller, detector, noise
+from autowu.config import Config
+from autowu.state import State
+from benchmarks.quality.detection.dynamics import Array
+
+WAIT = 20  # updates
+_detect, _at_cap = detector.detect, controller._at_cap
+
+
+def clipped(falls: float, config: Config, losses: Array, start: int, adam: Any = None) -> Any:
+    """A test of min(L, L_0 + 4 σ + c (L_0 - L_min)), spikes left out first: what exceeds it says no more.
+
+    A divergence by orders of magnitude is otherwise all that the kernel, of fixed length-scale, can follow,
+    and the least point of the rest is then anywhere. L_0 is the median of the window's first tenth, L_min the
+    least median of five in a row, σ the noise level, c ``falls``.
+    """
+    usable = noise.usable(losses, config.spike)
+    if len(usable) < config.min_losses:
+        return _detect(config, losses, start, adam)
+    y = losses[usable]
+    first = float(np.median(y[: max(5, len(y) // 10)]))
+    least = float(np.median(np.lib.stride_tricks.sliding_window_view(y, 5), axis=-1).min())
+    kept = np.full(len(losses), np.nan)
+    kept[usable] = np.minimum(y, first + 4 * noise.noise_level(y) + falls * (first - least))
+    return _detect(replace(config, spike=None), kept, start, adam)
+
+
+def waiting(config: Config, losses: Array, start: int, adam: Any = None) -> Any:
+    """No detection counts within 20 updates after a leap: five losses that are all above the five before.
+
+    Against jumps of the loss that have nothing to do with the LR: it may go on falling after them.
+    """
+    verdict, adam = _detect(config, losses, start, adam)
+    y = losses[noise.usable(losses, config.spike)]
+    if verdict.detected and len(y) >= 10:
+        windows = np.lib.stride_tricks.sliding_window_view(y, 5)
+        leaps = windows[5:].min(1) - windows[:-5].max(1) > 3 * noise.noise_level(y)
+        places = np.flatnonzero(leaps) + 5
+        chains = places[np.diff(places, prepend=-4 * WAIT) > 3 * WAIT]  # the first of those close together
+        if len(chains) and len(y) - chains[-1] < WAIT:
+            verdict = replace(verdict, detected=False)
+    return verdict, adam
+
+
+def argmin_at_cap(config: Config, state: State) -> State:
+    """At the cap there is nothing to wait for: to the smoothed minimum, significant, lifted off, or not.
+
+    As it is, a cap without a detection decays from the LR of the cap, or from the middle of the range. It
+    still does where the smoothed loss is least at the end of the window.
+    """
+    tested = controller._test(config, state).but(lifted=0) if state.lifted is None else state
+    verdict = tested.verdicts[-1] if tested.verdicts else None
+    if not config.return_at_cap or verdict is None or not verdict.argmins or verdict.falling:
+        return _at_cap(config, state)
+    return controller._back(config, tested, capped=True)
+
+
+CLIP = ("autowu.controller.detect", partial(clipped, 1.0))
+CAP = ("autowu.controller._at_cap", argmin_at_cap)
+REMEDIES = {
+    "clip at 1 fall": [CLIP],
+    "clip at 3 falls": [("autowu.controller.detect", partial(clipped, 3.0))],
+    "wait after a leap": [("autowu.controller.detect", waiting)],
+    "argmin at the cap": [CAP],
+    "clip at 1 fall, argmin at the cap": [CLIP, CAP],
+}
+
+
+@contextmanager
+def applied(remedy: str | None) -> Iterator[None]:
+    """Within it the library works with the remedy of that name."""
+    with ExitStack() as stack:
+        for place, stand_in in REMEDIES[remedy] if remedy else ():
+            stack.enter_context(mock.patch(place, stand_in))
+        yield
