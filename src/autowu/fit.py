@@ -109,7 +109,7 @@ def maximum(of: Moments) -> Parameters:
     products[:, :-1] = s.y * s.y, s.y * s.one, s.one * s.one
     products[:, -1] = s.rest_yy, s.rest_y1, s.rest_11
     low, high = LOG_RATIO
-    found = Parameters(0.0, 1.0, 1.0)
+    mean, signal, ratio = 0.0, 1.0, 1.0
     for _ in range(ZOOMS):
         logs = low + (high - low) / (POINTS - 1) * _RANGE
         ratios = np.exp(logs)
@@ -117,11 +117,10 @@ def maximum(of: Moments) -> Parameters:
         yy, y1, one = products @ (1 / v).T  # yᵀM⁻¹y, yᵀM⁻¹1 and 1ᵀM⁻¹1
         means = y1 / one
         signals = np.maximum(yy - y1 * means, ROUNDING * yy) / s.n
-        best = int(np.argmin(s.n * np.log(signals) + np.log(v) @ counts))  # -2 log p, up to a constant
-        signal = float(signals[best])
-        found = Parameters(s.center + float(means[best]), signal, signal * float(ratios[best]))
+        best = int((s.n * np.log(signals) + np.log(v) @ counts).argmin())  # -2 log p, up to a constant
+        mean, signal, ratio = float(means[best]), float(signals[best]), float(ratios[best])
         low, high = float(logs[max(best - 1, 0)]), float(logs[min(best + 1, POINTS - 1)])
-    return found
+    return Parameters(s.center + mean, signal, signal * ratio)
 
 
 # --- the paper preset: 100 steps of Adam --------------------------------------------------------------

@@ -37,7 +37,7 @@ class Basis(NamedTuple):
     products: Array  # [2 order - 1, m²]: from exp(-z²) u^q to the products of all pairs of features
     grid: Array  # [GRID]: the points of S, from 0 to 1
     at_grid: Array  # [GRID, m]: features of the grid
-    to_end: Array  # [GRID, m]: φ(1) - φ(x) on the grid
+    to_end: Array  # [GRID, m]: φ(1) - φ(x) on the grid; each feature's values lie side by side in memory
     at_curve: Array  # [CURVE_POINTS, m]: features of equally spaced points, for pictures
 
     def features(self, x: Array) -> Array:
@@ -85,7 +85,7 @@ def basis(length_scale: float) -> Basis:
         products=products.reshape(len(products), -1),
         grid=grid,
         at_grid=features,
-        to_end=features[-1] - features,
+        to_end=np.asfortranarray(features[-1] - features),
         at_curve=powers(np.arange(CURVE_POINTS) / (CURVE_POINTS - 1), length_scale, order).T @ rotation,
     )
 
@@ -198,5 +198,5 @@ def rise(basis: Basis, of: Posterior) -> tuple[Array, Array]:
 
 def _project(phi: Array, of: Posterior) -> tuple[Array, Array]:
     """Mean and standard deviation of φ·w for each row of ``phi``."""
-    spread = phi @ of.half
-    return of.weights @ phi.T, np.sqrt(np.einsum("...i,...i->...", spread, spread))
+    spread = np.swapaxes(of.half, -1, -2) @ phi.T
+    return of.weights @ phi.T, np.sqrt(np.einsum("...ip,...ip->...p", spread, spread))

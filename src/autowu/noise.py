@@ -75,18 +75,16 @@ def spikes(losses: Array, height: float) -> NDArray[np.bool_]:
     These are the losses that much above two others, equally far before and after them and at most six updates
     away: a spike of up to six updates. The first and the last loss have one neighbour to be compared with.
     """
-    found = np.zeros(len(losses), bool)
     threshold = height * noise_level(losses)
     if threshold == 0:
-        return found
+        return np.zeros(len(losses), bool)
+    around = np.empty(len(losses))  # the lowest that the curve can be, by the pairs around a loss
+    around[0], around[1:-1], around[-1] = losses[1], np.inf, losses[-2]
+    for apart in range(1, min(SPIKE_WIDTH, (len(losses) - 1) // 2) + 1):
+        lowest, pair = around[apart:-apart], np.maximum(losses[: -2 * apart], losses[2 * apart :])
+        np.minimum(lowest, pair, out=lowest)
     with np.errstate(over="ignore"):
-        for apart in range(1, min(SPIKE_WIDTH, (len(losses) - 1) // 2) + 1):
-            middle = losses[apart:-apart]
-            above = middle - np.maximum(losses[: -2 * apart], losses[2 * apart :])
-            found[apart:-apart] |= above > threshold
-        found[0] = losses[0] - losses[1] > threshold
-        found[-1] = losses[-1] - losses[-2] > threshold
-    return found
+        return losses - around > threshold
 
 
 def lifted_off(losses: Array, threshold: float) -> bool:
@@ -128,5 +126,6 @@ def falling(losses: Array, threshold: float) -> bool:
         means = np.add.reduce(stretches, axis=1) / width
         deviations = stretches - means[:, None]
         variances = np.einsum("ij,ij->i", deviations, deviations) / (width * (width - 1))  # of the means
-        falls = (means - means[-1])[:-1]
-        return bool(np.all(falls > threshold * np.sqrt((variances + variances[-1])[:-1])))
+    # For so few numbers a loop takes less time than NumPy's calls.
+    *before, (last, variance_of_last) = zip(means.tolist(), variances.tolist(), strict=True)
+    return all(mean - last > threshold * math.sqrt(variance + variance_of_last) for mean, variance in before)

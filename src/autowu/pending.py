@@ -229,10 +229,9 @@ def _as_scalar(loss: object) -> Tensor | float:
 
 
 def _to_host(values: Tensor | Array) -> Array:
-    if isinstance(values, Tensor):
-        host: Array = values.to("cpu", torch.float64, copy=True).numpy()  # pyright: ignore[reportUnknownVariableType]
-        return host
-    return values.copy()
+    # NumPy widens them: in less than half the time of torch, and less is transferred.
+    host: Array = values.cpu().numpy() if isinstance(values, Tensor) else values  # pyright: ignore[reportUnknownVariableType]
+    return host.astype(np.float64)
 
 
 def mean_over_ranks(losses: Tensor, group: dist.ProcessGroup) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator, Set
 from typing import Any, Final, cast
 
@@ -14,6 +15,12 @@ from torch.optim import Optimizer
 _NOT_COPIED: Final = frozenset({"params", "lr", "initial_lr"})
 # Types whose values never change.
 _ATOMS: Final = frozenset({int, float, bool, str, type(None)})
+
+
+def _never_changes(value: Any) -> bool:
+    """Whether ``value`` needs no copy: a number, a text, or a tuple of them, such as Adam's betas."""
+    items = cast("tuple[Any, ...]", value) if type(value) is tuple else (value,)
+    return all(type(item) in _ATOMS for item in items)
 
 
 class Snapshot:
@@ -44,7 +51,7 @@ class Snapshot:
             for name, tensor in live.items()
         }
         self._values = {
-            name: value if type(value) in _ATOMS else copy.deepcopy(value)
+            name: value if _never_changes(value) else copy.deepcopy(value)
             for name, value in self._live_values()
         }
 
@@ -77,14 +84,16 @@ class Snapshot:
 
     def healthy(self) -> bool:
         """Whether all parameters are finite now (reads from the device, once)."""
-        checks = [
-            _local(parameter).isfinite().all()
+        tensors = [
+            _local(parameter)
             for parameter in _parameters(self._optimizer)
             if parameter.is_floating_point() or parameter.is_complex()
         ]
-        if len({check.device for check in checks}) > 1:
-            checks = [check.to(checks[0].device) for check in checks]
-        return not checks or bool(torch.stack(checks).all())
+        # In one pass: the largest size is finite if all are. (A rank's shard may be empty, and has none.)
+        largest: list[Tensor] = [torch.linalg.vector_norm(each, math.inf) for each in tensors if each.numel()]
+        if len({norm.device for norm in largest}) > 1:
+            largest = [norm.to(largest[0].device) for norm in largest]
+        return not largest or math.isfinite(torch.stack(largest).max().item())
 
     def to_dict(self) -> dict[str, Any]:
         """The copy, as plain values and tensors (not copied again)."""
