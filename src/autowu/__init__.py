@@ -7,6 +7,7 @@ schedule    growth and decay: closed forms of the step
 gp, fit     Gaussian-process regression of the loss curve
 noise       what noise explains: spikes, lift-off
 detector    losses -> Verdict: is the minimum past?
+reopen      was that a false alarm?
 state       what the controller knows
 controller  the phase machine: start, observe, learning_rate
 torch       AutoWU, the PyTorch scheduler; with pending (losses), rewind (copies) and tensors (checkpoints)
@@ -21,12 +22,12 @@ from typing import TYPE_CHECKING, Any
 from autowu.config import Config
 from autowu.detector import Verdict
 from autowu.replay import Replay, replay
-from autowu.state import Switch
+from autowu.state import Reopening, Switch
 
 if TYPE_CHECKING:
     from autowu.torch import AutoWU
 
-__all__ = ["AutoWU", "Config", "Replay", "Switch", "Verdict", "replay"]
+__all__ = ["AutoWU", "Config", "Reopening", "Replay", "Switch", "Verdict", "replay"]
 __version__ = "0.1.0"
 
 

@@ -78,6 +78,10 @@ class Config:
     return_at_cap: bool = True
     """Whether, at the cap, evidence for a minimum is used though patience has not run out. Else η_max."""
 
+    reopen: float | None = 4.0
+    """Fall of the loss, > 0, in standard errors, that is plain enough, before t* and after the switch at no
+    greater speed, to go on with warm-up. None: a switch is final, as it is with growth 'linear'."""
+
     decay: Decay = "linear"
     """Shape of the decay phase."""
     cooldown_fraction: float = 0.2
@@ -139,6 +143,7 @@ class Config:
         self._real("spike", 0, math.inf, optional=True)
         self._boolean("rewind")
         self._boolean("return_at_cap")
+        self._real("reopen", 0, math.inf, optional=True)
         self._choice("decay", get_args(Decay))
         self._real("cooldown_fraction", 0, 1)
         self._real("plateau_factor", 0, 1)
@@ -208,6 +213,7 @@ _PAPER: Final[dict[str, Any]] = {
     "spike": None,
     "rewind": False,
     "return_at_cap": False,
+    "reopen": None,
     "decay": "cosine",
 }
 

@@ -7,7 +7,8 @@
 Warm-up grows the LR. In the paper preset it is tested at each epoch's end whether the minimum of the loss is
 past (Algorithm 1). In the default preset growth is fast until lift-off, then slow, and a test comes each time
 the LR has grown by a fixed factor. When the minimum has been detected ``patience`` times in a row, or after
-⌊ρ_w T⌋ updates, the cap, the decay phase begins.
+⌊ρ_w T⌋ updates, the cap, the decay phase begins. If the loss had been falling up to then, and goes on falling
+no faster, the switch was a false alarm, and warm-up goes on.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from autowu import noise, schedule
+from autowu import noise, reopen, schedule
 from autowu.config import Config
 from autowu.detector import detect
 from autowu.gp import Array
-from autowu.state import Leg, State, Switch, no_losses
+from autowu.state import Leg, Reopening, State, Switch, no_losses
 
 # A run whose loss ended in NaN never showed its minimum: it goes on at half of the last LR known as good.
 DEAD_FACTOR = 0.5
@@ -84,7 +85,7 @@ def observe(config: Config, state: State, losses: Array) -> State:
         due = len(losses) if state.read_at is None else state.read_at - state.step
         state, losses = _take(state, losses[:due]), losses[due:]
         if state.step == state.read_at:
-            state = _warmup(config, state) if state.switch is None else _plateau(config, state)
+            state = _decide(config, state)
             state = state.but(read=state.step, read_at=_next_read(config, state))
     return state
 
@@ -94,12 +95,20 @@ def _take(state: State, losses: Array) -> State:
     return state.but(step=state.step + len(losses), losses=kept)
 
 
+def _decide(config: Config, state: State) -> State:
+    if state.switch is None:
+        return _warmup(config, state)
+    return _plateau(config, state) if state.doubt is None else _settle(config, state)
+
+
 # --- when ---------------------------------------------------------------------------------------------
 
 
 def _next_read(config: Config, state: State) -> int | None:
     if state.switch is None:
         return min(_next_test(config, state), _end(config, state))
+    if state.doubt is not None:
+        return state.switch.step + 2 * reopen.window(config)
     if config.decay == "plateau":
         end = state.step + max(1, config.total_steps // config.plateau_intervals)
         return end if end < config.total_steps else None
@@ -233,10 +242,44 @@ def _switch(
     rewound_to = state.copied if rewind else None
     return state.but(
         switch=Switch(state.step, capped, t_star, peak_lr, rewound_to),
+        doubt=_doubt(config, state, t_star),
         restores=state.restores + (rewound_to is not None),
         copied=None,
         first=state.step,
         losses=no_losses(),
+    )
+
+
+# --- a switch that may be wrong -------------------------------------------------------------------------
+
+
+def _doubt(config: Config, state: State, t_star: float | None) -> reopen.Fall | None:
+    """The fall of the loss up to t*, if it was a plain one and there is time for more growth; else None."""
+    width = reopen.window(config)
+    room = state.step + 2 * width < config.warmup_steps and config.growth != "linear"
+    if config.reopen is None or t_star is None or state.dead or not room:
+        return None
+    end = math.ceil(t_star) - state.first
+    before = reopen.fall(config, state.losses[max(0, end - width) : max(0, end)])
+    return before if reopen.plain(before, config.reopen) else None
+
+
+def _settle(config: Config, state: State) -> State:
+    """Back to warm-up, from the LR as it is, if the loss refutes the switch; else the switch is final."""
+    assert state.switch is not None
+    assert state.doubt is not None
+    assert config.reopen is not None  # or else there is no doubt
+    after = reopen.fall(config, state.losses)
+    settled = state.but(doubt=None, first=state.step, losses=no_losses())
+    if not reopen.refuted(state.doubt, after, config.reopen):
+        return settled
+    lr = learning_rate(config, state, state.step)
+    return settled.but(
+        switch=None,
+        reopenings=(*state.reopenings, Reopening(state.step, lr, state.switch, state.leg)),
+        leg=Leg(state.step, lr, config.warmup_steps),
+        lifted=state.step,
+        streak=0,
     )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from autowu import controller
 from autowu.config import Config
 from autowu.detector import Verdict
-from autowu.state import State, Switch
+from autowu.state import Reopening, State, Switch
 
 VERSION: Final = 1  # of the state dict
 
@@ -76,6 +76,11 @@ class Driver:
     def switch(self) -> Switch | None:
         """How warm-up ended; None before."""
         return self._state.switch
+
+    @property
+    def reopenings(self) -> tuple[Reopening, ...]:
+        """The returns to warm-up after switches that proved wrong."""
+        return self._state.reopenings
 
     def observe(self, loss: object) -> None:
         """Add the loss of a batch to the update that the next :meth:`step` closes.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from html import escape
@@ -30,16 +31,24 @@ MOST_STEPS: Final = 20_000  # of the LR curve; a longer run is shown at so many 
 
 def learning_rates(config: Config, state: State, steps: Array) -> Array:
     """The LRs that the updates ``steps`` [n], counted from 0, had: NaN where 'plateau' has forgotten them."""
-    first = replace(state, switch=None)
-    if config.growth == "two-speed" and state.leg.start > 0:
-        first = replace(first, leg=Leg(0, config.min_lr, config.sweep_steps))
-    later = replace(state, switch=None)
+    first = state.reopenings[0].leg if state.reopenings else state.leg
+    history = [replace(state, leg=first, switch=None)]  # what set the LR, and its first step
+    starts = [first.start if config.growth == "two-speed" else 0]
+    if starts[0] > 0:
+        history = [replace(history[0], leg=Leg(0, config.min_lr, config.sweep_steps)), *history]
+        starts = [0, *starts]
+    for i, reopening in enumerate(state.reopenings, start=1):
+        leg = state.reopenings[i].leg if i < len(state.reopenings) else state.leg
+        history += [replace(state, switch=reopening.switch, drops=0), replace(state, leg=leg, switch=None)]
+        starts += [reopening.switch.step, reopening.step]
+    if state.switch is not None:
+        history, starts = [*history, state], [*starts, state.switch.step]
 
     def lr(step: int) -> float:
-        if state.switch is not None and step >= state.switch.step:
-            known = config.decay != "plateau" or state.drops == 0 or step >= state.step
-            return controller.learning_rate(config, state, step) if known else math.nan
-        return controller.growth(config, later if step >= state.leg.start else first, step)
+        then = history[bisect_right(starts, step) - 1]
+        if then is state and config.decay == "plateau" and state.drops > 0 and step < state.step:
+            return math.nan
+        return controller.learning_rate(config, then, step)
 
     return np.array([lr(int(step)) for step in steps], dtype=np.float64)
 
@@ -72,6 +81,7 @@ def as_run(config: Config, state: State, step: int, losses: Array | None = None)
         lrs=learning_rates(config, state, done.astype(np.float64)),
         tests=state.verdicts,
         switch=state.switch,
+        reopenings=state.reopenings,
         evaluations=(),
         notes=(),
     )
@@ -130,6 +140,9 @@ def html(title: str, config: Config, state: State, step: int) -> str:
     if switch is not None:
         rows["t*"] = "–" if switch.t_star is None else f"{switch.t_star:,.1f}"
         rows["peak LR"] = f"{switch.peak_lr:.3g}"
+    if state.reopenings:
+        steps = ", ".join(f"{reopening.step:,}" for reopening in state.reopenings)
+        rows["false alarms"] = f"{len(state.reopenings)}; warm-up went on at step {steps}"
     cells = "".join(
         f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows.items()
     )

@@ -70,7 +70,11 @@ class Replay:
         return notebook.html("autowu replay", self.config, self.state, len(self.learning_rates))
 
     def to_json(self) -> dict[str, Any]:
-        """What ``autowu replay --json`` prints."""
+        """What ``autowu replay --json`` prints; ``reopenings`` is there only if there were any."""
+        reopenings = [
+            {"step": each.step, "lr": each.lr, "switch_step": each.switch.step}
+            for each in self.state.reopenings
+        ]
         return {
             "switched": self.switched,
             "capped": self.capped,
@@ -88,6 +92,7 @@ class Replay:
                 }
                 for test in self.tests
             ],
+            **({"reopenings": reopenings} if reopenings else {}),
         }
 
 
@@ -110,6 +115,7 @@ def replay(
         settings: fields of :class:`autowu.Config` in place of the preset's.
 
     Nothing is rewound, of course: losses after the decision are the record's, not what AutoWU would have got.
+    Whether it was a false alarm is judged by them all the same.
 
     Raises:
         TypeError: an unknown setting, or ``losses`` are not numbers.

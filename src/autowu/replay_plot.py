@@ -15,11 +15,17 @@ HEIGHT: Final = 18
 MOST_POINTS: Final = 4000  # of the losses; more only blacken the plot
 LOG_FROM: Final = 100.0  # the scale is logarithmic if the largest loss is that many times the least
 
-LOSS, SMOOTHED, MINIMUM, SWITCH = "loss", "smoothed", "minimum", "switch"
-_COLORS: Final = {LOSS: "blue+", SMOOTHED: "orange+", MINIMUM: "green+", SWITCH: "red+"}
-_UNICODE: Final = {LOSS: "⠢", SMOOTHED: "▄", MINIMUM: "┊", SWITCH: "│"}
-_ASCII: Final = {LOSS: ".", SMOOTHED: "#", MINIMUM: ":", SWITCH: "|"}
-_TO_ASCII: Final = str.maketrans("─│┊┌┐└┘├┤┬┴┼", "-|:+++++++++")
+LOSS, SMOOTHED, MINIMUM, SWITCH, REOPENING = "loss", "smoothed", "minimum", "switch", "warm-up again"
+_COLORS: Final = {
+    LOSS: "blue+",
+    SMOOTHED: "orange+",
+    MINIMUM: "green+",
+    SWITCH: "red+",
+    REOPENING: "magenta+",
+}
+_UNICODE: Final = {LOSS: "⠢", SMOOTHED: "▄", MINIMUM: "┊", SWITCH: "│", REOPENING: "╎"}
+_ASCII: Final = {LOSS: ".", SMOOTHED: "#", MINIMUM: ":", SWITCH: "|", REOPENING: "!"}
+_TO_ASCII: Final = str.maketrans("─│┊╎┌┐└┘├┤┬┴┼", "-|:!+++++++++")
 
 
 def draw(replay: Replay, losses: Array, width: int, *, color: bool, unicode: bool) -> str:
@@ -60,10 +66,12 @@ def draw(replay: Replay, losses: Array, width: int, *, color: bool, unicode: boo
         marker = plotext.marker(fine if unicode else marks[kind], pixel=_COLORS[kind])
         return figure.signal(x[inside].tolist(), place(y[inside]).tolist(), marker=marker)
 
-    for step, kind in ((replay.t_star, MINIMUM), (replay.switch_step, SWITCH)):
+    drawn = [(replay.t_star, MINIMUM), (replay.switch_step, SWITCH)]
+    drawn += [(reopening.step, REOPENING) for reopening in replay.state.reopenings]
+    for step, kind in drawn:
         if step is not None:
             figure.draw(line(np.array([step, step]), np.array([low, high]), kind, marks[kind]).lines())
-            keys.append(kind)
+            keys += [kind] if kind not in keys else []
     steps = steps[:: math.ceil(len(steps) / MOST_POINTS)]
     figure.draw(line(steps, losses[steps], LOSS, "braille"))
     test = next((test for test in reversed(replay.tests) if test.mean is not None), None)

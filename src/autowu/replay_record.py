@@ -11,7 +11,7 @@ import numpy as np
 from autowu.config import Config
 from autowu.record import Record
 from autowu.replay import Replay, replay
-from autowu.state import Leg, State
+from autowu.state import Leg, State, Switch
 
 
 def replay_record(record: Record, total_steps: int | None = None, **settings: Any) -> Replay:
@@ -44,21 +44,30 @@ def replay_record(record: Record, total_steps: int | None = None, **settings: An
 
 def _stretched(state: State, k: int) -> State:
     """``state`` with all steps k times as large."""
-    switch = state.switch
-    if switch is not None:
-        switch = replace(
-            switch,
-            step=switch.step * k,
-            t_star=None if switch.t_star is None else switch.t_star * k,
-            rewound_to=None if switch.rewound_to is None else switch.rewound_to * k,
+
+    def leg(of: Leg) -> Leg:
+        return Leg(of.start * k, of.lr, of.span * k)
+
+    def switch(of: Switch) -> Switch:
+        return replace(
+            of,
+            step=of.step * k,
+            t_star=None if of.t_star is None else of.t_star * k,
+            rewound_to=None if of.rewound_to is None else of.rewound_to * k,
         )
+
+    reopenings = tuple(
+        replace(each, step=each.step * k, switch=switch(each.switch), leg=leg(each.leg))
+        for each in state.reopenings
+    )
     return replace(
         state,
         step=state.step * k,
         read=state.read * k,
         read_at=None if state.read_at is None else state.read_at * k,
-        leg=Leg(state.leg.start * k, state.leg.lr, state.leg.span * k),
+        leg=leg(state.leg),
         lifted=None if state.lifted is None else state.lifted * k,
-        switch=switch,
+        switch=None if state.switch is None else switch(state.switch),
+        reopenings=reopenings,
         verdicts=tuple(replace(test, step=test.step * k, start=test.start * k) for test in state.verdicts),
     )

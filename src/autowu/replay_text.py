@@ -9,6 +9,7 @@ import numpy as np
 from autowu.detector import Verdict
 from autowu.record import Record
 from autowu.replay import Replay
+from autowu.state import Reopening
 
 SHOWN: Final = 10
 """The most tests in the table."""
@@ -33,6 +34,14 @@ def premise(name: str, record: Record, replay: Replay, preset: str) -> str:
 
 def decision(replay: Replay) -> str:
     """When the decay phase began, where the minimum was, and the learning rate there; or why it did not."""
+    return "".join(map(_false_alarm, replay.state.reopenings)) + _last(replay)
+
+
+def _false_alarm(of: Reopening) -> str:
+    return f"The switch at step {of.switch.step:,} was a false alarm; at step {of.step:,} warm-up went on. "
+
+
+def _last(replay: Replay) -> str:
     config, switch = replay.config, replay.state.switch
     if switch is None:
         return f"No switch within the record. {_waiting(replay)}"

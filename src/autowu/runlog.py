@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from autowu.detector import Verdict
 from autowu.errors import UserError
 from autowu.runlog_events import Array, Evaluation, Events, Record, printable, read_events
-from autowu.state import Switch
+from autowu.state import Reopening, Switch
 
 __all__ = ["Evaluation", "Run", "printable", "read"]
 
@@ -48,6 +48,8 @@ class Run:
     """Whether the tests and the switch are what AutoWU would have done, not what it did."""
     command: str | None = None
     """How to come by the record, where it was not `autowu train`."""
+    reopenings: tuple[Reopening, ...] = ()
+    """The returns to warm-up; ``switch`` is the one after the last of them."""
 
     @property
     def adaptive(self) -> bool:
@@ -60,6 +62,13 @@ class Run:
         if self.switch is not None:
             return self.switch.step
         return int(self.steps[-1]) if self.adaptive and len(self.steps) else 0
+
+    @property
+    def warmups(self) -> list[tuple[int, int]]:
+        """The first and the last step of each stretch of warm-up."""
+        starts = [0, *(reopening.step for reopening in self.reopenings)]
+        ends = [*(reopening.switch.step for reopening in self.reopenings), self.warmup_end]
+        return list(zip(starts, ends, strict=True))
 
 
 def read(folder: Path, name: str | None = None) -> Run:
@@ -75,6 +84,9 @@ def read(folder: Path, name: str | None = None) -> Run:
     if trouble is not None and not events:
         raise trouble
     steps, losses, lrs = events.updates()
+    reopenings, switch = events.in_order("reopenings"), next(reversed(events.in_order("switches")), None)
+    if reopenings and switch is not None and switch.step <= reopenings[-1].step:
+        switch = None
     return Run(
         name=printable(name or folder.resolve().name),
         config=_mapping(about, "config"),
@@ -84,7 +96,8 @@ def read(folder: Path, name: str | None = None) -> Run:
         losses=losses,
         lrs=lrs,
         tests=events.in_order("tests"),
-        switch=next(reversed(events.in_order("switches")), None),
+        switch=switch,
+        reopenings=reopenings,
         evaluations=events.in_order("evaluations"),
         notes=tuple(_notes(about, trouble, events)),
         versions=_mapping(about, "versions"),

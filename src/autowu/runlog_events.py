@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autowu.detector import Verdict
-from autowu.state import Switch
+from autowu.state import Leg, Reopening, Switch
 
 Array: TypeAlias = NDArray[np.float64]
 Record: TypeAlias = dict[str, Any]
@@ -49,6 +49,7 @@ class Events:
     lrs: array[float] = field(default_factory=lambda: array("d"))
     tests: dict[int, Verdict] = field(default_factory=dict[int, Verdict])
     switches: dict[int, Switch] = field(default_factory=dict[int, Switch])
+    reopenings: dict[int, Reopening] = field(default_factory=dict[int, Reopening])
     evaluations: dict[int, Evaluation] = field(default_factory=dict[int, Evaluation])
     cut_off: list[int] = field(default_factory=list[int])
     """Numbers of the lines that are not JSON."""
@@ -68,7 +69,7 @@ class Events:
         return unique, np.array(self.losses)[last], np.array(self.lrs)[last]
 
     def in_order(self, kind: str) -> tuple[Any, ...]:
-        """The events of a kind ('tests', 'switches', 'evaluations') by step."""
+        """The events of a kind ('tests', 'switches', 'reopenings', 'evaluations') by step."""
         events: dict[int, Any] = getattr(self, kind)
         return tuple(events[step] for step in sorted(events))
 
@@ -112,6 +113,8 @@ def _take(events: Events, record: Record) -> None:
         events.tests[_step(record["step"])] = _test(record)
     elif kind == "switch":
         events.switches[_step(record["step"])] = _switch(record)
+    elif kind == "reopening":
+        events.reopenings[_step(record["step"])] = _reopening(record)
     elif kind in EVALUATION:
         events.evaluations[_step(record["step"])] = _evaluation(record)
 
@@ -135,15 +138,22 @@ def _test(record: Record) -> Verdict:
 
 
 def _switch(record: Record) -> Switch:
-    peak_lr = _finite(record["peak_lr"])
-    if peak_lr <= 0:
-        raise ValueError("a peak LR is above zero")
     return Switch(
         step=_step(record["step"]),
         capped=bool(record["capped"]),
         t_star=_optional(_finite, record["t_star"]),
-        peak_lr=peak_lr,
+        peak_lr=_positive(record["peak_lr"]),
         rewound_to=_optional(_step, record["rewound_to"]),
+    )
+
+
+def _reopening(record: Record) -> Reopening:
+    leg = record["leg"]
+    return Reopening(
+        step=_step(record["step"]),
+        lr=_positive(record["lr"]),
+        switch=_switch(record["switch"]),
+        leg=Leg(_step(leg["start"]), _positive(leg["lr"]), _step(leg["span"])),
     )
 
 
@@ -176,6 +186,13 @@ def _finite(value: Any) -> float:
     number = _number(value)
     if math.isnan(number):
         raise ValueError("a number is missing")
+    return number
+
+
+def _positive(value: Any) -> float:
+    number = _finite(value)
+    if number <= 0:
+        raise ValueError("an LR is above zero")
     return number
 
 

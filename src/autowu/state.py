@@ -13,6 +13,7 @@ import numpy as np
 from autowu.detector import Verdict
 from autowu.fit import AdamState
 from autowu.gp import Array
+from autowu.reopen import Fall
 
 VERSION: Final = 1  # of the plain form
 
@@ -40,6 +41,20 @@ class Switch:
     """First LR of the decay phase."""
     rewound_to: int | None
     """Updates that the weights put back had seen; None without rewind."""
+
+
+@dataclass(frozen=True)
+class Reopening:
+    """A return to warm-up, after a switch that proved wrong."""
+
+    step: int
+    """Updates done when warm-up went on."""
+    lr: float
+    """The LR then, from which it grows again."""
+    switch: Switch
+    """The end of warm-up that is taken back."""
+    leg: Leg
+    """The growth that had led to it."""
 
 
 def no_losses() -> Array:
@@ -79,6 +94,10 @@ class State:
     """How often the kept copy was to be put back."""
     switch: Switch | None = None
     """How warm-up ended; None before."""
+    doubt: Fall | None = None
+    """The fall of the loss up to t*, while the switch is in doubt; losses are kept until it is settled."""
+    reopenings: tuple[Reopening, ...] = ()
+    """The returns to warm-up so far."""
     drops: int = 0
     """Drops of the 'plateau' decay so far."""
     previous: tuple[float, float] | None = None
@@ -124,7 +143,10 @@ class State:
             raise ValueError(
                 f"the state's 'switch' must have a finite peak_lr > 0, not {state.switch.peak_lr}"
             )
-        if state.switch is None and len(state.losses) != state.step - state.first:
+        if state.doubt is not None and (state.switch is None or state.read_at is None):
+            raise ValueError("the state's 'doubt' needs a switch and a step of the next decision")
+        kept = state.switch is None or state.doubt is not None
+        if kept and len(state.losses) != state.step - state.first:
             raise ValueError(
                 f"the state's 'losses' are {len(state.losses)}, for steps {state.first} to {state.step}"
             )

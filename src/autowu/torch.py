@@ -21,7 +21,7 @@ from autowu.detector import Verdict
 from autowu.driver import missing_losses
 from autowu.pending import PendingLosses
 from autowu.rewind import Snapshot
-from autowu.state import State, Switch
+from autowu.state import Reopening, State, Switch
 from autowu.tensors import to_arrays, to_tensors
 
 VERSION = 1  # of the state dict
@@ -111,6 +111,11 @@ class AutoWU(LRScheduler):
     def switch(self) -> Switch | None:
         """How warm-up ended; None before."""
         return self._state.switch
+
+    @property
+    def reopenings(self) -> tuple[Reopening, ...]:
+        """The returns to warm-up after switches that proved wrong."""
+        return self._state.reopenings
 
     @property
     def missing(self) -> int:

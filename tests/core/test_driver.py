@@ -96,7 +96,7 @@ class OnDevice:
 
 def test_losses_are_read_at_decisions_only_and_not_at_all_in_the_decay() -> None:
     curve = [OnDevice(loss) for loss in losses()]
-    driver = Driver(config())
+    driver = Driver(config(reopen=None))
     for done, loss in enumerate(curve):
         driver.observe(loss)
         driver.step(weights)

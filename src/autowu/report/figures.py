@@ -15,6 +15,7 @@ import numpy as np
 
 from autowu.report.curves import Array, numbers, smoothed, span, thinned
 from autowu.runlog import Evaluation, Run
+from autowu.state import Reopening
 
 Figure: TypeAlias = dict[str, Any]
 
@@ -90,11 +91,15 @@ def _lr_axis(runs: Sequence[Run]) -> Figure:
 
 
 def smoothed_loss(run: Run, most: int) -> tuple[Array, Array]:
-    """The smoothed loss, with a gap at the switch: where weights are put back, the loss jumps."""
-    before = run.steps <= run.warmup_end
-    parts = [smoothed(run.steps[part], run.losses[part], most // 2) for part in (before, ~before)]
-    gap = [np.array([np.nan])] if all(len(x) for x, _ in parts) else []
-    x, y = [np.concatenate([first, *gap, second]) for first, second in zip(*parts, strict=True)]
+    """The smoothed loss, with a gap at each switch: where weights are put back, the loss jumps."""
+    ends = np.searchsorted(run.steps, [end for _, end in run.warmups], side="right")
+    parts = list[tuple[Array, Array]]()
+    for steps, losses in zip(np.split(run.steps, ends), np.split(run.losses, ends), strict=True):
+        part = smoothed(steps, losses, most // (len(ends) + 1))
+        if len(part[0]):
+            gap = np.full(1 if parts else 0, np.nan)
+            parts += [(gap, gap), part]
+    x, y = [np.concatenate(each) for each in zip(*parts, strict=True)] if parts else [np.zeros(0)] * 2
     return x, y
 
 
@@ -113,22 +118,31 @@ def _loss_axis(raw: Sequence[Array], smooth: Sequence[Array]) -> Figure:
 
 
 def _warmup(run: Run, line: Figure) -> list[Figure]:
-    """A shade over warm-up, and a line at its end."""
-    upright = {"y0": 0, "y1": 1, "yref": "paper", "x1": run.warmup_end, "layer": "below"}
-    shade = {"type": "rect", "x0": 0, "fillcolor": line["color"], "opacity": 0.1, "line": {"width": 0}}
-    end = {"type": "line", "x0": run.warmup_end, "line": line}
-    return [upright | shape for shape in ([shade, end] if run.switch else [shade])]
+    """A shade over each stretch of warm-up, and a line at its end."""
+    shapes = list[Figure]()
+    for start, end in run.warmups:
+        upright = {"y0": 0, "y1": 1, "yref": "paper", "x1": end, "layer": "below"}
+        shade = {
+            "type": "rect",
+            "x0": start,
+            "fillcolor": line["color"],
+            "opacity": 0.1,
+            "line": {"width": 0},
+        }
+        shapes += [upright | shade, upright | {"type": "line", "x0": end, "line": line}]
+    return shapes if run.switch else shapes[:-1]
 
 
 def _notes(run: Run, among: Sequence[Run], loss: tuple[Array, Array], colour: str, log: bool) -> list[Figure]:
     """The switch, t* and the rewind, in words and an arrow; of several runs, only the switch in words."""
     switch, tested = run.switch, [other for other in among if other.adaptive]
-    if switch is None:
-        return []
     alone, row = len(tested) == 1, tested.index(run)
+    reopened = [_reopened(reopening) for reopening in run.reopenings if alone]
+    if switch is None:
+        return reopened
     left = switch.step < 0.6 * max((int(other.steps[-1]) for other in among if len(other.steps)), default=0)
     text = {"showarrow": False, "xanchor": "left" if left else "right", "xshift": 5 if left else -5}
-    notes = list[Figure]()
+    notes = list[Figure](reopened)
     if row < MOST_NOTES:
         words = f"switch at step {switch.step:,}{' (cap)' if switch.capped else ''}"
         top = {"x": switch.step, "y": 1, "yref": "paper", "yanchor": "top", "yshift": -20 * row}
@@ -153,6 +167,12 @@ def _notes(run: Run, among: Sequence[Run], loss: tuple[Array, Array], colour: st
             words = f"weights of step {switch.rewound_to:,} put back"
             notes.append(text | {"x": switch.step, "y": at, "yref": "y2", "yshift": 8, "text": words})
     return notes
+
+
+def _reopened(reopening: Reopening) -> Figure:
+    words = f"false alarm at step {reopening.switch.step:,}; warm-up goes on at step {reopening.step:,}"
+    place = {"x": reopening.step, "y": 0.5, "yref": "paper", "xanchor": "left", "xshift": 5}
+    return place | {"showarrow": False, "text": words}
 
 
 def kept_evaluations(run: Run, name: str, among: int) -> list[Evaluation]:

@@ -39,6 +39,7 @@ def run_of(name: str, record: Record, outcome: Replay, preset: str = "default") 
         lrs=lrs,
         tests=outcome.tests,
         switch=None if switch is None else replace(switch, rewound_to=None),
+        reopenings=outcome.state.reopenings,
         evaluations=(),
         notes=_notes(record),
         replayed=True,

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from autowu.runlog import Run, printable
+from autowu.state import Reopening
 
 NOTHING: Final = "–"
 
@@ -65,6 +66,18 @@ SHORT: Final = ("run", "schedule", "optimizer", "peak LR", "switch step", "test 
 
 def sentence(run: Run) -> str:
     """What set the run's learning rate, for a reader who knows nothing of the method."""
+    return "".join(f"{_false_alarm(run, reopening)} " for reopening in run.reopenings) + _last(run)
+
+
+def _false_alarm(run: Run, reopening: Reopening) -> str:
+    went = "would have gone" if run.replayed else "went"
+    return (
+        f"The switch at step {reopening.switch.step:,} was a false alarm, since the loss fell before it, and "
+        f"after it no faster: at step {reopening.step:,} the growth {went} on, from {reopening.lr:.3g}."
+    )
+
+
+def _last(run: Run) -> str:
     switch, last = run.switch, f"{int(run.steps[-1]) if len(run.steps) else 0:,}"
     if not run.adaptive:
         if not np.isfinite(run.lrs).any():

@@ -98,12 +98,13 @@ def scalars(record: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 def records(run: Run) -> Iterator[dict[str, Any]]:
     """The events of ``run``, each kind in order."""
     for step, loss, lr in zip(run.steps.tolist(), run.losses.tolist(), run.lrs.tolist(), strict=True):
-        phase = "decay" if run.switch is not None and step > run.switch.step else "warmup"
+        phase = "warmup" if any(start < step <= end for start, end in run.warmups) else "decay"
         yield {"event": "step", "step": step, "loss": loss, "lr": lr, "phase": phase if run.adaptive else ""}
     for test in run.tests:
         yield {"event": "test", "step": test.step, "p_min": test.p_min, "streak": test.streak}
-    if run.switch is not None:
-        yield {"event": "switch"} | asdict(run.switch)
+    taken_back = [reopening.switch for reopening in run.reopenings]
+    for switch in [*taken_back, run.switch] if run.switch is not None else taken_back:
+        yield {"event": "switch"} | asdict(switch)
     for evaluation in run.evaluations:
         yield {"event": "evaluation"} | asdict(evaluation)
 

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from autowu import Switch, Verdict
+from autowu import Reopening, Switch, Verdict
 from autowu.pending import mean_over_ranks
 
 MOST_WAITING: Final = 1000  # updates whose losses wait on the device
@@ -59,6 +59,10 @@ class Events:
     def switch(self, switch: Switch) -> None:
         """The end of AutoWU's warm-up."""
         self._waiting.append({"event": "switch"} | asdict(switch))
+
+    def reopening(self, reopening: Reopening) -> None:
+        """A return of AutoWU to warm-up."""
+        self._waiting.append({"event": "reopening"} | asdict(reopening))
 
     def evaluation(self, values: Mapping[str, Any]) -> None:
         """What an evaluation found."""

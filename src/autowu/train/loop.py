@@ -21,7 +21,7 @@ from autowu.train.schedules import Method
 def fit(run: Run) -> int | None:
     """Train from where ``run`` stands to its end; the signal that stopped it before, if one did."""
     schedule, events = run.method.schedule, run.events
-    tests, switched = len(schedule.verdicts), schedule.switch is not None
+    tests, switched, reopened = len(schedule.verdicts), schedule.switch is not None, len(schedule.reopenings)
     run.model.train()
     run.method.train()
     began, first = time.perf_counter(), run.step
@@ -35,6 +35,10 @@ def fit(run: Run) -> int | None:
         for verdict in schedule.verdicts[tests:]:
             events.test(verdict)
             tests += 1
+        for reopening in schedule.reopenings[reopened:]:
+            events.reopening(reopening)
+            run.progress.reopening(reopening)
+            reopened, switched = reopened + 1, False
         if schedule.switch and not switched:
             events.switch(schedule.switch)
             run.progress.switch(schedule.switch, schedule.verdicts)

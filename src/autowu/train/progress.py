@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from autowu import Switch, Verdict
+from autowu import Reopening, Switch, Verdict
 from autowu.train.data.task import Task
 
 if TYPE_CHECKING:
@@ -42,6 +42,9 @@ class Silent:
 
     def switch(self, switch: Switch, verdicts: Sequence[Verdict]) -> None:
         """Announce the decay phase."""
+
+    def reopening(self, reopening: Reopening) -> None:
+        """Announce a return to warm-up."""
 
     def stopped(self, step: int) -> None:
         """Say that the run can be resumed."""
@@ -128,6 +131,13 @@ class Progress(Silent):
             cause = "warm-up has reached its cap" if switch.capped else "the loss has ceased to be finite"
         back = "" if switch.rewound_to is None else f"back to the weights of step {switch.rewound_to}, "
         self.say(f"step {switch.step}: {cause}; {back}LR {switch.peak_lr:.3g}, {self._decay} decay")
+
+    def reopening(self, reopening: Reopening) -> None:
+        """The line that announces a return to warm-up."""
+        self.say(
+            f"step {reopening.step}: the switch at step {reopening.switch.step} was a false alarm;"
+            f" warm-up goes on from LR {reopening.lr:.3g}"
+        )
 
     def stopped(self, step: int) -> None:
         """Say that the run can be resumed."""

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from autowu import Switch, Verdict
+from autowu import Reopening, Switch, Verdict
 
 
 class Adapted:
@@ -20,6 +20,7 @@ class Adapted:
 
     verdicts: Sequence[Verdict] = ()
     switch: Switch | None = None
+    reopenings: Sequence[Reopening] = ()
     phase = "decay"
 
     def __init__(self, optimizer: Optimizer) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from autowu import Switch, Verdict
+from autowu import Reopening, Switch, Verdict
 
 if TYPE_CHECKING:
     from autowu.train.data.task import Batch
@@ -30,6 +30,11 @@ class Schedule(Protocol):
     @property
     def switch(self) -> Switch | None:
         """How AutoWU's warm-up ended; None before, and for other schedules."""
+        ...
+
+    @property
+    def reopenings(self) -> Sequence[Reopening]:
+        """AutoWU's returns to warm-up so far."""
         ...
 
     def step(self, loss: Tensor) -> None:

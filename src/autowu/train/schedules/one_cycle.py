@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
-from autowu import Switch, Verdict
+from autowu import Reopening, Switch, Verdict
 from autowu.train import optimizers
 from autowu.train.schedules.method import Method
 from autowu.train.schedules.plan import Plan
@@ -34,6 +34,7 @@ class OneCycle:
 
     verdicts: Sequence[Verdict] = ()
     switch: Switch | None = None
+    reopenings: Sequence[Reopening] = ()
 
     def __init__(self, optimizer: Optimizer, peak_lr: float, total_steps: int, warmup_steps: int) -> None:
         self.optimizer = optimizer

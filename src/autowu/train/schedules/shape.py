@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from autowu import Switch, Verdict
+from autowu import Reopening, Switch, Verdict
 
 
 class Shape:
@@ -23,6 +23,7 @@ class Shape:
 
     verdicts: Sequence[Verdict] = ()
     switch: Switch | None = None
+    reopenings: Sequence[Reopening] = ()
 
     def __init__(
         self,

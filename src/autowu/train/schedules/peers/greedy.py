@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from autowu import Switch, Verdict
+from autowu import Reopening, Switch, Verdict
 from autowu.train import optimizers, torchvision_shim
 from autowu.train.schedules.method import Method
 from autowu.train.schedules.plan import Plan, Reduce
@@ -47,6 +47,7 @@ class Greedy:
 
     verdicts: Sequence[Verdict] = ()
     switch: Switch | None = None
+    reopenings: Sequence[Reopening] = ()
     phase = "decay"
 
     def __init__(self, optimizer: Optimizer, reduce: Reduce) -> None:
