@@ -86,7 +86,7 @@ def search() -> str:
 
 
 def compare() -> str:
-    """Each method on each workload: mean of the seeds, and for AutoWU the difference to the tuned baseline."""
+    """Each method on each workload: mean and standard deviation of the seeds."""
     results = records.read(records.RESULTS, "compare")
     scores = analysis.by_workload(results)
     names = _by_rank(scores)
