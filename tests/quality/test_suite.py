@@ -1,0 +1,116 @@
+"""The quality suite's arithmetic: what the search consists of, what a trial is worth, what a kill leaves."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from benchmarks.quality import analysis, methods, plan, prepare, records, search
+from benchmarks.quality.workloads import WORKLOADS
+
+CNN, GPT = WORKLOADS["cifar10-cnn-adamp"], WORKLOADS["shakespeare-gpt-adamw"]
+
+
+def record(number, validation, test, *, workload=CNN.name, diverged=False):
+    part = {"validation_accuracy": validation, "test_accuracy": test}
+    return {"workload": workload, "method": f"trial {number}", "seed": 0, "diverged": diverged, **part}
+
+
+def test_the_best_of_k_trials_is_the_mean_over_all_subsets():
+    random = np.random.default_rng(0)
+    trials = [record(i, random.random(), random.random()) for i in range(7)]
+    expected = analysis.best_of(trials, range(1, 8))
+    for k, value in expected.items():
+        winners = [
+            max(chosen, key=lambda trial: trial["validation_accuracy"]) for chosen in combinations(trials, k)
+        ]
+        assert value == pytest.approx(np.mean([100 * winner["test_accuracy"] for winner in winners]))
+
+
+def test_a_score_is_worth_the_fewest_trials_that_reach_it():
+    trials = [record(i, i / 10, i / 10) for i in range(5)]
+    assert analysis.worth(trials, 40) == 5
+    assert analysis.worth(trials, 20) == 1
+    assert analysis.worth(trials, 41) is None
+
+
+def test_the_search_goes_on_beyond_an_edge_only_while_the_best_is_there():
+    first = search.trials(CNN, {})
+    assert len(first) == search.TRIALS
+    assert first == search.trials(CNN, {0: 1.0})
+    middle = {trial.number: -abs(np.log(trial.lr / search.center(CNN))) for trial in first}
+    assert search.trials(CNN, middle) == first
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_search_is_widened_beyond_the_edge_that_the_best_trial_lies_on(sign):
+    scores = {trial.number: 0.0 for trial in search.trials(GPT, {})}
+    extreme = max(search.trials(GPT, {}), key=lambda trial: sign * trial.lr)
+    wider = search.trials(GPT, scores | {extreme.number: 1.0})
+    ends = [search.center(GPT) * 10 ** (sign * decades) for decades in (search.DECADES, search.DECADES + 0.5)]
+    from_edge = abs(np.log10(extreme.lr / ends[0])) / (2 * search.DECADES)
+    assert from_edge < search.EDGE  # or else this workload shows nothing
+    assert len(wider) == search.TRIALS + search.WIDENING
+    assert all(min(ends) <= trial.lr <= max(ends) for trial in wider[search.TRIALS :])
+
+
+def test_the_winners_are_chosen_by_validation_and_not_by_test():
+    first = search.trials(CNN, {})
+    central = min(first[5:], key=lambda trial: abs(np.log(trial.lr / search.center(CNN))))
+    done = [record(i, validation=i / 100, test=1 - i / 100) for i in range(search.TRIALS)]
+    done[central.number]["validation_accuracy"] = 0.9
+    found = plan.winners(CNN, done)
+    assert (found[1].number, found[5].number, found[20]) == (0, 4, central)
+
+
+def test_points_take_five_percent_of_a_loss_for_one():
+    assert analysis.points(CNN.name, 51.0, 50.0) == 1
+    assert analysis.points(GPT.name, -1.9, -2.0) == pytest.approx(1)
+
+
+def test_a_diverged_run_is_the_worst():
+    assert records.score(record(0, 0.9, 0.9, diverged=True), "test") == -np.inf
+
+
+def test_a_line_that_a_kill_cut_off_is_lost_and_spoils_no_other(tmp_path):
+    records.append(tmp_path, "search", {"a": 1})
+    with (tmp_path / "search.jsonl").open("a") as file:
+        file.write('{"a": 2, "b"')
+    assert records.read(tmp_path, "search") == [{"a": 1}]
+    records.append(tmp_path, "search", {"a": 3})
+    assert records.read(tmp_path, "search") == [{"a": 1}, {"a": 3}]
+
+
+def test_the_data_of_a_text_end_in_validation_and_test():
+    full = "".join(map(chr, range(33, 127))) * 7000
+    text = prepare.text(GPT, full)
+    assert text[: GPT.train] == full[: GPT.train]
+    assert len(text) // 10 == GPT.validation + GPT.test
+    assert full.endswith(text[GPT.train :])
+
+
+def test_no_image_of_validation_is_learnt_from():
+    count = CNN.train + CNN.validation + 100
+    x = np.arange(count, dtype=np.uint16)[:, None, None].repeat(8, 1).repeat(8, 2)
+    arrays = prepare.images(
+        CNN, {"x_train": x, "y_train": x[:, 0, 0], "x_test": x + 30_000, "y_test": x[:, 0, 0] + 30_000}
+    )
+    assert arrays["x_train"].shape == (CNN.train, 2, 2)
+    validation, test = np.split(arrays["y_test"], [CNN.validation])
+    assert not set(validation) & set(arrays["y_train"])
+    assert validation.max() < 30_000 <= test.min()
+
+
+def test_pooling_takes_the_mean_of_each_square():
+    images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
+    assert prepare.pool(images, 4)[1, 0, 1, 2] == round(images[1, :4, 4:8, 2].mean())
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_every_method_has_settings_that_the_trainer_takes(name):
+    from autowu.train.options import Settings
+
+    workload = WORKLOADS[name]
+    for method in (methods.AUTOWU, "paper", *methods.peers(workload)):
+        Settings(**methods.settings(method, workload), data="x.txt" if workload.is_text else "x.npz")
+    for variant in methods.VARIANTS:
+        Settings(**methods.variant(variant, workload), data="x.txt" if workload.is_text else "x.npz")
