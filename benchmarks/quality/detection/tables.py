@@ -179,9 +179,9 @@ def draw(rows: Iterable[dict[str, Any]], path: Path) -> None:
                 axis.plot(
                     [100 * c / n for c, n in counts], at, marker, color=colour, markersize=3.5, label=measure
                 )
-                ends = [rates.wilson(*count) for count in counts]
-                low, high = ([100 * end for end in side] for side in zip(*ends, strict=True))
-                axis.hlines(at, low, high, color=colour, linewidth=0.9)
+                for place, count in zip(at, counts, strict=True):
+                    low, high = rates.wilson(*count)
+                    axis.hlines(place, 100 * low, 100 * high, color=colour, linewidth=0.9)
             if "default" in order:
                 band = order.index("default")
                 axis.axhspan(band - 0.5, band + 0.5, color=GREY, alpha=0.15, linewidth=0)
