@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from autowu import controller
+from autowu.config import Config
+
 PER_EPOCH = 25
 
 
@@ -46,6 +49,31 @@ def autowu(
         switch,
         **about,
     )
+
+
+def reopened(folder: Path) -> Path:
+    """A run of 800 updates whose first switch is a false alarm, soon after step 100; it needs PyTorch."""
+    from autowu.train.events import Events
+
+    total, rng = 800, np.random.default_rng(0)
+    config, losses, lrs, events, loss = Config(total_steps=total), [], [], [], 10.0
+    state = controller.start(config)
+    for step in range(total):
+        first = state.switch or next((each.switch for each in state.reopenings), None)
+        loss += 0.05 if step >= 100 and first is None else -0.01
+        lrs.append(controller.learning_rate(config, state, step))
+        losses.append(loss + 0.02 * rng.standard_normal())
+        before, state = state, controller.observe(config, state, np.array(losses[-1:]))
+        log = Events(1)
+        for verdict in state.verdicts[len(before.verdicts) :]:
+            log.test(verdict)
+        for reopening in state.reopenings[len(before.reopenings) :]:
+            log.reopening(reopening)
+        if state.switch is not None and before.switch is None:
+            log.switch(state.switch)
+        events += json.loads(json.dumps(log.take()))
+    assert state.switch is not None
+    return write(folder, "autowu", losses, lrs, events, {}, state.switch.step)
 
 
 def baseline(folder: Path, *, total: int = 1000, **about: Any) -> Path:

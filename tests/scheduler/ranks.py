@@ -38,6 +38,7 @@ class Trace(NamedTuple):
     collectives: list[int]
     """Steps of the calls of torch.distributed."""
     switch: autowu.Switch | None
+    reopenings: tuple[autowu.Reopening, ...]
 
 
 @contextmanager
@@ -76,7 +77,7 @@ def trace(rank: int, losses: list[list[float]], settings: dict[str, Any], member
             steps += [step] * len(calls)
             calls.clear()
             lrs += made.get_last_lr()
-    return Trace(lrs, tests, steps, made.switch)
+    return Trace(lrs, tests, steps, made.switch, made.reopenings)
 
 
 def resumed(rank: int, losses: list[list[float]], breaks: list[int]) -> tuple[list[float], list[float]]:

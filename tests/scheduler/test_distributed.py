@@ -8,7 +8,7 @@ import torch
 
 from autowu.config import Config
 from scheduler import ranks
-from scheduler.training import PAPER, STEPS, assert_equal, core_lrs, v_curve
+from scheduler.training import PAPER, STEPS, assert_equal, core_lrs, false_alarm, v_curve
 from scheduler.world import World
 
 NAN = float("nan")
@@ -53,6 +53,19 @@ def assert_one_decision(world: World, losses: list[list[float]], **settings) -> 
 @pytest.mark.parametrize("settings", [{}, PAPER, {"decay": "plateau"}], ids=["default", "paper", "plateau"])
 def test_different_losses_make_one_decision(world, settings):
     assert_one_decision(world, [losses_of(rank) for rank in range(world.size)], **settings)
+
+
+def test_all_ranks_go_back_to_warm_up_at_one_step(world):
+    losses = [[loss + rank / 8 for loss in false_alarm()] for rank in range(world.size)]
+    traces = world.run(ranks.trace, losses, {}, [])
+    expected = core_lrs(Config(total_steps=STEPS), finite_mean(losses))
+    for trace in traces:
+        assert trace.lrs == expected
+        assert trace.reopenings == traces[0].reopenings != ()
+        assert set(trace.collectives) == (set(trace.tests) if world.size > 1 else set())
+    (reopening,) = traces[0].reopenings
+    between = [step for step in traces[0].tests if reopening.switch.step < step <= reopening.step]
+    assert between == [reopening.step]
 
 
 def test_a_rank_without_finite_losses(world):

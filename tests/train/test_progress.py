@@ -10,7 +10,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from autowu import Switch, Verdict
+from autowu import Reopening, Switch, Verdict
+from autowu.state import Leg
 from autowu.train import progress
 from autowu.train.options import Settings
 from autowu.train.progress import Progress, p_min
@@ -104,6 +105,14 @@ def test_the_switch_has_a_line_that_says_why(capsys, switch, verdict, line):
     display = begin(Progress(500, IMAGES))
     capsys.readouterr()
     display.switch(switch, (verdict,))
+    assert capsys.readouterr().out == line + "\n"
+
+
+def test_a_return_to_warm_up_has_a_line(capsys):
+    display = begin(Progress(500, IMAGES))
+    capsys.readouterr()
+    display.reopening(Reopening(143, 0.0118, Switch(93, False, 81.42, 0.0123, 80), Leg(20, 1e-4, 250)))
+    line = "step 143: the switch at step 93 was a false alarm; warm-up goes on from LR 0.0118"
     assert capsys.readouterr().out == line + "\n"
 
 
