@@ -23,6 +23,7 @@ def main() -> None:
         )
     command.add_argument("part", choices=plan.PARTS)
     command.add_argument("--only", nargs="+", default=[], choices=WORKLOADS, metavar="WORKLOAD")
+    command.add_argument("--methods", nargs="+", default=[], metavar="METHOD", help="by default all of them")
     command.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
     command.add_argument("--results", type=Path, default=records.RESULTS, help="folder of the records")
     commands.add_parser("page", help="write docs/quality.md and its pictures from the records")
@@ -31,7 +32,8 @@ def main() -> None:
         prepare.prepare(options.data)
     elif options.command == "run":
         prepare.prepare(options.data)
-        runner.run(options.part, plan.named(options.only), options.data, options.results, options.processes)
+        chosen = plan.named(options.only)
+        runner.run(options.part, chosen, options.data, options.results, options.processes, options.methods)
     else:
         from benchmarks.quality import page
 

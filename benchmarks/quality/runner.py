@@ -16,14 +16,17 @@ from benchmarks.quality.plan import Job
 from benchmarks.quality.workloads import WORKLOADS, Workload
 
 
-def run(part: str, workloads: list[Workload], data: Path, results: Path, processes: int) -> None:
-    """All runs of ``part``, also those that only the outcome of others can name."""
+def run(
+    part: str, workloads: list[Workload], data: Path, results: Path, processes: int, methods: list[str]
+) -> None:
+    """The runs of ``part``, by default of all methods, also those that only other runs can name."""
     os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     while True:
         done = {
             (record["workload"], record["method"], record["seed"]) for record in records.read(results, part)
         }
-        left = [job for job in plan.jobs(part, workloads, results) if job.key not in done]
+        wanted = [job for job in plan.jobs(part, workloads, results) if not methods or job.method in methods]
+        left = [job for job in wanted if job.key not in done]
         if not left:
             return
         _run(left, data, results, processes)
