@@ -315,3 +315,28 @@ def test_a_run_is_never_replaced(tmp_path):
     with pytest.raises(UserError, match=r"cannot read .*run\.json"):
         train(tmp_path, epochs=1)
     assert (tmp_path / "log.jsonl").read_bytes() == before
+
+
+def test_a_return_to_warm_up_is_logged_and_said(tmp_path, monkeypatch, capsys):
+    learn = loop.update
+
+    def disturbed(running, batches):
+        """A transient in what the scheduler and the log see, from update 60 until warm-up has ended."""
+        schedule = running.method.schedule
+        shown = running.step >= 60 and schedule.switch is None and not schedule.reopenings
+        return learn(running, batches) + (0.5 if shown else 0.0)
+
+    monkeypatch.setattr(loop, "update", disturbed)
+    _, _, log = train(tmp_path, epochs=30, optimizer="sgd")
+    (reopening,), (first, last) = of_kind("reopening", log), of_kind("switch", log)
+    assert reopening["switch"] | {"event": "switch"} == first
+    assert first["step"] < reopening["step"] < last["step"]
+    assert set(reopening) == {"event", "step", "lr", "switch", "leg"}
+    phases = {event["step"]: event["phase"] for event in of_kind("step", log)}
+    turns = [step for step in range(1, len(phases)) if phases[step] != phases[step + 1]]
+    assert turns == [first["step"], reopening["step"], last["step"]]
+    assert phases[1] == "warmup"
+    lrs = {event["step"]: event["lr"] for event in of_kind("step", log)}
+    assert lrs[reopening["step"] + 1] == reopening["lr"]
+    said = f"step {reopening['step']}: the switch at step {first['step']} was a false alarm; warm-up goes on"
+    assert said in capsys.readouterr().out
