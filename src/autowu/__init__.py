@@ -12,6 +12,7 @@ state       what the controller knows
 controller  the phase machine: start, observe, learning_rate
 torch       AutoWU, the PyTorch scheduler; with pending (losses), rewind (copies) and tensors (checkpoints)
 driver      the same for hosts without PyTorch; integrations has one adapter for each host
+saved       which saved states either may go on from
 replay      what AutoWU would have done on a recorded loss curve; record, sweep and what_if ask more of logs
 report      pages and pictures of runs; with runlog and notebook
 train       the reference trainer

@@ -15,6 +15,7 @@ import numpy as np
 from autowu import controller
 from autowu.config import Config
 from autowu.detector import Verdict
+from autowu.saved import check_count, check_origin
 from autowu.state import Reopening, State, Switch
 
 VERSION: Final = 1  # of the state dict
@@ -184,7 +185,9 @@ class Driver:
         try:
             text = np.asarray(state_dict["schedule"]).tobytes().decode()
             schedule = json.loads(text, object_hook=_to_array)
-            self._check(schedule)
+            check_origin(schedule, VERSION, self.config)
+            for name in ("step", "missing"):
+                check_count(schedule, name)
             state = State.from_dict(schedule["controller"])
             step = schedule["step"]
             pending, micro = _numbers(schedule, "pending"), _numbers(schedule, "micro")
@@ -199,20 +202,6 @@ class Driver:
         self.step_count, self.missing, self._state = step, schedule["missing"], state
         self._pending, self._micro = [[loss] for loss in pending], micro
         self._copy = Weights(parameters, rest) if parameters else None
-
-    def _check(self, schedule: Mapping[str, Any]) -> None:
-        if schedule["version"] != VERSION:
-            raise ValueError(f"the state of AutoWU has version {schedule['version']!r}, this is {VERSION}")
-        saved, own = dict(schedule["config"]), asdict(self.config)
-        for name in sorted(saved.keys() | own.keys()):
-            if name not in saved or name not in own or saved[name] != own[name]:
-                here, there = own.get(name, "unknown"), saved.get(name, "missing")
-                raise ValueError(f"{name} is {here!r} here, but {there!r} in the saved state")
-        for name in ("step", "missing"):
-            if type(schedule[name]) is not int or schedule[name] < 0:
-                raise ValueError(
-                    f"{name} of the saved state must be an integer ≥ 0, not {schedule[name]!r:.80}"
-                )
 
 
 def missing_losses(count: int, step: int) -> str:

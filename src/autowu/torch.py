@@ -21,6 +21,7 @@ from autowu.detector import Verdict
 from autowu.driver import missing_losses
 from autowu.pending import PendingLosses
 from autowu.rewind import Snapshot
+from autowu.saved import check_count, check_origin
 from autowu.state import Reopening, State, Switch
 from autowu.tensors import to_arrays, to_tensors
 
@@ -308,10 +309,11 @@ class AutoWU(LRScheduler):
                 other parameter groups; the message names what differs, and nothing is changed.
         """
         try:
-            self._check(state_dict)
+            check_origin(state_dict, VERSION, self.config)
+            self._check_groups(state_dict)
             state = State.from_dict(to_arrays(state_dict["controller"]))
             pending = PendingLosses.from_dict(state_dict["pending"])
-            self._check_steps(state_dict["last_epoch"], state_dict["missing"], state, pending)
+            self._check_steps(state_dict, state, pending)
             snapshot = None
             if state.copied is not None:
                 snapshot = Snapshot(self.optimizer, self._model, self._snapshot_device)
@@ -330,15 +332,7 @@ class AutoWU(LRScheduler):
         self._step_count = self.last_epoch + 1
         self._write_lr()
 
-    def _check(self, state_dict: Mapping[str, Any]) -> None:
-        """The version, the configuration and the groups; ``state_dict`` may be anything."""
-        if state_dict["version"] != VERSION:
-            raise ValueError(f"the state of AutoWU has version {state_dict['version']!r}, this is {VERSION}")
-        saved, own = dict(state_dict["config"]), asdict(self.config)
-        for name in sorted(saved.keys() | own.keys()):
-            if name not in saved or name not in own or saved[name] != own[name]:
-                here, there = own.get(name, "unknown"), saved.get(name, "missing")
-                raise ValueError(f"{name} is {here!r} here, but {there!r} in the saved state")
+    def _check_groups(self, state_dict: Mapping[str, Any]) -> None:
         base_lrs = state_dict["base_lrs"]
         groups, saved_groups = len(self.optimizer.param_groups), len(base_lrs)
         if groups != saved_groups:
@@ -347,9 +341,9 @@ class AutoWU(LRScheduler):
             if type(lr) is not float or not 0 <= lr < math.inf:
                 raise ValueError(f"an LR of the saved state must be a finite number ≥ 0, not {lr!r:.80}")
 
-    def _check_steps(self, step: Any, missing: Any, state: State, pending: PendingLosses) -> None:
-        if type(step) is not int or step < 0:
-            raise ValueError(f"last_epoch of the saved state must be an integer ≥ 0, not {step!r:.80}")
+    def _check_steps(self, state_dict: Mapping[str, Any], state: State, pending: PendingLosses) -> None:
+        check_count(state_dict, "last_epoch")
+        step, missing = state_dict["last_epoch"], state_dict["missing"]
         if type(missing) is not int or not 0 <= missing <= state.step:
             raise ValueError(
                 f"missing of the saved state must be an integer in [0, {state.step}], not {missing!r:.80}"

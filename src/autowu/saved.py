@@ -1,0 +1,35 @@
+"""What a saved state must have in common with the run that goes on from it; for every host."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from autowu.config import Config
+
+
+def check_origin(saved: Mapping[str, Any], version: int, config: Config) -> None:
+    """``saved`` may be anything; its 'version' and 'config' must be these.
+
+    Raises:
+        ValueError: they are others; the message names what differs.
+        LookupError, TypeError: they are missing, or not what they should be.
+    """
+    if saved["version"] != version:
+        raise ValueError(f"the state of AutoWU has version {saved['version']!r}, this is {version}")
+    there, here = dict(saved["config"]), asdict(config)
+    for name in sorted(there.keys() | here.keys()):
+        if name not in there or name not in here or there[name] != here[name]:
+            mine, its = here.get(name, "unknown"), there.get(name, "missing")
+            raise ValueError(f"{name} is {mine!r} here, but {its!r} in the saved state")
+
+
+def check_count(saved: Mapping[str, Any], name: str) -> None:
+    """``saved[name]`` must be a plain integer ≥ 0.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if type(saved[name]) is not int or saved[name] < 0:
+        raise ValueError(f"{name} of the saved state must be an integer ≥ 0, not {saved[name]!r:.80}")
