@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
 
-from autowu import Reopening, Switch, Verdict
+from autowu.train.schedules.method import WithoutTests
 
 
-class Adapted:
+class Adapted(WithoutTests):
     """Leaves the LR as it is, and counts updates.
 
     Args:
         optimizer: its groups hold the LR.
     """
 
-    verdicts: Sequence[Verdict] = ()
-    switch: Switch | None = None
-    reopenings: Sequence[Reopening] = ()
     phase = "decay"
 
     def __init__(self, optimizer: Optimizer) -> None:

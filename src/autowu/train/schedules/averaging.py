@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from autowu.train.data.task import Batch
 
 
-class Averaging(Method):
+class Averaging(Method, ABC):
     """Puts an average of the weights in place for evaluations, and the trained weights back, bit for bit.
 
     So evaluations leave no trace in training. While an average is in place, the trained weights are kept: the
@@ -35,9 +36,9 @@ class Averaging(Method):
         self.model = model
         self._trained: dict[str, Tensor] | None = None
 
+    @abstractmethod
     def place_average(self, batches: Iterator[Batch] | None) -> None:
         """Put the average in the place of the model's weights and buffers."""
-        raise NotImplementedError
 
     @torch.no_grad()
     def eval(self, batches: Iterator[Batch] | None = None) -> None:

@@ -54,6 +54,14 @@ class Schedule(Protocol):
         ...
 
 
+class WithoutTests:
+    """What a :class:`Schedule` has to say that tests nothing and decides nothing."""
+
+    verdicts: Sequence[Verdict] = ()
+    switch: Switch | None = None
+    reopenings: Sequence[Reopening] = ()
+
+
 class Method:
     """An optimizer and the schedule that drives it, with what some published methods need beside.
 

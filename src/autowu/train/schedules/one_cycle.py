@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
-from autowu import Reopening, Switch, Verdict
 from autowu.train import optimizers
-from autowu.train.schedules.method import Method
+from autowu.train.schedules.method import Method, WithoutTests
 from autowu.train.schedules.plan import Plan
 
 RISE: Final = 0.3
 """The part of the run in which the LR rises: PyTorch's default."""
 
 
-class OneCycle:
+class OneCycle(WithoutTests):
     """:class:`torch.optim.lr_scheduler.OneCycleLR` with its defaults.
 
     From peak / 25 to the peak in the first 30% of the updates, then to peak / 250,000, both by a cosine;
@@ -31,10 +30,6 @@ class OneCycle:
         total_steps: updates of the whole run.
         warmup_steps: updates of the rise.
     """
-
-    verdicts: Sequence[Verdict] = ()
-    switch: Switch | None = None
-    reopenings: Sequence[Reopening] = ()
 
     def __init__(self, optimizer: Optimizer, peak_lr: float, total_steps: int, warmup_steps: int) -> None:
         self.optimizer = optimizer

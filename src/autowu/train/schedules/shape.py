@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
 
-from autowu import Reopening, Switch, Verdict
+from autowu.train.schedules.method import WithoutTests
 
 
-class Shape:
+class Shape(WithoutTests):
     """LR of update n = the group's own LR × ``factor(n)``, n = 0, 1, ….
 
     Args:
@@ -20,10 +20,6 @@ class Shape:
         warmup_steps: the first update that is not warm-up; only for :attr:`phase`.
         effective: the LR that an optimizer makes of a group's LR, for optimizers that find their own.
     """
-
-    verdicts: Sequence[Verdict] = ()
-    switch: Switch | None = None
-    reopenings: Sequence[Reopening] = ()
 
     def __init__(
         self,

@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
 
-from autowu import Reopening, Switch, Verdict
 from autowu.train import optimizers, torchvision_shim
-from autowu.train.schedules.method import Method
+from autowu.train.schedules.method import Method, WithoutTests
 from autowu.train.schedules.plan import Plan, Reduce
 
 torchvision_shim.install()
@@ -42,12 +41,9 @@ def build(plan: Plan) -> Method:
     )
 
 
-class Greedy:
+class Greedy(WithoutTests):
     """GreedyLR on the loss of each update, which it waits for; over all processes."""
 
-    verdicts: Sequence[Verdict] = ()
-    switch: Switch | None = None
-    reopenings: Sequence[Reopening] = ()
     phase = "decay"
 
     def __init__(self, optimizer: Optimizer, reduce: Reduce) -> None:
