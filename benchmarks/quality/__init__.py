@@ -9,10 +9,12 @@
 Contents:
     workloads   data, model, optimizer, batch size and budget of each; which are held out
     prepare     the workloads' data files
-    methods     what is compared, and the ablations' variants
+    methods     what is compared, as settings of the trainer
+    ablations   one change at a time, for training and for the detector alone
     search      the tuned baseline: random search, widened
     trial       one training run -> one record
     plan        the runs of each part of the study
+    records     their records, in files that one is added to at once
     runner      runs them in processes of their own, resumes, appends to a file
     analysis    records -> differences, intervals, ranks
     page        docs/quality.md

@@ -1,13 +1,15 @@
-"""What is compared: AutoWU's presets, peers at their authors' defaults, and variants of AutoWU."""
+"""What is compared, as settings of the trainer: presets, peers at their defaults, ablations."""
 
 from __future__ import annotations
 
 from typing import Any, Final, get_args
 
 from autowu.train.options import Peer
+from benchmarks.quality.ablations import OF_THE_DETECTOR, OF_TRAINING
 from benchmarks.quality.workloads import Workload
 
 AUTOWU: Final = "autowu"
+VARIANTS: Final = OF_THE_DETECTOR | OF_TRAINING
 PAPER_EPOCHS: Final = 20
 """The paper tests at epoch ends; a text has none, and gets one each so large a fraction of the run."""
 
@@ -42,38 +44,3 @@ def variant(name: str, workload: Workload) -> dict[str, Any]:
     changes = dict(VARIANTS[name])
     chosen = settings(AUTOWU, workload) | {k: changes.pop(k) for k in ("growth", "decay") if k in changes}
     return chosen | {"set": changes}
-
-
-VARIANTS: Final[dict[str, dict[str, Any]]] = {
-    # How fast warm-up goes, and from where.
-    "growth exponential": {"growth": "exponential"},
-    "sweep in 2% of the run": {"sweep_fraction": 0.02},
-    "sweep in 10% of the run": {"sweep_fraction": 0.1},
-    "slow growth twice as fast": {"warmup_fraction": 0.25},
-    "start of growth 1e-4": {"min_lr": 1e-4},
-    "start of growth 1e-6": {"min_lr": 1e-6},
-    "end of growth 10": {"max_lr": 10.0},
-    # Lift-off.
-    "lift-off 2": {"lift_off": 2.0},
-    "lift-off 8": {"lift_off": 8.0},
-    # When to test, and on what.
-    "test each growth of 1.05": {"test_growth": 1.05},
-    "test each growth of 1.2": {"test_growth": 1.2},
-    "test each growth of 1.4": {"test_growth": 1.4},
-    "patience 1": {"patience": 1},
-    "patience 2": {"patience": 2},
-    "patience 5": {"patience": 5},
-    "confidence 0.99": {"confidence": 0.99},
-    "length-scale 0.1": {"length_scale": 0.1},
-    "length-scale 0.3": {"length_scale": 0.3},
-    "subsets of 200": {"subset_size": 200},
-    "all losses": {"subset_size": None, "subsets": 1},
-    "raw losses": {"standardize": False},
-    "spikes kept": {"spike": None},
-    # What follows.
-    "no rewind": {"rewind": False},
-    "decay cosine": {"decay": "cosine"},
-    "decay constant, then cosine": {"decay": "constant-cosine"},
-    "decay 1-sqrt": {"decay": "1-sqrt"},
-}
-"""One change at a time from the default preset."""

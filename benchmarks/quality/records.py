@@ -1,4 +1,4 @@
-"""The records of finished runs: one JSON object a line, a file for each part of the study."""
+"""The records of finished runs: one JSON object a line, in files that a run is added to at once."""
 
 from __future__ import annotations
 
@@ -14,15 +14,23 @@ Record = dict[str, Any]
 
 
 def read(folder: Path, part: str) -> list[Record]:
-    """All records of ``part``; none where there is no file. A line cut off by a kill is left out."""
-    path = folder / f"{part}.jsonl"
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    """All records of a part of the study; none where there is no file."""
+    return lines(folder / f"{part}.jsonl")
 
 
 def append(folder: Path, part: str, record: Record) -> None:
-    """Add one record; what a kill left of a line before is ended, so that it spoils no other."""
-    path = folder / f"{part}.jsonl"
+    """Add one record of a part of the study."""
+    add(folder / f"{part}.jsonl", record)
+
+
+def lines(path: Path) -> list[Record]:
+    """All records of a file; none where there is none. A line cut off by a kill is left out."""
+    found = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in found if line.endswith("\n")]
+
+
+def add(path: Path, record: Record) -> None:
+    """Add one record to a file; what a kill left of a line before is cut off, so that it spoils no other."""
     with path.open("a+b") as file:
         if file.tell():
             file.seek(-1, 2)

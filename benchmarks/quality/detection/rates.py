@@ -14,6 +14,7 @@ from tests.reliability import faults
 
 from autowu.config import Config
 from autowu.replay import replay
+from benchmarks.quality import records
 from benchmarks.quality.detection import recorded, remedies, simulated
 from benchmarks.quality.detection.variants import Variant
 
@@ -120,8 +121,7 @@ def families() -> dict[str, Family]:
 
 def rows(path: Path = RESULTS) -> list[dict[str, Any]]:
     """The lines written so far."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines]
+    return records.lines(path)
 
 
 def todo(
@@ -167,6 +167,4 @@ def chunk(name: str, first: int, variant: Variant) -> dict[str, Any]:
 def run(variants: Iterable[Variant], end: int = SIMULATED, path: Path = RESULTS) -> None:
     """Append what is missing, a line at a time: it may be stopped at any of them and begun again."""
     for name, first, variant in todo(variants, rows(path), end):
-        line = json.dumps(chunk(name, first, variant))
-        with path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        records.add(path, chunk(name, first, variant))

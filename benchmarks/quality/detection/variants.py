@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from benchmarks.quality.ablations import OF_THE_DETECTOR
 from benchmarks.quality.detection.remedies import REMEDIES
 
 
@@ -24,25 +25,9 @@ class Variant:
         return not {"growth", "sweep_fraction", "warmup_fraction"} & set(self.settings)
 
 
-def _one(**settings: Any) -> Variant:
-    ((name, value),) = settings.items()
-    return Variant(f"{name} {value}", settings)
-
-
 VARIANTS = (
     Variant("default"),
     Variant("paper", preset="paper"),
-    *(_one(patience=value) for value in (1, 2, 5)),
-    *(_one(test_growth=value) for value in (1.05, 1.2, 1.5)),
-    *(_one(subsets=value) for value in (1, 3, 9)),
-    *(_one(subset_size=value) for value in (200, None)),
-    *(_one(lift_off=value) for value in (2.0, 3.0, 6.0)),
-    *(_one(sweep_fraction=value) for value in (0.02, 0.1)),
-    *(_one(length_scale=value) for value in (0.1, 0.3)),
-    *(_one(confidence=value) for value in (0.9, 0.99)),
-    _one(growth="exponential"),
-    _one(warmup_fraction=0.25),
-    _one(standardize=False),
-    _one(spike=None),
+    *(Variant(name, settings) for name, settings in OF_THE_DETECTOR.items()),
     *(Variant(name, remedy=name) for name in REMEDIES),
 )

@@ -1,0 +1,39 @@
+"""One change at a time from the default preset, tried in training and on the detector alone.
+
+Both use these names, so that what a change does to training and to the rates of the detector's mistakes can
+be read side by side.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+
+def _each(name: str, *values: Any) -> dict[str, dict[str, Any]]:
+    return {f"{name} {value}": {name: value} for value in values}
+
+
+OF_THE_DETECTOR: Final[dict[str, dict[str, Any]]] = (
+    _each("patience", 1, 2, 5)
+    | _each("test_growth", 1.05, 1.2, 1.5)
+    | _each("subsets", 1, 3, 9)
+    | _each("subset_size", 200, None)
+    | _each("lift_off", 2.0, 3.0, 6.0)
+    | _each("sweep_fraction", 0.02, 0.1)
+    | _each("length_scale", 0.1, 0.3)
+    | _each("confidence", 0.9, 0.99)
+    | _each("growth", "exponential")
+    | _each("warmup_fraction", 0.25)
+    | _each("standardize", False)
+    | _each("spike", None)
+)
+"""They change when the switch comes, and to which LR."""
+
+OF_TRAINING: Final[dict[str, dict[str, Any]]] = (
+    _each("min_lr", 1e-4, 1e-6)
+    | _each("max_lr", 10.0)
+    | _each("rewind", False)
+    | _each("reopen", None)
+    | _each("decay", "cosine", "constant-cosine", "1-sqrt")
+)
+"""They also need a network that is trained."""
