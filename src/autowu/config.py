@@ -66,12 +66,18 @@ class Config:
     """c in (0, 1): a subset votes for a minimum in the past if its P_min exceeds c."""
     patience: int = 3
     """p, the tests in a row that must detect the minimum, ≥ 1."""
+    stall: float | None = 0.25
+    """In (0, 1): a subset also votes if, with this confidence, the last doubling of the LR brought less than
+    this share of the mean fall of the loss per doubling. None, or growth 'linear': only for a minimum."""
     min_losses: int = 10
     """The fewest finite losses that a test needs, ≥ 2; below it the verdict is 'no evidence'."""
     standardize: bool = True
     """Whether losses are centred and scaled before a test, so that their scale and shift do not matter."""
     spike: float | None = 8.0
     """Height over the curve, > 0, in noise levels, from which a spike is left out. None: spikes are kept."""
+    ceiling: float | None = 1e4
+    """Height over the window's start, > 0, in falls of the loss from there, above which a test sees losses as
+    equal: those of a divergence. None: it sees them as they are."""
 
     rewind: bool = True
     """Whether the weights go back to the minimum along with the LR."""
@@ -138,9 +144,11 @@ class Config:
         self._real("length_scale", 0.05, 10, closed=True)
         self._real("confidence", 0, 1)
         self._integer("patience", 1)
+        self._real("stall", 0, 1, optional=True)
         self._integer("min_losses", 2)
         self._boolean("standardize")
         self._real("spike", 0, math.inf, optional=True)
+        self._real("ceiling", 0, math.inf, optional=True)
         self._boolean("rewind")
         self._boolean("return_at_cap")
         self._real("reopen", 0, math.inf, optional=True)
@@ -208,9 +216,11 @@ _PAPER: Final[dict[str, Any]] = {
     "screen": None,
     "fit_size": 100,
     "fit": "adam",
+    "stall": None,
     "min_losses": 2,
     "standardize": False,
     "spike": None,
+    "ceiling": None,
     "rewind": False,
     "return_at_cap": False,
     "reopen": None,

@@ -47,7 +47,6 @@ def learning_rate(config: Config, state: State, step: int) -> float:
 
     From ``total_steps`` on the LR stays what it is there.
     """
-    step = min(step, config.total_steps)
     if state.switch is None:
         return growth(config, state, step)
     if config.decay == "plateau":
@@ -64,7 +63,8 @@ def learning_rate(config: Config, state: State, step: int) -> float:
 
 def growth(config: Config, state: State, step: float) -> float:
     """η of warm-up at ``step``, which may be t* and so a real number; never above η_max."""
-    return min(_unbounded_growth(config, state, step), config.max_lr)
+    lr = _unbounded_growth(config, state, step)
+    return lr if lr < config.max_lr else config.max_lr  # at each update: min() takes longer
 
 
 def _unbounded_growth(config: Config, state: State, step: float) -> float:
@@ -192,7 +192,7 @@ def _falling(config: Config, state: State) -> State:
 
 
 def _test(config: Config, state: State) -> State:
-    verdict, adam = detect(config, state.losses, state.first, state.adam)
+    verdict, adam = detect(config, state.losses, state.first, state.adam, _doublings(config, state))
     if state.dead:
         # No finite loss since the last read: as far as can be known, the minimum is past.
         verdict = replace(verdict, p_min=(1.0,) * config.subsets, detected=True)
@@ -201,6 +201,13 @@ def _test(config: Config, state: State) -> State:
     if config.rewind and verdict.falling and not verdict.detected and np.isfinite(state.losses[-1]):
         state = state.but(copied=state.step)
     return state
+
+
+def _doublings(config: Config, state: State) -> float:
+    """How often the LR has doubled over the window; 0 for a growth that takes longer and longer for it."""
+    if config.growth == "linear":
+        return 0.0
+    return math.log2(growth(config, state, state.step) / growth(config, state, state.first))
 
 
 def _at_cap(config: Config, state: State) -> State:

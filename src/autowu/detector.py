@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from autowu import fit, gp, noise
 from autowu.config import Config
 from autowu.gp import Array
+
+DOUBLINGS = 2.0  # of the LR, at least, before the last can be compared with those before it
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,8 +24,10 @@ class Verdict:
     """First step of the window that the test looked at."""
     p_min: tuple[float, ...] = ()
     """P_min (Eq. 4), one per subset; empty where there is no evidence."""
+    p_stall: tuple[float, ...] = ()
+    """The probability that the fall has all but ended, one per subset; empty where it is not asked for."""
     detected: bool = False
-    """Whether most subsets' P_min exceed the confidence."""
+    """Whether for most subsets P_min, or the probability of a stall, exceeds the confidence."""
     argmins: tuple[float, ...] = ()
     """Where the smoothed loss is least, one per subset, as a fraction of the window."""
     streak: int = 0
@@ -36,6 +40,19 @@ class Verdict:
     """Its standard deviation at these points."""
     noise: float | None = None
     """σ_n, in units of the loss."""
+
+    @property
+    def p_past(self) -> tuple[float, ...]:
+        """What the subsets vote by, one each: the larger of ``p_min`` and ``p_stall``."""
+        return tuple(map(max, self.p_min, self.p_stall)) if self.p_stall else self.p_min
+
+    def votes(self, confidence: float) -> int:
+        """Subsets that say that the minimum is past, or the fall at its end."""
+        return sum(p > confidence for p in self.p_past)
+
+    def stalled(self, confidence: float) -> bool:
+        """Whether subsets vote by a stall alone."""
+        return self.votes(confidence) > sum(p > confidence for p in self.p_min)
 
     @property
     def argmin(self) -> float | None:
@@ -54,7 +71,11 @@ class Verdict:
 
 
 def detect(
-    config: Config, losses: Array, start: int, adam: fit.AdamState | None = None
+    config: Config,
+    losses: Array,
+    start: int,
+    adam: fit.AdamState | None = None,
+    doublings: float = 0.0,
 ) -> tuple[Verdict, fit.AdamState | None]:
     """Test whether the minimum of a loss curve lies in the past.
 
@@ -64,6 +85,8 @@ def detect(
             Non-finite ones are left out, and the others keep their places.
         start: first step of the window.
         adam: where the fit of the test before ended, if ``config.fit`` is 'adam'.
+        doublings: how often the LR has doubled over the window, at equal distances; 0 if it has grown
+            otherwise. With fewer than two, no stall is seen.
 
     Returns:
         The verdict (its ``streak`` is the caller's to count), and where the fit ended.
@@ -79,13 +102,21 @@ def detect(
     x = usable / len(losses)
     try:
         with np.errstate(all="ignore"):
-            return _test(config, x, y, step, start, adam)
+            if config.ceiling is not None:
+                y = noise.below_ceiling(y, config.ceiling)
+            return _test(config, x, y, step, start, adam, doublings)
     except (ArithmeticError, ValueError, np.linalg.LinAlgError) as error:
         return Verdict(step, start, no_evidence=f"numerical failure: {error}"), adam
 
 
 def _test(
-    config: Config, x: Array, losses: Array, step: int, start: int, adam: fit.AdamState | None
+    config: Config,
+    x: Array,
+    losses: Array,
+    step: int,
+    start: int,
+    adam: fit.AdamState | None,
+    doublings: float,
 ) -> tuple[Verdict, fit.AdamState | None]:
     if not math.isfinite(float(losses.max()) - float(losses.min())):
         raise FloatingPointError("the losses' range is too wide for floating point")
@@ -115,19 +146,20 @@ def _test(
     rise, rise_sd = gp.rise(basis, f)
     copies = config.subsets // len(rise)
     p_min = _p_min(rise, rise_sd) * copies
+    p_stall = () if config.stall is None else _p_stall(config.stall, doublings, basis, f) * copies
     argmins = tuple(basis.grid[rise.argmax(-1)].tolist()) * copies
     mean, sd = gp.curve(basis.at_curve, f.of_set(0))
     verdict = Verdict(
         step=step,
         start=start,
         p_min=p_min,
-        detected=2 * sum(p > config.confidence for p in p_min) > len(p_min),
+        p_stall=p_stall,
         argmins=argmins,
         mean=center + scale * mean,
         sd=scale * sd,
         noise=scale * math.sqrt(parameters.noise_variance),
     )
-    return verdict, adam
+    return replace(verdict, detected=2 * verdict.votes(config.confidence) > len(p_min)), adam
 
 
 def _standardized(losses: Array) -> tuple[float, float, Array]:
@@ -152,3 +184,18 @@ def _p_min(rise: Array, sd: Array) -> tuple[float, ...]:
         raise FloatingPointError("the posterior is not finite")
     z = np.where(sd > 0, rise / sd, -math.inf).max(-1)
     return tuple(0.5 * math.erfc(-value / math.sqrt(2)) for value in z.tolist())
+
+
+def _p_stall(share: float, doublings: float, basis: gp.Basis, f: gp.Posterior) -> tuple[float, ...]:
+    """P(f(h) - f(1) < share (f(0) - f(1)) / d), for each set: the last doubling of the LR brought little.
+
+    Over the window the LR has doubled d times; it was half of the present one at h = 1 - 1/d. With fewer than
+    two doublings there is nothing to compare the last one with: 0.
+    """
+    if doublings < DOUBLINGS:
+        return (0.0,) * len(f.weights)
+    half = round((1 - 1 / doublings) * (gp.GRID - 1))
+    # f(h) - f(1) - share (f(0) - f(1)) / d is this row of features times the weights.
+    row = share / doublings * basis.to_end[0] - basis.to_end[half]
+    mean, sd = f.weights @ row, np.linalg.norm(row @ f.half, axis=-1)
+    return tuple(0.5 * math.erfc(z / math.sqrt(2)) for z in (mean / sd).tolist())

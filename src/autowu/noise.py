@@ -87,6 +87,25 @@ def spikes(losses: Array, height: float) -> NDArray[np.bool_]:
         return losses - around > threshold
 
 
+def below_ceiling(losses: Array, falls: float) -> Array:
+    """The smaller of each loss and of L_0 + 4 σ + ``falls`` (L_0 - L_min).
+
+    L_0 is the median of the first tenth, L_min the least median of five losses, σ the :func:`noise_level`.
+    That a loss exceeds this says as much as by how far: the minimum is past. A divergence by many orders of
+    magnitude would be all that a kernel of fixed length-scale can follow, and the least of the rest chance.
+    """
+    begin = losses[: max(ENDS, len(losses) // 10)]
+    first = float(np.partition(begin, len(begin) // 2)[len(begin) // 2])
+    if not losses.max() > first:
+        return losses
+    level = first + 4 * noise_level(losses)
+    if not losses.max() > level:
+        return losses
+    fives = losses[: len(losses) // ENDS * ENDS].reshape(-1, ENDS)
+    least = float(np.partition(fives, ENDS // 2, axis=1)[:, ENDS // 2].min(initial=first))
+    return np.minimum(losses, level + falls * (first - least))
+
+
 def lifted_off(losses: Array, threshold: float) -> bool:
     """Whether the loss has fallen by more than noise explains.
 

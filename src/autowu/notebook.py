@@ -105,7 +105,8 @@ def records(config: Config, tests: Sequence[Verdict]) -> list[dict[str, Any]]:
             "step": test.step,
             "start": test.start,
             "p_min": statistics.median(test.p_min) if test.p_min else None,
-            "votes": sum(p > config.confidence for p in test.p_min),
+            "p_stall": statistics.median(test.p_stall) if test.p_stall else None,
+            "votes": test.votes(config.confidence),
             "subsets": len(test.p_min),
             "detected": test.detected,
             "streak": test.streak,
@@ -154,8 +155,8 @@ def _test(config: Config, test: Verdict | None) -> str:
         return "–"
     if not test.p_min:
         return f"step {test.step:,}: no evidence ({test.no_evidence})"
-    votes = sum(p > config.confidence for p in test.p_min)
-    return f"step {test.step:,}: {votes} of {len(test.p_min)} subsets say that the minimum is past"
+    votes = f"{test.votes(config.confidence)} of {len(test.p_min)} subsets"
+    return f"step {test.step:,}: {votes} say that the minimum is past, or the fall at its end"
 
 
 def _picture(config: Config, state: State, step: int) -> str:

@@ -69,7 +69,9 @@ def _reason(replay: Replay) -> str:
     if _dead(replay):
         return f"the loss was no longer finite ({_times(state.dead, 'check')})"
     if not switch.capped:
-        return f"the minimum of the loss was detected ({_times(state.streak, 'test')})"
+        stalled = any(test.stalled(config.confidence) for test in state.verdicts[-state.streak :])
+        seen = "the minimum of the loss, or the end of its fall," if stalled else "the minimum of the loss"
+        return f"{seen} was detected ({_times(state.streak, 'test')})"
     cap = f"warm-up came to its cap of {config.warmup_steps:,} updates"
     if switch.t_star is not None:
         return f"{cap}, and its last test detected the minimum of the loss"
@@ -118,18 +120,19 @@ def table(replay: Replay) -> list[str]:
     if len(tests) > SHOWN:
         title = f"The last {SHOWN} of {title}"
     return [
-        f"{title} (a P_min above {replay.config.confidence:g} votes for a minimum in the past):",
-        f"{'step':>10}  {'LR':>9}  {'P_min':>6}  {'votes':>6}  {'minimum at':>11}  in a row",
+        f"{title} (a P_min above {replay.config.confidence:g} votes for a minimum in the past,",
+        "a P_stall for a fall that has all but ended):",
+        f"{'step':>10}  {'LR':>9}  {'P_min':>6}  {'P_stall':>7}  {'votes':>6}  {'minimum at':>11}  in a row",
         *(_row(replay, test) for test in tests[-SHOWN:]),
     ]
 
 
 def _row(replay: Replay, test: Verdict) -> str:
-    """One test; P_min is the median of the subsets', which is what a majority turns on."""
+    """One test; P_min and P_stall are the medians of the subsets', which is what a majority turns on."""
     lead = f"{test.step:>10,}  {replay.learning_rates[test.step - 1]:>9.3g}"
     if not test.p_min:
         return f"{lead}  no evidence: {test.no_evidence}"
-    votes = sum(p > replay.config.confidence for p in test.p_min)
+    stall = f"{np.median(test.p_stall):.3f}" if test.p_stall else "-"
     at = "-" if test.t_star is None else f"{test.t_star:,.1f}"
-    of = f"{votes} of {len(test.p_min)}"
-    return f"{lead}  {np.median(test.p_min):>6.3f}  {of:>6}  {at:>11}  {test.streak:>8}"
+    of = f"{test.votes(replay.config.confidence)} of {len(test.p_min)}"
+    return f"{lead}  {np.median(test.p_min):>6.3f}  {stall:>7}  {of:>6}  {at:>11}  {test.streak:>8}"

@@ -127,6 +127,7 @@ def _test(record: Record) -> Verdict:
         step=_step(record["step"]),
         start=_step(record["start"]),
         p_min=tuple(map(_fraction, record["p_min"])),
+        p_stall=tuple(map(_fraction, record.get("p_stall", ()))),
         detected=bool(record["detected"]),
         argmins=tuple(map(_fraction, record["argmins"])),
         streak=_step(record["streak"]),

@@ -192,14 +192,16 @@ class AutoWU(LRScheduler):
             self._pending.drop_update()
         else:
             self._pending.close_update()
-        known_missing = self._missing
         self.last_epoch += 1
         self._step_count += 1
-        if self.last_epoch == read_at:
+        if self.last_epoch != read_at:
+            self._write_lr()
+        else:
+            known_missing = self._missing
             self._decide()
-        self._write_lr()
-        if self._missing > known_missing == 0:
-            warnings.warn(missing_losses(self._missing, self.last_epoch), stacklevel=2)
+            self._write_lr()
+            if self._missing > known_missing == 0:
+                warnings.warn(missing_losses(self._missing, self.last_epoch), stacklevel=2)
         if self.last_epoch == self.total_steps + 1:
             warnings.warn(
                 f"AutoWU was made for total_steps={self.total_steps} updates, and there are more: the LR"
@@ -212,11 +214,11 @@ class AutoWU(LRScheduler):
         if len(groups) > len(self.base_lrs):
             self._take_in(groups[len(self.base_lrs) :])
         lr, default = controller.learning_rate(self.config, self._state, self.last_epoch), self._default_lr
-        self._last_lr: list[float | Tensor] = []
-        for group, base in zip(groups, self.base_lrs, strict=True):
-            # The ratio first: it is exactly 1 where the group has the default LR.
-            value = lr * (base / default) if default else lr
-            self._last_lr.append(value)
+        # The ratio first: it is exactly 1 where the group has the default LR.
+        self._last_lr: list[float | Tensor] = [
+            lr * (base / default) if default else lr for base in self.base_lrs
+        ]
+        for group, value in zip(groups, self._last_lr, strict=True):
             if type(group["lr"]) is not float and isinstance(group["lr"], Tensor):
                 group["lr"].fill_(value)
             else:

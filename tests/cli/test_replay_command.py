@@ -14,7 +14,7 @@ import autowu
 from autowu import cli
 
 KEYS = ["switched", "capped", "switch_step", "t_star", "peak_lr", "tests"]
-TEST_KEYS = ["step", "p_min", "detected", "argmin", "streak", "no_evidence"]
+TEST_KEYS = ["step", "p_min", "p_stall", "detected", "argmin", "streak", "no_evidence"]
 
 
 @pytest.fixture(autouse=True)
@@ -119,7 +119,7 @@ def test_only_the_last_tests_are_listed(capsys: pytest.CaptureFixture[str], v_cu
     outcome = autowu.replay(v_shaped(), 500)
     text = printed(capsys, v_curve, "--total-steps", "500")
     assert f"The last 10 of {len(outcome.tests)} tests (a P_min above 0.95 votes" in text
-    rows = re.findall(r"(?m)^ +(\d+) +\S+ +\d\.\d{3} +\d of 5 +[\d.]+ +(\d)$", text)
+    rows = re.findall(r"(?m)^ +(\d+) +\S+ +\d\.\d{3} +\d\.\d{3} +\d of 5 +[\d.]+ +(\d)$", text)
     assert rows == [(str(test.step), str(test.streak)) for test in outcome.tests[-10:]]
 
 

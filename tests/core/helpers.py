@@ -28,6 +28,7 @@ class Dense(NamedTuple):
     variance: np.ndarray
     rise: np.ndarray  # E[f(1) - f(x)]
     rise_variance: np.ndarray
+    covariance: np.ndarray  # of f at all pairs of points
     log_marginal_likelihood: float
     gradient: tuple[float, float, float]  # by θ, σ_f² and σ_n²: Eq. 5.9
 
@@ -63,6 +64,7 @@ def dense(
         variance=variance,
         rise=posterior_mean[-1] - posterior_mean,
         rise_variance=variance + variance[-1] - 2 * covariance[:, -1],
+        covariance=covariance,
         log_marginal_likelihood=-0.5 * ((y - mean) @ whitened + logdet + len(y) * math.log(2 * math.pi)),
         gradient=(whitened.sum(), 0.5 * (slope * prior).sum(), 0.5 * slope.trace()),
     )

@@ -17,7 +17,8 @@ INTEGERS = {
 REALS = {
     "min_lr": (0, math.inf), "max_lr": (1e-5, math.inf), "warmup_fraction": (0, 1), "sweep_fraction": (0, 1),
     "lift_off": (0, math.inf), "test_growth": (1, math.inf), "screen": (0, math.inf), "confidence": (0, 1),
-    "spike": (0, math.inf), "reopen": (0, math.inf), "cooldown_fraction": (0, 1), "plateau_factor": (0, 1),
+    "stall": (0, 1), "spike": (0, math.inf), "ceiling": (0, math.inf), "reopen": (0, math.inf),
+    "cooldown_fraction": (0, 1), "plateau_factor": (0, 1),
 }  # fmt: skip
 """Name: the ends of the range, which are not in it."""
 CHOICES = {
@@ -28,7 +29,7 @@ CHOICES = {
 SWITCHES = ("standardize", "rewind", "return_at_cap")
 ERRORS = {"lift_off", "screen", "spike", "reopen"}
 """Those in standard errors, or in noise levels."""
-OPTIONAL = {"steps_per_epoch", "subset_size", "fit_size", "test_growth", *ERRORS}
+OPTIONAL = {"steps_per_epoch", "subset_size", "fit_size", "test_growth", "stall", "ceiling", *ERRORS}
 
 
 def config(**settings: Any) -> Config:

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autowu import Config, Verdict, detector, fit, gp
+from autowu import Config, Verdict, detector, fit, gp, noise
 
 from .helpers import dense, seeded, v_shape
 
 CONFIG = Config(total_steps=1000)
 PAPER = Config.paper(1000, 25)
-PLAIN = Config(total_steps=1000, subset_size=None, fit_size=None, spike=None)
+PLAIN = Config(total_steps=1000, subset_size=None, fit_size=None, spike=None, ceiling=None)
 """All losses, standardised."""
 
 
@@ -107,6 +107,102 @@ def test_the_band_covers_the_curve_it_smooths() -> None:
     at = np.interp(np.linspace(0, 1, 101), np.arange(400) / 400, truth)[:-1]
     assert np.all(np.abs(verdict.mean[:-1] - at) < 4 * verdict.sd[:-1])
     assert verdict.noise == pytest.approx(0.1, rel=0.1)
+
+
+# --- the stall -----------------------------------------------------------------------------------------
+
+
+def flattening(n: int, flat_from: float, noise: float, seed: int = 0) -> np.ndarray:
+    """``n`` losses that fall in a straight line from 2 to 1, and stay there from that share of them on."""
+    x = np.arange(n) / n
+    return 1 + np.maximum(0, 1 - x / flat_from) + noise * np.random.default_rng(seed).standard_normal(n)
+
+
+def stall(config: Config, losses: np.ndarray, doublings: float) -> Verdict:
+    return detector.detect(config, losses, 0, None, doublings)[0]
+
+
+@pytest.mark.parametrize("doublings", [2.0, 3.7, 9.0])
+@pytest.mark.parametrize(("share", "noise"), [(0.25, 0.05), (0.25, 0.4), (0.9, 0.4)])
+def test_p_stall_is_that_of_the_dense_formula(
+    doublings: float, share: float, noise: float, fixed: gp.Parameters
+) -> None:
+    losses = flattening(120, 0.7, noise)
+    f = reference(losses, fixed)
+    row = np.zeros(gp.GRID)
+    row[round((1 - 1 / doublings) * (gp.GRID - 1))] += 1
+    row[[0, -1]] += -share / doublings, share / doublings - 1
+    expected = NormalDist().cdf(-(row @ f.mean) / math.sqrt(row @ f.covariance @ row))
+    verdict = stall(replace(PLAIN, stall=share), losses, doublings)
+    assert set(verdict.p_stall) == {verdict.p_stall[0]}
+    assert verdict.p_stall[0] == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_stall_is_detected_where_no_minimum_is() -> None:
+    curves = [flattening(400, 0.6, 0.02, seed) for seed in range(20)]
+    assert all(min(stall(CONFIG, losses, 5).p_stall) > 0.95 for losses in curves)
+    assert all(stall(CONFIG, losses, 5).detected for losses in curves)
+    without = replace(CONFIG, stall=None)  # noise makes some minimum of the flat part now and then
+    assert sum(stall(without, losses, 5).detected for losses in curves) <= 10
+
+
+@pytest.mark.parametrize("curve", [lambda x: 2 - x, lambda x: 2 - x**2, lambda x: 1 + np.exp(-2 * x)])
+@pytest.mark.parametrize("noise", [0.001, 0.05, 0.3])
+def test_a_loss_that_goes_on_falling_is_no_stall(curve: Any, noise: float) -> None:
+    x = np.arange(400) / 400
+    random = np.random.default_rng(0)
+    curves = [curve(x) + noise * random.standard_normal(400) for _ in range(80)]
+    detected = sum(stall(CONFIG, losses, 2 + i % 5).detected for i, losses in enumerate(curves))
+    assert detected <= (1 - CONFIG.confidence) * len(curves)
+
+
+def test_less_than_two_doublings_are_no_stall() -> None:
+    losses = flattening(400, 0.3, 0.02)
+    assert stall(CONFIG, losses, 1.99).p_stall == (0.0,) * 5
+    assert min(stall(CONFIG, losses, 2.0).p_stall) > 0.95
+
+
+def test_a_stall_votes_where_p_min_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(detector, "_p_min", lambda rise, sd: (0.96, 0.1, 0.1))
+    monkeypatch.setattr(detector, "_p_stall", lambda *_: (0.1, 0.96, 0.2))
+    verdict = detect(replace(CONFIG, subsets=3, subset_size=20), v_shape(100, 60, 0.1))
+    assert verdict.p_past == (0.96, 0.96, 0.2)
+    assert verdict.votes(0.95) == 2
+    assert verdict.detected
+
+
+def test_the_paper_asks_for_no_stall() -> None:
+    verdict = stall(PAPER, flattening(400, 0.6, 0.02), 5)
+    assert verdict.p_stall == ()
+    assert verdict.p_past == verdict.p_min
+
+
+# --- the ceiling ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("factor", [1e30, 1e60, 1e150])
+def test_a_divergence_without_bound_is_detected(factor: float, seed: int) -> None:
+    """20 updates of exponential growth, after a V that has its minimum at 200."""
+    losses = v_shape(320, 200, 0.02, seed)
+    losses[-20:] *= factor ** (np.arange(1, 21) / 20)
+    verdict = detect(CONFIG, losses)
+    assert verdict.detected
+    assert verdict.t_star is not None
+    assert 190 < verdict.t_star < 300
+    assert not detect(replace(CONFIG, ceiling=None), losses).detected  # so there is need of it
+
+
+def test_the_ceiling_is_the_formula_and_changes_nothing_below_it() -> None:
+    losses = v_shape(200, 100, 0.05)
+    assert noise.below_ceiling(losses, 1.0) is losses
+    losses[150:] *= 3
+    first, least = np.sort(losses[:20])[10], np.median(losses.reshape(-1, 5), axis=1).min()
+    for falls in (0.5, 1.0, 3.0):
+        level = first + 4 * noise.noise_level(losses) + falls * (first - least)
+        found = noise.below_ceiling(losses, falls)
+        np.testing.assert_array_equal(found, np.minimum(losses, level))
+    assert (noise.below_ceiling(losses, 0.5) < losses).any()
 
 
 # --- votes and t* -------------------------------------------------------------------------------------

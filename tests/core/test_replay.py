@@ -16,7 +16,7 @@ from .helpers import v_shape
 
 GOLDEN = curves.FOLDER / "golden.json"
 KEYS = {"switched", "capped", "switch_step", "t_star", "peak_lr", "tests"}
-TEST_KEYS = {"step", "p_min", "detected", "argmin", "streak", "no_evidence"}
+TEST_KEYS = {"step", "p_min", "p_stall", "detected", "argmin", "streak", "no_evidence"}
 SEEDS = range(5)
 
 

@@ -35,8 +35,8 @@ the trend is lowest.
 """
 VOTES: Final = """
 At each test several random subsets of the losses say how probable it is that the loss has been lower than it
-is now (P_min). Once most of them are above the confidence line in enough tests in a row (numbered triangles),
-the growth of the learning rate ends.
+is now (P_min), or that its fall has all but ended (P_stall). Once most of them are above the confidence line
+in enough tests in a row (numbered triangles), the growth of the learning rate ends.
 """
 ACCURACY: Final = """
 The share that the model gets right of what it has not seen in training: of test images, after each epoch (a
