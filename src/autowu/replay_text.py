@@ -69,9 +69,9 @@ def _reason(replay: Replay) -> str:
     if _dead(replay):
         return f"the loss was no longer finite ({_times(state.dead, 'check')})"
     if not switch.capped:
-        stalled = any(test.stalled(config.confidence) for test in state.verdicts[-state.streak :])
-        seen = "the minimum of the loss, or the end of its fall," if stalled else "the minimum of the loss"
-        return f"{seen} was detected ({_times(state.streak, 'test')})"
+        tests = state.verdicts[-state.streak :]
+        how = ", by the end of the fall" if any(test.stalled(config.confidence) for test in tests) else ""
+        return f"the minimum of the loss was detected ({_times(state.streak, 'test')}{how})"
     cap = f"warm-up came to its cap of {config.warmup_steps:,} updates"
     if switch.t_star is not None:
         return f"{cap}, and its last test detected the minimum of the loss"

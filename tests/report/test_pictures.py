@@ -34,7 +34,7 @@ def test_the_main_layout(runs: list[Run]) -> None:
     assert structure(figure) == [
         ("", "learning rate", ["autowu", "baseline"]),
         ("", "training loss", []),
-        ("step (updates done)", "P$_{min}$", []),
+        ("step (updates done)", "P$_{min}$ or P$_{stall}$", []),
     ]
     assert figure.axes[0].get_yscale() == "log"
     texts = [text.get_text().strip() for axes in figure.axes for text in axes.texts]

@@ -142,7 +142,7 @@ def test_what_is_no_state_at_all(wrong):
         ({"confidence": 0.9}, "confidence is 0.95 here, but 0.9"),
         ({"decay": "cosine"}, "decay is 'linear' here, but 'cosine'"),
         ({"max_lr": 2.0}, "max_lr is 1.0 here, but 2.0"),
-        (PAPER, "decay is 'linear' here, but 'cosine'"),
+        (PAPER, "ceiling is 10000.0 here, but None"),
     ],
 )
 def test_another_configuration(other, message):

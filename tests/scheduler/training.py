@@ -21,7 +21,7 @@ PAPER = {"preset": "paper", "steps_per_epoch": 10}
 def v_curve(steps: int = STEPS, *, seed: int = 0) -> list[float]:
     """A noisy loss that lifts off, falls, and rises again before the middle; float32 holds it exactly."""
     t = np.arange(steps) / steps
-    trend = np.where(t < 0.25, 2.3 - 1.8 / (1 + np.exp(-60 * (t - 0.12))), 0.5 + 8 * (t - 0.25))
+    trend = np.where(t < 0.25, 2.3 - 1.8 / (1 + np.exp(-25 * (t - 0.16))), 0.5 + 8 * (t - 0.25))
     noise = 0.02 * np.random.default_rng(seed).standard_normal(steps)
     return (trend + noise).astype(np.float32).astype(float).tolist()
 
