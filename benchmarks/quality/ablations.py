@@ -28,6 +28,7 @@ OF_THE_DETECTOR: Final[dict[str, dict[str, Any]]] = (
     | _each("warmup_fraction", 0.25)
     | _each("standardize", False)
     | _each("spike", None)
+    | _each("reopen", None)
 )
 """They change when the switch comes, and to which LR."""
 
@@ -35,7 +36,6 @@ OF_TRAINING: Final[dict[str, dict[str, Any]]] = (
     _each("min_lr", 1e-4, 1e-6)
     | _each("max_lr", 10.0)
     | _each("rewind", False)
-    | _each("reopen", None)
     | _each("decay", "cosine", "constant-cosine", "1-sqrt")
 )
 """They also need a network that is trained."""

@@ -67,8 +67,8 @@ class Config:
     patience: int = 3
     """p, the tests in a row that must detect the minimum, ≥ 1."""
     stall: float | None = 0.25
-    """In (0, 1): a subset also votes if, with this confidence, the last doubling of the LR brought less than
-    this share of the mean fall of the loss per doubling. None, or growth 'linear': only for a minimum."""
+    """In (0, 1): a subset also votes if, with this confidence, the loss has fallen at less than this share of
+    its mean rate for a doubling of the LR or longer. None, or growth 'linear': only for a minimum."""
     min_losses: int = 10
     """The fewest finite losses that a test needs, ≥ 2; below it the verdict is 'no evidence'."""
     standardize: bool = True

@@ -12,6 +12,7 @@ from autowu.config import Config
 from autowu.gp import Array
 
 DOUBLINGS = 2.0  # of the LR, at least, before the last can be compared with those before it
+STRIDE = 5  # a stall is asked for at each so many points of the grid: the curve bends in no fewer
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,15 +188,15 @@ def _p_min(rise: Array, sd: Array) -> tuple[float, ...]:
 
 
 def _p_stall(share: float, doublings: float, basis: gp.Basis, f: gp.Posterior) -> tuple[float, ...]:
-    """P(f(h) - f(1) < share (f(0) - f(1)) / d), for each set: the last doubling of the LR brought little.
+    """max over x of P(f(x) - f(1) < share (1 - x) (f(0) - f(1))), for each set: since x next to no fall.
 
-    Over the window the LR has doubled d times; it was half of the present one at h = 1 - 1/d. With fewer than
-    two doublings there is nothing to compare the last one with: 0.
+    Over the window the LR has doubled d times, and since x at least once: x ≤ 1 - 1/d. With fewer than two
+    doublings there is nothing to compare the last one with: 0.
     """
     if doublings < DOUBLINGS:
         return (0.0,) * len(f.weights)
-    half = round((1 - 1 / doublings) * (gp.GRID - 1))
-    # f(h) - f(1) - share (f(0) - f(1)) / d is this row of features times the weights.
-    row = share / doublings * basis.to_end[0] - basis.to_end[half]
-    mean, sd = f.weights @ row, np.linalg.norm(row @ f.half, axis=-1)
-    return tuple(0.5 * math.erfc(z / math.sqrt(2)) for z in (mean / sd).tolist())
+    last = round((1 - 1 / doublings) * (gp.GRID - 1))
+    chosen = slice(last, 0, -STRIDE)
+    slope = share * (1 - basis.grid[chosen])
+    mean, sd = gp.project(basis.to_end[chosen] - slope[:, None] * basis.to_end[0], f)
+    return tuple(0.5 * math.erfc(-z / math.sqrt(2)) for z in (mean / sd).max(-1).tolist())

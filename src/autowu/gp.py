@@ -184,7 +184,7 @@ def posterior(of: Moments, given: Parameters) -> Posterior:
 
 def curve(phi: Array, of: Posterior) -> tuple[Array, Array]:
     """Mean and standard deviation of f at points with the features ``phi`` [p, m]: [..., p] each."""
-    mean, sd = _project(phi, of)
+    mean, sd = project(phi, of)
     return of.given.mean + mean, sd
 
 
@@ -193,10 +193,10 @@ def rise(basis: Basis, of: Posterior) -> tuple[Array, Array]:
 
     From differences of feature rows, so that nothing cancels near x = 1.
     """
-    return _project(basis.to_end, of)
+    return project(basis.to_end, of)
 
 
-def _project(phi: Array, of: Posterior) -> tuple[Array, Array]:
+def project(phi: Array, of: Posterior) -> tuple[Array, Array]:
     """Mean and standard deviation of φ·w for each row of ``phi``."""
     spread = np.swapaxes(of.half, -1, -2) @ phi.T
     return of.weights @ phi.T, np.sqrt(np.einsum("...ip,...ip->...p", spread, spread))

@@ -129,10 +129,13 @@ def test_p_stall_is_that_of_the_dense_formula(
 ) -> None:
     losses = flattening(120, 0.7, noise)
     f = reference(losses, fixed)
-    row = np.zeros(gp.GRID)
-    row[round((1 - 1 / doublings) * (gp.GRID - 1))] += 1
-    row[[0, -1]] += -share / doublings, share / doublings - 1
-    expected = NormalDist().cdf(-(row @ f.mean) / math.sqrt(row @ f.covariance @ row))
+    expected = 0.0
+    for at in range(round((1 - 1 / doublings) * (gp.GRID - 1)), 0, -detector.STRIDE):
+        slope = share * (1 - at / (gp.GRID - 1))
+        row = np.zeros(gp.GRID)  # of f(x) - f(1) - slope (f(0) - f(1))
+        row[at] += 1
+        row[[0, -1]] += -slope, slope - 1
+        expected = max(expected, NormalDist().cdf(-(row @ f.mean) / math.sqrt(row @ f.covariance @ row)))
     verdict = stall(replace(PLAIN, stall=share), losses, doublings)
     assert set(verdict.p_stall) == {verdict.p_stall[0]}
     assert verdict.p_stall[0] == pytest.approx(expected, abs=1e-6)

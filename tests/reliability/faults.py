@@ -47,7 +47,7 @@ def task(seed: int) -> Task:
 
 
 def run(config: Config, of: Task, kind: str) -> State:
-    """Train ``of`` with a fault of ``kind`` to the switch."""
+    """Train ``of`` with a fault of ``kind`` until the switch is final."""
     random = np.random.default_rng([of.seed, 2])
     noise = of.noise * random.standard_normal(STEPS)
     jump = int(random.integers(STEPS // 10, STEPS // 2))
@@ -56,7 +56,7 @@ def run(config: Config, of: Task, kind: str) -> State:
     heights = random.pareto(1.5, STEPS) * of.depth
     low = of.best / 30  # of the false minimum, or the plateau
     state, step = controller.start(config), 0
-    while state.switch is None:
+    while state.switch is None or state.doubt is not None:
         end = state.read_at
         assert end is not None
         losses = []

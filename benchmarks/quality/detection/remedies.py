@@ -7,9 +7,8 @@ library, and leaves this file.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -24,30 +23,12 @@ WAIT = 20  # updates
 _detect, _at_cap = detector.detect, controller._at_cap
 
 
-def clipped(falls: float, config: Config, losses: Array, start: int, adam: Any = None) -> Any:
-    """A test of min(L, L_0 + 4 σ + c (L_0 - L_min)), spikes left out first: what exceeds it says no more.
-
-    A divergence by orders of magnitude is otherwise all that the kernel, of fixed length-scale, can follow,
-    and the least point of the rest is then anywhere. L_0 is the median of the window's first tenth, L_min the
-    least median of five in a row, σ the noise level, c ``falls``.
-    """
-    usable = noise.usable(losses, config.spike)
-    if len(usable) < config.min_losses:
-        return _detect(config, losses, start, adam)
-    y = losses[usable]
-    first = float(np.median(y[: max(5, len(y) // 10)]))
-    least = float(np.median(np.lib.stride_tricks.sliding_window_view(y, 5), axis=-1).min())
-    kept = np.full(len(losses), np.nan)
-    kept[usable] = np.minimum(y, first + 4 * noise.noise_level(y) + falls * (first - least))
-    return _detect(replace(config, spike=None), kept, start, adam)
-
-
-def waiting(config: Config, losses: Array, start: int, adam: Any = None) -> Any:
+def waiting(config: Config, losses: Array, start: int, *more: Any) -> Any:
     """No detection counts within 20 updates after a leap: five losses that are all above the five before.
 
     Against jumps of the loss that have nothing to do with the LR: it may go on falling after them.
     """
-    verdict, adam = _detect(config, losses, start, adam)
+    verdict, adam = _detect(config, losses, start, *more)
     y = losses[noise.usable(losses, config.spike)]
     if verdict.detected and len(y) >= 10:
         windows = np.lib.stride_tricks.sliding_window_view(y, 5)
@@ -72,21 +53,14 @@ def argmin_at_cap(config: Config, state: State) -> State:
     return controller._back(config, tested, capped=True)
 
 
-CLIP = ("autowu.controller.detect", partial(clipped, 1.0))
-CAP = ("autowu.controller._at_cap", argmin_at_cap)
 REMEDIES = {
-    "clip at 1 fall": [CLIP],
-    "clip at 3 falls": [("autowu.controller.detect", partial(clipped, 3.0))],
-    "wait after a leap": [("autowu.controller.detect", waiting)],
-    "argmin at the cap": [CAP],
-    "clip at 1 fall, argmin at the cap": [CLIP, CAP],
+    "wait after a leap": ("autowu.controller.detect", waiting),
+    "argmin at the cap": ("autowu.controller._at_cap", argmin_at_cap),
 }
 
 
 @contextmanager
 def applied(remedy: str | None) -> Iterator[None]:
     """Within it the library works with the remedy of that name."""
-    with ExitStack() as stack:
-        for place, stand_in in REMEDIES[remedy] if remedy else ():
-            stack.enter_context(mock.patch(place, stand_in))
+    with mock.patch(*REMEDIES[remedy]) if remedy else nullcontext():
         yield

@@ -126,13 +126,13 @@ def task(family: str, seed: int) -> Task:
 
 
 def train(config: Config, of: Task) -> State:
-    """AutoWU's state at the switch, as a host gets there that goes back to copies where it is told to."""
+    """AutoWU's state when the switch is final, as a host gets there that goes back to copies when told."""
     noises = of.noises()
     state, step = controller.start(config), 0
     moment = copy = of.begin
-    while state.switch is None:
+    while state.switch is None or state.doubt is not None:
         end = state.read_at
-        assert end is not None  # since there is no switch yet
+        assert end is not None  # since no switch is final yet
         clean = np.empty(end - step)
         with np.errstate(over="ignore", invalid="ignore"):
             for at in range(step, end):
