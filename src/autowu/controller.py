@@ -64,14 +64,15 @@ def learning_rate(config: Config, state: State, step: int) -> float:
 def growth(config: Config, state: State, step: float) -> float:
     """η of warm-up at ``step``, which may be t* and so a real number; never above η_max."""
     lr = _unbounded_growth(config, state, step)
-    return lr if lr < config.max_lr else config.max_lr  # at each update: min() takes longer
+    high = config.max_lr
+    return lr if lr < high else high  # min() takes longer, and this is done at each update
 
 
 def _unbounded_growth(config: Config, state: State, step: float) -> float:
-    low, high, leg = config.min_lr, config.max_lr, state.leg
     if config.growth == "linear":
-        return schedule.linear(step, config.warmup_steps, low, high)
-    return schedule.exponential(step - leg.start, leg.span, low, high, leg.lr)
+        return schedule.linear(step, config.warmup_steps, config.min_lr, config.max_lr)
+    leg = state.leg
+    return schedule.exponential(step - leg.start, leg.span, config.min_lr, config.max_lr, leg.lr)
 
 
 def observe(config: Config, state: State, losses: Array) -> State:
