@@ -16,6 +16,7 @@ from benchmarks.quality.workloads import WORKLOADS
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "quality.md"
 REFERENCE: Final = "tuned 20"
+PAIRED: Final = (REFERENCE, "tuned 5", "tuned 1", "paper", "lr-finder", "schedule-free", "prodigy")
 
 
 def write() -> None:
@@ -24,6 +25,7 @@ def write() -> None:
         "workloads": workloads(),
         "search": search(),
         "compare": compare(),
+        "paired": paired(),
         "means": means(),
         "costs": costs(),
         "ablations": ablations(),
@@ -98,6 +100,21 @@ def compare() -> str:
         count, of = analysis.diverged(results, name)
         rows.append([name, *cells, f"{rank[name]:.1f}" if name in rank else "–", f"{count} of {of}"])
     return _table(head, rows)
+
+
+def paired() -> str:
+    """On each workload the difference of AutoWU to others, seed by seed."""
+    scores = analysis.by_workload(records.read(records.RESULTS, "compare"))
+    rows = []
+    for workload, mine in scores.items():
+        if methods.AUTOWU in mine:
+            found = [
+                analysis.differences(workload, mine[methods.AUTOWU], mine.get(name, {})) for name in PAIRED
+            ]
+            rows.append(
+                [_short(workload), *(_interval(analysis.interval(each)) if each else "–" for each in found)]
+            )
+    return _table(["AutoWU against", *PAIRED], rows)
 
 
 def means() -> str:
