@@ -19,7 +19,18 @@ RESULT = {"train_loss", "test_loss", "test_accuracy"}
 SWITCH = {"capped", "t_star", "peak_lr", "rewound_to"}
 METRICS = RESULT | SWITCH | {"switch_step", "seconds", "steps"}
 EVALUATION = RESULT | {"epoch", "step", "lr", "phase", "samples_per_second"}
-TEST = {"step", "start", "p_min", "detected", "argmin", "argmins", "t_star", "streak", "no_evidence"}
+TEST = {
+    "step",
+    "start",
+    "p_min",
+    "p_stall",
+    "detected",
+    "argmin",
+    "argmins",
+    "t_star",
+    "streak",
+    "no_evidence",
+}
 QUICK = {"model": "mlp", "epochs": 16, "batch_size": 64}  # 352 updates in a second or two
 
 

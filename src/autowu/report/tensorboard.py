@@ -80,7 +80,7 @@ def scalars(record: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
         values = {"learning_rate": record["lr"], "loss": record["loss"]}
         values |= {"phase (0 warm-up, 1 decay)": float(record["phase"] == "decay")}
     elif kind == "test":
-        p_min, p_stall = record["p_min"], record["p_stall"]
+        p_min, p_stall = record["p_min"], record.get("p_stall")
         values = {"p_min/median": statistics.median(p_min) if p_min else None, "streak": record["streak"]}
         values |= {"p_stall/median": statistics.median(p_stall) if p_stall else None}
         values |= {f"p_min/subset {i}": p for i, p in enumerate(p_min)}
