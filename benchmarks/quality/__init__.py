@@ -4,15 +4,18 @@
 
     python -m benchmarks.quality prepare --data DIR       # cut the workloads' data out of the full sets
     python -m benchmarks.quality run PART --data DIR      # what is done already is not done again
+    python -m benchmarks.quality run PART --suite large --minutes 9 --data DIR --work DIR       # a slice
     python -m benchmarks.quality page                     # docs/quality.md and its pictures
 
 Contents:
     workloads   data, model, optimizer, batch size and budget of each; which are held out
+    suites      the small study and the one with larger models: workloads, and how many runs
     prepare     the workloads' data files
     methods     what is compared, as settings of the trainer
     ablations   one change at a time, for training and for the detector alone
     search      the tuned baseline: random search, widened
     trial       one training run -> one record
+    slices      the same, by way of checkpoints, where a run does not fit in the time there is
     plan        the runs of each part of the study
     records     their records, in files that one is added to at once
     runner      runs them in processes of their own, resumes, appends to a file

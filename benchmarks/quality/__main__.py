@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import time
+from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.quality import plan, prepare, records, runner
+from autowu.errors import UserError
+from benchmarks.quality import plan, prepare, runner
+from benchmarks.quality.suites import SUITES
 from benchmarks.quality.workloads import WORKLOADS
 
 
@@ -15,29 +19,82 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, does in (("prepare", "cut out the workloads' data"), ("run", "run a part of the study")):
         command = commands.add_parser(name, help=does, description=does)
+        command.add_argument("--suite", choices=SUITES, default="small", help="large: for a GPU")
         command.add_argument(
             "--data",
             type=Path,
             required=True,
-            help="folder with fashion-mnist.npz, cifar10.npz, cifar100.npz (Keras' layout), shakespeare.txt",
+            help="folder with fashion-mnist.npz, cifar10.npz, cifar100.npz (Keras' layout), shakespeare.txt; "
+            "the large suite takes the second and the last",
         )
-    command.add_argument("part", choices=plan.PARTS)
-    command.add_argument("--only", nargs="+", default=[], choices=WORKLOADS, metavar="WORKLOAD")
-    command.add_argument("--methods", nargs="+", default=[], metavar="METHOD", help="by default all of them")
-    command.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
-    command.add_argument("--results", type=Path, default=records.RESULTS, help="folder of the records")
+    _add_run(command)
     commands.add_parser("page", help="write docs/quality.md and its pictures from the records")
     options = parser.parse_args()
     if options.command == "prepare":
-        prepare.prepare(options.data)
+        prepare.prepare(options.data, SUITES[options.suite].workloads.values())
     elif options.command == "run":
-        prepare.prepare(options.data)
-        chosen = plan.named(options.only)
-        runner.run(options.part, chosen, options.data, options.results, options.processes, options.methods)
+        _run(options, command)
     else:
         from benchmarks.quality import page
 
         page.write()
+
+
+def _add_run(command: argparse.ArgumentParser) -> None:
+    command.add_argument("part", choices=plan.PARTS)
+    command.add_argument("--only", nargs="+", default=[], choices=WORKLOADS, metavar="WORKLOAD")
+    command.add_argument("--methods", nargs="+", default=[], metavar="METHOD", help="by default all of them")
+    command.add_argument(
+        "--processes", type=int, help="runs at a time (default: as many as cores; large: 1, for one GPU)"
+    )
+    command.add_argument("--results", type=Path, help="folder of the records (default: the suite's)")
+    command.add_argument(
+        "--trials",
+        type=int,
+        help="of the random search, the same number for search and compare (default: "
+        + ", ".join(f"{name}: {suite.trials}" for name, suite in SUITES.items())
+        + ")",
+    )
+    command.add_argument(
+        "--work", type=Path, help="folder of unfinished runs, which then go on where they were stopped"
+    )
+    command.add_argument("--minutes", type=float, help="stop after so many, at a checkpoint in --work")
+
+
+def _run(options: argparse.Namespace, command: argparse.ArgumentParser) -> None:
+    began, suite = time.time(), SUITES[options.suite]
+    if options.minutes is not None and options.work is None:
+        command.error("--minutes needs --work, the folder that the unfinished run is kept in")
+    if foreign := [name for name in options.only if name not in suite.workloads]:
+        command.error(f"--only: {', '.join(foreign)} is not in the {options.suite} suite")
+    if options.trials is not None:
+        if options.trials < 1:
+            command.error(f"--trials must be at least 1, not {options.trials}")
+        suite = replace(suite, trials=options.trials)
+    until = None
+    if options.work is not None:
+        from benchmarks.quality.slices import Slice
+
+        minutes = float("inf") if options.minutes is None else options.minutes
+        until = Slice(options.work, began + 60 * minutes)
+    workloads = [suite.workloads[name] for name in options.only or suite.workloads]
+    cores = len(os.sched_getaffinity(0)) if options.suite == "small" else 1
+    prepare.prepare(options.data, workloads)
+    try:
+        left = runner.run(
+            options.part,
+            suite,
+            workloads,
+            options.data,
+            options.results or suite.results,
+            options.processes or cores,
+            options.methods,
+            until,
+        )
+    except UserError as error:
+        raise SystemExit(f"{error}") from error
+    if left:
+        raise SystemExit(f"time is up, {left} runs of {options.part} are left: the same command goes on")
 
 
 if __name__ == "__main__":

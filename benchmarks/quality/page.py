@@ -12,7 +12,8 @@ import numpy as np
 
 from benchmarks.quality import analysis, methods, pictures, plan, records
 from benchmarks.quality.analysis import Interval, Scores
-from benchmarks.quality.workloads import WORKLOADS
+from benchmarks.quality.suites import SUITES
+from benchmarks.quality.workloads import SMALL, WORKLOADS
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "quality.md"
 REFERENCE: Final = "tuned 20"
@@ -26,6 +27,7 @@ def write() -> None:
         "search": search(),
         "compare": compare(),
         "paired": paired(),
+        "large": compare(SUITES["large"].results),
         "means": means(),
         "costs": costs(),
         "ablations": ablations(),
@@ -43,7 +45,7 @@ def write() -> None:
 def workloads() -> str:
     """What each workload is."""
     rows = []
-    for workload in WORKLOADS.values():
+    for workload in SMALL.values():
         settings = workload.settings
         norm = f", {settings['norm']}norm" if "norm" in settings else ""
         size = f"{workload.train:,} {'characters' if workload.is_text else 'images'}"
@@ -87,9 +89,9 @@ def search() -> str:
     return _table(head, sorted(rows, key=lambda row: list(WORKLOADS).index(row[0])))
 
 
-def compare() -> str:
+def compare(folder: Path = records.RESULTS) -> str:
     """Each method on each workload: mean and standard deviation of the seeds."""
-    results = records.read(records.RESULTS, "compare")
+    results = records.read(folder, "compare")
     scores = analysis.by_workload(results)
     names = _by_rank(scores)
     head = ["method", *(_short(name) for name in scores), "mean rank", "diverged"]

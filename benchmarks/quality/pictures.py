@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.quality import analysis, methods, records
+from benchmarks.quality.suites import SUITES
 from benchmarks.quality.workloads import WORKLOADS
 
 BLUE, ORANGE, GREY, GREEN = "#0b62a4", "#d1570a", "#777777", "#2a7f3f"
@@ -23,7 +24,9 @@ def write(folder: Path) -> None:
     mpl.rcParams |= {"svg.hashsalt": "autowu", "font.size": 9, "axes.spines.top": False}
     mpl.rcParams |= {"axes.spines.right": False, "legend.frameon": False}
     folder.mkdir(exist_ok=True)
-    for name, figure in (("search", trials()), ("sweep", sweep()), ("ablations", ablations())):
+    figures = {"search": trials(), "sweep": sweep(), "ablations": ablations()}
+    figures["large-sweep"] = sweep(SUITES["large"].results)
+    for name, figure in figures.items():
         if figure is not None:
             figure.savefig(folder / f"quality-{name}.svg", bbox_inches="tight", metadata={"Date": None})
 
@@ -50,10 +53,10 @@ def trials() -> Any:
     return figure
 
 
-def sweep() -> Any:
+def sweep(folder: Path = records.RESULTS) -> Any:
     """Each workload: the score against a fixed peak LR, and where AutoWU's runs went."""
-    swept = records.read(records.RESULTS, "sweep")
-    compared = records.read(records.RESULTS, "compare")
+    swept = records.read(folder, "sweep")
+    compared = records.read(folder, "compare")
     names = [name for name in WORKLOADS if any(record["workload"] == name for record in swept)]
     if not names:
         return None

@@ -10,12 +10,10 @@ from typing import Any, Final
 
 from benchmarks.quality import methods, records, search
 from benchmarks.quality.records import Record
-from benchmarks.quality.workloads import WORKLOADS, Workload
+from benchmarks.quality.suites import Suite
+from benchmarks.quality.workloads import Workload
 
-SEEDS: Final = range(100, 105)  # paired: the same data order and initial weights for every method
 ABLATION_SEEDS: Final = range(100, 103)
-SWEEP_SEEDS: Final = range(100, 102)
-SWEEP: Final = 9  # peak LRs, a half decade apart, about the centre of the search
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,11 @@ class Job:
         """By which its record is found in the part's file."""
         return self.workload, self.method, self.seed
 
+    @property
+    def folder(self) -> str:
+        """Name of the run folder while it is unfinished."""
+        return "-".join((self.part, self.workload, self.method.replace(" ", "-"), str(self.seed)))
+
 
 def total_steps(workload: Workload) -> int:
     """Updates of a run."""
@@ -40,29 +43,29 @@ def total_steps(workload: Workload) -> int:
     return settings.get("steps") or settings["epochs"] * (workload.train // settings["batch_size"])
 
 
-def searching(workloads: Iterable[Workload], done: list[Record]) -> Iterator[Job]:
+def searching(suite: Suite, workloads: Iterable[Workload], done: list[Record]) -> Iterator[Job]:
     """The trials of random search, all with seed 0; the widening ones once those before are known."""
     for workload in workloads:
-        for trial in search.trials(workload, trial_scores(workload, done)):
+        for trial in search.trials(workload, trial_scores(workload, done), suite.trials):
             settings = trial.settings(workload, total_steps(workload))
             yield Job("search", workload.name, f"trial {trial.number}", 0, settings)
 
 
-def comparing(workloads: Iterable[Workload], searched: list[Record]) -> Iterator[Job]:
+def comparing(suite: Suite, workloads: Iterable[Workload], searched: list[Record]) -> Iterator[Job]:
     """AutoWU, the paper's preset, the peers, and the winners of the search with fresh seeds."""
     for workload in workloads:
-        names = [methods.AUTOWU, "paper", *methods.peers(workload)]
+        names = [methods.AUTOWU, "paper", *suite.peers_of(workload)]
         chosen = {name: methods.settings(name, workload) for name in names}
         chosen |= {
             f"tuned {budget}": trial.settings(workload, total_steps(workload))
-            for budget, trial in winners(workload, searched).items()
+            for budget, trial in winners(workload, searched, suite.trials).items()
         }
         for name, settings in chosen.items():
-            for seed in SEEDS:
+            for seed in suite.seeds:
                 yield Job("compare", workload.name, name, seed, settings)
 
 
-def ablating(workloads: Iterable[Workload], _: list[Record]) -> Iterator[Job]:
+def ablating(_: Suite, workloads: Iterable[Workload], __: list[Record]) -> Iterator[Job]:
     """AutoWU's default preset with one constant changed."""
     for workload in workloads:
         for name in (methods.AUTOWU, *methods.VARIANTS):
@@ -75,23 +78,23 @@ def ablating(workloads: Iterable[Workload], _: list[Record]) -> Iterator[Job]:
                 yield Job("ablations", workload.name, name, seed, settings)
 
 
-def sweeping(workloads: Iterable[Workload], _: list[Record]) -> Iterator[Job]:
+def sweeping(suite: Suite, workloads: Iterable[Workload], _: list[Record]) -> Iterator[Job]:
     """A fixed peak LR, 5% of linear warm-up and a cosine: how the end depends on the peak."""
     for workload in workloads:
         middle = search.center(workload)
-        for number in range(SWEEP):
-            lr = middle * 10 ** (0.5 * (number - SWEEP // 2))
+        for number in range(suite.peaks):
+            lr = middle * 10 ** (0.5 * (number - suite.peaks // 2))
             settings = {
                 "schedule": "baseline",
                 **workload.settings,
                 "lr": lr / math.sqrt(workload.settings["batch_size"] / 256),
                 "warmup_steps": round(0.05 * total_steps(workload)),
             }
-            for seed in SWEEP_SEEDS:
+            for seed in suite.sweep_seeds:
                 yield Job("sweep", workload.name, f"{lr:.3g}", seed, settings)
 
 
-PARTS: Final[dict[str, Callable[[Iterable[Workload], list[Record]], Iterator[Job]]]] = {
+PARTS: Final[dict[str, Callable[[Suite, Iterable[Workload], list[Record]], Iterator[Job]]]] = {
     "search": searching,
     "compare": comparing,
     "ablations": ablating,
@@ -99,9 +102,9 @@ PARTS: Final[dict[str, Callable[[Iterable[Workload], list[Record]], Iterator[Job
 }
 
 
-def jobs(part: str, workloads: Iterable[Workload], results: Path) -> list[Job]:
+def jobs(part: str, suite: Suite, workloads: Iterable[Workload], results: Path) -> list[Job]:
     """The runs of ``part`` that can be named by now; those done are among them."""
-    return list(PARTS[part](workloads, records.read(results, "search")))
+    return list(PARTS[part](suite, workloads, records.read(results, "search")))
 
 
 def trial_scores(workload: Workload, searched: Iterable[Record]) -> dict[int, float]:
@@ -110,17 +113,12 @@ def trial_scores(workload: Workload, searched: Iterable[Record]) -> dict[int, fl
     return {int(record["method"].split()[1]): records.score(record, "validation") for record in mine}
 
 
-def winners(workload: Workload, searched: Iterable[Record]) -> dict[int, search.Trial]:
+def winners(
+    workload: Workload, searched: Iterable[Record], trials: int = search.TRIALS
+) -> dict[int, search.Trial]:
     """The best trial by validation score, by the budget of trials; nothing before the search is done."""
     scores = trial_scores(workload, searched)
-    found = search.trials(workload, scores)
+    found = search.trials(workload, scores, trials)
     if any(trial.number not in scores for trial in found):
         return {}
-    return {
-        budget: search.winner(found, budget, lambda trial: scores[trial.number]) for budget in search.BUDGETS
-    }
-
-
-def named(names: Iterable[str]) -> list[Workload]:
-    """The workloads of these names, by default all."""
-    return [WORKLOADS[name] for name in names] or list(WORKLOADS.values())
+    return search.winners(found, trials, lambda trial: scores[trial.number])

@@ -7,6 +7,7 @@ that the full set's test images never choose anything.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autowu.train.data.arrays import digits
-from benchmarks.quality.workloads import WORKLOADS, Workload
+from benchmarks.quality.workloads import Workload
 
 Arrays = dict[str, NDArray[Any]]
 
 
-def prepare(data: Path) -> None:
+def prepare(data: Path, workloads: Iterable[Workload]) -> None:
     """Write the file of each workload to ``data``/quality, unless it is there."""
     folder = data / "quality"
     folder.mkdir(exist_ok=True)
-    for workload in WORKLOADS.values():
+    for workload in workloads:
         path = folder / workload.file
         if path.exists():
             continue

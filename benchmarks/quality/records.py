@@ -31,6 +31,7 @@ def lines(path: Path) -> list[Record]:
 
 def add(path: Path, record: Record) -> None:
     """Add one record to a file; what a kill left of a line before is cut off, so that it spoils no other."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:
         if file.tell():
             file.seek(-1, 2)

@@ -13,7 +13,7 @@ from autowu.train.optimizers import BASE_LR, WEIGHT_DECAY
 from benchmarks.quality.workloads import Workload
 
 TRIALS: Final = 20
-BUDGETS: Final = (1, 5, 20)
+BUDGETS: Final = (1, 5)  # trials that a winner is chosen among, and all of them
 WIDENING: Final = 5  # trials, in the half decade beyond the edge
 DECADES: Final = 1.25  # to either side of the paper's scaled η_base
 WARMUPS: Final = (0.01, 0.02, 0.05, 0.1, 0.2)  # fractions of the run
@@ -60,18 +60,19 @@ def draw(workload: Workload, number: int, low: float, high: float) -> Trial:
     )
 
 
-def trials(workload: Workload, scores: Mapping[int, float]) -> list[Trial]:
+def trials(workload: Workload, scores: Mapping[int, float], count: int = TRIALS) -> list[Trial]:
     """The trials that the search consists of, as far as the ``scores`` of those done say.
 
-    Twenty of them at first; then, while the best lies within a tenth of an edge of the LR's range, five
+    So many as ``count`` at first; then, while the best lies within a tenth of an edge of the LR's range, five
     more in the half decade beyond that edge.
 
     Args:
         workload: the task.
         scores: validation score of each trial done, by number; higher is better.
+        count: of trials, before the search is widened.
     """
     low, high = center(workload) * 10**-DECADES, center(workload) * 10**DECADES
-    found = [draw(workload, number, low, high) for number in range(TRIALS)]
+    found = [draw(workload, number, low, high) for number in range(count)]
     while all(trial.number in scores for trial in found):
         best = max(found, key=lambda trial: scores[trial.number]).lr
         place = math.log(best / low) / math.log(high / low)
@@ -83,6 +84,7 @@ def trials(workload: Workload, scores: Mapping[int, float]) -> list[Trial]:
     return found
 
 
-def winner(found: Sequence[Trial], budget: int, score: Callable[[Trial], float]) -> Trial:
-    """The best of the first ``budget`` trials; at the full budget, of the widening ones too."""
-    return max(found if budget == TRIALS else found[:budget], key=score)
+def winners(found: Sequence[Trial], count: int, score: Callable[[Trial], float]) -> dict[int, Trial]:
+    """The best of the first 1, the first 5 and all ``count`` trials, with these of the widening ones too."""
+    chosen = {budget: max(found[:budget], key=score) for budget in BUDGETS if budget < count}
+    return chosen | {count: max(found, key=score)}

@@ -30,30 +30,43 @@ TAIL = 0.05  # of the run: the updates over which the final training loss is ave
 
 
 def run(workload: Workload, settings: Mapping[str, Any], seed: int, data: Path) -> dict[str, Any]:
-    """Train, and measure at the end: the weights that the method says are to be evaluated.
-
-    A run has diverged if a loss among its last updates is not finite, or if they are no lower than the first.
-    """
+    """Train in a single go, and measure at the end."""
     began = time.perf_counter()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as out, redirect_stdout(StringIO()):
         chosen = Settings(**settings, data=str(data / "quality" / workload.file), seed=seed, out=out)
         state = engine.set_up(chosen, fabric_for(chosen), resume=False)
         losses, lrs, scheduling = _train(state)
-        state.method.eval(loop.one_by_one(state, state.total_steps))
-        scores = _evaluate(state, workload)
+        found = outcome(state, workload, losses, lrs)
         state.log.close()
+    return {
+        **found,
+        "seconds": round(time.perf_counter() - began, 3),
+        "scheduling": round(scheduling, 4),
+        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+
+
+def outcome(state: Run, workload: Workload, losses: np.ndarray, lrs: list[float]) -> dict[str, Any]:
+    """What came of a run, after its last update: the weights that the method says are to be evaluated.
+
+    A run has diverged if a loss among its last updates is not finite, or if they are no lower than the first.
+
+    Args:
+        state: the run.
+        workload: what it learnt.
+        losses: of all updates.
+        lrs: of all updates.
+    """
+    state.method.eval(loop.one_by_one(state, state.total_steps))
     tail = losses[-max(1, round(TAIL * len(losses))) :]
     return {
-        **scores,
+        **_evaluate(state, workload),
         "train_loss": _finite(tail.mean()),
         "diverged": not bool(np.isfinite(tail).all() and tail.mean() < losses[: len(tail)].mean()),
         "steps": len(losses),
         **_decision(state),
         "top_lr": max(lrs),
-        "seconds": round(time.perf_counter() - began, 3),
-        "scheduling": round(scheduling, 4),
-        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
 
 
@@ -72,7 +85,7 @@ def _train(state: Run) -> tuple[np.ndarray, list[float], float]:
         scheduling += time.perf_counter() - begin
         state.step += 1
     state.seconds = time.perf_counter() - prepared
-    return torch.stack(losses).double().numpy(), lrs, scheduling
+    return torch.stack(losses).double().cpu().numpy(), lrs, scheduling
 
 
 @torch.no_grad()

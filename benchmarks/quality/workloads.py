@@ -1,9 +1,11 @@
-"""The workloads: real data, each a few seconds a run on one core."""
+"""The workloads, of real data: small ones, a few seconds a run on one core, and larger ones for a GPU."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any, Final
+
+from autowu.train.recipes import RECIPES
 
 SHAKESPEARE: Final = "shakespeare.txt"
 
@@ -27,11 +29,13 @@ class Workload:
     """Images are averaged over squares of so many pixels a side."""
     held_out: bool = False
     """Never looked at while constants were chosen."""
+    shared: str | None = None
+    """Stem of the data file, if several workloads have it; None: it is the workload's own."""
 
     @property
     def file(self) -> str:
         """The data file that ``prepare`` writes; its test part is validation, then test."""
-        return f"{self.name}.{'txt' if self.is_text else 'npz'}"
+        return f"{self.shared or self.name}.{'txt' if self.is_text else 'npz'}"
 
     @property
     def is_text(self) -> bool:
@@ -54,7 +58,25 @@ def _text(optimizer: str, steps: int, **more: Any) -> dict[str, Any]:
     return chosen | {"label_smoothing": 0.0} | more
 
 
-WORKLOADS: Final = {
+def _resnet(batch_size: int, epochs: int) -> dict[str, Any]:
+    """The paper's recipe, where it is not the trainer's default already.
+
+    BatchNorm sees 1,024 images at a time at every batch size: what an update takes in memory then does not
+    grow with the batch, and batch sizes differ by the batch alone.
+    """
+    recipe = RECIPES["cifar10-resnet18"].settings
+    chosen = {name: recipe[name] for name in ("augment", "label_smoothing")}
+    chosen |= {"micro_batch_size": 1024, "eval_every": 10, "precision": "bf16-mixed", "channels_last": True}
+    return _images(recipe["model"], recipe["optimizer"], batch_size, epochs, **chosen)
+
+
+def _gpt_10m(optimizer: str, steps: int) -> dict[str, Any]:
+    """The size that nanoGPT has for this text: 10.8 M parameters, 16,384 characters an update."""
+    size = {"blocks": 6, "width": 384, "heads": 6, "context": 256, "batch_size": 64}
+    return _text(optimizer, steps, **size, precision="bf16-mixed")
+
+
+SMALL: Final = {
     workload.name: workload
     for workload in (
         Workload(
@@ -99,3 +121,23 @@ WORKLOADS: Final = {
         ),
     )
 }
+
+LARGE: Final = {
+    workload.name: workload
+    for workload in (
+        *(
+            Workload(
+                f"cifar10-resnet18-{batch_size}",
+                "cifar10.npz",
+                *(45_000, 5_000, 10_000),
+                _resnet(batch_size, epochs),
+                shared="cifar10-whole",
+            )
+            # 1,290, 300 and 240 updates: with 30 epochs of the largest batches there would be 60.
+            for batch_size, epochs in ((1024, 30), (4096, 30), (16384, 120))
+        ),
+        Workload("shakespeare-gpt-10m", SHAKESPEARE, 990_000, 50_000, 60_000, _gpt_10m("adamw", 500)),
+    )
+}
+
+WORKLOADS: Final = SMALL | LARGE

@@ -63,6 +63,17 @@ def test_the_numbers_of_parameters_of_the_small_ones():
     assert count(build("gpt", (32,), 65)) == 2 * block(48) + 65 * 48 + 32 * 48 + 96
 
 
+def test_the_size_of_a_transformer_can_be_chosen():
+    def block(width):
+        return 12 * width**2 + 13 * width
+
+    # nanoGPT's size for Shakespeare: 65 characters, a context of 256.
+    model = build("gpt", (256,), 65, blocks=6, width=384, heads=6)
+    assert count(model) == 6 * block(384) + (65 + 256) * 384 + 2 * 384
+    assert {module.heads for module in model.modules() if isinstance(module, Block)} == {6}
+    assert count(build("vit", blocks=1, width=32)) == block(32) + 4 * 32 + 32 + 16 * 32 + 64 + 330
+
+
 SHAPES = [(1, 8, 8), (1, 28, 28), (3, 32, 32)]
 SMALL = [
     ("cnn", {}),
@@ -247,6 +258,10 @@ def test_a_model_of_timm_is_drawn_from_the_seed_as_timm_draws_it():
         ),
         ("cnn", (8,), {}, "--model cnn is for images, but the data are a text: the model is gpt"),
         ("gpt", (1, 8, 8), {}, "--model gpt is for a text, but the data are images"),
+        ("cnn", (1, 8, 8), {"width": 8}, "--width is for --model vit or gpt, not cnn"),
+        ("resnet18-cifar", (3, 32, 32), {"blocks": 3}, "--blocks is for --model vit or gpt, not resnet18-"),
+        ("resnet50", (3, 32, 32), {"heads": 2}, "--heads is for --model vit or gpt, not resnet50"),
+        ("gpt", (8,), {"width": 50}, "--width must be a multiple of --heads, 4, not 50"),
         (
             "vit",
             (1, 7, 8),

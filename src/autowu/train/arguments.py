@@ -99,6 +99,16 @@ def _add_task(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help=f"stochastic depth: how often the last block is left out (default: {_default('drop_path')})",
     )
+    group.add_argument(
+        "--blocks", type=int, metavar="N", help="depth of vit (default: 4) and gpt (default: 2)"
+    )
+    group.add_argument(
+        "--width",
+        type=int,
+        metavar="N",
+        help="of vit (default: 64) and gpt (default: 48), a multiple of heads",
+    )
+    group.add_argument("--heads", type=int, metavar="N", help="of the attention of vit and gpt (default: 4)")
 
 
 def _add_training(parser: argparse.ArgumentParser) -> None:

@@ -68,6 +68,12 @@ class Settings:
     norm: Norm = "batch"
     drop_path: float = 0.0
     """Stochastic depth: the probability with which the last block is left out; earlier ones linearly less."""
+    blocks: int | None = None
+    """Depth of vit and gpt; None: the model's own, as for ``width`` and ``heads``."""
+    width: int | None = None
+    """Of the residual stream of vit and gpt, a multiple of the heads."""
+    heads: int | None = None
+    """Of the attention of vit and gpt."""
 
     epochs: int | None = None
     steps: int | None = None
@@ -115,6 +121,9 @@ class Settings:
             1,
             image_size=self.image_size,
             context=self.context,
+            blocks=self.blocks,
+            width=self.width,
+            heads=self.heads,
             epochs=self.epochs,
             steps=self.steps,
             batch_size=self.batch_size,

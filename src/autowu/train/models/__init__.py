@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import TYPE_CHECKING, Any, Final
 
 from torch import nn
@@ -32,6 +32,9 @@ IMAGES: Final[dict[str, Callable[..., nn.Module]]] = {
 TEXT: Final = "gpt"
 """This package's model for text."""
 
+SIZE: Final = ("blocks", "width", "heads")
+"""Settings of the size of this package's Transformers."""
+
 
 def build(settings: Settings, task: Task) -> nn.Module:
     """The network ``settings.model`` for ``task``, untrained.
@@ -41,7 +44,8 @@ def build(settings: Settings, task: Task) -> nn.Module:
     generator.
 
     Raises:
-        UserError: there is no such model, or it does not go with the task, ``--norm`` or ``--drop-path``.
+        UserError: there is no such model, or it does not go with the task, ``--norm``, ``--drop-path`` or the
+            size that is asked for.
     """
     name = settings.model_name
     if (name == TEXT) != (task.kind == "text"):
@@ -58,11 +62,12 @@ def build(settings: Settings, task: Task) -> nn.Module:
         return model((channels, height, width), task.classes, **_options(name, model, settings))
     if settings.norm != "batch":
         raise UserError(f"--norm {settings.norm} is for --model cnn or mlp, not {name}")
+    _size(name, (), settings)
     return timm_model(name, (channels, height, width), task.classes, settings.drop_path, own=(*IMAGES, TEXT))
 
 
 def _options(name: str, model: Callable[..., nn.Module], settings: Settings) -> dict[str, Any]:
-    """What ``model`` lets one choose of ``--norm`` and ``--drop-path``; for another choice, an error."""
+    """What ``model`` lets one choose of norm, stochastic depth and size; for another choice, an error."""
     takes = inspect.signature(model).parameters
     options: dict[str, Any] = {}
     if "norm" in takes:
@@ -73,4 +78,13 @@ def _options(name: str, model: Callable[..., nn.Module], settings: Settings) -> 
         options["drop_path"] = settings.drop_path
     elif settings.drop_path:
         raise UserError(f"--drop-path is for models of residual blocks; {name} has none")
-    return options
+    return options | _size(name, takes, settings)
+
+
+def _size(name: str, takes: Container[str], settings: Settings) -> dict[str, int]:
+    """Blocks, width and heads, as far as they are chosen."""
+    chosen = {key: value for key in SIZE if (value := getattr(settings, key)) is not None}
+    for key in chosen:
+        if key not in takes:
+            raise UserError(f"--{key} is for --model vit or gpt, not {name}")
+    return chosen

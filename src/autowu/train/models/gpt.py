@@ -19,6 +19,9 @@ class GPT(nn.Module):
         vocabulary: number of tokens.
         context: the most tokens in a sequence.
         drop_path: stochastic depth of the last block.
+        blocks: how many, by default as above, as width and heads.
+        width: of the residual stream, a multiple of ``heads``.
+        heads: of the attention.
     """
 
     def __init__(

@@ -7,6 +7,7 @@ import math
 from torch import Tensor, nn
 from torch.nn import functional
 
+from autowu.errors import UserError
 from autowu.train.models.drop_path import DropPath
 
 
@@ -18,10 +19,15 @@ class Block(nn.Module):
         heads: of the attention.
         causal: whether a position sees only itself and those before it.
         drop_path: probability of skipping each of the two branches.
+
+    Raises:
+        UserError: the heads cannot share the width.
     """
 
     def __init__(self, width: int, heads: int, *, causal: bool, drop_path: float) -> None:
         super().__init__()
+        if width % heads:
+            raise UserError(f"--width must be a multiple of --heads, {heads}, not {width}")
         self.heads = heads
         self.causal = causal
         self.attention_norm = nn.LayerNorm(width)

@@ -22,6 +22,9 @@ class ViT(nn.Module):
         image_shape: (channels, height, width).
         classes: number of logits.
         drop_path: stochastic depth of the last block.
+        blocks: how many, by default as above, as width and heads.
+        width: of the residual stream, a multiple of ``heads``.
+        heads: of the attention.
 
     Raises:
         UserError: no p divides both height and width.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -97,6 +97,14 @@ class RangeTest(Method):
             "range_test_updates": len(finder.history["lr"]),
             "range_test_best_loss": float(finder.best_loss),
         }
+
+    def state_dict(self) -> dict[str, Any]:
+        """The settings, for what :meth:`prepare` found is among them."""
+        return {"settings": dict(self.settings)}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""
+        self.settings |= state_dict["settings"]
 
 
 class _Batches(TrainDataLoaderIter):

@@ -1,0 +1,47 @@
+"""The two studies: the small one, which a CPU can do, and the same with larger models, which need a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from benchmarks.quality import methods, records, search
+from benchmarks.quality.workloads import LARGE, SMALL, Workload
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Workloads, and how many runs each of them is worth."""
+
+    workloads: Mapping[str, Workload]
+    results: Path
+    """Folder of the records."""
+    trials: int = search.TRIALS
+    """Of the random search, before it is widened."""
+    peers: tuple[str, ...] | None = None
+    """Those compared; None: all that apply to a workload."""
+    seeds: range = range(100, 105)
+    """Of the comparison. Paired: the same data order and initial weights for every method."""
+    peaks: int = 9
+    """Fixed peak LRs of the sweep, a half decade apart, about the centre of the search; an odd number."""
+    sweep_seeds: range = range(100, 102)
+
+    def peers_of(self, workload: Workload) -> list[str]:
+        """The peers that are run on a workload."""
+        return [name for name in methods.peers(workload) if self.peers is None or name in self.peers]
+
+
+SUITES: Final = {
+    "small": Suite(SMALL, records.RESULTS),
+    "large": Suite(
+        LARGE,
+        records.RESULTS / "large",
+        trials=8,
+        peers=("nadamw", "schedule-free", "prodigy"),
+        seeds=range(100, 103),
+        peaks=5,
+        sweep_seeds=range(100, 101),
+    ),
+}

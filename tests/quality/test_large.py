@@ -1,0 +1,141 @@
+"""The study with larger models: that its settings are valid, and that it leaves the small one as it is."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+pytest.importorskip("benchmarks", reason="an archive of the sources leaves them out")
+
+from benchmarks.quality import page, plan, prepare, records
+from benchmarks.quality.suites import SUITES
+from benchmarks.quality.workloads import LARGE, SHAKESPEARE, SMALL, WORKLOADS
+
+from autowu.train import dry_run, schedules
+from autowu.train.options import Settings
+from autowu.train.recipes import RECIPES
+
+SUITE = SUITES["large"]
+GPT = LARGE["shakespeare-gpt-10m"]
+RESNETS = [workload for workload in LARGE.values() if workload is not GPT]
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory) -> Path:
+    """As long as the workload's, with as many different characters as Shakespeare has."""
+    folder = tmp_path_factory.mktemp("data")
+    alphabet = "".join(map(chr, range(33, 33 + 65)))
+    (folder / SHAKESPEARE).write_text(alphabet * 17_160)
+    prepare.prepare(folder, [GPT])
+    return folder / "quality" / GPT.file
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "updates"),
+    [
+        ("cifar10-resnet18-1024", "resnet18-cifar, 11,173,962", "1,440 (30 epochs of 48), of 1,024 images"),
+        ("cifar10-resnet18-4096", "resnet18-cifar, 11,173,962", "360 (30 epochs of 12), of 4,096 images"),
+        ("cifar10-resnet18-16384", "resnet18-cifar, 11,173,962", "360 (120 epochs of 3), of 16,384 images"),
+        # 6 (12 · 384² + 13 · 384) + (65 + 256) 384 + 2 · 384
+        ("shakespeare-gpt-10m", "gpt, 10,770,816", "500, of 16,384 tokens"),
+    ],
+)
+def test_each_workload_would_run(name, parameters, updates, text, capsys):
+    """The whole set in place of the part of it that is trained on, whose file need not be here."""
+    workload = LARGE[name]
+    dry_run.show(Settings(**workload.settings, data=str(text) if workload is GPT else "cifar10"))
+    said = capsys.readouterr().out
+    assert f"{parameters} parameters" in said
+    assert int(parameters.split()[1].replace(",", "")) >= 10_000_000
+    assert updates in said
+    assert "bf16-mixed" in said
+
+
+def test_updates_are_those_of_the_part_that_is_trained_on():
+    assert [plan.total_steps(workload) for workload in LARGE.values()] == [1290, 300, 240, 500]
+
+
+def test_the_resnets_are_the_papers_recipe():
+    recipe = RECIPES["cifar10-resnet18"].settings
+    for workload in RESNETS:
+        chosen = Settings(**workload.settings, data="cifar10")
+        for name in ("model", "optimizer", "augment", "label_smoothing"):
+            assert getattr(chosen, name) == recipe[name]
+        method = schedules.build(chosen, nn.Linear(2, 2), total_steps=240, steps_per_epoch=2)
+        assert method.optimizer.param_groups[0]["weight_decay"] == recipe["weight_decay"]
+        assert chosen.batch_size % chosen.micro_batch_size == 0  # BatchNorm sees as many at every size
+
+
+def test_workloads_that_share_a_file_want_the_same_in_it():
+    assert len({workload.file for workload in RESNETS}) == 1
+    parts = {(w.source, w.train, w.validation, w.test, w.pool) for w in RESNETS}
+    assert parts == {("cifar10.npz", 45_000, 5_000, 10_000, 1)}  # all of CIFAR-10, each image once
+    assert len({workload.file for workload in WORKLOADS.values()}) == len(WORKLOADS) - len(RESNETS) + 1
+
+
+def searched(validation):
+    """Records of a finished search; ``validation`` says of each trial how good it was."""
+    for workload in LARGE.values():
+        for number in range(SUITE.trials):
+            part = {"validation_accuracy": validation(number), "validation_loss": 1 - validation(number)}
+            of = {"workload": workload.name, "method": f"trial {number}", "seed": 0, "diverged": False}
+            yield of | part
+
+
+def test_every_run_of_the_study_has_an_optimizer_and_a_schedule(tmp_path):
+    for record in searched(lambda number: 0.5 + 0.01 * (number == 5)):
+        records.append(tmp_path, "search", record)
+    counts = {}
+    for part in ("search", "compare", "sweep"):
+        jobs = plan.jobs(part, SUITE, LARGE.values(), tmp_path)
+        counts[part] = len(jobs)
+        for job in jobs:
+            workload = LARGE[job.workload]
+            chosen = Settings(**job.settings, data="x.txt" if workload.is_text else "x.npz")
+            per_epoch = None if workload.is_text else workload.train // chosen.batch_size
+            steps = plan.total_steps(workload)
+            schedules.build(chosen, nn.Linear(2, 2), total_steps=steps, steps_per_epoch=per_epoch)
+    methods = {job.method for job in plan.jobs("compare", SUITE, LARGE.values(), tmp_path)}
+    tuned = {"tuned 1", "tuned 5", "tuned 8"}
+    assert methods == {"autowu", "paper", "nadamw", "schedule-free", "prodigy"} | tuned
+    assert counts["compare"] == 4 * 8 * 3
+    assert counts["sweep"] == 4 * 5
+    assert counts["search"] >= 4 * 8  # more where the best lies at an edge
+
+
+def test_fewer_trials_may_be_asked_for(tmp_path):
+    from dataclasses import replace
+
+    few = replace(SUITE, trials=3)
+    assert len(plan.jobs("search", few, [GPT], tmp_path)) == 3
+    for record in searched(lambda number: 0.5 + 0.01 * number):
+        records.append(tmp_path, "search", record)
+    chosen = plan.winners(GPT, records.read(tmp_path, "search"), 3)
+    assert chosen.keys() == {1, 3}
+    assert chosen[1].number == 0
+
+
+def test_the_small_study_is_as_it_was(tmp_path):
+    small = SUITES["small"]
+    assert small.workloads == SMALL
+    assert not SMALL.keys() & LARGE.keys()
+    assert small.results == records.RESULTS
+    assert SUITE.results == records.RESULTS / "large"
+    assert len(plan.jobs("search", small, SMALL.values(), tmp_path)) == 9 * 20
+    assert len(plan.jobs("sweep", small, SMALL.values(), tmp_path)) == 9 * 9 * 2
+    assert {job.seed for job in plan.jobs("compare", small, SMALL.values(), tmp_path)} == {*range(100, 105)}
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert page.workloads() in text
+    assert not any(name in page.workloads() for name in LARGE)
+
+
+def test_the_table_of_the_large_study_is_of_its_records(tmp_path):
+    for seed, accuracy in ((100, 0.93), (101, 0.95)):
+        scores = {"test_accuracy": accuracy, "diverged": False}
+        of = {"workload": "cifar10-resnet18-1024", "method": "autowu", "seed": seed}
+        records.append(tmp_path, "compare", of | scores)
+    assert "| cifar10 resnet18 1024 |" in page.compare(tmp_path)
+    assert "| autowu | 94.00 ± 1.4 | 1.0 | 0 of 2 |" in page.compare(tmp_path)
+    assert page.compare(SUITE.results) in page.PAGE.read_text(encoding="utf-8")
