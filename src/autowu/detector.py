@@ -183,8 +183,7 @@ def _p_min(rise: Array, sd: Array) -> tuple[float, ...]:
     """
     if not (np.isfinite(rise).all() and np.isfinite(sd).all()):
         raise FloatingPointError("the posterior is not finite")
-    z = np.where(sd > 0, rise / sd, -math.inf).max(-1)
-    return tuple(0.5 * math.erfc(-value / math.sqrt(2)) for value in z.tolist())
+    return _largest(rise, sd)
 
 
 def _p_stall(share: float, doublings: float, basis: gp.Basis, f: gp.Posterior) -> tuple[float, ...]:
@@ -198,5 +197,10 @@ def _p_stall(share: float, doublings: float, basis: gp.Basis, f: gp.Posterior) -
     last = round((1 - 1 / doublings) * (gp.GRID - 1))
     chosen = slice(last, 0, -STRIDE)
     slope = share * (1 - basis.grid[chosen])
-    mean, sd = gp.project(basis.to_end[chosen] - slope[:, None] * basis.to_end[0], f)
-    return tuple(0.5 * math.erfc(-z / math.sqrt(2)) for z in (mean / sd).max(-1).tolist())
+    return _largest(*gp.project(basis.to_end[chosen] - slope[:, None] * basis.to_end[0], f))
+
+
+def _largest(mean: Array, sd: Array) -> tuple[float, ...]:
+    """The largest Φ(mean / sd), the probability of a value above 0, for each set; 0 where nothing varies."""
+    z = np.where(sd > 0, mean / sd, -math.inf).max(-1)
+    return tuple(0.5 * math.erfc(-value / math.sqrt(2)) for value in z.tolist())

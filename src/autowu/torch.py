@@ -192,16 +192,14 @@ class AutoWU(LRScheduler):
             self._pending.drop_update()
         else:
             self._pending.close_update()
+        known_missing = self._missing
         self.last_epoch += 1
         self._step_count += 1
-        if self.last_epoch != read_at:
-            self._write_lr()
-        else:
-            known_missing = self._missing
+        if self.last_epoch == read_at:
             self._decide()
-            self._write_lr()
-            if self._missing > known_missing == 0:
-                warnings.warn(missing_losses(self._missing, self.last_epoch), stacklevel=2)
+        self._write_lr()
+        if self._missing > known_missing == 0:
+            warnings.warn(missing_losses(self._missing, self.last_epoch), stacklevel=2)
         if self.last_epoch == self.total_steps + 1:
             warnings.warn(
                 f"AutoWU was made for total_steps={self.total_steps} updates, and there are more: the LR"

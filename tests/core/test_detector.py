@@ -174,6 +174,14 @@ def test_a_stall_votes_where_p_min_does_not(monkeypatch: pytest.MonkeyPatch) -> 
     assert verdict.detected
 
 
+def test_a_posterior_that_does_not_vary_tells_of_no_stall() -> None:
+    basis, given = gp.basis(0.2), gp.Parameters(0.0, 0.0, 1.0)
+    m = basis.to_end.shape[1]
+    f = gp.Posterior(given, np.zeros((2, m)), np.zeros((2, m, m)))
+    with np.errstate(invalid="ignore"):
+        assert detector._p_stall(0.25, 4.0, basis, f) == (0.0, 0.0)
+
+
 def test_the_paper_asks_for_no_stall() -> None:
     verdict = stall(PAPER, flattening(400, 0.6, 0.02), 5)
     assert verdict.p_stall == ()
