@@ -25,7 +25,8 @@ BOUNDS = {
     "jumps": 0.02,
     "drifting noise": 0.02,
 }
-RECORDED = {"none": 0.15, "spikes": 0.15, "label noise": 0.4, "jumps": 0.5}
+RECORDED = {"none": 0.05, "spikes": 0.05, "label noise": 0.15, "jumps": 0.2}
+COSTLY = 0.05  # of the fall
 
 
 @pytest.mark.parametrize("kind", faults.KINDS)
@@ -60,33 +61,42 @@ def recorded() -> dict[str, tuple[np.ndarray, dict[str, Any]]]:
     return found
 
 
-def minimum(losses: np.ndarray) -> int:
-    """Where the loss is least, smoothed over a twentieth of the record."""
-    finite = np.isfinite(losses)
-    at = np.flatnonzero(finite)
+def smoothed(losses: np.ndarray) -> np.ndarray:
+    """The losses' medians over a twentieth of the record."""
+    at = np.flatnonzero(np.isfinite(losses))
     half = max(2, len(losses) // 40)
     filled = np.interp(np.arange(len(losses)), at, losses[at])
     padded = np.pad(filled, half, mode="edge")
-    return int(np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=-1).argmin())
+    return np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=-1)
 
 
-def verdict(found: Replay, least: int) -> str:
-    """Whether the LR that it goes back to is within a factor of that of the step ``least``."""
-    config, t_star = found.config, found.t_star
+def verdict(found: Replay, curve: np.ndarray) -> list[str]:
+    """What is wrong with the LR that it goes back to, on the smoothed loss ``curve`` of the record.
+
+    'early' or 'late' by the LR, against that of the least loss; 'costly' by the loss: a long floor makes the
+    one without the other.
+    """
+    config, t_star, least = found.config, found.t_star, int(curve.argmin())
     if not found.switched:
-        return "open"
+        return []
     growth = (config.max_lr / config.min_lr) ** (1 / config.warmup_steps)  # of the recorded LR, a step
-    ratio = growth ** ((config.warmup_steps if t_star is None else t_star) - min(least, config.warmup_steps))
-    if ratio < 1 / faults.EARLY:
-        return "early"
-    return "late" if ratio > faults.LATE else "right"
+    back = config.warmup_steps if t_star is None else t_star
+    ratio = growth ** (back - min(least, config.warmup_steps))
+    lost = curve[min(round(back), len(curve) - 1)] - curve[least]
+    wrong = {
+        "early": ratio < 1 / faults.EARLY,
+        "late": ratio > faults.LATE,
+        "costly": lost > COSTLY * (curve[0] - curve[least]),
+    }
+    return [word for word, is_so in wrong.items() if is_so]
 
 
 @pytest.mark.parametrize("kind", ["none", "spikes", "label noise", "jumps"])
 @promise(
     "recorded losses of 17 real runs, with a fault added",
-    "the LR that it goes back to is more than a factor of 4 below (early) or above (late) that of the least "
-    "smoothed loss in at most so large a share",
+    "the smoothed loss at the LR that it goes back to is more than a twentieth of the fall above the least "
+    "one (costly) in at most so large a share; beside it, how often that LR is more than a factor of 4 "
+    "below (early) or above (late) the LR of the least loss",
     full=17 * 5,
     plain=4,
     unit="replays of each preset",
@@ -97,22 +107,20 @@ def test_recorded_runs(kind: str, trials: Trials) -> None:
     for trial in trials:
         losses, settings = list(curves.values())[trial % len(curves)]
         random = np.random.default_rng(trial)
-        least = minimum(losses)
-        finite = losses[np.isfinite(losses)]
-        depth = float(np.quantile(finite, 0.95) - np.quantile(finite, 0.05))
+        curve = smoothed(losses)
+        # Not the losses' range: a record ends in a divergence, beside which the fall is next to nothing.
+        fall = float(curve[0] - curve.min())
         if kind == "spikes":
-            losses = losses + (random.random(len(losses)) < 0.02) * random.pareto(1.5, len(losses)) * depth
+            losses = losses + (random.random(len(losses)) < 0.02) * random.pareto(1.5, len(losses)) * fall
         elif kind == "label noise":
-            losses = losses + 0.2 * depth * random.standard_normal(len(losses))
+            losses = losses + 0.2 * fall * random.standard_normal(len(losses))
         elif kind == "jumps":
-            losses = losses + 0.2 * depth * (np.arange(len(losses)) >= random.integers(len(losses)))
+            losses = losses + 0.2 * fall * (np.arange(len(losses)) >= random.integers(len(losses)))
         for name, counts in judged.items():
-            found = replay(losses, preset=name, seed=trial, **settings)
-            counts[verdict(found, least)] += 1
+            counts.update(verdict(replay(losses, preset=name, seed=trial, **settings), curve))
     for name, counts in judged.items():
         trials.notes[name] = ", ".join(
-            f"{counts[word] / trials.count:.1%} {word}" for word in ("early", "late")
+            f"{counts[word] / trials.count:.1%} {word}" for word in ("costly", "early", "late")
         )
-    trials.notes["promised of the default"] = f"at most {RECORDED[kind]:.0%}"
-    wrong = judged["default"]["early"] + judged["default"]["late"]
-    assert wrong <= RECORDED[kind] * trials.count + 1
+    trials.notes["promised of the default"] = f"at most {RECORDED[kind]:.0%} costly"
+    assert judged["default"]["costly"] <= RECORDED[kind] * trials.count + 1
