@@ -24,6 +24,8 @@ def fit(run: Run) -> int | None:
     tests, switched, reopened = len(schedule.verdicts), schedule.switch is not None, len(schedule.reopenings)
     run.model.train()
     run.method.train()
+    if run.fabric.world_size > 2 and not run.sharded:
+        settle_order(run)
     began, first = time.perf_counter(), run.step
     for batches in run.task.updates(run.step, run.total_steps):
         lr, phase = float(schedule.get_last_lr()[0]), schedule.phase
@@ -94,6 +96,23 @@ def update(run: Run, batches: Iterable[Batch]) -> Tensor:
     optimizer.step()
     optimizer.zero_grad()
     return total
+
+
+def settle_order(run: Run) -> None:
+    """One backward pass for nothing: weights and buffers stay as they are, and each update is seeded anew.
+
+    DDP puts the gradients into its buckets in the order in which its first backward pass finds them, and so
+    has another order in the first update than in all others. The order decides in which order three or more
+    processes' gradients are added up; a resumed run, which has a first update of its own, would end with other
+    bits than one that was never stopped. (Two numbers have but one sum.)
+    """
+    buffers = [(buffer, buffer.clone()) for buffer in run.model.buffers()]
+    batch = next(one_by_one(run, run.step))
+    run.fabric.backward(loss_of(run, run.model(batch.inputs), batch.targets))
+    run.optimizer.zero_grad()
+    with torch.no_grad():
+        for buffer, before in buffers:
+            buffer.copy_(before)
 
 
 @torch.no_grad()
