@@ -102,9 +102,9 @@ def settle_order(run: Run) -> None:
     """One backward pass for nothing: weights and buffers stay as they are, and each update is seeded anew.
 
     DDP puts the gradients into its buckets in the order in which its first backward pass finds them, and so
-    has another order in the first update than in all others. The order decides in which order the gradients
-    of three or more processes are added up; a resumed run, which has a first update of its own, would end with
-    other bits than one that was never stopped. (Two numbers have but one sum.)
+    has another order in the first update than in all others. That order decides how the gradients of three or
+    more processes are added up; a resumed run, which has a first update of its own, would end with other bits
+    than one that was never stopped. (Two numbers have but one sum.)
     """
     buffers = [(buffer, buffer.clone()) for buffer in run.model.buffers()]
     batch = next(one_by_one(run, run.step))
