@@ -15,7 +15,7 @@ import numpy as np
 from autowu import controller
 from autowu.config import Config
 from autowu.detector import Verdict
-from autowu.saved import check_count, check_origin
+from autowu.saved import check_count, check_origin, check_stage
 from autowu.state import Reopening, State, Switch
 
 VERSION: Final = 1  # of the state dict
@@ -189,6 +189,7 @@ class Driver:
             for name in ("step", "missing"):
                 check_count(schedule, name)
             state = State.from_dict(schedule["controller"])
+            check_stage(state, self.config)
             step = schedule["step"]
             pending, micro = _numbers(schedule, "pending"), _numbers(schedule, "micro")
             known = state.step + len(pending)

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from autowu.config import Config
+from autowu.state import State
 
 
 def check_origin(saved: Mapping[str, Any], version: int, config: Config) -> None:
@@ -23,6 +24,20 @@ def check_origin(saved: Mapping[str, Any], version: int, config: Config) -> None
         if name not in there or name not in here or there[name] != here[name]:
             mine, its = here.get(name, "unknown"), there.get(name, "missing")
             raise ValueError(f"{name} is {mine!r} here, but {its!r} in the saved state")
+
+
+def check_stage(state: State, config: Config) -> None:
+    """``state`` must be one that ``config`` can come to.
+
+    Raises:
+        ValueError: it waits for something that the configuration leaves out.
+    """
+    if state.switch is None and state.lifted is None and config.lift_off is None:
+        raise ValueError("the state's 'lifted' must be a step where lift_off is None, not None")
+    if state.sweeping and (config.growth != "two-speed" or state.lifted is not None):
+        raise ValueError(f"the state is 'sweeping' with growth {config.growth!r}, lifted at {state.lifted}")
+    if state.doubt is not None and config.reopen is None:
+        raise ValueError("the state's 'doubt' must be None where reopen is None")
 
 
 def check_count(saved: Mapping[str, Any], name: str) -> None:

@@ -21,7 +21,7 @@ from autowu.detector import Verdict
 from autowu.driver import missing_losses
 from autowu.pending import PendingLosses
 from autowu.rewind import Snapshot
-from autowu.saved import check_count, check_origin
+from autowu.saved import check_count, check_origin, check_stage
 from autowu.state import Reopening, State, Switch
 from autowu.tensors import to_arrays, to_tensors
 
@@ -312,6 +312,7 @@ class AutoWU(LRScheduler):
             check_origin(state_dict, VERSION, self.config)
             self._check_groups(state_dict)
             state = State.from_dict(to_arrays(state_dict["controller"]))
+            check_stage(state, self.config)
             pending = PendingLosses.from_dict(state_dict["pending"])
             self._check_steps(state_dict, state, pending)
             snapshot = None

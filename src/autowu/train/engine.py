@@ -18,7 +18,7 @@ from autowu.train.events import Events
 from autowu.train.log import RunLog, machine, read_run, versions
 from autowu.train.loggers import Loggers
 from autowu.train.options import EPOCHS, Settings, flag
-from autowu.train.processes import end_children, fabric_for, launch
+from autowu.train.processes import end_children, fabric_for, launch, leave
 from autowu.train.progress import Silent
 from autowu.train.randomness import seed_for
 from autowu.train.run import Run
@@ -55,10 +55,12 @@ def train(settings: Settings, *, resume: bool = False) -> tuple[dict[str, Any], 
     fabric = fabric_for(settings)
     launch(fabric)
     try:
-        return _train(settings, fabric, resume=resume)
+        outcome = _train(settings, fabric, resume=resume)
+        leave(fabric)
     except BaseException:
         end_children(fabric)
         raise
+    return outcome
 
 
 def _train(settings: Settings, fabric: Fabric, *, resume: bool) -> tuple[dict[str, Any], int | None]:

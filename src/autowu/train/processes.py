@@ -70,6 +70,16 @@ def reports_status() -> bool:
     return _started() is not None or os.environ.get("LOCAL_RANK", "0") == "0"
 
 
+def leave(fabric: Fabric) -> None:
+    """Wait for the other processes, and end the communication with them.
+
+    Its threads, left to the interpreter's exit, now and then abort a process that has done its work.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        fabric.barrier()
+        torch.distributed.destroy_process_group()
+
+
 def end_children(fabric: Fabric) -> None:
     """Kill the processes that this one has started, which would wait for it forever."""
     for child in getattr(fabric.strategy.launcher, "procs", ()):
