@@ -30,8 +30,10 @@ def check_stage(state: State, config: Config) -> None:
     """``state`` must be one that ``config`` can come to.
 
     Raises:
-        ValueError: it waits for something that the configuration leaves out.
+        ValueError: it waits for something that the configuration leaves out, or comes after its end.
     """
+    if state.read_at is not None and state.read_at > config.total_steps:
+        raise ValueError(f"the state's 'read_at' must be at most {config.total_steps}, not {state.read_at}")
     if state.switch is None and state.lifted is None and config.lift_off is None:
         raise ValueError("the state's 'lifted' must be a step where lift_off is None, not None")
     if state.sweeping and (config.growth != "two-speed" or state.lifted is not None):

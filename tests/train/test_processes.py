@@ -56,9 +56,12 @@ def test_micro_batches_on_two_processes(alone, tmp_path):
     assert_same_lrs(tmp_path / "run", alone)
 
 
-@pytest.mark.parametrize("strategy", ["ddp", pytest.param("fsdp", marks=pytest.mark.full)])
-def test_kill_and_resume(tmp_path, strategy):
-    flags = (*FLAGS, "--devices", 2, "--strategy", strategy, "--checkpoint-every", 10)
+# Two processes' gradients have one sum; of four the order in which they are added up must be the same again.
+@pytest.mark.parametrize(
+    ("strategy", "processes"), [("ddp", 4), pytest.param("fsdp", 2, marks=pytest.mark.full)]
+)
+def test_kill_and_resume(tmp_path, strategy, processes):
+    flags = (*FLAGS, "--devices", processes, "--strategy", strategy, "--checkpoint-every", 10)
     commands.train(*flags, "--out", tmp_path / "whole")
     out = tmp_path / "run"
     process = commands.start(*flags, "--out", out)
