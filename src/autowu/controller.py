@@ -14,7 +14,9 @@ no faster, the switch was a false alarm, and warm-up goes on.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -47,32 +49,44 @@ def learning_rate(config: Config, state: State, step: int) -> float:
 
     From ``total_steps`` on the LR stays what it is there.
     """
-    if state.switch is None:
-        return growth(config, state, step)
+    return law(config, state)(step)
+
+
+def law(config: Config, state: State) -> Callable[[int], float]:
+    """:func:`learning_rate` as a function of the step alone: good until the next decision."""
+    switch = state.switch
+    if switch is None:
+        return _growth(config, state, config.max_lr)
     if config.decay == "plateau":
-        return state.switch.peak_lr * config.plateau_factor**state.drops
-    return schedule.decay(
+        return partial(_constant, switch.peak_lr * config.plateau_factor**state.drops)
+    return partial(
+        schedule.decay,
         config.decay,
-        step,
-        state.switch.step,
-        config.total_steps,
-        state.switch.peak_lr,
-        config.cooldown_fraction,
+        begin=switch.step,
+        end=config.total_steps,
+        peak=switch.peak_lr,
+        cooldown_fraction=config.cooldown_fraction,
     )
 
 
 def growth(config: Config, state: State, step: float) -> float:
     """η of warm-up at ``step``, which may be t* and so a real number; never above η_max."""
-    lr = _unbounded_growth(config, state, step)
-    high = config.max_lr
-    return lr if lr < high else high  # min() takes longer, and this is done at each update
+    return _growth(config, state, config.max_lr)(step)
 
 
-def _unbounded_growth(config: Config, state: State, step: float) -> float:
+def _growth(config: Config, state: State, most: float) -> Callable[[float], float]:
+    low, high, leg = config.min_lr, config.max_lr, state.leg
     if config.growth == "linear":
-        return schedule.linear(step, config.warmup_steps, config.min_lr, config.max_lr)
-    leg = state.leg
-    return schedule.exponential(step - leg.start, leg.span, config.min_lr, config.max_lr, leg.lr)
+        return partial(_linear, config.warmup_steps, low, high, most)
+    return partial(schedule.growing, leg.start, leg.span, high / low, leg.lr, most)
+
+
+def _linear(span: float, low: float, high: float, most: float, step: float) -> float:
+    return min(schedule.linear(step, span, low, high), most)
+
+
+def _constant(lr: float, step: float) -> float:
+    return lr
 
 
 def observe(config: Config, state: State, losses: Array) -> State:
@@ -124,7 +138,7 @@ def _next_test(config: Config, state: State) -> int:
     if config.test_growth is None:
         assert config.steps_per_epoch is not None  # Config sees to it
         return (state.step // config.steps_per_epoch + 1) * config.steps_per_epoch
-    target = _unbounded_growth(config, state, state.step) * config.test_growth
+    target = _growth(config, state, math.inf)(state.step) * config.test_growth
     low, high, leg = config.min_lr, config.max_lr, state.leg
     if config.growth == "linear":
         at = schedule.linear_step(target, config.warmup_steps, low, high)

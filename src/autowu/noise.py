@@ -29,7 +29,11 @@ def noise_level(losses: Array) -> float:
     the same way. Losses in a narrow format move in steps, which hide noise: half of the smallest step is
     added. Zero for fewer than 4 losses; of a long curve the last thousand count.
     """
-    sizes = _differences(losses)
+    return _level(_differences(losses))
+
+
+def _level(sizes: Array) -> float:
+    """:func:`noise_level` from the sorted differences."""
     kept = len(sizes) - max(2, len(sizes) // 4)
     if kept < 1:
         return 0.0
@@ -119,8 +123,8 @@ def lifted_off(losses: Array, threshold: float) -> bool:
     fall = _median(losses[:ENDS]) - _median(losses[-ENDS:])
     if not fall > 0:
         return False
-    error = noise_level(losses) * math.sqrt(2 * _MEDIAN_VARIANCE)
-    return fall > threshold * error + _step(_differences(losses))
+    sizes = _differences(losses)
+    return fall > threshold * _level(sizes) * math.sqrt(2 * _MEDIAN_VARIANCE) + _step(sizes)
 
 
 def _median(losses: Array) -> float:

@@ -27,13 +27,13 @@ class PendingLosses:
         self._read: list[Array] = []  # updates that are in host memory already
         self._buffer: Tensor | Array = np.empty(0)
         self._size = 0  # slots of the buffer
+        self._due = 1  # slots of it that will be full at the next decision
         self._views: tuple[Tensor, ...] = ()  # of some slots in a row: to make one costs as much as the copy
         self._viewed = 0  # the first slot that has one
         self._count = 0  # updates in the buffer
         self._micro = 0  # losses in the update that is not closed yet
-        self._last: tuple[torch.dtype, torch.device] | None = (
-            None  # of the last loss, if it was a plain scalar
-        )
+        # Of the last loss, if it was a plain scalar, and the buffer has room for all that will be like it.
+        self._last: tuple[torch.dtype, torch.device] | None = None
 
     def __len__(self) -> int:
         return len(self._averaged) + sum(map(len, self._read)) + self._count
@@ -43,12 +43,15 @@ class PendingLosses:
         """Whether a loss has been added since the last update was closed."""
         return self._micro > 0
 
-    def add(self, loss: object, expected: int) -> None:
-        """Add a loss to the update that is not closed yet.
+    def expect(self, updates: int) -> None:
+        """There will be so many updates until the next decision, the one that is not closed yet included.
 
-        Args:
-            loss: a tensor, NumPy or Python number with one element.
-            expected: updates until the next decision, this one included; the buffer has room for them.
+        To be said before the losses are added, so that the buffer has room for them.
+        """
+        self._due, self._last = self._count + updates, None
+
+    def add(self, loss: object) -> None:
+        """Add a loss to the update that is not closed yet: a tensor, NumPy or Python number with one element.
 
         Raises:
             TypeError: ``loss`` is not a real number.
@@ -61,30 +64,28 @@ class PendingLosses:
             and loss.dtype is last[0]
             and loss.device == last[1]
             and loss.ndim == 0
-            and self._count + expected <= self._size
         ):  # nearly always: none of the checks that the loss before has passed
             value = loss.detach() if loss.requires_grad else loss
         else:
             value = _as_scalar(loss)
-            if not self._fits(value, expected):
-                self._open_buffer(value, expected)
+            if not self._fits(value):
+                self._open_buffer(value)
             self._last = (loss.dtype, loss.device) if type(loss) is Tensor and loss.ndim == 0 else None
         if self._micro:
             self._buffer[self._count] += value
         elif isinstance(value, Tensor):
-            self._slot().copy_(value)
+            place = self._count - self._viewed
+            (self._views[place] if 0 <= place < len(self._views) else self._view()).copy_(value)
         else:
             self._buffer[self._count] = value
         self._micro += 1
 
-    def _slot(self) -> Tensor:
-        """A view of the slot of the update that is not closed yet."""
-        place = self._count - self._viewed
-        if not 0 <= place < len(self._views):
-            assert isinstance(self._buffer, Tensor)
-            self._viewed, place = self._count, 0
-            self._views = self._buffer[self._count : self._count + _VIEWED].unbind()
-        return self._views[place]
+    def _view(self) -> Tensor:
+        """A view of the slot of the update that is not closed yet, and of those after it."""
+        assert isinstance(self._buffer, Tensor)
+        self._viewed = self._count
+        self._views = self._buffer[self._count : self._count + _VIEWED].unbind()
+        return self._views[0]
 
     def close_update(self) -> None:
         """The losses added since the last call make one update; its loss is their mean."""
@@ -96,8 +97,8 @@ class PendingLosses:
         """Forget the losses of the update that is not closed yet."""
         self._micro = 0
 
-    def _fits(self, value: Tensor | float, expected: int) -> bool:
-        if self._count + expected > self._size:  # asked at each loss, since a full buffer is read: too early
+    def _fits(self, value: Tensor | float) -> bool:
+        if self._due > self._size:
             return False
         buffer = self._buffer
         if isinstance(value, Tensor):
@@ -109,11 +110,11 @@ class PendingLosses:
             )
         return not isinstance(buffer, Tensor)
 
-    def _open_buffer(self, value: Tensor | float, expected: int) -> None:
+    def _open_buffer(self, value: Tensor | float) -> None:
         """A buffer for losses such as ``value``. What the old one holds goes to host memory."""
         self._flush()
         partial = float(self._buffer[0]) if self._micro else None
-        self._size, self._views, self._viewed = max(expected, _SMALLEST), (), 0
+        self._size, self._views, self._viewed = max(self._due, _SMALLEST), (), 0
         if isinstance(value, Tensor):
             # float32 holds every narrower type exactly.
             wide = value.dtype == torch.float64
@@ -130,7 +131,7 @@ class PendingLosses:
             self._read.append(_to_host(self._buffer[: self._count]))
             if self._micro:
                 self._buffer[0] = self._buffer[self._count]
-            self._count = 0
+            self._count, self._due = 0, self._due - self._count
 
     def read(self, group: dist.ProcessGroup | None) -> Array:
         """Take out the mean loss of each closed update [n], in order.
@@ -200,7 +201,7 @@ class PendingLosses:
         pending._read = [local] if len(local) else []
         if micro:
             # In the type that it had: the mean must come out as if there had been no break.
-            pending.add(partial, 1)
+            pending.add(partial)
             pending._micro = micro
         return pending
 

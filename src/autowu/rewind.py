@@ -51,7 +51,7 @@ class Snapshot:
             for name, tensor in live.items()
         }
         self._values = {
-            name: value if _never_changes(value) else copy.deepcopy(value)
+            name: value if type(value) in _ATOMS or _never_changes(value) else copy.deepcopy(value)
             for name, value in self._live_values()
         }
 
@@ -85,15 +85,18 @@ class Snapshot:
     def healthy(self) -> bool:
         """Whether all parameters are finite now (reads from the device, once)."""
         tensors = [
-            _local(parameter)
+            local
             for parameter in _parameters(self._optimizer)
-            if parameter.is_floating_point() or parameter.is_complex()
+            if (parameter.is_floating_point() or parameter.is_complex())
+            and (local := _local(parameter)).numel()  # a rank's shard may be empty, and has no largest size
         ]
-        # In one pass: the largest size is finite if all are. (A rank's shard may be empty, and has none.)
-        largest: list[Tensor] = [torch.linalg.vector_norm(each, math.inf) for each in tensors if each.numel()]
-        if len({norm.device for norm in largest}) > 1:
-            largest = [norm.to(largest[0].device) for norm in largest]
-        return not largest or math.isfinite(torch.stack(largest).max().item())
+        if not tensors:
+            return True
+        # In one pass: the largest size is finite if all are.
+        largest = torch._foreach_norm(tensors, math.inf)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
+        first = largest[0].device
+        together = torch.stack([norm if norm.device == first else norm.to(first) for norm in largest])
+        return math.isfinite(together.max().item())
 
     def to_dict(self) -> dict[str, Any]:
         """The copy, as plain values and tensors (not copied again)."""
@@ -183,6 +186,6 @@ def _parameters(optimizer: Optimizer) -> Iterator[Tensor]:
 def _local(tensor: Tensor) -> Tensor:
     """The storage itself, without its graph; of a DTensor this rank's shard."""
     plain = tensor.detach()
-    if hasattr(plain, "to_local"):  # a DTensor, whose import takes a second
+    if type(plain) is not Tensor and hasattr(plain, "to_local"):  # a DTensor, whose import takes a second
         plain: Tensor = cast("Any", plain).to_local()
     return plain

@@ -18,7 +18,16 @@ def exponential(step: float, span: float, low: float, high: float, start: float 
         low, high: η_min and η_max.
         start: η_0, the LR at t = 0, if it is not ``low``.
     """
-    return (low if start is None else start) * (high / low) ** (step / span)
+    return growing(0, span, high / low, low if start is None else start, math.inf, step)
+
+
+def growing(begin: float, span: float, ratio: float, start: float, most: float, step: float) -> float:
+    """:func:`exponential` of a growth that begins at ``begin``, by η_max / η_min, and up to ``most``.
+
+    The step comes last, so that the rest can be bound once for many steps.
+    """
+    lr = start * ratio ** ((step - begin) / span)
+    return lr if lr < most else most  # min() takes longer, and this is done at each update
 
 
 def exponential_step(lr: float, span: float, low: float, high: float, start: float | None = None) -> float:

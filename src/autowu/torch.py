@@ -87,8 +87,8 @@ class AutoWU(LRScheduler):
         self.last_epoch = 0  # updates done; the name is LRScheduler's
         self._missing = 0
         self._step_count = 1
-        self._state = controller.start(self.config)
         self._pending = PendingLosses()
+        self._enter(controller.start(self.config))
         self._snapshot: Snapshot | None = None
         self._model = model
         self._snapshot_device = None if snapshot_device is None else torch.device(snapshot_device)
@@ -158,8 +158,7 @@ class AutoWU(LRScheduler):
         Raises:
             TypeError, ValueError: ``loss`` is not one real number; nothing is changed.
         """
-        read_at = self._state.read_at
-        self._pending.add(loss, 1 if read_at is None else read_at - self.last_epoch)
+        self._pending.add(loss)
 
     def step(self, loss: object = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Close an update, and set the LR of the next one: to be called once after each ``optimizer.step()``.
@@ -175,32 +174,27 @@ class AutoWU(LRScheduler):
             ValueError: ``loss`` has not exactly one element; nothing is changed.
             RuntimeError: the optimizer has lost a parameter group; nothing is changed.
         """
-        groups = len(self.optimizer.param_groups)
-        if groups < len(self.base_lrs):
-            raise RuntimeError(
-                f"the optimizer has {groups} parameter groups, fewer than the {len(self.base_lrs)} it had"
-            )
+        if len(self.optimizer.param_groups) != len(self.base_lrs):
+            self._take_in_added_groups()
         read_at = self._state.read_at
         if loss is not None:
-            self._pending.add(loss, 1 if read_at is None else read_at - self.last_epoch)
+            self._pending.add(loss)
         elif not self._pending.open:
             raise TypeError(
                 "AutoWU.step() needs the training loss of the update: call step(loss), or observe(loss) and"
                 " then step(). (A wrapper that calls step() itself, such as SequentialLR, cannot drive it.)"
             )
-        if read_at is None or self.last_epoch >= self.total_steps:
+        if read_at is None:
             self._pending.drop_update()
         else:
             self._pending.close_update()
-        known_missing = self._missing
         self.last_epoch += 1
         self._step_count += 1
-        if self.last_epoch == read_at:
-            self._decide()
+        lost_the_first = self.last_epoch == read_at and self._decide()
         self._write_lr()
-        if self._missing > known_missing == 0:
+        if lost_the_first:
             warnings.warn(missing_losses(self._missing, self.last_epoch), stacklevel=2)
-        if self.last_epoch == self.total_steps + 1:
+        if read_at is None and self.last_epoch == self.total_steps + 1:
             warnings.warn(
                 f"AutoWU was made for total_steps={self.total_steps} updates, and there are more: the LR"
                 f" stays at {self._last_lr[0]:.3g}.",
@@ -208,34 +202,42 @@ class AutoWU(LRScheduler):
             )
 
     def _write_lr(self) -> None:
-        groups = self.optimizer.param_groups
-        if len(groups) > len(self.base_lrs):
-            self._take_in(groups[len(self.base_lrs) :])
-        lr, default = controller.learning_rate(self.config, self._state, self.last_epoch), self._default_lr
-        # The ratio first: it is exactly 1 where the group has the default LR.
-        self._last_lr: list[float | Tensor] = [
-            lr * (base / default) if default else lr for base in self.base_lrs
-        ]
-        for group, value in zip(groups, self._last_lr, strict=True):
+        lr, default = self._law(self.last_epoch), self._default_lr
+        self._last_lr: list[float | Tensor] = []
+        for group, base in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
+            # The ratio first: it is exactly 1 where the group has the default LR.
+            value = lr * (base / default) if default else lr
+            self._last_lr.append(value)
             if type(group["lr"]) is not float and isinstance(group["lr"], Tensor):
                 group["lr"].fill_(value)
             else:
                 group["lr"] = value
 
-    def _take_in(self, added: list[dict[str, Any]]) -> None:
-        """Parameter groups that were added since the last update."""
-        for group in added:
+    def _take_in_added_groups(self) -> None:
+        """Parameter groups that were added since the last update keep their ratio to the default LR, too."""
+        groups, known = self.optimizer.param_groups, len(self.base_lrs)
+        if len(groups) < known:
+            raise RuntimeError(
+                f"the optimizer has {len(groups)} parameter groups, fewer than the {known} it had"
+            )
+        for group in groups[known:]:
             if group["lr"] is self.optimizer.defaults.get("lr") and isinstance(group["lr"], Tensor):
                 group["lr"] = group["lr"].clone()
             self.base_lrs.append(_base_lr(group))
 
     # --- decisions ------------------------------------------------------------------------------------
 
-    def _decide(self) -> None:
-        """Read the losses, let the controller decide (rank 0 for all ranks), and rewind as it says."""
+    def _decide(self) -> bool:
+        """Read the losses, let the controller decide (rank 0 for all ranks), and rewind as it says.
+
+        Returns:
+            Whether there are losses among them that are not finite, the first of the run.
+        """
         group = self._group()
         losses = self._pending.read(group)
-        self._missing += len(losses) - int(np.count_nonzero(np.isfinite(losses)))
+        missing = len(losses) - int(np.count_nonzero(np.isfinite(losses)))
+        lost_the_first = missing > self._missing == 0
+        self._missing += missing
         before, after = self._state, self._state
         if group is None:
             after = controller.observe(self.config, before, losses)
@@ -246,7 +248,13 @@ class AutoWU(LRScheduler):
             message = [after]
             dist.broadcast_object_list(message, src=leader, group=group)
             after = message[0]
-        self._state = self._rewind(before, after, group)
+        self._enter(self._rewind(before, after, group))
+        return lost_the_first
+
+    def _enter(self, state: State) -> None:
+        """From now on until the next decision this is the state."""
+        self._state, self._law = state, controller.law(self.config, state)
+        self._pending.expect(1 if state.read_at is None else state.read_at - self.last_epoch)
 
     def _group(self) -> dist.ProcessGroup | None:
         if not (self._distributed and dist.is_available() and dist.is_initialized()):
@@ -325,10 +333,11 @@ class AutoWU(LRScheduler):
                 )
         except (LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError) as error:
             raise ValueError(f"the state of AutoWU is damaged: {type(error).__name__}: {error}") from error
-        self._state, self._pending, self._snapshot = state, pending, snapshot
+        self._pending, self._snapshot = pending, snapshot
         self.base_lrs = list(state_dict["base_lrs"])
         self._default_lr = state_dict["default_lr"]
         self.last_epoch = state_dict["last_epoch"]
+        self._enter(state)
         self._missing = state_dict["missing"]
         self._step_count = self.last_epoch + 1
         self._write_lr()

@@ -69,11 +69,12 @@ def test_a_missing_micro_batch_makes_the_update_missing():
 def test_other_devices_and_types_may_come_in_any_order(partial):
     """Nothing is lost where the type of the losses changes, be it within an update."""
     pending, expected = PendingLosses(), []
+    pending.expect(50)
     kinds = [float, torch.tensor, np.float64, lambda x: torch.tensor(x, dtype=torch.float64)]
     for update in range(50):
         losses = [update + i / 4 for i in range(partial + 1)]
         for i, loss in enumerate(losses):
-            pending.add(kinds[(update + i) % 4](loss), 50 - update)
+            pending.add(kinds[(update + i) % 4](loss))
         pending.close_update()
         expected.append(sum(losses) / len(losses))
     assert pending.read(None).tolist() == expected
