@@ -203,15 +203,17 @@ class AutoWU(LRScheduler):
 
     def _write_lr(self) -> None:
         lr, default = self._law(self.last_epoch), self._default_lr
-        self._last_lr: list[float | Tensor] = []
-        for group, base in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
+        values: list[float | Tensor] = []
+        # As many of the one as of the other: asked before, and `strict` would cost a tenth of all of step().
+        for group, base in zip(self.optimizer.param_groups, self.base_lrs):  # noqa: B905
             # The ratio first: it is exactly 1 where the group has the default LR.
             value = lr * (base / default) if default else lr
-            self._last_lr.append(value)
+            values.append(value)
             if type(group["lr"]) is not float and isinstance(group["lr"], Tensor):
                 group["lr"].fill_(value)
             else:
                 group["lr"] = value
+        self._last_lr = values
 
     def _take_in_added_groups(self) -> None:
         """Parameter groups that were added since the last update keep their ratio to the default LR, too."""
