@@ -2,14 +2,19 @@
 
 import random
 import sys
+from importlib import import_module
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import atheris
 
-with atheris.instrument_imports(include=["autowu.record", "autowu.runlog", "autowu.runlog_events"]):
+READ = ["autowu.record", "autowu.runlog", "autowu.runlog_events", "autowu.train.data.arrays", "numpy.lib"]
+with atheris.instrument_imports(include=READ):
     from reliability import damage
+
+    if "npz" in damage.READERS:
+        import_module("autowu.train.data.arrays")  # which its reader imports late
 
 if __name__ == "__main__":
     reader, folder = sys.argv[1], Path(sys.argv[2])

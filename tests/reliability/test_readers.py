@@ -36,7 +36,7 @@ def test_damaged_files(reader: str, trials: Trials, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not find_spec("atheris"), reason="needs atheris")
-@pytest.mark.parametrize("reader", ["table", "log.jsonl", "run.json"])
+@pytest.mark.parametrize("reader", damage.READERS)
 @promise(
     "the same, led by coverage (atheris)",
     "it is read as far as it goes, or refused by one line (`UserError`); nothing else comes of it",
@@ -46,7 +46,7 @@ def test_damaged_files(reader: str, trials: Trials, tmp_path: Path) -> None:
 )
 def test_fuzzed_files(reader: str, trials: Trials, tmp_path: Path) -> None:
     command = [sys.executable, str(Path(damage.__file__).with_name("fuzz.py")), reader, str(tmp_path)]
-    flags = [f"-runs={trials.count}", "-seed=1", "-max_len=2000"]
+    flags = [f"-runs={trials.count}", "-seed=1", "-max_len=4000"]
     done = subprocess.run([*command, *flags], check=False, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     said = re.search(r"Done (\d+) runs", done.stderr)
