@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import random
@@ -89,6 +90,42 @@ def read_images(folder: Path, content: bytes) -> None:
     arrays.read(str(file))
 
 
+def read_manifest(folder: Path, content: bytes) -> None:
+    """The list of what a checkpoint holds, manifest.json; its hash is made to fit where there is one."""
+    from autowu.train import checkpoint
+
+    try:
+        body = json.loads(content)
+        body.pop("sha256")
+        digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+        content = json.dumps(body | {"sha256": digest}).encode()
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        pass
+    path = checkpoint.folder(folder / "manifest") / "000000001"
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "rank-0.pt").write_bytes(b"weights")
+    (path / "manifest.json").write_bytes(content)
+    _, damage = checkpoint.newest(folder / "manifest")
+    if damage:
+        raise UserError(damage[0].reason.replace("\n", " "))
+
+
+def read_weights(folder: Path, content: bytes) -> None:
+    """What a process saved in a checkpoint, with a manifest that fits it."""
+    import torch
+
+    from autowu.train import checkpoint
+
+    path = checkpoint.folder(folder / "weights") / "000000001"
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "rank-0.pt").write_bytes(content)
+    digest = checkpoint.sha256(path / "rank-0.pt")
+    (path / "manifest.json").write_text(checkpoint.Manifest(1, 0, {"rank-0.pt": digest}, {}).dumps())
+    found, _ = checkpoint.newest(folder / "weights")
+    assert found is not None
+    checkpoint.read_part(folder / "weights", 1, 0, torch.device("cpu"))
+
+
 READERS: dict[str, Callable[[Path, bytes], None]] = {
     "table": read_table,
     "log.jsonl": read_log,
@@ -97,7 +134,7 @@ READERS: dict[str, Callable[[Path, bytes], None]] = {
 if find_spec("tensorboard"):
     READERS["events"] = read_events
 if find_spec("torch"):
-    READERS["npz"] = read_images
+    READERS |= {"npz": read_images, "manifest.json": read_manifest, "rank-0.pt": read_weights}
 
 
 def whole(reader: str) -> list[bytes]:
@@ -123,12 +160,34 @@ def whole(reader: str) -> list[bytes]:
         return [json.dumps(about | {"machine": {"cpu": "x", "cores": 2}}).encode()]
     if reader == "events":
         return [_events(losses)]
+    if reader == "manifest.json":
+        from autowu.train.checkpoint import Manifest
+
+        digest = hashlib.sha256(b"weights").hexdigest()
+        return [Manifest(1, 10, {"rank-0.pt": digest}, {"batch_size": 128}).dumps().encode()]
+    if reader == "rank-0.pt":
+        return [_saved()]
     random, file = np.random.default_rng(0), io.BytesIO()
     images, labels = random.integers(0, 255, (6, 8, 8)).astype(np.uint8), np.array([0, 1, 2, 0, 1, 2])
     np.savez(file, x_train=images, y_train=labels, x_test=images, y_test=labels)
     packed = io.BytesIO()
     np.savez_compressed(packed, x_train=images, y_train=labels, x_test=images, y_test=labels)
     return [file.getvalue(), packed.getvalue()]
+
+
+def _saved() -> bytes:
+    import torch
+
+    file = io.BytesIO()
+    model = torch.nn.Linear(2, 2)
+    state = {
+        "step": 3,
+        "model": model.state_dict(),
+        "rng": torch.get_rng_state()[:64],
+        "group": [{"lr": 0.1}],
+    }
+    torch.save(state, file)
+    return file.getvalue()
 
 
 def _log(losses: list[float]) -> bytes:

@@ -9,12 +9,23 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import atheris
 
-READ = ["autowu.record", "autowu.runlog", "autowu.runlog_events", "autowu.train.data.arrays", "numpy.lib"]
-with atheris.instrument_imports(include=READ):
+LATE = [
+    "autowu.train.data.arrays",
+    "autowu.train.checkpoint",
+    "torch.serialization",
+]  # what readers import late
+READ = [
+    "autowu.record",
+    "autowu.runlog",
+    "autowu.runlog_events",
+    "numpy.lib",
+    "torch._weights_only_unpickler",
+]
+with atheris.instrument_imports(include=READ + LATE):
     from reliability import damage
 
-    if "npz" in damage.READERS:
-        import_module("autowu.train.data.arrays")  # which its reader imports late
+    for late in LATE if "npz" in damage.READERS else []:
+        import_module(late)
 
 if __name__ == "__main__":
     reader, folder = sys.argv[1], Path(sys.argv[2])
