@@ -43,6 +43,12 @@ class Workload:
         return self.source.endswith(".txt")
 
     @property
+    def total_steps(self) -> int:
+        """Updates of a run."""
+        steps: int | None = self.settings.get("steps")
+        return steps or self.settings["epochs"] * (self.train // self.settings["batch_size"])
+
+    @property
     def optimizer(self) -> str:
         """Its name."""
         return str(self.settings["optimizer"])
