@@ -13,7 +13,7 @@ and, for the second, ``cifar10.npz`` (see benchmarks/quality); it also gets what
 
 `text` does the speed, the tests and the GPT; `images` the rest. Runs of the study go on side by side, since
 one alone leaves parts of a large GPU idle. Of ResNet-18 each batch size comes after the one before: AutoWU
-and the paper's preset, the search, then the tuned baseline and what is left of the seeds. What is not done when
+and the paper's preset, the search, then the tuned baseline and the seeds that are left. What is not done when
 time is up is not done: the records say what is, and the same command goes on from there.
 """
 
