@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=SCHEDULES, default=SCHEDULES, metavar="SCHEDULE")
     parser.add_argument("--longer", nargs="*", type=longer, default=[], metavar="SCHEDULE:EPOCHS")
     parser.add_argument("--processes", type=int, default=4, help="runs at a time")
-    parser.add_argument("--minutes", type=float, default=float("inf"))
+    parser.add_argument("--minutes", type=float, default=10_000.0)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     end = time.time() + 60 * options.minutes

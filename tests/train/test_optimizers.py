@@ -72,7 +72,16 @@ def adamp_and_timm_s(updates, *, size=1.0, weight_decay=0.1):
     return networks, pair, projected
 
 
+@pytest.fixture(params=["asked", "not asked"])
+def asked(request, monkeypatch):
+    """Whether AdamP may read from the device: both ways are tried on the CPU."""
+    if request.param == "not asked":
+        monkeypatch.setattr(adamp, "ASKED", frozenset())
+        monkeypatch.setattr(adamp, "projection", None)
+
+
 @pytest.mark.parametrize("weight_decay", [0.1, 0.0])
+@pytest.mark.usefixtures("asked")
 def test_adamp_is_timm_s_bit_for_bit(weight_decay):
     (ours, theirs), (optimizer, other), projected = adamp_and_timm_s(30, weight_decay=weight_decay)
     tensors = sum(p.ndim > 1 for p in ours.parameters())
@@ -83,6 +92,7 @@ def test_adamp_is_timm_s_bit_for_bit(weight_decay):
             assert torch.equal(torch.as_tensor(optimizer.state[a][name]), torch.as_tensor(value))
 
 
+@pytest.mark.usefixtures("asked")
 def test_adamp_is_timm_s_with_weights_of_zero_and_of_nan():
     for size in (0.0, float("nan")):
         (ours, theirs), _, _ = adamp_and_timm_s(3, size=size)

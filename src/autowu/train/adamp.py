@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import torch
 from timm.optim.adamp import AdamP as TimmsAdamP
+from timm.optim.adamp import projection
 from torch import Tensor
+
+ASKED: Final = {"cpu"}
+"""Types of devices whose numbers the host may read at any time."""
 
 
 class AdamP(TimmsAdamP):
@@ -16,8 +20,8 @@ class AdamP(TimmsAdamP):
 
     An update that hardly turns the weights, as it does where a norm makes their size irrelevant, loses its
     radial part. timm asks each tensor of weights whether it does, so that the host waits for the device
-    twice a tensor: on a GPU that is what an update of a small model takes longest for. Here both answers
-    are computed, and the device chooses.
+    twice a tensor. Here both answers are computed, and the device chooses; but on the CPU, where to ask
+    costs nothing and to compute does, it is timm's way.
 
     Nesterov's momentum and caution, which timm has besides, are left out.
     """
@@ -50,7 +54,12 @@ class AdamP(TimmsAdamP):
         update = first / root
 
         shrink = 1.0 - group["lr"] * group["weight_decay"]
-        if parameter.ndim > 1:
+        if parameter.ndim > 1 and parameter.device.type in ASKED:
+            found = projection(parameter, gradient, update, group["delta"], group["wd_ratio"], group["eps"])
+            update, ratio = cast("tuple[Tensor, float]", found)
+            if group["weight_decay"] > 0:
+                parameter.mul_(1.0 - group["lr"] * group["weight_decay"] * ratio)
+        elif parameter.ndim > 1:
             update, projected = project(parameter, gradient, update, group["delta"], group["eps"])
             if group["weight_decay"] > 0:
                 shrunk = 1.0 - group["lr"] * group["weight_decay"] * group["wd_ratio"]
@@ -79,7 +88,7 @@ def project(
         cosine = torch.nn.functional.cosine_similarity(gradients, weights, dim=1, eps=eps).abs_()
         applies = cosine.max() < delta / math.sqrt(weights.shape[1])
         shape = (-1,) + (1,) * (parameter.ndim - 1)
-        lengths: Tensor = weights.norm(p=2, dim=1)
+        lengths = cast("Tensor", weights.norm(p=2, dim=1))
         unit = parameter / lengths.add_(eps).reshape(shape)
         radial = unit * (unit * update).reshape(rows, -1).sum(dim=1).reshape(shape)
         found, projected = torch.where(applies, update - radial, found), projected | applies
