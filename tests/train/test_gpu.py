@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import autowu
-from autowu.train import engine, loop
+from autowu.train import engine, loop, torchvision_shim
 from autowu.train.options import Settings
 from autowu.train.processes import fabric_for
 from scheduler.training import v_curve
@@ -146,6 +146,31 @@ def test_the_trainer_s_loop_waits_at_tests_and_for_its_log_alone(settings, noise
     assert all(found == expected for found, expected in at_tests), at_tests
     assert max(for_the_log) == 1  # a write has one transfer, or none where nothing is new
     assert run.last is not None
+
+
+def test_adamp_on_a_gpu_is_timm_s():
+    torchvision_shim.install()
+    from timm.optim.adamp import AdamP as Theirs
+
+    from autowu.train.adamp import AdamP
+
+    torch.manual_seed(0)
+    start = [torch.randn(16, 8, 3, 3), torch.randn(12, 20), torch.randn(12)]
+    pair = []
+    for kind in (AdamP, Theirs):
+        parameters = [nn.Parameter(value.clone().cuda()) for value in start]
+        pair.append((parameters, kind(parameters, lr=0.01, weight_decay=0.1)))
+    for step in range(20):
+        for index, value in enumerate(start):
+            gradient = torch.randn_like(value)
+            if step % 2:  # hardly turns the weights
+                gradient -= value * (gradient * value).sum() / value.square().sum()
+            for parameters, _ in pair:
+                parameters[index].grad = gradient.cuda()
+        for _, optimizer in pair:
+            optimizer.step()
+    for ours, theirs in zip(pair[0][0], pair[1][0], strict=True):
+        assert torch.equal(ours, theirs)
 
 
 def test_a_run_on_a_gpu_learns_and_goes_on_bit_for_bit(tmp_path):

@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 
 import torch
 from timm.optim.adamp import AdamP as TimmsAdamP
-from timm.optim.adamp import projection
+from timm.optim.adamp import projection  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
 
 ASKED: Final = {"cpu"}
@@ -55,8 +55,10 @@ class AdamP(TimmsAdamP):
 
         shrink = 1.0 - group["lr"] * group["weight_decay"]
         if parameter.ndim > 1 and parameter.device.type in ASKED:
-            found = projection(parameter, gradient, update, group["delta"], group["wd_ratio"], group["eps"])
-            update, ratio = cast("tuple[Tensor, float]", found)
+            update, ratio = cast(
+                "tuple[Tensor, float]",
+                projection(parameter, gradient, update, group["delta"], group["wd_ratio"], group["eps"]),
+            )
             if group["weight_decay"] > 0:
                 parameter.mul_(1.0 - group["lr"] * group["weight_decay"] * ratio)
         elif parameter.ndim > 1:
