@@ -39,3 +39,19 @@ OF_TRAINING: Final[dict[str, dict[str, Any]]] = (
     | _each("decay", "cosine", "constant-cosine", "1-sqrt")
 )
 """They also need a network that is trained."""
+
+TRIED: Final[dict[str, dict[str, Any]]] = {
+    name: {"tried": name}
+    for name in (
+        "peak × 0.5",
+        "peak × 0.7",
+        "peak × 1.4",
+        "re-warm after the rewind",
+        "average of the weights",
+        "average, constant LR",
+        "steepest fall, not least loss",
+        "growth slows as the loss bends",
+        "sweep, back, short growth",
+    )
+}
+"""Those that no setting makes: functions of `tried` stand in for the library's."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any, Final, get_args
 
 from autowu.train.options import Peer
-from benchmarks.quality.ablations import OF_THE_DETECTOR, OF_TRAINING
+from benchmarks.quality.ablations import OF_THE_DETECTOR, OF_TRAINING, TRIED
 from benchmarks.quality.workloads import Workload
 
 AUTOWU: Final = "autowu"
-VARIANTS: Final = OF_THE_DETECTOR | OF_TRAINING
+VARIANTS: Final = OF_THE_DETECTOR | OF_TRAINING | TRIED
 PAPER_EPOCHS: Final = 20
 """The paper tests at epoch ends; a text has none, and gets one each so large a fraction of the run."""
+
+RANGE_TEST: Final = 100
+"""Updates of the LR finder before its run, by its defaults."""
 
 # Methods that drive an optimizer of one's choice; the others are optimizers themselves.
 DRIVERS: Final = ("gen", "greedy", "lr-finder", "mechanic")
@@ -28,12 +31,15 @@ def peers(workload: Workload) -> list[str]:
 def settings(method: str, workload: Workload) -> dict[str, Any]:
     """Settings of the trainer for ``method`` on ``workload``: nothing tuned, each at its defaults.
 
-    A peer that is an optimizer itself stands in place of the workload's.
+    A peer that is an optimizer itself stands in place of the workload's. The LR finder pays for its range
+    test: its run is so many updates shorter.
     """
     chosen = {"schedule": method, **workload.settings}
     sgd = workload.optimizer == "sgd" and method in WITH_SGD + ONLY_SGD
     if method in get_args(Peer) and method not in DRIVERS and not sgd:
         del chosen["optimizer"]
+    if method == "lr-finder":
+        chosen |= {"epochs": None, "steps": workload.total_steps - RANGE_TEST}
     if method == "paper" and workload.is_text:
         chosen["set"] = {"steps_per_epoch": workload.settings["steps"] // PAPER_EPOCHS}
     return chosen
@@ -42,5 +48,6 @@ def settings(method: str, workload: Workload) -> dict[str, Any]:
 def variant(name: str, workload: Workload) -> dict[str, Any]:
     """Settings of the trainer for a variant of AutoWU's default preset."""
     changes = dict(VARIANTS[name])
-    chosen = settings(AUTOWU, workload) | {k: changes.pop(k) for k in ("growth", "decay") if k in changes}
+    of_the_trainer = {k: changes.pop(k) for k in ("growth", "decay", "tried") if k in changes}
+    chosen = settings(AUTOWU, workload) | of_the_trainer
     return chosen | {"set": changes}

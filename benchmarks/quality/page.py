@@ -57,7 +57,7 @@ def workloads() -> str:
                 f"{settings['model']}{norm}",
                 settings["optimizer"],
                 str(settings["batch_size"]),
-                f"{plan.total_steps(workload):,}",
+                f"{workload.total_steps:,}",
             ]
         )
     return _table(["workload", "data", "model", "optimizer", "batch size", "updates"], rows)

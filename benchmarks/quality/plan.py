@@ -37,17 +37,11 @@ class Job:
         return "-".join((self.part, self.workload, self.method.replace(" ", "-"), str(self.seed)))
 
 
-def total_steps(workload: Workload) -> int:
-    """Updates of a run."""
-    settings = workload.settings
-    return settings.get("steps") or settings["epochs"] * (workload.train // settings["batch_size"])
-
-
 def searching(suite: Suite, workloads: Iterable[Workload], done: list[Record]) -> Iterator[Job]:
     """The trials of random search, all with seed 0; the widening ones once those before are known."""
     for workload in workloads:
         for trial in search.trials(workload, trial_scores(workload, done), suite.trials):
-            settings = trial.settings(workload, total_steps(workload))
+            settings = trial.settings(workload, workload.total_steps)
             yield Job("search", workload.name, f"trial {trial.number}", 0, settings)
 
 
@@ -57,7 +51,7 @@ def comparing(suite: Suite, workloads: Iterable[Workload], searched: list[Record
         names = [methods.AUTOWU, "paper", *suite.peers_of(workload)]
         chosen = {name: methods.settings(name, workload) for name in names}
         chosen |= {
-            f"tuned {budget}": trial.settings(workload, total_steps(workload))
+            f"tuned {budget}": trial.settings(workload, workload.total_steps)
             for budget, trial in winners(workload, searched, suite.trials).items()
         }
         for seed in suite.seeds:  # one of all methods before the next, so that half a study compares them too
@@ -88,7 +82,7 @@ def sweeping(suite: Suite, workloads: Iterable[Workload], _: list[Record]) -> It
                 "schedule": "baseline",
                 **workload.settings,
                 "lr": lr / math.sqrt(workload.settings["batch_size"] / 256),
-                "warmup_steps": round(0.05 * total_steps(workload)),
+                "warmup_steps": round(0.05 * workload.total_steps),
             }
             for seed in suite.sweep_seeds:
                 yield Job("sweep", workload.name, f"{lr:.3g}", seed, settings)

@@ -21,6 +21,7 @@ from autowu.train import engine, loop, torchvision_shim
 from autowu.train.options import Settings
 from autowu.train.processes import fabric_for
 from autowu.train.run import Run
+from benchmarks.quality import tried
 from benchmarks.quality.workloads import Workload
 
 torchvision_shim.install()
@@ -30,10 +31,15 @@ TAIL = 0.05  # of the run: the updates over which the final training loss is ave
 
 
 def run(workload: Workload, settings: Mapping[str, Any], seed: int, data: Path) -> dict[str, Any]:
-    """Train in a single go, and measure at the end."""
+    """Train in a single go, and measure at the end; ``settings`` may name one of the ``tried`` changes."""
     began = time.perf_counter()
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as out, redirect_stdout(StringIO()):
+    settings = dict(settings)
+    with (
+        tried.applied(settings.pop("tried", None)),
+        tempfile.TemporaryDirectory() as out,
+        redirect_stdout(StringIO()),
+    ):
         chosen = Settings(**settings, data=str(data / "quality" / workload.file), seed=seed, out=out)
         state = engine.set_up(chosen, fabric_for(chosen), resume=False)
         losses, lrs, scheduling = _train(state)

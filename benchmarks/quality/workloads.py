@@ -43,6 +43,12 @@ class Workload:
         return self.source.endswith(".txt")
 
     @property
+    def total_steps(self) -> int:
+        """Updates of a run."""
+        steps: int | None = self.settings.get("steps")
+        return steps or self.settings["epochs"] * (self.train // self.settings["batch_size"])
+
+    @property
     def optimizer(self) -> str:
         """Its name."""
         return str(self.settings["optimizer"])
@@ -107,7 +113,6 @@ SMALL: Final = {
             "fashion-mnist.npz",
             *(10_000, 5_000, 10_000),
             _images("mlp", "sgd", 500, 20),
-            held_out=True,
         ),
         Workload(
             "cifar100-cnn-lamb",
@@ -115,10 +120,36 @@ SMALL: Final = {
             *(8_000, 4_000, 8_000),
             _images("cnn", "lamb", 200, 8),
             pool=4,
+        ),
+        Workload("digits-vit-adamw", "digits", 1_000, 397, 400, _images("vit", "adamw", 50, 12)),
+        # The three above were held out from the first freeze of the constants, these five from the second.
+        Workload(
+            "fashion-vit-adamp",
+            "fashion-mnist.npz",
+            *(4_000, 4_000, 8_000),
+            _images("vit", "adamp", 50, 5),
+            pool=4,
             held_out=True,
         ),
         Workload(
-            "digits-vit-adamw", "digits", 1_000, 397, 400, _images("vit", "adamw", 50, 12), held_out=True
+            "cifar100-cnn-adamw",
+            "cifar100.npz",
+            *(8_000, 4_000, 8_000),
+            _images("cnn", "adamw", 100, 6),
+            pool=4,
+            held_out=True,
+        ),
+        Workload(
+            "cifar10-cnn-sgd",
+            "cifar10.npz",
+            *(8_000, 4_000, 8_000),
+            _images("cnn", "sgd", 200, 9),
+            pool=4,
+            held_out=True,
+        ),
+        Workload("digits-mlp-lamb", "digits", 1_000, 397, 400, _images("mlp", "lamb", 50, 24), held_out=True),
+        Workload(
+            "shakespeare-gpt-adamp", SHAKESPEARE, 540_000, 20_000, 40_000, _text("adamp", 600), held_out=True
         ),
     )
 }

@@ -29,6 +29,12 @@ from autowu.state import Leg, Reopening, State, Switch, no_losses
 # A run whose loss ended in NaN never showed its minimum: it goes on at half of the last LR known as good.
 DEAD_FACTOR = 0.5
 
+# A fall or rise shows only in the medians of five losses, while the fast growth goes on. So the slow growth
+# begins at the LR of that many updates before lift-off; and, where the loss rose instead, two decades below
+# the LR that it was seen at: one for those updates in a short run, and one for the LR to be found below it.
+LAG = noise.ENDS
+RETREAT = 100.0
+
 
 def start(config: Config) -> State:
     """The state before the first update."""
@@ -177,17 +183,20 @@ def _warmup(config: Config, state: State) -> State:
 def _before_lift_off(config: Config, state: State, ended: bool) -> State:
     """No minimum counts before the loss has fallen by more than noise explains."""
     assert config.lift_off is not None  # or else lift-off is at step 0
-    if noise.lifted_off(state.losses[np.isfinite(state.losses)], config.lift_off):
+    losses = state.losses[np.isfinite(state.losses)]
+    if noise.lifted_off(losses, config.lift_off):
         leg = state.leg
         if state.sweeping:
-            leg = Leg(state.step, growth(config, state, state.step), config.warmup_steps)
+            leg = Leg(state.step, growth(config, state, state.step - LAG), config.warmup_steps)
         state = state.but(lifted=state.step, leg=leg, sweeping=False, first=state.step, losses=no_losses())
         state = state.but(copied=state.step if config.rewind else None)
         return _at_cap(config, state) if state.step == config.warmup_steps else state
     dead = state.dead >= config.patience
-    if state.sweeping and (ended or dead) and state.step < config.warmup_steps:
+    risen = dead or (state.sweeping and noise.lifted_off(-losses, config.lift_off))
+    if state.sweeping and (ended or risen) and state.step < config.warmup_steps:
         # The fast growth went past whatever there was to see: once more from the start, at the slow rate.
-        leg = Leg(state.step, config.min_lr, config.warmup_steps)
+        low = growth(config, state, state.step) / RETREAT if risen else config.min_lr
+        leg = Leg(state.step, max(low, config.min_lr), config.warmup_steps)
         restores = state.restores + (state.copied is not None)
         state = state.but(leg=leg, sweeping=False, restores=restores, dead=0)
         return state.but(first=state.step, losses=no_losses())

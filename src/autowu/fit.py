@@ -157,25 +157,29 @@ def adam(of: Moments, state: AdamState) -> AdamState:
     """100 steps of Adam (Kingma and Ba, 2014) with LR 0.01 on -log p(y) / n: Section 2.1.2 of the paper."""
     s = spectrum(of)
     terms = _terms(s)
-    raw, first, second = list(state.raw), list(state.first), list(state.second)
+    mean, signal, noise = zip(state.raw, state.first, state.second, strict=True)
     for count in range(state.count + 1, state.count + STEPS + 1):
-        mean, signal, noise = raw
-        by = _slopes(s, terms, mean, _softplus(signal), _softplus(noise) + NOISE_FLOOR)
-        slopes = -by[0] / s.n, -by[1] * _sigmoid(signal) / s.n, -by[2] * _sigmoid(noise) / s.n
+        by = _slopes(s, terms, mean[0], _softplus(signal[0]), _softplus(noise[0]) + NOISE_FLOOR)
         step, unbias = LEARNING_RATE / (1 - BETA_1**count), 1 - BETA_2**count
-        for i, slope in enumerate(slopes):
-            first[i] = BETA_1 * first[i] + (1 - BETA_1) * slope
-            second[i] = BETA_2 * second[i] + (1 - BETA_2) * slope * slope
-            raw[i] -= step * first[i] / (math.sqrt(second[i] / unbias) + EPSILON)
-    return AdamState(_triple(raw), _triple(first), _triple(second), state.count + STEPS)
+        mean = _moved(mean, -by[0] / s.n, step, unbias)
+        signal = _moved(signal, -by[1] * _sigmoid(signal[0]) / s.n, step, unbias)
+        noise = _moved(noise, -by[2] * _sigmoid(noise[0]) / s.n, step, unbias)
+    raw, first, second = zip(mean, signal, noise, strict=True)
+    return AdamState(raw, first, second, state.count + STEPS)
 
 
-def _triple(values: list[float]) -> tuple[float, float, float]:
-    return values[0], values[1], values[2]
+def _moved(
+    parameter: tuple[float, float, float], slope: float, step: float, unbias: float
+) -> tuple[float, float, float]:
+    """A raw parameter and its two moments after a step."""
+    raw, first, second = parameter
+    first = BETA_1 * first + (1 - BETA_1) * slope
+    second = BETA_2 * second + (1 - BETA_2) * slope * slope
+    return raw - step * first / (math.sqrt(second / unbias) + EPSILON), first, second
 
 
 def _softplus(x: float) -> float:
-    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
+    return x + math.log1p(math.exp(-x)) if x > 0 else math.log1p(math.exp(x))
 
 
 def _sigmoid(x: float) -> float:

@@ -126,7 +126,8 @@ def moments(basis: Basis, x: Array, y: Array) -> Moments:
     for begin in range(0, n, CHUNK):
         part = (..., slice(begin, begin + CHUNK))
         u, r = powers(x[part], basis.length_scale, basis.order), y[part] - center[..., None]
-        others = np.stack([u[0], u[-1], r, np.ones_like(r)], axis=-1)
+        others = np.ones((*r.shape, 4))
+        others[..., 0], others[..., 1], others[..., 2] = u[0], u[-1], r
         sums += np.moveaxis(u, 0, -2) @ others
         sum_y, sum_yy = sum_y + r.sum(-1), sum_yy + (r * r).sum(-1)
     gram = np.concatenate([sums[..., 0], sums[..., 1:, 1]], axis=-1) @ basis.products

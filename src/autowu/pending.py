@@ -11,32 +11,33 @@ from torch import Tensor
 
 from autowu.gp import Array
 
-_SMALLEST: Final = 64  # slots of a buffer, so that short waits share one
-_VIEWED: Final = 64  # slots that have a view of their own at one time
+_FRONT: Final = 64  # slots of a buffer that updates are written into one by one
 
 
 class PendingLosses:
     """One mean loss for each update since the last decision.
 
     Tensors are written into a buffer on their own device, so that adding one costs a copy of one number and
-    neither a synchronisation nor an allocation. Numbers go into an array in host memory.
+    neither a synchronisation nor an allocation. Numbers go into an array in host memory. Only the first slots
+    of a buffer are written one by one, since a view of a slot costs half as much as the copy, and these few
+    are made once; when they are full, they move behind those before them.
     """
 
     def __init__(self) -> None:
         self._averaged: Array = np.zeros(0)  # the first updates: means over all ranks already
         self._read: list[Array] = []  # updates that are in host memory already
         self._buffer: Tensor | Array = np.empty(0)
-        self._size = 0  # slots of the buffer
-        self._due = 1  # slots of it that will be full at the next decision
-        self._views: tuple[Tensor, ...] = ()  # of some slots in a row: to make one costs as much as the copy
-        self._viewed = 0  # the first slot that has one
-        self._count = 0  # updates in the buffer
+        self._views: tuple[Tensor, ...] = ()  # of its slots in front
+        self._front = 0  # updates in front, the last ones
+        self._behind = 0  # updates behind the slots in front
+        self._room = 0  # updates that the buffer has room for
+        self._due = 1  # updates that will be in it at the next decision
         self._micro = 0  # losses in the update that is not closed yet
         # Of the last loss, if it was a plain scalar, and the buffer has room for all that will be like it.
         self._last: tuple[torch.dtype, torch.device] | None = None
 
     def __len__(self) -> int:
-        return len(self._averaged) + sum(map(len, self._read)) + self._count
+        return len(self._averaged) + sum(map(len, self._read)) + self._behind + self._front
 
     @property
     def open(self) -> bool:
@@ -48,7 +49,7 @@ class PendingLosses:
 
         To be said before the losses are added, so that the buffer has room for them.
         """
-        self._due, self._last = self._count + updates, None
+        self._due, self._last = self._behind + self._front + updates, None
 
     def add(self, loss: object) -> None:
         """Add a loss to the update that is not closed yet: a tensor, NumPy or Python number with one element.
@@ -72,33 +73,35 @@ class PendingLosses:
                 self._open_buffer(value)
             self._last = (loss.dtype, loss.device) if type(loss) is Tensor and loss.ndim == 0 else None
         if self._micro:
-            self._buffer[self._count] += value
-        elif isinstance(value, Tensor):
-            place = self._count - self._viewed
-            (self._views[place] if 0 <= place < len(self._views) else self._view()).copy_(value)
+            self._buffer[self._front] += value
         else:
-            self._buffer[self._count] = value
+            if self._front == _FRONT:
+                self._move_back()
+            if isinstance(value, Tensor):
+                self._views[self._front].copy_(value)
+            else:
+                self._buffer[self._front] = value
         self._micro += 1
 
-    def _view(self) -> Tensor:
-        """A view of the slot of the update that is not closed yet, and of those after it."""
-        assert isinstance(self._buffer, Tensor)
-        self._viewed = self._count
-        self._views = self._buffer[self._count : self._count + _VIEWED].unbind()
-        return self._views[0]
+    def _move_back(self) -> None:
+        """Make the slots in front free."""
+        buffer: Any = self._buffer  # of either kind
+        begin = _FRONT + self._behind
+        buffer[begin : begin + self._front] = buffer[: self._front]
+        self._behind, self._front = self._behind + self._front, 0
 
     def close_update(self) -> None:
         """The losses added since the last call make one update; its loss is their mean."""
         if self._micro > 1:
-            self._buffer[self._count] /= self._micro
-        self._count, self._micro = self._count + 1, 0
+            self._buffer[self._front] /= self._micro
+        self._front, self._micro = self._front + 1, 0
 
     def drop_update(self) -> None:
         """Forget the losses of the update that is not closed yet."""
         self._micro = 0
 
     def _fits(self, value: Tensor | float) -> bool:
-        if self._due > self._size:
+        if self._due > self._room:
             return False
         buffer = self._buffer
         if isinstance(value, Tensor):
@@ -114,24 +117,34 @@ class PendingLosses:
         """A buffer for losses such as ``value``. What the old one holds goes to host memory."""
         self._flush()
         partial = float(self._buffer[0]) if self._micro else None
-        self._size, self._views, self._viewed = max(self._due, _SMALLEST), (), 0
+        self._room, self._views = max(self._due, _FRONT), ()
+        size = _FRONT if self._room == _FRONT else _FRONT + self._room
         if isinstance(value, Tensor):
             # float32 holds every narrower type exactly.
             wide = value.dtype == torch.float64
             dtype = torch.float64 if wide else torch.float32
-            self._buffer = torch.zeros(self._size, dtype=dtype, device=value.device)
+            self._buffer = torch.zeros(size, dtype=dtype, device=value.device)
+            self._views = self._buffer[:_FRONT].unbind()
         else:
-            self._buffer = np.zeros(self._size)
+            self._buffer = np.zeros(size)
         if partial is not None:
             self._buffer[0] = partial
 
     def _flush(self) -> None:
         """Move closed updates to host memory, and the one that is not closed to the front of the buffer."""
-        if self._count:
-            self._read.append(_to_host(self._buffer[: self._count]))
+        count, place = self._behind + self._front, self._front
+        if count:
+            self._read.append(_to_host(self._closed()))
             if self._micro:
-                self._buffer[0] = self._buffer[self._count]
-            self._count, self._due = 0, self._due - self._count
+                self._buffer[0] = self._buffer[place]
+            self._behind, self._front, self._due = 0, 0, self._due - count
+
+    def _closed(self) -> Tensor | Array:
+        """The closed updates in the buffer, in order."""
+        if not self._behind:
+            return self._buffer[: self._front]
+        self._move_back()
+        return self._buffer[_FRONT : _FRONT + self._behind]
 
     def read(self, group: dist.ProcessGroup | None) -> Array:
         """Take out the mean loss of each closed update [n], in order.
@@ -145,7 +158,7 @@ class PendingLosses:
             losses = self._read[0] if not len(self._averaged) and len(self._read) == 1 else self._known()
         else:
             losses = np.concatenate([self._averaged, mean_over_ranks(self._local(group), group)])
-        self._averaged, self._read, self._count = np.zeros(0), [], 0
+        self._averaged, self._read, self._behind, self._front = np.zeros(0), [], 0, 0
         return losses
 
     def _known(self) -> Array:
@@ -164,9 +177,8 @@ class PendingLosses:
         on_gpu = "nccl" in str(dist.get_backend(group))
         device = torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
         parts = [torch.from_numpy(part).to(device) for part in self._read]
-        if self._count:
-            part = torch.as_tensor(self._buffer[: self._count])
-            parts.append(part.to(device, torch.float64))
+        if self._behind or self._front:
+            parts.append(torch.as_tensor(self._closed()).to(device, torch.float64))
         return torch.cat([torch.zeros(0, dtype=torch.float64, device=device), *parts])
 
     def to_dict(self) -> dict[str, Any]:

@@ -353,10 +353,11 @@ def test_no_test_before_lift_off_and_only_later_losses_after_it() -> None:
     assert all(test.start == state.lifted < test.step for test in state.verdicts)
     assert len(state.verdicts) >= 3
     assert state.lifted < config.sweep_steps
-    # Fast before lift-off, a decade of LR in 20 updates; slow after it, a decade in 200.
+    # Fast before lift-off, a decade of LR in 20 updates; slow after it, a decade in 200, from the LR five
+    # updates before: the fall that medians of five losses show began there.
     np.testing.assert_allclose(lrs[: state.lifted], 1e-5 * 1e5 ** (np.arange(state.lifted) / 100), rtol=1e-12)
     slow = np.arange(state.switch.step - state.lifted)
-    start = 1e-5 * 1e5 ** (state.lifted / 100)
+    start = 1e-5 * 1e5 ** ((state.lifted - 5) / 100)
     np.testing.assert_allclose(
         lrs[state.lifted : state.switch.step], start * 1e5 ** (slow / 1000), rtol=1e-12
     )
@@ -395,6 +396,25 @@ def test_a_failed_sweep_starts_again_slowly() -> None:
     assert follow(late, np.full(50, 2.3))[-1].restores == 0
 
 
+def test_a_sweep_in_which_the_loss_rises_starts_again_two_decades_lower() -> None:
+    """The loss never fell plainly, and the LR is far too large already: what is left is below it."""
+    config = Config(total_steps=1000)
+    losses = 2.3 + 0.01 * np.random.default_rng(0).standard_normal(60)
+    losses[35:] += 0.2 * np.arange(1, 26)
+    states = follow(config, losses)
+    again = next(state for state in states if not state.sweeping)
+    seen = again.leg.start
+    assert 38 <= seen <= 42  # with the third loss of five that is plainly above the first ones
+    assert again.leg == Leg(seen, pytest.approx(1e-5 * 1e5 ** (seen / 50) / 100, rel=1e-12), 500)
+    assert (again.restores, again.lifted, again.switch, again.first) == (1, None, None, seen)
+
+
+def test_a_rise_at_once_starts_again_at_the_start() -> None:
+    losses = 1.0 + 0.5 * np.arange(30)
+    again = next(state for state in follow(Config(total_steps=1000), losses) if not state.sweeping)
+    assert again.leg == Leg(11, 1e-5, 500)
+
+
 def test_a_loss_that_never_lifts_off_ends_in_the_middle_of_the_range() -> None:
     state = follow(DEFAULT, np.full(600, 2.3))[-1]
     assert state.lifted is None
@@ -429,7 +449,7 @@ def test_lift_off_at_the_cap_goes_back_to_lift_off() -> None:
     assert state.switch is not None
     assert (state.switch.step, state.switch.capped, state.switch.rewound_to) == (11, True, 11)
     assert (state.switch.t_star, type(state.switch.t_star)) == (11.0, float)
-    assert state.switch.peak_lr == pytest.approx(1.0, rel=1e-12)
+    assert state.switch.peak_lr == pytest.approx(1e-5 * 1e5 ** ((11 - controller.LAG) / 11), rel=1e-12)
 
 
 # --- dead runs ----------------------------------------------------------------------------------------
@@ -772,9 +792,12 @@ def test_what_a_loaded_state_holds_is_its_own() -> None:
 
 
 def test_lift_off_is_asked_for_at_reads_of_all_finite_losses(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
-    monkeypatch.setattr(noise, "lifted_off", lambda losses, threshold: bool(asked.append(len(losses))))
+    asked: list[tuple[int, bool]] = []
+    monkeypatch.setattr(
+        noise, "lifted_off", lambda losses, threshold: bool(asked.append((len(losses), losses[0] > 0)))
+    )
     losses = 3 - 0.01 * np.arange(40)
     losses[5] = np.nan
     follow(DEFAULT, losses)  # five decades in 50 updates: a read at each
-    assert asked == [step - (step > 5) for step in range(1, 41)]
+    finite = [step - (step > 5) for step in range(1, 41)]
+    assert asked == [(count, falls) for count in finite for falls in (True, False)]  # a fall, then a rise

@@ -86,7 +86,7 @@ def scores(record):
 def test_a_run_in_slices_gives_the_record_of_one_in_a_single_go(workload, settings, data, tmp_path, trained):
     settings = workload.settings | settings
     whole = trial.run(workload, settings, 7, data)
-    steps = list(range(plan.total_steps(workload)))
+    steps = list(range(workload.total_steps))
     assert trained == steps
     trained.clear()
     found, calls = None, 0
@@ -151,7 +151,7 @@ def tiny(monkeypatch, tmp_path) -> Suite:
 
 def test_the_next_call_goes_on_and_a_record_is_kept_only_of_a_run_that_is_done(tiny, data, tmp_path, trained):
     of = "sweep", tiny, [TINY], data, tiny.results, 1, []
-    steps, counts = plan.total_steps(TINY), []
+    steps, counts = TINY.total_steps, []
     while not counts or counts[-1]:
         counts.append(runner.run(*of, Updates(tmp_path / "work", steps // 2)))
         done = records.read(tiny.results, "sweep")

@@ -113,4 +113,6 @@ def test_every_method_has_settings_that_the_trainer_takes(name):
     for method in (methods.AUTOWU, "paper", *methods.peers(workload)):
         Settings(**methods.settings(method, workload), data="x.txt" if workload.is_text else "x.npz")
     for variant in methods.VARIANTS:
-        Settings(**methods.variant(variant, workload), data="x.txt" if workload.is_text else "x.npz")
+        chosen = methods.variant(variant, workload)
+        assert chosen.pop("tried", variant) == variant
+        Settings(**chosen, data="x.txt" if workload.is_text else "x.npz")

@@ -81,6 +81,35 @@ def test_other_devices_and_types_may_come_in_any_order(partial):
     assert len(pending) == 0
 
 
+@pytest.mark.parametrize("kind", [float, torch.tensor])
+@pytest.mark.parametrize("micro", [1, 3])
+def test_a_wait_of_any_length_keeps_the_order(kind, micro):
+    """Also of more losses than a buffer takes one by one, and where a checkpoint cuts an update in two."""
+    pending = PendingLosses()
+    for wait in (1, 63, 64, 65, 127, 128, 129, 300, 20):
+        pending.expect(wait)
+        for update in range(wait):
+            for i in range(micro):
+                if i == micro - 1 and update in (40, 64, 200):
+                    assert len(pending) == update
+                    pending = PendingLosses.from_dict(pending.to_dict())
+                    pending.expect(wait - update)
+                pending.add(kind(1.0 + update + 8 * (i - micro // 2)))
+            pending.close_update()
+        assert pending.read(None).tolist() == [1.0 + update for update in range(wait)]
+        assert len(pending) == 0
+
+
+def test_losses_of_another_type_late_in_a_long_wait_keep_the_order():
+    pending = PendingLosses()
+    pending.expect(200)
+    for update in range(200):
+        pending.add(torch.tensor(float(update), dtype=torch.float64 if update >= 150 else torch.float32))
+        pending.add(torch.tensor(float(update)))
+        pending.close_update()
+    assert pending.read(None).tolist() == list(range(200))
+
+
 # --- no loss ------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,144 @@
+"""Changes of AutoWU that are tried in training here and nowhere else: what would they do to the end of a run?
+
+Each stands in for one or two functions of the library while a run is trained. One that earns its place goes
+into the library, and leaves this file; what the others did is in docs/quality.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any, Final
+from unittest import mock
+
+import numpy as np
+import torch
+
+from autowu import controller, noise
+from autowu.config import Config
+from autowu.state import Leg, State, no_losses
+from autowu.train import loop
+from autowu.train.run import Run
+
+AVERAGED: Final = 0.05  # of the run: the horizon of the average of the weights
+REWARM: Final = 0.02  # of the run
+WIDTH: Final = 5  # losses in a median of the fast sweep, as at lift-off
+
+_law, _switch, _detect, _update = controller.law, controller._switch, controller.detect, loop.update
+_falling, _test, _before_lift_off = controller._falling, controller._test, controller._before_lift_off
+
+
+def peak_times(factor: float) -> Callable[..., State]:
+    """The decay begins at ``factor`` η_t* in place of η_t*; not at a cap without a minimum."""
+
+    def switch(config: Config, state: State, t_star: float | None, peak_lr: float, **how: Any) -> State:
+        return _switch(config, state, t_star, peak_lr * (1.0 if t_star is None else factor), **how)
+
+    return switch
+
+
+def rewarmed(config: Config, state: State) -> Callable[[int], float]:
+    """After the rewind the LR comes up to the decay linearly, in 2% of the run."""
+    law, switch = _law(config, state), state.switch
+    if switch is None:
+        return law
+    updates = max(1, round(REWARM * config.total_steps))
+    return lambda step: law(step) * min(1.0, (step - switch.step + 1) / updates)
+
+
+def constant(config: Config, state: State) -> Callable[[int], float]:
+    """The peak LR to the end of the run."""
+    switch = state.switch
+    return _law(config, state) if switch is None else lambda step: switch.peak_lr
+
+
+def averaging(state: Run, batches: Any) -> torch.Tensor:
+    """An exponential average of the weights since the switch, in their place after the last update."""
+    loss = _update(state, batches)
+    if state.method.schedule.phase != "decay":
+        return loss
+    weights = {k: v for k, v in state.model.state_dict().items() if v.is_floating_point()}
+    mean: dict[str, torch.Tensor] | None = getattr(state, "mean_weights", None)
+    with torch.no_grad():
+        if mean is None:
+            mean = {name: tensor.clone() for name, tensor in weights.items()}
+            state.mean_weights = mean  # type: ignore[attr-defined]
+        for name, tensor in weights.items():
+            mean[name].lerp_(tensor, 1 / (AVERAGED * state.total_steps))
+            if state.step == state.total_steps - 1:
+                tensor.copy_(mean[name])
+    return loss
+
+
+def steepest(config: Config, *of: Any) -> Any:
+    """t* where the smoothed loss falls fastest, the signal of AdaLRS (arXiv 2506.13274)."""
+    verdict, adam = _detect(config, *of)
+    if verdict.detected and verdict.mean is not None:
+        place = int(np.gradient(verdict.mean).argmin()) / (len(verdict.mean) - 1)
+        verdict = replace(verdict, argmins=(place,) * len(verdict.argmins))
+    return verdict, adam
+
+
+def quicker(config: Config, state: State) -> State:
+    """While the loss plainly falls, the LR grows twice as fast."""
+    return _with_span(config, _falling(config, state), config.warmup_steps / 2)
+
+
+def slower(config: Config, state: State) -> State:
+    """Where a test is needed it grows at the slow rate."""
+    return _with_span(config, _test(config, state), config.warmup_steps)
+
+
+def _with_span(config: Config, state: State, span: float) -> State:
+    if state.leg.span == round(span):
+        return state
+    return state.but(leg=Leg(state.step, controller.growth(config, state, state.step), round(span)))
+
+
+def sweep_first(config: Config, state: State, ended: bool) -> State:
+    """The fast sweep goes on until the loss has risen; then back to the start, to a tenth of its best LR.
+
+    From there the growth is slow, and tests count at once. A sweep that ends otherwise goes on as ever.
+    """
+    losses = state.losses[np.isfinite(state.losses)]
+    if not state.sweeping or len(losses) < 2 * WIDTH:
+        return _before_lift_off(config, state, ended) if not state.sweeping else state
+    medians = np.median(np.lib.stride_tricks.sliding_window_view(losses, WIDTH), axis=1)
+    best = int(medians.argmin())
+    assert config.lift_off is not None
+    if noise.lifted_off(-losses[best:], config.lift_off) and noise.lifted_off(
+        losses[: best + WIDTH], config.lift_off
+    ):
+        lr = max(config.min_lr, controller.growth(config, state, best + WIDTH // 2) / 10)
+        leg = Leg(state.step, lr, config.warmup_steps)
+        restores = state.restores + (state.copied is not None)
+        state = state.but(leg=leg, sweeping=False, restores=restores, lifted=state.step)
+        return state.but(first=state.step, losses=no_losses(), copied=state.step if config.rewind else None)
+    return _before_lift_off(config, state, ended) if ended or state.dead else state
+
+
+CHANGES: Final[dict[str, Mapping[str, Any]]] = {
+    "peak × 0.5": {"autowu.controller._switch": peak_times(0.5)},
+    "peak × 0.7": {"autowu.controller._switch": peak_times(0.7)},
+    "peak × 1.4": {"autowu.controller._switch": peak_times(math.sqrt(2))},
+    "re-warm after the rewind": {"autowu.controller.law": rewarmed},
+    "average of the weights": {"autowu.train.loop.update": averaging},
+    "average, constant LR": {"autowu.train.loop.update": averaging, "autowu.controller.law": constant},
+    "steepest fall, not least loss": {"autowu.controller.detect": steepest},
+    "growth slows as the loss bends": {
+        "autowu.controller._falling": quicker,
+        "autowu.controller._test": slower,
+    },
+    "sweep, back, short growth": {"autowu.controller._before_lift_off": sweep_first},
+}
+
+
+@contextmanager
+def applied(change: str | None) -> Iterator[None]:
+    """Within it the library works with the change of that name; None: as it is."""
+    with ExitStack() as stack:
+        for target, function in CHANGES[change].items() if change else ():
+            stack.enter_context(mock.patch(target, function))
+        yield
