@@ -11,7 +11,7 @@ from pathlib import Path
 from autowu.errors import UserError
 from benchmarks.quality import plan, prepare, runner
 from benchmarks.quality.suites import SUITES
-from benchmarks.quality.workloads import WORKLOADS
+from benchmarks.quality.workloads import WORKLOADS, Workload
 
 
 def main() -> None:
@@ -27,11 +27,12 @@ def main() -> None:
             help="folder with fashion-mnist.npz, cifar10.npz, cifar100.npz (Keras' layout), shakespeare.txt; "
             "the large suite takes the second and the last",
         )
+        command.add_argument("--only", nargs="+", default=[], choices=WORKLOADS, metavar="WORKLOAD")
     _add_run(command)
     commands.add_parser("page", help="write docs/quality.md and its pictures from the records")
     options = parser.parse_args()
     if options.command == "prepare":
-        prepare.prepare(options.data, SUITES[options.suite].workloads.values())
+        prepare.prepare(options.data, _workloads(options, command))
     elif options.command == "run":
         _run(options, command)
     else:
@@ -42,7 +43,6 @@ def main() -> None:
 
 def _add_run(command: argparse.ArgumentParser) -> None:
     command.add_argument("part", choices=plan.PARTS)
-    command.add_argument("--only", nargs="+", default=[], choices=WORKLOADS, metavar="WORKLOAD")
     command.add_argument("--methods", nargs="+", default=[], metavar="METHOD", help="by default all of them")
     command.add_argument(
         "--processes", type=int, help="runs at a time (default: as many as cores; large: 1, for one GPU)"
@@ -55,29 +55,45 @@ def _add_run(command: argparse.ArgumentParser) -> None:
         + ", ".join(f"{name}: {suite.trials}" for name, suite in SUITES.items())
         + ")",
     )
+    command.add_argument("--seeds", type=int, help="compare: the first so many of the suite's")
+    command.add_argument(
+        "--start",
+        choices=("forkserver", "spawn"),
+        default="forkserver",
+        help="how processes begin; spawn is slower, for a GPU that a forked process cannot use",
+    )
     command.add_argument(
         "--work", type=Path, help="folder of unfinished runs, which then go on where they were stopped"
     )
     command.add_argument("--minutes", type=float, help="stop after so many, at a checkpoint in --work")
 
 
+def _workloads(options: argparse.Namespace, command: argparse.ArgumentParser) -> list[Workload]:
+    found = SUITES[options.suite].workloads
+    if foreign := [name for name in options.only if name not in found]:
+        command.error(f"--only: {', '.join(foreign)} is not in the {options.suite} suite")
+    return [found[name] for name in options.only or found]
+
+
 def _run(options: argparse.Namespace, command: argparse.ArgumentParser) -> None:
     began, suite = time.time(), SUITES[options.suite]
     if options.minutes is not None and options.work is None:
         command.error("--minutes needs --work, the folder that the unfinished run is kept in")
-    if foreign := [name for name in options.only if name not in suite.workloads]:
-        command.error(f"--only: {', '.join(foreign)} is not in the {options.suite} suite")
     if options.trials is not None:
         if options.trials < 1:
             command.error(f"--trials must be at least 1, not {options.trials}")
         suite = replace(suite, trials=options.trials)
+    if options.seeds is not None:
+        if options.seeds < 1:
+            command.error(f"--seeds must be at least 1, not {options.seeds}")
+        suite = replace(suite, seeds=suite.seeds[: options.seeds])
     until = None
     if options.work is not None:
         from benchmarks.quality.slices import Slice
 
         minutes = float("inf") if options.minutes is None else options.minutes
         until = Slice(options.work, began + 60 * minutes)
-    workloads = [suite.workloads[name] for name in options.only or suite.workloads]
+    workloads = _workloads(options, command)
     cores = len(os.sched_getaffinity(0)) if options.suite == "small" else 1
     prepare.prepare(options.data, workloads)
     try:
@@ -90,6 +106,7 @@ def _run(options: argparse.Namespace, command: argparse.ArgumentParser) -> None:
             options.processes or cores,
             options.methods,
             until,
+            options.start,
         )
     except UserError as error:
         raise SystemExit(f"{error}") from error

@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.quality import analysis, methods, pictures, plan, records
 from benchmarks.quality.analysis import Interval, Scores
-from benchmarks.quality.suites import SUITES
+from benchmarks.quality.suites import SUITES, Suite
 from benchmarks.quality.workloads import SMALL, WORKLOADS
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "quality.md"
@@ -27,7 +27,7 @@ def write() -> None:
         "search": search(),
         "compare": compare(),
         "paired": paired(),
-        "large": compare(SUITES["large"].results),
+        "large": compare(SUITES["large"]),
         "means": means(),
         "costs": costs(),
         "ablations": ablations(),
@@ -89,16 +89,16 @@ def search() -> str:
     return _table(head, sorted(rows, key=lambda row: list(WORKLOADS).index(row[0])))
 
 
-def compare(folder: Path = records.RESULTS) -> str:
-    """Each method on each workload: mean and standard deviation of the seeds."""
-    results = records.read(folder, "compare")
+def compare(suite: Suite = SUITES["small"]) -> str:
+    """Each method on each workload: mean and standard deviation of the seeds, and how many, if not all."""
+    results = records.read(suite.results, "compare")
     scores = analysis.by_workload(results)
     names = _by_rank(scores)
     head = ["method", *(_short(name) for name in scores), "mean rank", "diverged"]
     rank = analysis.ranks(scores, [name for name in names if _everywhere(scores, name)])
     rows = []
     for name in names:
-        cells = [_cell(workload, mine.get(name)) for workload, mine in scores.items()]
+        cells = [_cell(workload, mine.get(name), len(suite.seeds)) for workload, mine in scores.items()]
         count, of = analysis.diverged(results, name)
         rows.append([name, *cells, f"{rank[name]:.1f}" if name in rank else "–", f"{count} of {of}"])
     return _table(head, rows)
@@ -187,14 +187,17 @@ def _everywhere(scores: Scores, name: str) -> bool:
     return all(name in mine for mine in scores.values())
 
 
-def _cell(workload: str, of: dict[int, float] | None) -> str:
+def _cell(workload: str, of: dict[int, float] | None, seeds: int) -> str:
     if not of:
         return "–"
     values = list(of.values())
+    count = "" if len(values) == seeds else f" ({len(values)})"
     if not np.isfinite(values).all():
-        return "diverged"
-    spread = np.std(values, ddof=1) if len(values) > 1 else math.nan
-    return f"{_score(workload, float(np.mean(values)))} ± {_score(workload, float(spread), spread=True)}"
+        return f"diverged{count}"
+    mean = _score(workload, float(np.mean(values)))
+    if len(values) == 1:
+        return f"{mean}{count}"
+    return f"{mean} ± {_score(workload, float(np.std(values, ddof=1)), spread=True)}{count}"
 
 
 def _score(workload: str, value: float, *, spread: bool = False) -> str:

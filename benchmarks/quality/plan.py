@@ -54,8 +54,8 @@ def comparing(suite: Suite, workloads: Iterable[Workload], searched: list[Record
             f"tuned {budget}": trial.settings(workload, workload.total_steps)
             for budget, trial in winners(workload, searched, suite.trials).items()
         }
-        for name, settings in chosen.items():
-            for seed in suite.seeds:
+        for seed in suite.seeds:  # one of all methods before the next, so that half a study compares them too
+            for name, settings in chosen.items():
                 yield Job("compare", workload.name, name, seed, settings)
 
 

@@ -20,6 +20,9 @@ from benchmarks.quality.workloads import WORKLOADS, Workload
 if TYPE_CHECKING:
     from benchmarks.quality.slices import Slice
 
+PRELOADED = ["benchmarks.quality.slices", "lightning_fabric", "torchvision.transforms.v2.functional"]
+"""What every run imports, and what takes seconds: once, in the process that those of the runs fork from."""
+
 
 def run(
     part: str,
@@ -30,6 +33,7 @@ def run(
     processes: int,
     methods: list[str],
     until: Slice | None = None,
+    start: str = "forkserver",
 ) -> int:
     """The runs of ``part``, also those that only other runs can name; how many are left when time is up.
 
@@ -42,8 +46,10 @@ def run(
         processes: runs at a time.
         methods: by default all.
         until: the slice of time to run in; None: all the time it takes, each run in a single go.
+        start: how multiprocessing starts the processes.
     """
     os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # to ask for a GPU must not keep forked ones from it
     while True:
         done = {
             (record["workload"], record["method"], record["seed"]) for record in records.read(results, part)
@@ -54,12 +60,12 @@ def run(
         left = [job for job in wanted if job.key not in done]
         if not left or _over(until):
             return len(left)
-        _run(left, data, results, processes, until)
+        _run(left, data, results, processes, until, start)
 
 
-def _run(jobs: list[Job], data: Path, results: Path, processes: int, until: Slice | None) -> None:
-    context = multiprocessing.get_context("forkserver")  # its children fork from a process without threads
-    context.set_forkserver_preload(["benchmarks.quality.trial"])
+def _run(jobs: list[Job], data: Path, results: Path, processes: int, until: Slice | None, start: str) -> None:
+    context = multiprocessing.get_context(start)  # a fork server's children fork from one without threads
+    context.set_forkserver_preload(PRELOADED)
     began, count = time.monotonic(), 0
     with ProcessPoolExecutor(processes, mp_context=context, max_tasks_per_child=1) as pool:
         running: dict[Future[dict[str, Any] | None], Job] = {}

@@ -37,7 +37,7 @@ def text(tmp_path_factory) -> Path:
 @pytest.mark.parametrize(
     ("name", "parameters", "updates"),
     [
-        ("cifar10-resnet18-1024", "resnet18-cifar, 11,173,962", "1,440 (30 epochs of 48), of 1,024 images"),
+        ("cifar10-resnet18-1024", "resnet18-cifar, 11,173,962", "480 (10 epochs of 48), of 1,024 images"),
         ("cifar10-resnet18-4096", "resnet18-cifar, 11,173,962", "360 (30 epochs of 12), of 4,096 images"),
         ("cifar10-resnet18-16384", "resnet18-cifar, 11,173,962", "360 (120 epochs of 3), of 16,384 images"),
         # 6 (12 · 384² + 13 · 384) + (65 + 256) 384 + 2 · 384
@@ -56,7 +56,7 @@ def test_each_workload_would_run(name, parameters, updates, text, capsys):
 
 
 def test_updates_are_those_of_the_part_that_is_trained_on():
-    assert [workload.total_steps for workload in LARGE.values()] == [1290, 300, 240, 500]
+    assert [workload.total_steps for workload in LARGE.values()] == [430, 300, 240, 500]
 
 
 def test_the_resnets_are_the_papers_recipe():
@@ -119,6 +119,12 @@ def test_fewer_trials_may_be_asked_for(tmp_path):
     assert plan.winners(GPT, searched(), 3) == {1: first[0], 3: best}
 
 
+def test_one_seed_of_all_methods_comes_before_the_next(tmp_path):
+    jobs = plan.jobs("compare", replace(SUITE, seeds=range(7, 9)), [GPT], tmp_path)
+    assert [job.seed for job in jobs] == [7] * (len(jobs) // 2) + [8] * (len(jobs) // 2)
+    assert len({job.method for job in jobs}) == len(jobs) // 2 > 1
+
+
 def test_the_small_study_is_apart_from_the_large_one(tmp_path):
     small = SUITES["small"]
     assert small.workloads == SMALL
@@ -138,6 +144,11 @@ def test_the_table_of_the_large_study_is_of_its_records(tmp_path):
         scores = {"test_accuracy": accuracy, "diverged": False}
         of = {"workload": "cifar10-resnet18-1024", "method": "autowu", "seed": seed}
         records.append(tmp_path, "compare", of | scores)
-    assert "| cifar10 resnet18 1024 |" in page.compare(tmp_path)
-    assert "| autowu | 94.00 ± 1.4 | 1.0 | 0 of 2 |" in page.compare(tmp_path)
-    assert page.compare(SUITE.results) in page.PAGE.read_text(encoding="utf-8")
+    for seeds, cell in ((2, "94.00 ± 1.4"), (3, "94.00 ± 1.4 (2)")):
+        table = page.compare(replace(SUITE, results=tmp_path, seeds=range(seeds)))
+        assert "| cifar10 resnet18 1024 |" in table
+        assert f"| autowu | {cell} | 1.0 | 0 of 2 |" in table
+    of = {"workload": "cifar10-resnet18-1024", "method": "paper", "seed": 100}
+    records.append(tmp_path, "compare", of | {"test_accuracy": 0.9, "diverged": False})
+    assert "| paper | 90.00 (1) | 2.0 | 0 of 1 |" in page.compare(replace(SUITE, results=tmp_path))
+    assert page.compare(SUITE) in page.PAGE.read_text(encoding="utf-8")

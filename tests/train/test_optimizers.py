@@ -13,7 +13,11 @@ import autowu
 from autowu.errors import UserError
 from autowu.train import models, muon, optimizers, torchvision_shim
 from autowu.train.options import Settings
+from autowu.train.randomness import generator
 from train.learning import TASK, TEXT, Digits, assert_resumes
+
+torchvision_shim.install()
+from autowu.train import adamp  # noqa: E402, which imports timm
 
 MODEL = models.build(Settings(model="cnn"), TASK)
 
@@ -24,13 +28,89 @@ def build(name, model=MODEL, **settings):
 
 def test_adamp_has_the_settings_of_appendix_a():
     optimizer = build("adamp")
-    assert type(optimizer).__module__.startswith("timm.")
+    assert type(optimizer).__mro__[1].__module__.startswith("timm.")
     group = optimizer.param_groups[0]
     assert group["weight_decay"] == 0.1
     assert group["betas"] == (0.9, 0.999)
     assert group["eps"] == 1e-8
     assert group["delta"] == 0.1
     assert group["lr"] == 0.001
+
+
+def adamp_and_timm_s(updates, *, size=1.0, weight_decay=0.1):
+    """Two copies of a network after the same updates; and how many tensors of weights timm projected."""
+    from timm.optim import adamp as theirs
+
+    torch.manual_seed(0)
+    networks = [models.build(Settings(model="cnn"), TASK)]
+    with torch.no_grad():
+        for parameter in networks[0].parameters():
+            parameter.mul_(size)
+    networks.append(copy.deepcopy(networks[0]))
+    groups = [optimizers.groups(network, weight_decay, "matrices") for network in networks]
+    pair = [adamp.AdamP(groups[0], lr=0.01), theirs.AdamP(groups[1], lr=0.01)]
+    projected = 0
+
+    def counting(*arguments):
+        nonlocal projected
+        update, ratio = project(*arguments)
+        projected += ratio != 1
+        return update, ratio
+
+    project, theirs.projection = theirs.projection, counting
+    try:
+        for step in range(updates):
+            inputs = torch.rand((32, 1, 8, 8), generator=generator(step, "test"))
+            for network, optimizer in zip(networks, pair, strict=True):
+                for group in optimizer.param_groups:
+                    group["lr"] = 0.01 * (step + 1)
+                torch.nn.functional.cross_entropy(network(inputs), torch.arange(32) % 10).backward()
+                optimizer.step()
+                optimizer.zero_grad()
+    finally:
+        theirs.projection = project
+    return networks, pair, projected
+
+
+@pytest.fixture(params=["asked", "not asked"])
+def asked(request, monkeypatch):
+    """Whether AdamP may read from the device: both ways are tried on the CPU."""
+    if request.param == "not asked":
+        monkeypatch.setattr(adamp, "ASKED", frozenset())
+        monkeypatch.setattr(adamp, "projection", None)
+
+
+@pytest.mark.parametrize("weight_decay", [0.1, 0.0])
+@pytest.mark.usefixtures("asked")
+def test_adamp_is_timm_s_bit_for_bit(weight_decay):
+    (ours, theirs), (optimizer, other), projected = adamp_and_timm_s(30, weight_decay=weight_decay)
+    tensors = sum(p.ndim > 1 for p in ours.parameters())
+    assert 0 < projected < 30 * tensors  # so both answers were given
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(a, b)
+        for name, value in other.state[b].items():
+            assert torch.equal(torch.as_tensor(optimizer.state[a][name]), torch.as_tensor(value))
+
+
+@pytest.mark.usefixtures("asked")
+def test_adamp_is_timm_s_with_weights_of_zero_and_of_nan():
+    for size in (0.0, float("nan")):
+        (ours, theirs), _, _ = adamp_and_timm_s(3, size=size)
+        for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
+
+
+def test_adamp_reads_nothing_from_the_device():
+    """Meta tensors have no numbers: to read one is an error, as it is with timm's."""
+    from timm.optim import adamp as theirs
+
+    with torch.device("meta"):
+        network = nn.Conv2d(3, 8, 3)
+    for parameter in network.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    adamp.AdamP(network.parameters(), weight_decay=0.1).step()
+    with pytest.raises((RuntimeError, NotImplementedError), match="meta"):
+        theirs.AdamP(network.parameters(), weight_decay=0.1).step()
 
 
 def test_lamb_has_the_settings_of_appendix_a_and_clips():

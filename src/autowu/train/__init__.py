@@ -8,7 +8,7 @@ What one can choose:
     recipes             settings under one name; recipes_table shows them
     data/               data sets, their batches, augmentation
     models/             small networks, ResNets, and timm's
-    optimizers, muon    AdamP, LAMB, AdamW, SGD, Muon
+    optimizers          AdamP (adamp), LAMB, AdamW, SGD, Muon (muon)
     schedules/          AutoWU, the baseline, PyTorch's, and the peers, all with one face: ``Method``
 
 How it runs:

@@ -44,7 +44,8 @@ def build(settings: Settings, model: nn.Module, *, lr: float | None = None) -> O
 def arguments(settings: Settings, model: nn.Module) -> tuple[Any, list[dict[str, Any]], dict[str, Any]]:
     """The optimizer's class, parameter groups and options.
 
-    * 'adamp' (Heo et al., 2021), the default: betas 0.9 and 0.999, eps 1e-8, delta 0.1; timm's.
+    * 'adamp' (Heo et al., 2021), the default: betas 0.9 and 0.999, eps 1e-8, delta 0.1; timm's arithmetic
+      (:mod:`autowu.train.adamp`).
     * 'lamb' (You et al., 2020): betas 0.9 and 0.999, eps 1e-6; timm's. It clips the gradient's global norm at
       1: timm's default, after NVIDIA's FusedLAMB. Appendix A does not mention clipping.
     * 'adamw': betas 0.9 and 0.999, eps 1e-8; PyTorch's.
@@ -72,8 +73,9 @@ def arguments(settings: Settings, model: nn.Module) -> tuple[Any, list[dict[str,
         return Muon, split(parameters, model), options
 
     torchvision_shim.install()
-    from timm.optim.adamp import AdamP
     from timm.optim.lamb import Lamb
+
+    from autowu.train.adamp import AdamP
 
     if name == "adamp":
         return AdamP, parameters, options | adam | {"delta": 0.1}

@@ -87,7 +87,7 @@ class ImagesInMemory:
     def _epoch_order(self, epoch: int) -> Tensor:
         if epoch != self._epoch:
             indices = order.shuffled(self.train_size, self._seed, epoch)
-            self._epoch, self._order = epoch, indices.to(self._device)
+            self._epoch, self._order = epoch, indices.to(self._device, non_blocking=True)
         return self._order
 
 

@@ -143,7 +143,7 @@ class TextWindows:
             context = self.input_shape[0]
             offset = torch.randint(context, (), generator=generator(self._seed, "offset", turn))
             starts = order.shuffled(self.train_size, self._seed, turn) * context + offset
-            self._pass, self._starts = turn, starts.to(self._device)
+            self._pass, self._starts = turn, starts.to(self._device, non_blocking=True)
         return self._starts
 
     def _windows(self, tokens: Tensor, starts: Tensor) -> Batch:
