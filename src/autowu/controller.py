@@ -185,11 +185,14 @@ def _before_lift_off(config: Config, state: State, ended: bool) -> State:
     assert config.lift_off is not None  # or else lift-off is at step 0
     losses = state.losses[np.isfinite(state.losses)]
     if noise.lifted_off(losses, config.lift_off):
-        leg = state.leg
+        # Tests look at the slow growth alone: since now, or since the sweep failed and it began.
+        again = not state.sweeping and state.leg.start > 0
         if state.sweeping:
             leg = Leg(state.step, growth(config, state, state.step - LAG), config.warmup_steps)
-        state = state.but(lifted=state.step, leg=leg, sweeping=False, first=state.step, losses=no_losses())
-        state = state.but(copied=state.step if config.rewind else None)
+            state = state.but(leg=leg, sweeping=False)
+        if not again:
+            state = state.but(first=state.step, losses=no_losses())
+        state = state.but(lifted=state.step, copied=state.step if config.rewind else None)
         return _at_cap(config, state) if state.step == config.warmup_steps else state
     dead = state.dead >= config.patience
     risen = dead or (state.sweeping and noise.lifted_off(-losses, config.lift_off))
@@ -241,11 +244,15 @@ def _at_cap(config: Config, state: State) -> State:
     if state.lifted is None:
         state = _test(config, state)
     verdict = state.verdicts[-1] if state.verdicts else None
+    middle = math.sqrt(config.min_lr) * math.sqrt(config.max_lr)
     if verdict is not None and verdict.detected:
-        return _back(config, state, capped=True)
+        back = _back(config, state, capped=True)
+        assert back.switch is not None
+        # A loss that never fell has no minimum but by chance: it says no more than which LRs are too large.
+        if state.lifted is not None or back.switch.peak_lr < middle:
+            return back
     if state.lifted is None:
-        # The loss has neither fallen nor risen: no LR is known to be good, so the middle of the range.
-        middle = math.sqrt(config.min_lr) * math.sqrt(config.max_lr)
+        # No LR is known to be good: the middle of the range.
         return _switch(config, state, None, middle, capped=True, rewind=True)
     if verdict is None or verdict.no_evidence:
         # All that is known is that the loss has fallen by lift-off.

@@ -415,6 +415,34 @@ def test_a_rise_at_once_starts_again_at_the_start() -> None:
     assert again.leg == Leg(11, 1e-5, 500)
 
 
+def test_after_a_failed_sweep_tests_see_the_slow_growth_from_its_start() -> None:
+    """Lift-off may come late, when noise hides the fall; the minimum may then be past."""
+    config = Config(total_steps=1000)
+    losses = 2.3 + 0.02 * np.random.default_rng(0).standard_normal(600)
+    losses[config.sweep_steps :] -= 0.3 * np.minimum(np.arange(550) / 200, 1)
+    states = follow(config, losses)
+    lifted = next(state for state in states if state.lifted is not None)
+    assert lifted.lifted is not None
+    assert (lifted.first, len(lifted.losses)) == (50, lifted.step - 50)
+    assert lifted.leg == Leg(50, config.min_lr, 500)
+    assert states[-1].verdicts[0].start == 50
+
+
+def test_the_minimum_of_a_loss_that_never_fell_is_no_reason_for_a_large_lr() -> None:
+    """At the cap it rises: the LR is too large. The middle of the range is below that, and so is taken."""
+    config = Config(total_steps=1000)
+    losses = 2.3 + 0.05 * np.random.default_rng(1).standard_normal(600)
+    losses -= 0.05 * np.exp(-(((np.arange(600) - 420) / 30) ** 2))  # a dip that lift-off does not see
+    losses[440:] += 0.004 * np.arange(160)
+    state = follow(config, losses)[-1]
+    assert state.lifted is None
+    assert state.switch is not None
+    assert state.verdicts[-1].detected
+    assert controller.growth(config, state, state.verdicts[-1].t_star) > math.sqrt(1e-5)
+    assert (state.switch.t_star, state.switch.capped, state.switch.step) == (None, True, 500)
+    assert state.switch.peak_lr == pytest.approx(math.sqrt(1e-5), rel=1e-12)
+
+
 def test_a_loss_that_never_lifts_off_ends_in_the_middle_of_the_range() -> None:
     state = follow(DEFAULT, np.full(600, 2.3))[-1]
     assert state.lifted is None
