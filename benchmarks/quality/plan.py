@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -60,16 +61,12 @@ def comparing(suite: Suite, workloads: Iterable[Workload], searched: list[Record
 
 
 def ablating(_: Suite, workloads: Iterable[Workload], __: list[Record]) -> Iterator[Job]:
-    """AutoWU's default preset with one constant changed."""
-    for workload in workloads:
-        for name in (methods.AUTOWU, *methods.VARIANTS):
-            settings = (
-                methods.variant(name, workload)
-                if name in methods.VARIANTS
-                else methods.settings(name, workload)
-            )
-            for seed in ABLATION_SEEDS:
-                yield Job("ablations", workload.name, name, seed, settings)
+    """AutoWU's default preset with one change; one seed of all before the next, as in :func:`comparing`."""
+    names = (methods.AUTOWU, *methods.VARIANTS)
+    for seed, workload, name in product(ABLATION_SEEDS, list(workloads), names):
+        varied = name in methods.VARIANTS
+        settings = methods.variant(name, workload) if varied else methods.settings(name, workload)
+        yield Job("ablations", workload.name, name, seed, settings)
 
 
 def sweeping(suite: Suite, workloads: Iterable[Workload], _: list[Record]) -> Iterator[Job]:

@@ -179,7 +179,7 @@ def _convert(hint: Any, value: Any, name: str) -> Any:  # noqa: PLR0911 (one lin
             kinds = (kinds[0],) * len(items)
         if len(kinds) == len(items):
             return tuple(_convert(kind, item, name) for kind, item in zip(kinds, items, strict=True))
-    if get_origin(hint) is np.ndarray and isinstance(value, np.ndarray):
+    if hint == Array and isinstance(value, np.ndarray):  # by name: NumPy 2.5 has no class behind it
         array = cast("Array", value)
         if array.ndim == 1 and array.dtype == np.float64:
             return array.copy()

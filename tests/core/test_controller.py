@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_origin
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from autowu import Config, Switch, Verdict, controller, noise, schedule
 from autowu.fit import AdamState
-from autowu.state import Leg, State
+from autowu.state import Leg, State, _convert
 
 from .helpers import response, seeded, v_shape
 
@@ -817,6 +817,19 @@ def test_what_a_loaded_state_holds_is_its_own() -> None:
     before = state.losses.copy()
     plain["losses"][:] = -1.0
     np.testing.assert_array_equal(state.losses, before)
+
+
+def test_arrays_are_known_by_their_type_whatever_numpy_makes_it_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From NumPy 2.5 on, with Python 3.12, ``NDArray`` is an alias with no class behind it."""
+    extensions = pytest.importorskip("typing_extensions")
+    scalar = extensions.TypeVar("scalar", bound=np.generic)
+    array = np.ndarray[Any, np.dtype[scalar]]
+    hint = extensions.TypeAliasType("NDArray", array, type_params=(scalar,))[np.float64]
+    assert get_origin(hint) is not np.ndarray
+    monkeypatch.setattr("autowu.state.Array", hint)
+    np.testing.assert_array_equal(_convert(hint, np.arange(3.0), "'losses'"), [0, 1, 2])
+    with pytest.raises(ValueError, match="'losses' must be"):
+        _convert(hint, [0.0], "'losses'")
 
 
 def test_lift_off_is_asked_for_at_reads_of_all_finite_losses(monkeypatch: pytest.MonkeyPatch) -> None:
