@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from autowu.train import saving
 from autowu.train.data.task import Batch
-from autowu.train.randomness import seed_for
+from autowu.train.randomness import seed_for, seed_global
 from autowu.train.run import Evaluation, Run
 from autowu.train.schedules import Method
 
@@ -71,7 +71,8 @@ def update(run: Run, batches: Iterable[Batch]) -> Tensor:
     undivided batch.
     """
     fabric, model, optimizer = run.fabric, run.model, run.optimizer
-    torch.manual_seed(seed_for(run.settings.seed, "model", run.step, fabric.global_rank))  # for dropout
+    seed = seed_for(run.settings.seed, "model", run.step, fabric.global_rank)
+    seed_global(seed, fabric.device)  # for dropout
     samples = run.settings.batch_size // fabric.world_size
     looks_again = type(run.method).before_step is not Method.before_step
     kept: list[Batch] = []
