@@ -27,7 +27,7 @@ REWARM: Final = 0.02  # of the run
 WIDTH: Final = 5  # losses in a median of the fast sweep, as at lift-off
 
 _law, _switch, _detect, _update = controller.law, controller._switch, controller.detect, loop.update
-_falling, _test, _before_lift_off = controller._falling, controller._test, controller._before_lift_off
+_test, _before_lift_off = controller._test, controller._before_lift_off
 
 
 def peak_times(factor: float) -> Callable[..., State]:
@@ -81,20 +81,15 @@ def steepest(config: Config, *of: Any) -> Any:
     return verdict, adam
 
 
-def quicker(config: Config, state: State) -> State:
-    """While the loss plainly falls, the LR grows twice as fast."""
-    return _with_span(config, _falling(config, state), config.warmup_steps / 2)
-
-
-def slower(config: Config, state: State) -> State:
-    """Where a test is needed it grows at the slow rate."""
-    return _with_span(config, _test(config, state), config.warmup_steps)
-
-
-def _with_span(config: Config, state: State, span: float) -> State:
-    if state.leg.span == round(span):
+def bending(config: Config, state: State) -> State:
+    """The LR grows twice as fast while the smoothed loss falls to its end, and slowly where it does not."""
+    state = _test(config, state)
+    verdict = state.verdicts[-1]
+    quick = verdict.falling and not verdict.detected
+    span = config.warmup_steps // 2 if quick else config.warmup_steps
+    if state.lifted is None or state.leg.span == span:
         return state
-    return state.but(leg=Leg(state.step, controller.growth(config, state, state.step), round(span)))
+    return state.but(leg=Leg(state.step, controller.growth(config, state, state.step), span))
 
 
 def sweep_first(config: Config, state: State, ended: bool) -> State:
@@ -127,10 +122,7 @@ CHANGES: Final[dict[str, Mapping[str, Any]]] = {
     "average of the weights": {"autowu.train.loop.update": averaging},
     "average, constant LR": {"autowu.train.loop.update": averaging, "autowu.controller.law": constant},
     "steepest fall, not least loss": {"autowu.controller.detect": steepest},
-    "growth slows as the loss bends": {
-        "autowu.controller._falling": quicker,
-        "autowu.controller._test": slower,
-    },
+    "growth slows as the loss bends": {"autowu.controller._test": bending},
     "sweep, back, short growth": {"autowu.controller._before_lift_off": sweep_first},
 }
 
