@@ -16,7 +16,7 @@ from unittest import mock
 import numpy as np
 import torch
 
-from autowu import controller, noise
+from autowu import controller, noise, warmup
 from autowu.config import Config
 from autowu.state import Leg, State, no_losses
 from autowu.train import loop
@@ -26,8 +26,8 @@ AVERAGED: Final = 0.05  # of the run: the horizon of the average of the weights
 REWARM: Final = 0.02  # of the run
 WIDTH: Final = 5  # losses in a median of the fast sweep, as at lift-off
 
-_law, _switch, _detect, _update = controller.law, controller._switch, controller.detect, loop.update
-_test, _before_lift_off = controller._test, controller._before_lift_off
+_law, _switch, _detect, _update = controller.law, warmup._switch, warmup.detect, loop.update
+_test, _before_lift_off = warmup._test, warmup._before_lift_off
 
 
 def peak_times(factor: float) -> Callable[..., State]:
@@ -115,15 +115,15 @@ def sweep_first(config: Config, state: State, ended: bool) -> State:
 
 
 CHANGES: Final[dict[str, Mapping[str, Any]]] = {
-    "peak × 0.5": {"autowu.controller._switch": peak_times(0.5)},
-    "peak × 0.7": {"autowu.controller._switch": peak_times(0.7)},
-    "peak × 1.4": {"autowu.controller._switch": peak_times(math.sqrt(2))},
+    "peak × 0.5": {"autowu.warmup._switch": peak_times(0.5)},
+    "peak × 0.7": {"autowu.warmup._switch": peak_times(0.7)},
+    "peak × 1.4": {"autowu.warmup._switch": peak_times(math.sqrt(2))},
     "re-warm after the rewind": {"autowu.controller.law": rewarmed},
     "average of the weights": {"autowu.train.loop.update": averaging},
     "average, constant LR": {"autowu.train.loop.update": averaging, "autowu.controller.law": constant},
-    "steepest fall, not least loss": {"autowu.controller.detect": steepest},
-    "growth slows as the loss bends": {"autowu.controller._test": bending},
-    "sweep, back, short growth": {"autowu.controller._before_lift_off": sweep_first},
+    "steepest fall, not least loss": {"autowu.warmup.detect": steepest},
+    "growth slows as the loss bends": {"autowu.warmup._test": bending},
+    "sweep, back, short growth": {"autowu.warmup._before_lift_off": sweep_first},
 }
 
 

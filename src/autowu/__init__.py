@@ -7,8 +7,10 @@ schedule    growth and decay: closed forms of the step
 gp, fit     Gaussian-process regression of the loss curve
 noise       what noise explains: spikes, lift-off
 detector    losses -> Verdict: is the minimum past?
-reopen      was that a false alarm?
 state       what the controller knows
+rate        the LR as a closed form of configuration, state and step
+warmup      what a read of the losses decides in warm-up: lift-off, a test, the switch
+reopen      was that a false alarm?
 controller  the phase machine: start, observe, learning_rate
 torch       AutoWU, the PyTorch scheduler; with pending (losses), rewind (copies) and tensors (checkpoints)
 driver      the same for hosts without PyTorch; integrations has one adapter for each host

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autowu import Config, Switch, Verdict, controller, noise, schedule
+from autowu import Config, Switch, Verdict, controller, noise, schedule, warmup
 from autowu.fit import AdamState
 from autowu.state import Leg, State, _convert
 
@@ -71,7 +71,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> list[Verdict]:
     def detect(config: Config, losses: Any, start: int, adam: Any, _: float) -> tuple[Verdict, Any]:
         return replace(script.pop(0), step=start + len(losses), start=start), adam
 
-    monkeypatch.setattr(controller, "detect", detect)
+    monkeypatch.setattr(warmup, "detect", detect)
     return script
 
 
@@ -477,7 +477,7 @@ def test_lift_off_at_the_cap_goes_back_to_lift_off() -> None:
     assert state.switch is not None
     assert (state.switch.step, state.switch.capped, state.switch.rewound_to) == (11, True, 11)
     assert (state.switch.t_star, type(state.switch.t_star)) == (11.0, float)
-    assert state.switch.peak_lr == pytest.approx(1e-5 * 1e5 ** ((11 - controller.LAG) / 11), rel=1e-12)
+    assert state.switch.peak_lr == pytest.approx(1e-5 * 1e5 ** ((11 - warmup.LAG) / 11), rel=1e-12)
 
 
 # --- dead runs ----------------------------------------------------------------------------------------

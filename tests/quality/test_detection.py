@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autowu import controller
+from autowu import controller, warmup
 from autowu.config import Config
 from autowu.detector import detect
 
@@ -229,10 +229,10 @@ def test_a_leap_is_waited_after_and_a_rise_is_not() -> None:
 
 def test_a_remedy_is_there_while_its_variant_runs_and_no_longer() -> None:
     for name in remedies.REMEDIES:
-        before = controller.detect, controller._at_cap
+        before = warmup.detect, warmup._at_cap
         with remedies.applied(name):
-            assert (controller.detect, controller._at_cap) != before
-        assert (controller.detect, controller._at_cap) == before
+            assert (warmup.detect, warmup._at_cap) != before
+        assert (warmup.detect, warmup._at_cap) == before
 
 
 def test_at_the_cap_an_insignificant_minimum_is_better_than_the_caps_rate() -> None:

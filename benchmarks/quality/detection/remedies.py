@@ -14,13 +14,13 @@ from unittest import mock
 
 import numpy as np
 
-from autowu import controller, detector, noise
+from autowu import detector, noise, warmup
 from autowu.config import Config
 from autowu.state import State
 from benchmarks.quality.detection.dynamics import Array
 
 WAIT = 20  # updates
-_detect, _at_cap = detector.detect, controller._at_cap
+_detect, _at_cap = detector.detect, warmup._at_cap
 
 
 def waiting(config: Config, losses: Array, start: int, *more: Any) -> Any:
@@ -46,16 +46,16 @@ def argmin_at_cap(config: Config, state: State) -> State:
     As it is, a cap without a detection decays from the LR of the cap, or from the middle of the range. It
     still does where the smoothed loss is least at the end of the window.
     """
-    tested = controller._test(config, state).but(lifted=0) if state.lifted is None else state
+    tested = warmup._test(config, state).but(lifted=0) if state.lifted is None else state
     verdict = tested.verdicts[-1] if tested.verdicts else None
     if not config.return_at_cap or verdict is None or not verdict.argmins or verdict.falling:
         return _at_cap(config, state)
-    return controller._back(config, tested, capped=True)
+    return warmup._back(config, tested, capped=True)
 
 
 REMEDIES = {
-    "wait after a leap": ("autowu.controller.detect", waiting),
-    "argmin at the cap": ("autowu.controller._at_cap", argmin_at_cap),
+    "wait after a leap": ("autowu.warmup.detect", waiting),
+    "argmin at the cap": ("autowu.warmup._at_cap", argmin_at_cap),
 }
 
 

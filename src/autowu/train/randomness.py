@@ -27,8 +27,8 @@ def generator(seed: int, purpose: str, *numbers: int) -> torch.Generator:
 def seed_global(seed: int, device: torch.device) -> None:
     """PyTorch's global generators of the CPU and of ``device``, which dropout draws from.
 
-    ``torch.manual_seed`` would also seed every kind of device that is not in use; it notes for each from where
-    it was called, which takes longer than a small update's own work.
+    ``torch.manual_seed`` would also seed every kind of device that is not in use; it notes for each from
+    where it was called, which takes longer than a small update's own work.
     """
     torch.default_generator.manual_seed(seed)
     if device.type != "cpu":
