@@ -22,10 +22,12 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -75,9 +77,17 @@ class Session:
         shown = shlex.join(words[1:] if command[0] != "-c" else ["the probe of forked processes"])
         began = time.time()
         process = subprocess.Popen(
-            words, cwd=ROOT, env=self.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            words,
+            cwd=ROOT,
+            env=self.environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
-        limit = threading.Timer(seconds or max(5.0, self.end - began), process.kill)
+        # All of its processes, since any of them may hold the pipe.
+        stop = partial(os.killpg, process.pid, signal.SIGKILL)
+        limit = threading.Timer(seconds or max(5.0, self.end - began), stop)
         limit.start()
         last = ""
         assert process.stdout is not None

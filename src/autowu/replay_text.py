@@ -73,10 +73,15 @@ def _reason(replay: Replay) -> str:
         how = ", by the end of the fall" if any(test.stalled(config.confidence) for test in tests) else ""
         return f"the minimum of the loss was detected ({_times(state.streak, 'test')}{how})"
     cap = f"warm-up came to its cap of {config.warmup_steps:,} updates"
+    detected = bool(state.verdicts) and state.verdicts[-1].detected
     if switch.t_star is not None:
-        return f"{cap}, and its last test detected the minimum of the loss"
+        known = (
+            "its last test detected the minimum of the loss" if detected else "all that is known is lift-off"
+        )
+        return f"{cap}, and {known}"
     if state.lifted is None:
-        return f"{cap}; the loss had neither fallen nor risen, and no learning rate is known to be good"
+        how = "risen without having fallen" if detected else "neither fallen nor risen"
+        return f"{cap}; the loss had {how}, and no learning rate is known to be good"
     return f"{cap} without a minimum detected"
 
 
@@ -104,7 +109,8 @@ def _waiting(replay: Replay) -> str:
 def _dead(replay: Replay) -> bool:
     """Whether warm-up ended in NaN; the controller then goes back to the last learning rate known as good."""
     shown = replay.tests[-1].t_star if replay.tests else None
-    return replay.state.dead >= replay.config.patience or (replay.t_star is not None and shown is None)
+    dead, patience = replay.state.dead, replay.config.patience
+    return dead >= patience or (dead > 0 and replay.t_star is not None and shown is None)
 
 
 def _times(count: int, what: str) -> str:

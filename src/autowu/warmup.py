@@ -50,19 +50,18 @@ def _before_lift_off(config: Config, state: State, ended: bool) -> State:
     assert config.lift_off is not None  # or else lift-off is at step 0
     losses = state.losses[np.isfinite(state.losses)]
     if noise.lifted_off(losses, config.lift_off):
-        # Tests look at the slow growth alone: since now, or since the sweep failed and it began.
-        again = not state.sweeping and state.leg.start > 0
+        # Tests look at the slow growth alone: since now, or since a failed sweep, when it began.
+        if state.sweeping or config.growth != "two-speed":
+            state = state.but(first=state.step, losses=no_losses())
         if state.sweeping:
             leg = Leg(state.step, growth(config, state, state.step - LAG), config.warmup_steps)
             state = state.but(leg=leg, sweeping=False)
-        if not again:
-            state = state.but(first=state.step, losses=no_losses())
         state = state.but(lifted=state.step, copied=state.step if config.rewind else None)
         return _at_cap(config, state) if state.step == config.warmup_steps else state
     dead = state.dead >= config.patience
     risen = dead or (state.sweeping and noise.lifted_off(-losses, config.lift_off))
     if state.sweeping and (ended or risen) and state.step < config.warmup_steps:
-        # The fast growth went past whatever there was to see: once more from the start, at the slow rate.
+        # The fast growth went past whatever there was to see: from the initial weights, at the slow rate.
         low = growth(config, state, state.step) / RETREAT if risen else config.min_lr
         leg = Leg(state.step, max(low, config.min_lr), config.warmup_steps)
         restores = state.restores + (state.copied is not None)
@@ -109,16 +108,10 @@ def _at_cap(config: Config, state: State) -> State:
     if state.lifted is None:
         state = _test(config, state)
     verdict = state.verdicts[-1] if state.verdicts else None
-    middle = math.sqrt(config.min_lr) * math.sqrt(config.max_lr)
     if verdict is not None and verdict.detected:
-        back = _back(config, state, capped=True)
-        assert back.switch is not None
-        # A loss that never fell has no minimum but by chance: it says no more than which LRs are too large.
-        if state.lifted is not None or back.switch.peak_lr < middle:
-            return back
+        return _back(config, state, capped=True)
     if state.lifted is None:
-        # No LR is known to be good: the middle of the range.
-        return _switch(config, state, None, middle, capped=True, rewind=True)
+        return _switch(config, state, None, _middle(config), capped=True, rewind=True)
     if verdict is None or verdict.no_evidence:
         # All that is known is that the loss has fallen by lift-off.
         lifted = float(state.lifted)
@@ -136,7 +129,16 @@ def _back(config: Config, state: State, *, capped: bool) -> State:
         known += [t_star] if t_star is not None else []
         known += [float(state.copied)] if state.copied is not None and state.lifted is not None else []
         t_star, factor = min(known), DEAD_FACTOR if config.rewind else 1.0
-    return _switch(config, state, t_star, factor * growth(config, state, t_star), capped=capped, rewind=True)
+    peak_lr = factor * growth(config, state, t_star)
+    if state.lifted is None and peak_lr > _middle(config):
+        # A loss that never fell has no minimum but by chance: it says no more than which LRs are too large.
+        t_star, peak_lr = None, _middle(config)
+    return _switch(config, state, t_star, peak_lr, capped=capped, rewind=True)
+
+
+def _middle(config: Config) -> float:
+    """√(η_min η_max), where no LR is known to be good."""
+    return math.sqrt(config.min_lr) * math.sqrt(config.max_lr)
 
 
 def _switch(

@@ -102,7 +102,9 @@ def test_the_summary_of_a_detection(capsys: pytest.CaptureFixture[str], v_curve:
     assert outcome.t_star is not None
     text = words(printed(capsys, v_curve, "--total-steps", "500"))
     assert "v.csv: 300 of 500 updates; no losses missing or not finite. Preset default." in text
-    assert f"At step {outcome.switch_step} the minimum of the loss was detected (3 tests in a row)." in text
+    how = ", by the end of the fall" if any(test.stalled(0.95) for test in outcome.tests[-3:]) else ""
+    said = f"the minimum of the loss was detected (3 tests in a row{how})."
+    assert f"At step {outcome.switch_step} {said}" in text
     assert f"It lay at step {outcome.t_star:.1f}, where the learning rate was {outcome.peak_lr:.3g}." in text
     assert "The decay (linear) begins with that, and with the weights of step" in text
 
@@ -130,6 +132,13 @@ CURVES: dict[str, list[float | str]] = {
     "dead": [*np.linspace(3, 1, 200).tolist(), *[""] * 100],
     "dead at once": [1.0, *[""] * 100],
     "spikes": [*v_shaped(), 1e30, 1e31],
+    "short": (3 - 0.1 * np.arange(22)).tolist(),
+    "rising": (
+        2.3
+        + 0.05 * np.random.default_rng(1).standard_normal(600)
+        - 0.05 * np.exp(-(((np.arange(600) - 420) / 30) ** 2))
+        + 0.004 * np.maximum(np.arange(600) - 440, 0)
+    ).tolist(),
 }
 PAPER = ["--preset", "paper", "--steps-per-epoch", "10"]
 
@@ -142,6 +151,10 @@ PAPER = ["--preset", "paper", "--steps-per-epoch", "10"]
         pytest.param(
             "noise", [], "neither fallen nor risen, and no learning rate is known", id="no lift-off"
         ),
+        pytest.param(
+            "rising", ["--total-steps", "1000"], "the loss had risen without having fallen", id="no fall"
+        ),
+        pytest.param("short", [], "to its cap of 11 updates, and all that is known is lift-off", id="short"),
         pytest.param("flat", PAPER, "no evidence: all losses are equal", id="no evidence, at the cap"),
         pytest.param("dead", ["--total-steps", "600"], "no longer finite (3 checks in a row)", id="dead"),
         pytest.param(

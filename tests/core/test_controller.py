@@ -443,6 +443,16 @@ def test_the_minimum_of_a_loss_that_never_fell_is_no_reason_for_a_large_lr() -> 
     assert state.switch.peak_lr == pytest.approx(math.sqrt(1e-5), rel=1e-12)
 
 
+@pytest.mark.parametrize("dies", [440, 480, 485, 490, 496])
+def test_nor_is_the_last_loss_of_a_run_that_never_fell_before_it_died(dies: int) -> None:
+    losses = 2.3 + 0.02 * np.random.default_rng(0).standard_normal(600)
+    losses[dies:] = np.nan
+    state = follow(Config(total_steps=1000), losses)[-1]
+    assert state.lifted is None
+    assert state.switch is not None
+    assert state.switch.peak_lr <= math.sqrt(1e-5) * (1 + 1e-12)
+
+
 def test_a_loss_that_never_lifts_off_ends_in_the_middle_of_the_range() -> None:
     state = follow(DEFAULT, np.full(600, 2.3))[-1]
     assert state.lifted is None

@@ -100,6 +100,67 @@ def test_adamp_is_timm_s_with_weights_of_zero_and_of_nan():
             torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
 
 
+def weights_and_gradients(dtype=torch.float32):
+    """Of three tensors, for five updates; every second gradient is all but orthogonal to its weights."""
+    numbers = torch.Generator().manual_seed(0)
+    weights = [torch.randn(shape, generator=numbers).to(dtype) for shape in ((6, 4), (8, 3, 3, 3), (5,))]
+    gradients = []
+    for step in range(5):
+        gradients.append([torch.randn(weight.shape, generator=numbers) for weight in weights])
+        if step % 2:
+            for weight, gradient in zip(weights[:2], gradients[-1], strict=False):
+                rows, along = gradient.flatten(1), weight.float().flatten(1)
+                rows -= along * ((rows * along).sum(1) / (along * along).sum(1))[:, None]
+    return weights, [[gradient.to(dtype) for gradient in each] for each in gradients]
+
+
+def updated(optimizer_class, weights, gradients):
+    """The weights after the updates."""
+    parameters = [nn.Parameter(weight.clone()) for weight in weights]
+    optimizer = optimizer_class(parameters, lr=0.03, weight_decay=0.3, wd_ratio=0.1)
+    for each in gradients:
+        for parameter, gradient in zip(parameters, each, strict=True):
+            parameter.grad = gradient
+        optimizer.step()
+    return [parameter.detach() for parameter in parameters]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.usefixtures("asked")
+def test_adamp_is_timm_s_in_every_format(dtype):
+    from timm.optim import adamp as theirs
+
+    given = weights_and_gradients(dtype)
+    for ours, other in zip(updated(adamp.AdamP, *given), updated(theirs.AdamP, *given), strict=True):
+        assert torch.equal(ours, other)
+
+
+def test_adamp_of_shards_is_that_of_the_whole(tmp_path):
+    from torch.distributed.tensor import Shard, distribute_tensor
+
+    weights, gradients = weights_and_gradients()
+    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        mesh = torch.distributed.init_device_mesh("cpu", (1,))
+
+        def shards(tensors):
+            return [distribute_tensor(tensor, mesh, [Shard(0)]) for tensor in tensors]
+
+        found = updated(adamp.AdamP, shards(weights), map(shards, gradients))
+        whole = updated(adamp.AdamP, weights, gradients)
+        for ours, other in zip(found, whole, strict=True):
+            torch.testing.assert_close(ours.full_tensor(), other, rtol=1e-5, atol=1e-6)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("name", ["nesterov", "caution"])
+def test_adamp_refuses_what_it_does_not_do(name):
+    with pytest.raises(ValueError, match=f"{name} must be False"):
+        adamp.AdamP([nn.Parameter(torch.zeros(2))], **{name: True})
+
+
 def test_adamp_reads_nothing_from_the_device():
     """Meta tensors have no numbers: to read one is an error, as it is with timm's."""
     from timm.optim import adamp as theirs

@@ -51,6 +51,14 @@ def test_a_sharded_model_gives_them_too_and_rewinds(alone, tmp_path):
 
 
 @pytest.mark.full
+def test_a_sharded_model_learns_with_adamp(tmp_path):
+    flags = (*FLAGS[:-1], "adamp")
+    commands.train(*flags, "--out", tmp_path / "alone")
+    commands.train(*flags, "--out", tmp_path / "shards", "--devices", 2, "--strategy", "fsdp")
+    assert_same_lrs(tmp_path / "shards", tmp_path / "alone")
+
+
+@pytest.mark.full
 def test_micro_batches_on_two_processes(alone, tmp_path):
     commands.train(*FLAGS, "--out", tmp_path / "run", "--devices", 2, "--micro-batch-size", 12)
     assert_same_lrs(tmp_path / "run", alone)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, cast
 
 import torch
@@ -23,8 +24,17 @@ class AdamP(TimmsAdamP):
     twice a tensor. Here both answers are computed, and the device chooses; but on the CPU, where to ask
     costs nothing and to compute does, it is timm's way.
 
-    Nesterov's momentum and caution, which timm has besides, are left out.
+    A sharded tensor of weights (DTensor) is asked as timm's are, its dot products summed over the shards.
+
+    Raises:
+        ValueError: Nesterov's momentum or caution, which timm has besides, is asked for.
     """
+
+    def __init__(self, params: Any, *arguments: Any, **settings: Any) -> None:
+        super().__init__(params, *arguments, **settings)
+        for name in ("nesterov", "caution"):
+            if any(group.get(name) for group in self.param_groups):
+                raise ValueError(f"{name} must be False, not True: it is timm's own AdamP that has it")
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -53,22 +63,21 @@ class AdamP(TimmsAdamP):
         step_size = group["lr"] / (1 - beta1 ** state["step"])
         update = first / root
 
-        shrink = 1.0 - group["lr"] * group["weight_decay"]
-        if parameter.ndim > 1 and parameter.device.type in ASKED:
-            update, ratio = cast(
-                "tuple[Tensor, float]",
-                projection(parameter, gradient, update, group["delta"], group["wd_ratio"], group["eps"]),
-            )
-            if group["weight_decay"] > 0:
-                parameter.mul_(1.0 - group["lr"] * group["weight_decay"] * ratio)
+        ratio: float | Tensor = 1.0
+        of = parameter, gradient, update, group["delta"], group["eps"]
+        if parameter.ndim > 1 and hasattr(parameter, "full_tensor"):
+            update, projected = project_shards(*of)
+            ratio = group["wd_ratio"] if projected else 1.0
+        elif parameter.ndim > 1 and parameter.device.type in ASKED:
+            ask = cast("Callable[..., tuple[Tensor, float]]", projection)
+            update, ratio = ask(parameter, gradient, update, group["delta"], group["wd_ratio"], group["eps"])
         elif parameter.ndim > 1:
-            update, projected = project(parameter, gradient, update, group["delta"], group["eps"])
-            if group["weight_decay"] > 0:
-                shrunk = 1.0 - group["lr"] * group["weight_decay"] * group["wd_ratio"]
-                ones = torch.ones((), dtype=parameter.dtype, device=parameter.device)
-                parameter.mul_(torch.where(projected, ones * shrunk, ones * shrink))
-        elif group["weight_decay"] > 0:
-            parameter.mul_(shrink)
+            update, where = project(*of)
+            # In float64, as Python's numbers are: the format of the weights may round it otherwise.
+            number = partial(torch.full, (), dtype=torch.float64, device=parameter.device)
+            ratio = torch.where(where, number(group["wd_ratio"]), number(1.0))
+        if group["weight_decay"] > 0:
+            parameter.mul_(1.0 - group["lr"] * group["weight_decay"] * ratio)
         parameter.add_(update, alpha=-step_size)
 
 
@@ -95,3 +104,20 @@ def project(
         radial = unit * (unit * update).reshape(rows, -1).sum(dim=1).reshape(shape)
         found, projected = torch.where(applies, update - radial, found), projected | applies
     return found, projected
+
+
+def project_shards(
+    parameter: Tensor, gradient: Tensor, update: Tensor, delta: float, eps: float
+) -> tuple[Tensor, bool]:
+    """:func:`project` for tensors that are sharded along their first dimension; asks each time."""
+    for dims in (tuple(range(1, parameter.ndim)), tuple(range(parameter.ndim))):
+
+        def dot(a: Tensor, b: Tensor, dims: tuple[int, ...] = dims) -> Tensor:
+            return (a * b).sum(dims, keepdim=True)
+
+        size, steepness = dot(parameter, parameter).sqrt(), dot(gradient, gradient).sqrt()
+        cosine: Any = (dot(parameter, gradient).abs() / (size * steepness).clamp(min=eps)).max()
+        if float(cosine.full_tensor()) < delta / math.sqrt(math.prod(parameter.shape[i] for i in dims)):
+            unit = parameter / (size + eps)
+            return update - unit * dot(unit, update), True
+    return update, False

@@ -88,7 +88,7 @@ class Moves:
             how: its arguments, hashable.
         """
         *_, height, width = images.shape
-        key = (function, tuple(how.items()), height, width, images.device)
+        key = (function, tuple(how.items()), height, width, images.device, images.dtype)
         if key not in self._sources:
             numbers = torch.arange(1.0, height * width + 1).view(1, 1, height, width)  # float32 has them all
             lists: dict[str, Any] = {
