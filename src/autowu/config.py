@@ -38,8 +38,8 @@ class Config:
     """Updates in an epoch, ≥ 1. Needed only where tests come at epoch ends (``test_growth=None``)."""
 
     growth: Growth = "two-speed"
-    """Shape of warm-up: exponential (Eq. 1), linear (Eq. 6), or two-speed: fast to lift-off, then Eq. 1 from the
-    LR of five updates before it."""
+    """Shape of warm-up: exponential (Eq. 1), linear (Eq. 6), or two-speed: fast to lift-off, then Eq. 1, from
+    the LR of five updates before that."""
     min_lr: float = 1e-5
     """η_min, the LR of the first update, > 0."""
     max_lr: float = 1.0
