@@ -36,6 +36,9 @@ def decide(config: Config, state: State) -> State:
     ended = state.step >= growth_ends(config, state)
     if state.lifted is None:
         return _before_lift_off(config, state, ended)
+    if not ended and _settling(config, state):
+        copied = None if state.copied is None else state.step
+        return state.but(streak=0, copied=copied, first=state.step, losses=no_losses())
     if not ended and config.screen is not None and noise.falling(state.losses, config.screen):
         return _falling(config, state)
     if not ended or config.return_at_cap or state.step % (config.steps_per_epoch or 1) == 0:
@@ -70,6 +73,17 @@ def _before_lift_off(config: Config, state: State, ended: bool) -> State:
     if dead:
         return _back(config, state, capped=False)
     return _at_cap(config, state) if ended else state
+
+
+def _settling(config: Config, state: State) -> bool:
+    """Whether the LR has yet to come back to that of lift-off.
+
+    The loss has fallen at these LRs already. What it does there again is not looked at: it may rest, until
+    the LR is larger, or pass a dip that the fast growth had left behind.
+    """
+    if config.growth != "two-speed" or state.leg.start != state.lifted or state.dead:
+        return False
+    return state.step < state.leg.start + LAG * config.warmup_steps / config.sweep_steps
 
 
 def _falling(config: Config, state: State) -> State:

@@ -350,7 +350,8 @@ def test_no_test_before_lift_off_and_only_later_losses_after_it() -> None:
     assert state.lifted is not None
     assert state.switch is not None
     assert not state.switch.capped
-    assert all(test.start == state.lifted < test.step for test in state.verdicts)
+    assert state.verdicts[0].start > state.lifted  # once the LR is again what it was there
+    assert all(test.start == state.verdicts[0].start < test.step for test in state.verdicts)
     assert len(state.verdicts) >= 3
     assert state.lifted < config.sweep_steps
     # Fast before lift-off, a decade of LR in 20 updates; slow after it, a decade in 200, from the LR five
@@ -394,6 +395,29 @@ def test_a_failed_sweep_starts_again_slowly() -> None:
     assert (state.first, len(state.losses)) == (50, 0)
     late = replace(config, rewind=False)
     assert follow(late, np.full(50, 2.3))[-1].restores == 0
+
+
+def test_what_the_loss_does_below_the_lr_of_lift_off_is_not_looked_at() -> None:
+    """It falls from lift-off on only where the LR is larger; before that it rests, and dips."""
+    config = Config(total_steps=1000)
+    lifted = follow(config, 3 - 0.02 * np.arange(20))[-1].lifted
+    assert lifted is not None
+    back = lifted + round(5 * 500 / 50)  # the slow growth takes so long for five updates of the fast one
+    losses = np.full(600, 3 - 0.02 * lifted) + 0.01 * np.random.default_rng(0).standard_normal(600)
+    losses[:lifted] = 3 - 0.02 * np.arange(lifted)
+    losses[lifted + 15 : lifted + 25] -= 0.3
+    losses[back:] -= 0.004 * np.minimum(np.arange(600 - back), 200)
+    losses[back + 200 :] += 0.02 * np.arange(400 - back)
+    states = follow(config, losses)
+    first = next(state for state in states if state.verdicts).verdicts[0]
+    assert back - 15 < first.start <= back  # since the last read before that
+    assert first.step >= back
+    switch = states[-1].switch
+    assert switch is not None
+    assert switch.t_star == pytest.approx(back + 200, abs=15)
+    waiting = [state for state in states if lifted < state.step < back and not state.verdicts]
+    assert waiting
+    assert all(state.streak == 0 and state.first == state.read == state.copied for state in waiting[1:])
 
 
 def test_a_sweep_in_which_the_loss_rises_starts_again_two_decades_lower() -> None:
