@@ -81,7 +81,8 @@ def _settling(config: Config, state: State) -> bool:
     The loss has fallen at these LRs already. What it does there again is not looked at: it may rest, until
     the LR is larger, or pass a dip that the fast growth had left behind.
     """
-    if config.growth != "two-speed" or state.leg.start != state.lifted or state.dead:
+    swept = config.growth == "two-speed" and state.leg.start == state.lifted and not state.reopenings
+    if not swept or state.dead:
         return False
     return state.step < state.leg.start + LAG * config.warmup_steps / config.sweep_steps
 
