@@ -13,7 +13,7 @@ from scheduler.test_resume import saved
 from scheduler.training import Training, assert_equal, core_lrs, group_lrs
 
 STEPS = 600
-FROM = 70
+FROM = 85
 
 
 class Alarmed(Training):
