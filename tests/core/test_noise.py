@@ -265,7 +265,10 @@ def test_the_stated_standard_errors_decide() -> None:
 
 
 def screened(losses: np.ndarray, **settings: Any) -> tuple[int, int, int]:
-    """Of the reads of a run without a screen: how many fall plainly, detect the minimum, and do both."""
+    """Of the reads of a run without a screen: how many fall plainly, detect the minimum, and do both.
+
+    A minimum within the last stretch, a twentieth of the window, is closer than the screen can see.
+    """
     config = Config(screen=None, stall=None, **settings)
     state = controller.start(config)
     plain = detected = both = 0
@@ -275,7 +278,8 @@ def screened(losses: np.ndarray, **settings: Any) -> tuple[int, int, int]:
             verdict = state.verdicts[-1]
             falls = noise.falling(losses[verdict.start : verdict.step], SCREEN)
             plain, detected = plain + falls, detected + verdict.detected
-            both += falls and verdict.detected
+            far = verdict.argmin is not None and verdict.argmin < 1 - 1 / noise.STRETCHES
+            both += falls and verdict.detected and far
     return plain, detected, both
 
 

@@ -27,12 +27,12 @@ def v_curve(steps: int = STEPS, *, seed: int = 0) -> list[float]:
 
 
 def false_alarm(steps: int = STEPS) -> list[float]:
-    """A loss that falls all along, but for a rise from an eighth of the run until warm-up has ended."""
+    """A loss that falls all along, but for a rise from a fifth of the run until warm-up has ended."""
     config = Config(total_steps=steps)
     state, losses, loss, switched = controller.start(config), [], 10.0, False
     for noise in 0.02 * np.random.default_rng(0).standard_normal(steps):
         switched = switched or state.switch is not None
-        loss += 0.06 if len(losses) >= steps // 8 and not switched else -0.02
+        loss += 0.06 if len(losses) >= steps // 5 and not switched else -0.02
         losses.append(round(4096 * (loss + noise)) / 4096)  # sums of a few of them are exact
         state = controller.observe(config, state, np.array(losses[-1:]))
     assert state.reopenings
