@@ -335,9 +335,9 @@ def test_a_return_to_warm_up_is_logged_and_said(tmp_path, monkeypatch, capsys):
     learn = loop.update
 
     def disturbed(running, batches):
-        """A transient in what the scheduler and the log see, from update 60 until warm-up has ended."""
+        """A transient in what the scheduler and the log see, from update 90 until warm-up has ended."""
         schedule = running.method.schedule
-        shown = running.step >= 60 and schedule.switch is None and not schedule.reopenings
+        shown = running.step >= 90 and schedule.switch is None and not schedule.reopenings
         return learn(running, batches) + (0.5 if shown else 0.0)
 
     monkeypatch.setattr(loop, "update", disturbed)
