@@ -37,7 +37,8 @@ def decide(config: Config, state: State) -> State:
     if state.lifted is None:
         return _before_lift_off(config, state, ended)
     if not ended and _settling(config, state):
-        copied = None if state.copied is None else state.step
+        renew = state.copied is not None and math.isfinite(state.losses[-1])
+        copied = state.step if renew else state.copied
         return state.but(streak=0, copied=copied, first=state.step, losses=no_losses())
     if not ended and config.screen is not None and noise.falling(state.losses, config.screen):
         return _falling(config, state)

@@ -420,6 +420,15 @@ def test_what_the_loss_does_below_the_lr_of_lift_off_is_not_looked_at() -> None:
     assert all(state.streak == 0 and state.first == state.read == state.copied for state in waiting[1:])
 
 
+def test_no_copy_is_taken_at_a_loss_that_is_not_finite_on_the_way_back() -> None:
+    config = Config(total_steps=1000)
+    lifted = next(state for state in follow(config, 3 - 0.02 * np.arange(20)) if state.lifted is not None)
+    losses = 3 - 0.02 * np.arange(lifted.read_at)
+    assert follow(config, losses)[-1].copied == lifted.read_at
+    losses[-1] = np.nan
+    assert follow(config, losses)[-1].copied == lifted.lifted
+
+
 def test_a_sweep_in_which_the_loss_rises_starts_again_two_decades_lower() -> None:
     """The loss never fell plainly, and the LR is far too large already: what is left is below it."""
     config = Config(total_steps=1000)
