@@ -16,7 +16,7 @@ from unittest import mock
 import numpy as np
 import torch
 
-from autowu import controller, noise, warmup
+from autowu import controller, liftoff, noise, switching
 from autowu.config import Config
 from autowu.state import Leg, State, no_losses
 from autowu.train import loop
@@ -26,8 +26,8 @@ AVERAGED: Final = 0.05  # of the run: the horizon of the average of the weights
 REWARM: Final = 0.02  # of the run
 WIDTH: Final = 5  # losses in a median of the fast sweep, as at lift-off
 
-_law, _switch, _detect, _update = controller.law, warmup._switch, warmup.detect, loop.update
-_test, _before_lift_off = warmup._test, warmup._before_lift_off
+_law, _switch, _detect, _update = controller.law, switching.switch, switching.detect, loop.update
+_test, _before = switching.test, liftoff.before
 
 
 def peak_times(factor: float) -> Callable[..., State]:
@@ -99,31 +99,30 @@ def sweep_first(config: Config, state: State, ended: bool) -> State:
     """
     losses = state.losses[np.isfinite(state.losses)]
     if not state.sweeping or len(losses) < 2 * WIDTH:
-        return _before_lift_off(config, state, ended) if not state.sweeping else state
+        return _before(config, state, ended) if not state.sweeping else state
     medians = np.median(np.lib.stride_tricks.sliding_window_view(losses, WIDTH), axis=1)
     best = int(medians.argmin())
     assert config.lift_off is not None
-    if noise.lifted_off(-losses[best:], config.lift_off) and noise.lifted_off(
-        losses[: best + WIDTH], config.lift_off
-    ):
+    fallen = noise.shift(losses[: best + WIDTH], config.lift_off) < 0
+    if fallen and noise.shift(losses[best:], config.lift_off) > 0:
         lr = max(config.min_lr, controller.growth(config, state, best + WIDTH // 2) / 10)
         leg = Leg(state.step, lr, config.warmup_steps)
         restores = state.restores + (state.copied is not None)
         state = state.but(leg=leg, sweeping=False, restores=restores, lifted=state.step)
         return state.but(first=state.step, losses=no_losses(), copied=state.step if config.rewind else None)
-    return _before_lift_off(config, state, ended) if ended or state.dead else state
+    return _before(config, state, ended) if ended or state.dead else state
 
 
 CHANGES: Final[dict[str, Mapping[str, Any]]] = {
-    "peak × 0.5": {"autowu.warmup._switch": peak_times(0.5)},
-    "peak × 0.7": {"autowu.warmup._switch": peak_times(0.7)},
-    "peak × 1.4": {"autowu.warmup._switch": peak_times(math.sqrt(2))},
+    "peak × 0.5": {"autowu.switching.switch": peak_times(0.5)},
+    "peak × 0.7": {"autowu.switching.switch": peak_times(0.7)},
+    "peak × 1.4": {"autowu.switching.switch": peak_times(math.sqrt(2))},
     "re-warm after the rewind": {"autowu.controller.law": rewarmed},
     "average of the weights": {"autowu.train.loop.update": averaging},
     "average, constant LR": {"autowu.train.loop.update": averaging, "autowu.controller.law": constant},
-    "steepest fall, not least loss": {"autowu.warmup.detect": steepest},
-    "growth slows as the loss bends": {"autowu.warmup._test": bending},
-    "sweep, back, short growth": {"autowu.warmup._before_lift_off": sweep_first},
+    "steepest fall, not least loss": {"autowu.switching.detect": steepest},
+    "growth slows as the loss bends": {"autowu.switching.test": bending},
+    "sweep, back, short growth": {"autowu.liftoff.before": sweep_first},
 }
 
 

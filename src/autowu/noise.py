@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 from statistics import NormalDist
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autowu.gp import Array
 
-ENDS = 5  # losses at each end of the window that lift-off compares
+ENDS = 5  # losses, at least, at each end of the window that lift-off compares
 STRETCHES = 20  # of a window, a quarter of the kernel's length-scale each, that a plain fall compares
 WINDOW = 1000  # the last losses, which the noise level is taken from
 SPIKE_WIDTH = 6  # updates; what lasts longer is the curve
-_MEDIAN_VARIANCE: Final = 0.28683  # of the median of 5 standard normal values
+_MEDIAN_OF_5: Final = 0.28683  # variance of the median of 5 standard normal values
 _NORMAL: Final = NormalDist()
 _LARGEST: Final = np.finfo(np.float64).max / WINDOW  # so that a thousand of them have a sum
 
@@ -110,25 +110,52 @@ def below_ceiling(losses: Array, falls: float) -> Array:
     return np.minimum(losses, level + falls * (first - least))
 
 
-def lifted_off(losses: Array, threshold: float) -> bool:
-    """Whether the loss has fallen by more than noise explains.
+def ends(losses: int) -> int:
+    """How many of so many losses make one end of the window: a twentieth, and at least five."""
+    return max(ENDS, losses // STRETCHES)
 
-    The median of the first five losses less the median of the last five exceeds ``threshold`` standard
-    errors of that difference, under the noise of :func:`noise_level`, and one step of the losses'
-    floating-point format. Medians, so that one spike decides nothing; of five, since that of three has
-    heavy tails where the noise has.
+
+class Level(NamedTuple):
+    """Where a loss has been."""
+
+    median: float
+    losses: int
+    """Of so many losses."""
+
+
+def shift(losses: Array, threshold: float, level: Level | None = None) -> int:
+    """-1 if the loss has fallen by more than noise explains, 1 if it has risen by more; 0 if neither.
+
+    The median of the window's end and that of its beginning (or the ``level``, where that is known) differ by
+    more than ``threshold`` standard errors, under the noise of :func:`noise_level`, and one step of the
+    losses' floating-point format. Medians, so that one spike decides nothing; of five losses at least, since
+    that of three has heavy tails where the noise has.
     """
     if len(losses) < 2 * ENDS:
-        return False
-    fall = _median(losses[:ENDS]) - _median(losses[-ENDS:])
-    if not fall > 0:
-        return False
+        return 0
+    width = ends(len(losses))
+    begin = Level(median(losses[:width]), width) if level is None else level
+    fall = begin.median - median(losses[-width:])
+    if not fall:
+        return 0
     sizes = _differences(losses)
-    return fall > threshold * _level(sizes) * math.sqrt(2 * _MEDIAN_VARIANCE) + _step(sizes)
+    error = _level(sizes) * math.sqrt(_median_variance(begin.losses) + _median_variance(width))
+    if not abs(fall) > threshold * error + _step(sizes):
+        return 0
+    return -1 if fall > 0 else 1
 
 
-def _median(losses: Array) -> float:
-    return sorted(losses.tolist())[len(losses) // 2]
+def _median_variance(of: int) -> float:
+    """The variance of the median of so many standard normal values."""
+    return _MEDIAN_OF_5 if of == ENDS else math.pi / 2 / of
+
+
+def median(losses: Array) -> float:
+    """The median; of an even number of losses the upper one of two."""
+    middle = len(losses) // 2
+    if len(losses) == ENDS:
+        return sorted(losses.tolist())[middle]  # in a third of NumPy's time
+    return float(np.partition(losses, middle)[middle])
 
 
 def falling(losses: Array, threshold: float) -> bool:

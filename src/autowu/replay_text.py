@@ -68,20 +68,22 @@ def _reason(replay: Replay) -> str:
     assert switch is not None
     if _dead(replay):
         return f"the loss was no longer finite ({_times(state.dead, 'check')})"
+    cap = f"warm-up came to its cap of {config.warmup_steps:,} updates"
+    if state.lifted is None:
+        if not switch.capped:
+            return "the loss had risen twice without having fallen"
+        how = "neither fallen nor risen" if state.rise is None else "risen without having fallen"
+        return f"{cap}; the loss had {how}, and no learning rate is known to be good"
     if not switch.capped:
         tests = state.verdicts[-state.streak :]
         how = ", by the end of the fall" if any(test.stalled(config.confidence) for test in tests) else ""
         return f"the minimum of the loss was detected ({_times(state.streak, 'test')}{how})"
-    cap = f"warm-up came to its cap of {config.warmup_steps:,} updates"
     detected = bool(state.verdicts) and state.verdicts[-1].detected
     if switch.t_star is not None:
         known = (
             "its last test detected the minimum of the loss" if detected else "all that is known is lift-off"
         )
         return f"{cap}, and {known}"
-    if state.lifted is None:
-        how = "risen without having fallen" if detected else "neither fallen nor risen"
-        return f"{cap}; the loss had {how}, and no learning rate is known to be good"
     return f"{cap} without a minimum detected"
 
 

@@ -13,9 +13,10 @@ import numpy as np
 from autowu.detector import Verdict
 from autowu.fit import AdamState
 from autowu.gp import Array
+from autowu.noise import Level
 from autowu.reopen import Fall
 
-VERSION: Final = 1  # of the plain form
+VERSION: Final = 2  # of the plain form; 1 had no `rise`
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,16 @@ class Leg:
     start: int
     lr: float
     span: int
+
+
+@dataclass(frozen=True)
+class Rise:
+    """A rise of the loss before lift-off."""
+
+    lr: float
+    """The LR that it was seen at."""
+    level: Level | None
+    """Of the losses before it, if the weights are again those of before; else None."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +87,8 @@ class State:
     """Whether growth is at the fast one of two speeds."""
     lifted: int | None
     """The step of lift-off; None before it. 0 where the configuration asks for none."""
+    rise: Rise | None = None
+    """The rise of the loss before lift-off that growth has gone back for."""
     read: int = 0
     """The step of the last decision."""
     first: int = 0
@@ -83,7 +96,7 @@ class State:
     losses: Array = field(default_factory=no_losses)
     """Losses that the next decision looks at [step - first]."""
     streak: int = 0
-    """Tests in a row that detected the minimum."""
+    """Tests in a row that detected the minimum; before lift-off, reads in a row that saw a rise."""
     dead: int = 0
     """Reads in a row that found no finite loss."""
     adam: AdamState | None = None
@@ -126,8 +139,11 @@ class State:
             ValueError: a key is missing or unknown, or its value is of a wrong kind; the message names it.
         """
         values = dict(plain)
-        if values.pop("version", None) != VERSION:
-            raise ValueError(f"the state's version must be {VERSION}, not {plain.get('version')!r}")
+        version = values.pop("version", None)
+        if version == 1:
+            values["rise"] = None
+        elif version != VERSION:
+            raise ValueError(f"the state's version must be at most {VERSION}, not {version!r:.80}")
         state = _build(cls, values, "the state")
         due = math.inf if state.read_at is None else state.read_at
         if not (state.first <= state.step and state.read <= state.step < due and state.leg.span > 0):

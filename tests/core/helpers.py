@@ -1,10 +1,14 @@
 """What several files need: loss curves to judge, and the textbook Gaussian process to judge by."""
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from hypothesis import settings
+
+from autowu import Config, controller
+from autowu.state import State
 
 seeded = settings(deadline=None, derandomize=True, max_examples=100)
 
@@ -19,6 +23,36 @@ def response(lr: np.ndarray, best: float) -> np.ndarray:
     """A loss over the LR: flat at 2.3 while the LR is small, least (0.5) at ``best``, back at 2.3 beyond."""
     z = np.log(np.asarray(lr) / best)
     return 2.3 - 1.8 * np.exp(-0.5 * (z / np.where(z < 0, 1.5, 1.0)) ** 2)
+
+
+def run(
+    config: Config, loss: Callable[[int, float], float], steps: int | None = None
+) -> tuple[State, np.ndarray]:
+    """A run whose losses answer to the LR: the last state, and the LR of each update."""
+    state, lrs = controller.start(config), []
+    for step in range(config.total_steps if steps is None else steps):
+        lrs.append(controller.learning_rate(config, state, step))
+        state = controller.observe(config, state, np.array([loss(step, lrs[-1])]))
+        assert state.step == step + 1
+        assert state.read_at is None or state.read_at > state.step
+    return state, np.array(lrs)
+
+
+def follow(config: Config, losses: np.ndarray) -> list[State]:
+    """The states after each decision of a recorded curve, the first state included."""
+    states = [controller.start(config)]
+    for loss in losses:
+        state = controller.observe(config, states[-1], np.array([loss]))
+        if len(states) > 1 and states[-1].read == state.read:
+            states.pop()
+        states.append(state)
+    return states
+
+
+def noisy(best: float, sd: float = 0.02, seed: int = 0) -> Callable[[int, float], float]:
+    """:func:`response` with noise, by step and LR."""
+    draws = np.random.default_rng(seed).standard_normal(100_000)
+    return lambda step, lr: float(response(np.array(lr), best)) + sd * float(draws[step])
 
 
 class Dense(NamedTuple):

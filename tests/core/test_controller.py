@@ -2,7 +2,6 @@
 
 import copy
 import math
-from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from itertools import pairwise
 from typing import Any, get_origin
@@ -12,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autowu import Config, Switch, Verdict, controller, noise, schedule, warmup
+from autowu import Config, Switch, Verdict, controller, schedule, switching
 from autowu.fit import AdamState
 from autowu.state import Leg, State, _convert
 
-from .helpers import response, seeded, v_shape
+from .helpers import follow, noisy, run, seeded, v_shape
 
 T, EPOCH = 400, 25
 PAPER = Config.paper(T, EPOCH)
@@ -34,30 +33,6 @@ def equal(a: Any, b: Any) -> bool:
     return type(a) is type(b) and (a == b or (a != a and b != b))
 
 
-def run(
-    config: Config, loss: Callable[[int, float], float], steps: int | None = None
-) -> tuple[State, np.ndarray]:
-    """A run whose losses answer to the LR: the last state, and the LR of each update."""
-    state, lrs = controller.start(config), []
-    for step in range(config.total_steps if steps is None else steps):
-        lrs.append(controller.learning_rate(config, state, step))
-        state = controller.observe(config, state, np.array([loss(step, lrs[-1])]))
-        assert state.step == step + 1
-        assert state.read_at is None or state.read_at > state.step
-    return state, np.array(lrs)
-
-
-def follow(config: Config, losses: np.ndarray) -> list[State]:
-    """The states after each decision of a recorded curve, the first state included."""
-    states = [controller.start(config)]
-    for loss in losses:
-        state = controller.observe(config, states[-1], np.array([loss]))
-        if len(states) > 1 and states[-1].read == state.read:
-            states.pop()
-        states.append(state)
-    return states
-
-
 def verdict(detected: bool, *, step: int = 100, start: int = 0, argmin: float = 0.5) -> Verdict:
     p = 0.99 if detected else 0.3
     return Verdict(step, start, p_min=(p,) * 5, detected=detected, argmins=(argmin,) * 5)
@@ -71,7 +46,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> list[Verdict]:
     def detect(config: Config, losses: Any, start: int, adam: Any, _: float) -> tuple[Verdict, Any]:
         return replace(script.pop(0), step=start + len(losses), start=start), adam
 
-    monkeypatch.setattr(warmup, "detect", detect)
+    monkeypatch.setattr(switching, "detect", detect)
     return script
 
 
@@ -312,11 +287,6 @@ def test_every_length_of_a_short_run_ends_however_the_loss_falls(total: int) -> 
 # --- the default preset -------------------------------------------------------------------------------
 
 
-def noisy(best: float, sd: float = 0.02, seed: int = 0) -> Callable[[int, float], float]:
-    draws = np.random.default_rng(seed).standard_normal(100_000)
-    return lambda step, lr: float(response(np.array(lr), best)) + sd * float(draws[step])
-
-
 def test_reads_come_each_time_the_lr_has_grown_by_the_factor() -> None:
     states = []
     state = controller.start(Config(total_steps=20_000))
@@ -344,26 +314,6 @@ def test_reads_come_each_time_the_lr_has_grown_by_the_factor() -> None:
         assert after.read == after.step == before.read_at
 
 
-def test_no_test_before_lift_off_and_only_later_losses_after_it() -> None:
-    config = Config(total_steps=2000)
-    state, lrs = run(config, noisy(1e-2))
-    assert state.lifted is not None
-    assert state.switch is not None
-    assert not state.switch.capped
-    assert state.verdicts[0].start > state.lifted  # once the LR is again what it was there
-    assert all(test.start == state.verdicts[0].start < test.step for test in state.verdicts)
-    assert len(state.verdicts) >= 3
-    assert state.lifted < config.sweep_steps
-    # Fast before lift-off, a decade of LR in 20 updates; slow after it, a decade in 200, from the LR five
-    # updates before: the fall that medians of five losses show began there.
-    np.testing.assert_allclose(lrs[: state.lifted], 1e-5 * 1e5 ** (np.arange(state.lifted) / 100), rtol=1e-12)
-    slow = np.arange(state.switch.step - state.lifted)
-    start = 1e-5 * 1e5 ** ((state.lifted - 5) / 100)
-    np.testing.assert_allclose(
-        lrs[state.lifted : state.switch.step], start * 1e5 ** (slow / 1000), rtol=1e-12
-    )
-
-
 @pytest.mark.parametrize("best", [1e-3, 1e-2, 1e-1])
 @pytest.mark.parametrize("total", [800, 3000, 12_000])
 def test_the_peak_is_near_the_best_lr(best: float, total: int) -> None:
@@ -372,155 +322,6 @@ def test_the_peak_is_near_the_best_lr(best: float, total: int) -> None:
         assert state.switch is not None
         assert best / 2 < state.switch.peak_lr < best * 2
         assert state.switch.rewound_to is not None
-
-
-def test_flat_losses_never_make_a_minimum() -> None:
-    """Noise for the first half of the sweep's range, then a fall: the switch must not come before it."""
-    early = []
-    for seed in range(20):
-        state, _ = run(Config(total_steps=1500), noisy(0.3, sd=0.05, seed=seed), 751)
-        assert state.switch is not None
-        early.append(state.switch.peak_lr < 0.02)
-    assert sum(early) == 0
-
-
-def test_a_failed_sweep_starts_again_slowly() -> None:
-    config = Config(total_steps=1000)
-    rng = np.random.default_rng(0)
-    state = follow(config, 2.3 + 0.01 * rng.standard_normal(config.sweep_steps))[-1]
-    assert (state.step, state.sweeping, state.lifted, state.switch) == (50, False, None, None)
-    assert state.leg == Leg(50, config.min_lr, config.warmup_steps)
-    assert controller.learning_rate(config, state, 50) == config.min_lr
-    assert state.restores == 1
-    assert (state.first, len(state.losses)) == (50, 0)
-    late = replace(config, rewind=False)
-    assert follow(late, np.full(50, 2.3))[-1].restores == 0
-
-
-def test_what_the_loss_does_below_the_lr_of_lift_off_is_not_looked_at() -> None:
-    """It falls from lift-off on only where the LR is larger; before that it rests, and dips."""
-    config = Config(total_steps=1000)
-    lifted = follow(config, 3 - 0.02 * np.arange(20))[-1].lifted
-    assert lifted is not None
-    back = lifted + round(5 * 500 / 50)  # the slow growth takes so long for five updates of the fast one
-    losses = np.full(600, 3 - 0.02 * lifted) + 0.01 * np.random.default_rng(0).standard_normal(600)
-    losses[:lifted] = 3 - 0.02 * np.arange(lifted)
-    losses[lifted + 15 : lifted + 25] -= 0.3
-    losses[back:] -= 0.004 * np.minimum(np.arange(600 - back), 200)
-    losses[back + 200 :] += 0.02 * np.arange(400 - back)
-    states = follow(config, losses)
-    first = next(state for state in states if state.verdicts).verdicts[0]
-    assert back - 15 < first.start <= back  # since the last read before that
-    assert first.step >= back
-    switch = states[-1].switch
-    assert switch is not None
-    assert switch.t_star == pytest.approx(back + 200, abs=15)
-    waiting = [state for state in states if lifted < state.step < back and not state.verdicts]
-    assert waiting
-    assert all(state.streak == 0 and state.first == state.read == state.copied for state in waiting[1:])
-
-
-def test_no_copy_is_taken_at_a_loss_that_is_not_finite_on_the_way_back() -> None:
-    config = Config(total_steps=1000)
-    lifted = next(state for state in follow(config, 3 - 0.02 * np.arange(20)) if state.lifted is not None)
-    losses = 3 - 0.02 * np.arange(lifted.read_at)
-    assert follow(config, losses)[-1].copied == lifted.read_at
-    losses[-1] = np.nan
-    assert follow(config, losses)[-1].copied == lifted.lifted
-
-
-def test_a_sweep_in_which_the_loss_rises_starts_again_two_decades_lower() -> None:
-    """The loss never fell plainly, and the LR is far too large already: what is left is below it."""
-    config = Config(total_steps=1000)
-    losses = 2.3 + 0.01 * np.random.default_rng(0).standard_normal(60)
-    losses[35:] += 0.2 * np.arange(1, 26)
-    states = follow(config, losses)
-    again = next(state for state in states if not state.sweeping)
-    seen = again.leg.start
-    assert 38 <= seen <= 42  # with the third loss of five that is plainly above the first ones
-    assert again.leg == Leg(seen, pytest.approx(1e-5 * 1e5 ** (seen / 50) / 100, rel=1e-12), 500)
-    assert (again.restores, again.lifted, again.switch, again.first) == (1, None, None, seen)
-
-
-def test_a_rise_at_once_starts_again_at_the_start() -> None:
-    losses = 1.0 + 0.5 * np.arange(30)
-    again = next(state for state in follow(Config(total_steps=1000), losses) if not state.sweeping)
-    assert again.leg == Leg(11, 1e-5, 500)
-
-
-def test_after_a_failed_sweep_tests_see_the_slow_growth_from_its_start() -> None:
-    """Lift-off may come late, when noise hides the fall; the minimum may then be past."""
-    config = Config(total_steps=1000)
-    losses = 2.3 + 0.02 * np.random.default_rng(0).standard_normal(600)
-    losses[config.sweep_steps :] -= 0.3 * np.minimum(np.arange(550) / 200, 1)
-    states = follow(config, losses)
-    lifted = next(state for state in states if state.lifted is not None)
-    assert lifted.lifted is not None
-    assert (lifted.first, len(lifted.losses)) == (50, lifted.step - 50)
-    assert lifted.leg == Leg(50, config.min_lr, 500)
-    assert states[-1].verdicts[0].start == 50
-
-
-def test_the_minimum_of_a_loss_that_never_fell_is_no_reason_for_a_large_lr() -> None:
-    """At the cap it rises: the LR is too large. The middle of the range is below that, and so is taken."""
-    config = Config(total_steps=1000)
-    losses = 2.3 + 0.05 * np.random.default_rng(1).standard_normal(600)
-    losses -= 0.05 * np.exp(-(((np.arange(600) - 420) / 30) ** 2))  # a dip that lift-off does not see
-    losses[440:] += 0.004 * np.arange(160)
-    state = follow(config, losses)[-1]
-    assert state.lifted is None
-    assert state.switch is not None
-    assert state.verdicts[-1].detected
-    assert controller.growth(config, state, state.verdicts[-1].t_star) > math.sqrt(1e-5)
-    assert (state.switch.t_star, state.switch.capped, state.switch.step) == (None, True, 500)
-    assert state.switch.peak_lr == pytest.approx(math.sqrt(1e-5), rel=1e-12)
-
-
-@pytest.mark.parametrize("dies", [440, 480, 485, 490, 496])
-def test_nor_is_the_last_loss_of_a_run_that_never_fell_before_it_died(dies: int) -> None:
-    losses = 2.3 + 0.02 * np.random.default_rng(0).standard_normal(600)
-    losses[dies:] = np.nan
-    state = follow(Config(total_steps=1000), losses)[-1]
-    assert state.lifted is None
-    assert state.switch is not None
-    assert state.switch.peak_lr <= math.sqrt(1e-5) * (1 + 1e-12)
-
-
-def test_a_loss_that_never_lifts_off_ends_in_the_middle_of_the_range() -> None:
-    state = follow(DEFAULT, np.full(600, 2.3))[-1]
-    assert state.lifted is None
-    assert state.switch is not None
-    assert (state.switch.step, state.switch.capped, state.switch.t_star) == (500, True, None)
-    assert state.switch.peak_lr == pytest.approx(math.sqrt(1e-5), rel=1e-12)
-
-
-def test_growth_without_tests_of_lift_off_is_eq_1() -> None:
-    config = Config(total_steps=1000, growth="exponential", lift_off=None)
-    state = follow(config, v_shape(600, 300, 0.02))[-1]
-    assert state.lifted == 0
-    assert {test.start for test in state.verdicts} == {0}
-    assert state.switch is not None
-    assert state.switch.t_star == pytest.approx(300, abs=10)
-    assert state.switch.peak_lr == pytest.approx(schedule.exponential(state.switch.t_star, 500, 1e-5, 1))
-
-
-@pytest.mark.parametrize("growth", ["linear", "exponential"])
-def test_other_growths_may_wait_for_lift_off(growth: str) -> None:
-    config = Config(total_steps=1000, growth=growth)
-    state = follow(config, v_shape(600, 300, 0.02))[-1]
-    assert state.lifted
-    assert state.switch is not None
-    assert state.switch.t_star == pytest.approx(300, abs=10)
-
-
-def test_lift_off_at_the_cap_goes_back_to_lift_off() -> None:
-    config = Config(total_steps=22)  # 11 losses are the fewest that show a straight fall, and all of warm-up
-    state = follow(config, 3 - 0.1 * np.arange(22))[-1]
-    assert state.lifted == 11
-    assert state.switch is not None
-    assert (state.switch.step, state.switch.capped, state.switch.rewound_to) == (11, True, 11)
-    assert (state.switch.t_star, type(state.switch.t_star)) == (11.0, float)
-    assert state.switch.peak_lr == pytest.approx(1e-5 * 1e5 ** ((11 - warmup.LAG) / 11), rel=1e-12)
 
 
 # --- dead runs ----------------------------------------------------------------------------------------
@@ -810,7 +611,7 @@ def test_a_key_that_is_missing_or_unknown_is_refused_by_name(name: str) -> None:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        (("version",), 2), (("version",), None), (("step",), -1), (("step",), 1.0), (("step",), True),
+        (("version",), 3), (("version",), None), (("step",), -1), (("step",), 1.0), (("step",), True),
         (("step",), 10**6), (("read_at",), 3), (("first",), 10**6), (("streak",), -4), (("dead",), -1),
         (("restores",), -1), (("drops",), -1), (("read",), -1), (("leg", "lr"), 0.0), (("leg", "lr"), -1.0),
         (("leg", "lr"), math.nan), (("leg", "lr"), math.inf), (("leg", "span"), 0), (("leg", "start"), -1),
@@ -873,15 +674,3 @@ def test_arrays_are_known_by_their_type_whatever_numpy_makes_it_of(monkeypatch: 
     np.testing.assert_array_equal(_convert(hint, np.arange(3.0), "'losses'"), [0, 1, 2])
     with pytest.raises(ValueError, match="'losses' must be"):
         _convert(hint, [0.0], "'losses'")
-
-
-def test_lift_off_is_asked_for_at_reads_of_all_finite_losses(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[int, bool]] = []
-    monkeypatch.setattr(
-        noise, "lifted_off", lambda losses, threshold: bool(asked.append((len(losses), losses[0] > 0)))
-    )
-    losses = 3 - 0.01 * np.arange(40)
-    losses[5] = np.nan
-    follow(DEFAULT, losses)  # five decades in 50 updates: a read at each
-    finite = [step - (step > 5) for step in range(1, 41)]
-    assert asked == [(count, falls) for count in finite for falls in (True, False)]  # a fall, then a rise

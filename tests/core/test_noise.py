@@ -135,7 +135,7 @@ def lift_offs(kind: str, total_steps: int, curves: int) -> float:
     found = 0
     for _ in range(curves):
         losses = FLAT[kind](random, asked[-1])
-        found += any(noise.lifted_off(losses[:step], THRESHOLD) for step in asked)
+        found += any(noise.shift(losses[:step], THRESHOLD) < 0 for step in asked)
     return found / curves
 
 
@@ -159,8 +159,8 @@ def test_a_clear_fall_always_lifts_off(kind: str) -> None:
     for _ in range(300):
         losses = FLAT[kind](random, 60)
         losses[30:] -= np.linspace(0, 0.8, 30)
-        assert noise.lifted_off(losses, THRESHOLD)
-        assert not noise.lifted_off(losses[::-1], THRESHOLD)
+        assert noise.shift(losses, THRESHOLD) < 0
+        assert noise.shift(losses[::-1], THRESHOLD) >= 0
 
 
 def test_lift_off_needs_more_than_the_stated_standard_errors() -> None:
@@ -175,30 +175,30 @@ def test_lift_off_needs_more_than_the_stated_standard_errors() -> None:
         for _ in range(20):  # the step down is itself a difference, which the noise level is taken from
             error = noise.noise_level(losses) * math.sqrt(variance)
             losses = flat - np.where(np.arange(60) < 55, 0, standard_errors * error - offset)
-        assert noise.lifted_off(losses, THRESHOLD) == lifted
+        assert (noise.shift(losses, THRESHOLD) < 0) == lifted
 
 
 def test_a_fall_without_noise_lifts_off_and_a_flat_line_does_not() -> None:
-    assert noise.lifted_off(3 - 0.001 * np.arange(50), THRESHOLD)
-    assert not noise.lifted_off(np.full(50, 2.3), THRESHOLD)
-    assert not noise.lifted_off(3 + 0.001 * np.arange(50), THRESHOLD)
-    assert not noise.lifted_off(3 - 0.1 * np.arange(9), THRESHOLD)
+    assert noise.shift(3 - 0.001 * np.arange(50), THRESHOLD) < 0
+    assert noise.shift(np.full(50, 2.3), THRESHOLD) >= 0
+    assert noise.shift(3 + 0.001 * np.arange(50), THRESHOLD) >= 0
+    assert noise.shift(3 - 0.1 * np.arange(9), THRESHOLD) >= 0
 
 
 @pytest.mark.parametrize("at", [0, 2, 4, 40, 57, 58, 59])
 @pytest.mark.parametrize("height", [1e38, -1e38])
 def test_one_spike_decides_nothing(at: int, height: float) -> None:
     losses = 2.3 + 0.05 * np.random.default_rng(1).standard_normal(60)
-    before = noise.lifted_off(losses, THRESHOLD)
+    before = noise.shift(losses, THRESHOLD)
     losses[at] += height
-    assert noise.lifted_off(losses, THRESHOLD) == before
+    assert noise.shift(losses, THRESHOLD) == before
 
 
 def test_losses_at_the_ends_of_floating_point_raise_no_warning() -> None:
     losses = np.tile([1e308, -1e308], 60)
     noise.noise_level(losses)
     noise.spikes(losses, 8.0)
-    noise.lifted_off(losses, THRESHOLD)
+    noise.shift(losses, THRESHOLD)
     noise.falling(np.r_[losses, -losses[::-1]], SCREEN)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autowu import controller, warmup
+from autowu import controller, switching
 from autowu.config import Config
 from autowu.detector import detect
 
@@ -229,16 +229,16 @@ def test_a_leap_is_waited_after_and_a_rise_is_not() -> None:
 
 def test_a_remedy_is_there_while_its_variant_runs_and_no_longer() -> None:
     for name in remedies.REMEDIES:
-        before = warmup.detect, warmup._at_cap
+        before = switching.detect, switching.at_cap
         with remedies.applied(name):
-            assert (warmup.detect, warmup._at_cap) != before
-        assert (warmup.detect, warmup._at_cap) == before
+            assert (switching.detect, switching.at_cap) != before
+        assert (switching.detect, switching.at_cap) == before
 
 
 def test_at_the_cap_an_insignificant_minimum_is_better_than_the_caps_rate() -> None:
     losses = 2 + 0.5 * np.random.default_rng(0).standard_normal(200)
     losses += 0.6 * abs(np.arange(200) - 130) / 130
-    config = Config(total_steps=400, growth="exponential", lift_off=4.0, patience=50, stall=None)
+    config = Config(total_steps=400, growth="exponential", lift_off=0.5, patience=50, stall=None)
     ends = []
     for remedy in (None, "argmin at the cap"):
         with remedies.applied(remedy):

@@ -8,10 +8,12 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import autowu
+from autowu.state import VERSION
 from reliability.test_states import GOLDEN, state_of
 
 if __name__ == "__main__":
     GOLDEN.mkdir(parents=True, exist_ok=True)
     for preset in ("default", "paper"):
         for steps in (0, 12, 50, 120):
-            torch.save(state_of(preset, steps), GOLDEN / f"{preset}-{steps}-{autowu.__version__}.pt")
+            name = f"{preset}-{steps}-{autowu.__version__}-state-{VERSION}.pt"
+            torch.save(state_of(preset, steps), GOLDEN / name)

@@ -14,13 +14,13 @@ from unittest import mock
 
 import numpy as np
 
-from autowu import detector, noise, warmup
+from autowu import detector, noise, switching
 from autowu.config import Config
 from autowu.state import State
 from benchmarks.quality.detection.dynamics import Array
 
 WAIT = 20  # updates
-_detect, _at_cap = detector.detect, warmup._at_cap
+_detect, _at_cap = detector.detect, switching.at_cap
 
 
 def waiting(config: Config, losses: Array, start: int, *more: Any) -> Any:
@@ -41,21 +41,20 @@ def waiting(config: Config, losses: Array, start: int, *more: Any) -> Any:
 
 
 def argmin_at_cap(config: Config, state: State) -> State:
-    """At the cap there is nothing to wait for: to the smoothed minimum, significant, lifted off, or not.
+    """At the cap there is nothing to wait for: to the smoothed minimum, be it significant or not.
 
-    As it is, a cap without a detection decays from the LR of the cap, or from the middle of the range. It
-    still does where the smoothed loss is least at the end of the window.
+    As it is, a cap without a detection decays from the LR of the cap. It still does where the smoothed loss
+    is least at the end of the window, and where the loss never lifted off.
     """
-    tested = warmup._test(config, state).but(lifted=0) if state.lifted is None else state
-    verdict = tested.verdicts[-1] if tested.verdicts else None
+    verdict = state.verdicts[-1] if state.verdicts else None
     if not config.return_at_cap or verdict is None or not verdict.argmins or verdict.falling:
         return _at_cap(config, state)
-    return warmup._back(config, tested, capped=True)
+    return switching.back(config, state, capped=True)
 
 
 REMEDIES = {
-    "wait after a leap": ("autowu.warmup.detect", waiting),
-    "argmin at the cap": ("autowu.warmup._at_cap", argmin_at_cap),
+    "wait after a leap": ("autowu.switching.detect", waiting),
+    "argmin at the cap": ("autowu.switching.at_cap", argmin_at_cap),
 }
 
 

@@ -1,0 +1,99 @@
+"""Before lift-off: has the loss moved by more than noise explains?
+
+Pure functions of configuration and state. A fall ends the fast growth; a rise sends it back.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+
+from autowu import noise, switching
+from autowu.config import Config
+from autowu.gp import Array
+from autowu.rate import growth
+from autowu.state import Leg, Rise, State, no_losses
+
+# A rise shows only in the medians of five losses, while the fast growth goes on. So the slow growth begins
+# two decades below the LR that it was seen at: one for those updates in a short run, and one for the LR that
+# is looked for.
+RETREAT: Final = 100.0
+
+# As in LR range tests: the loss explodes at some ten times a good LR (docs/algorithm.md, "Two speeds").
+MARGIN: Final = 10.0
+
+
+def before(config: Config, state: State, ended: bool) -> State:
+    """No minimum counts before the loss has fallen by more than noise explains."""
+    assert config.lift_off is not None  # or else lift-off is at step 0
+    losses = state.losses[np.isfinite(state.losses)]
+    moved = noise.shift(losses, config.lift_off, state.rise and state.rise.level)
+    if moved < 0:
+        return _lifted(config, state)
+    dead = state.dead >= config.patience
+    if config.growth == "two-speed" and state.step < config.warmup_steps:
+        state = state.but(streak=state.streak + 1 if moved > 0 else 0)
+        if dead or (moved > 0 and (state.sweeping or state.streak >= config.patience)):
+            return _risen(config, state, losses)
+        return _slower(config, state, config.min_lr) if state.sweeping and ended else state
+    return _never(config, state, moved > 0 or dead) if ended or dead else state
+
+
+def _lifted(config: Config, state: State) -> State:
+    """The slow growth begins at the LR from before the updates in whose losses the fall shows."""
+    # Tests look at the slow growth alone: since now, or since a failed sweep, when it began.
+    if state.sweeping or config.growth != "two-speed":
+        state = state.but(first=state.step, losses=no_losses())
+    if state.sweeping:
+        lr = growth(config, state, state.step - noise.ends(state.step))
+        state = state.but(leg=Leg(state.step, lr, config.warmup_steps), sweeping=False)
+    state = state.but(lifted=state.step, streak=0, copied=state.step if config.rewind else None)
+    return switching.at_cap(config, state) if state.step == config.warmup_steps else state
+
+
+def _risen(config: Config, state: State, losses: Array) -> State:
+    """Noise hid the fall of the loss, and the LR is far too large already, it seems.
+
+    Back to the initial weights, two decades lower, at the slow rate. If the loss rises again at such an LR,
+    that is too large for it; if at a much lower one, it is not the LR that makes it rise.
+    """
+    lr = growth(config, state, state.step)
+    rise = state.rise
+    if rise is None:
+        earlier = losses[: -noise.ends(len(losses))]  # the last ones are those that have risen
+        known = state.copied is not None and len(earlier) > 0
+        level = noise.Level(noise.median(earlier), len(earlier)) if known else None
+        return _slower(config, state, max(lr / RETREAT, config.min_lr)).but(rise=Rise(lr, level))
+    if lr < rise.lr / MARGIN:
+        state = state.but(first=state.step, losses=no_losses(), streak=0, dead=0)
+        return state.but(rise=Rise(rise.lr, None))
+    return switching.switch(config, state, None, _below(config, lr), capped=False, rewind=True)
+
+
+def _slower(config: Config, state: State, lr: float) -> State:
+    """The fast growth went past whatever there was to see: from the initial weights, at the slow rate."""
+    leg, restores = Leg(state.step, lr, config.warmup_steps), state.restores + (state.copied is not None)
+    state = state.but(leg=leg, sweeping=False, restores=restores, dead=0, streak=0)
+    return state.but(first=state.step, losses=no_losses())
+
+
+def _never(config: Config, state: State, risen: bool) -> State:
+    """A loss that never fell shows no LR to be good: √(η_min η_max), where that is not known to be too large.
+
+    Its minimum, if a test says that there is one, is one by chance.
+    """
+    capped = state.step >= config.warmup_steps
+    if capped and not config.return_at_cap:
+        return switching.at_cap(config, state)
+    peak_lr = math.sqrt(config.min_lr) * math.sqrt(config.max_lr)
+    if risen:
+        peak_lr = min(peak_lr, _below(config, growth(config, state, state.step)))
+    state = switching.test(config, state)
+    return switching.switch(config, state, None, peak_lr, capped=capped, rewind=True)
+
+
+def _below(config: Config, lr: float) -> float:
+    """An order of magnitude below an LR that is too large."""
+    return max(lr / MARGIN, config.min_lr)

@@ -1,0 +1,311 @@
+"""Before lift-off, and back to its LR: what ends the fast growth, and a loss that never falls."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from autowu import Config, controller, noise, schedule
+from autowu.state import Leg
+
+from .helpers import follow, noisy, response, run, v_shape
+
+DEFAULT = Config(total_steps=1000)
+
+
+def test_no_test_before_lift_off_and_only_later_losses_after_it() -> None:
+    config = Config(total_steps=2000)
+    state, lrs = run(config, noisy(1e-2))
+    assert state.lifted is not None
+    assert state.switch is not None
+    assert not state.switch.capped
+    assert state.verdicts[0].start > state.lifted  # once the LR is again what it was there
+    assert all(test.start == state.verdicts[0].start < test.step for test in state.verdicts)
+    assert len(state.verdicts) >= 3
+    assert state.lifted < config.sweep_steps
+    # Fast before lift-off, a decade of LR in 20 updates; slow after it, a decade in 200, from the LR five
+    # updates before: the fall that medians of five losses show began there.
+    np.testing.assert_allclose(lrs[: state.lifted], 1e-5 * 1e5 ** (np.arange(state.lifted) / 100), rtol=1e-12)
+    slow = np.arange(state.switch.step - state.lifted)
+    start = 1e-5 * 1e5 ** ((state.lifted - 5) / 100)
+    np.testing.assert_allclose(
+        lrs[state.lifted : state.switch.step], start * 1e5 ** (slow / 1000), rtol=1e-12
+    )
+
+
+def test_flat_losses_never_make_a_minimum() -> None:
+    """Noise for the first half of the sweep's range, then a fall: the switch must not come before it."""
+    early = []
+    for seed in range(20):
+        state, _ = run(Config(total_steps=1500), noisy(0.3, sd=0.05, seed=seed), 751)
+        assert state.switch is not None
+        early.append(state.switch.peak_lr < 0.02)
+    assert sum(early) == 0
+
+
+def test_a_failed_sweep_starts_again_slowly() -> None:
+    config = Config(total_steps=1000)
+    rng = np.random.default_rng(0)
+    state = follow(config, 2.3 + 0.01 * rng.standard_normal(config.sweep_steps))[-1]
+    assert (state.step, state.sweeping, state.lifted, state.switch) == (50, False, None, None)
+    assert state.leg == Leg(50, config.min_lr, config.warmup_steps)
+    assert controller.learning_rate(config, state, 50) == config.min_lr
+    assert state.restores == 1
+    assert (state.first, len(state.losses)) == (50, 0)
+    late = replace(config, rewind=False)
+    assert follow(late, np.full(50, 2.3))[-1].restores == 0
+
+
+def test_what_the_loss_does_below_the_lr_of_lift_off_is_not_looked_at() -> None:
+    """It falls from lift-off on only where the LR is larger; before that it rests, and dips."""
+    config = Config(total_steps=1000)
+    lifted = follow(config, 3 - 0.02 * np.arange(20))[-1].lifted
+    assert lifted is not None
+    back = lifted + round(5 * 500 / 50)  # the slow growth takes so long for five updates of the fast one
+    losses = np.full(600, 3 - 0.02 * lifted) + 0.01 * np.random.default_rng(0).standard_normal(600)
+    losses[:lifted] = 3 - 0.02 * np.arange(lifted)
+    losses[lifted + 15 : lifted + 25] -= 0.3
+    losses[back:] -= 0.004 * np.minimum(np.arange(600 - back), 200)
+    losses[back + 200 :] += 0.02 * np.arange(400 - back)
+    states = follow(config, losses)
+    first = next(state for state in states if state.verdicts).verdicts[0]
+    assert back - 15 < first.start <= back  # since the last read before that
+    assert first.step >= back
+    switch = states[-1].switch
+    assert switch is not None
+    assert switch.t_star == pytest.approx(back + 200, abs=15)
+    waiting = [state for state in states if lifted < state.read < back]
+    assert waiting
+    assert all((state.streak, state.first, state.copied) == (0, lifted, state.read) for state in waiting)
+    assert not any(state.verdicts for state in waiting)
+
+
+def test_no_copy_is_taken_at_a_loss_that_is_not_finite_on_the_way_back() -> None:
+    config = Config(total_steps=1000)
+    lifted = next(state for state in follow(config, 3 - 0.02 * np.arange(20)) if state.lifted is not None)
+    losses = 3 - 0.02 * np.arange(lifted.read_at)
+    assert follow(config, losses)[-1].copied == lifted.read_at
+    losses[-1] = np.nan
+    assert follow(config, losses)[-1].copied == lifted.lifted
+
+
+def test_a_sweep_in_which_the_loss_rises_starts_again_two_decades_lower() -> None:
+    """The loss never fell plainly, and the LR is far too large already: what is left is below it."""
+    config = Config(total_steps=1000)
+    losses = 2.3 + 0.01 * np.random.default_rng(0).standard_normal(60)
+    losses[35:] += 0.2 * np.arange(1, 26)
+    states = follow(config, losses)
+    again = next(state for state in states if not state.sweeping)
+    seen = again.leg.start
+    assert 38 <= seen <= 42  # with the third loss of five that is plainly above the first ones
+    assert again.leg == Leg(seen, pytest.approx(1e-5 * 1e5 ** (seen / 50) / 100, rel=1e-12), 500)
+    assert (again.restores, again.lifted, again.switch, again.first) == (1, None, None, seen)
+
+
+def test_a_rise_at_once_starts_again_at_the_start() -> None:
+    losses = 1.0 + 0.5 * np.arange(30)
+    again = next(state for state in follow(Config(total_steps=1000), losses) if not state.sweeping)
+    assert again.leg == Leg(11, 1e-5, 500)
+
+
+def test_after_a_failed_sweep_tests_see_the_slow_growth_from_its_start() -> None:
+    """Lift-off may come late, when noise hides the fall; the minimum may then be past."""
+    config = Config(total_steps=1000)
+    losses = 2.3 + 0.02 * np.random.default_rng(0).standard_normal(600)
+    losses[config.sweep_steps :] -= 0.3 * np.minimum(np.arange(550) / 200, 1)
+    states = follow(config, losses)
+    lifted = next(state for state in states if state.lifted is not None)
+    assert lifted.lifted is not None
+    assert (lifted.first, len(lifted.losses)) == (50, lifted.step - 50)
+    assert lifted.leg == Leg(50, config.min_lr, 500)
+    assert states[-1].verdicts[0].start == 50
+
+
+def test_the_minimum_of_a_loss_that_never_fell_is_no_reason_for_a_large_lr() -> None:
+    """At the cap it seems to be past its minimum; that the loss fell to it, lift-off does not see."""
+    config = Config(total_steps=1000)
+    losses = 2.3 + 0.05 * np.random.default_rng(1).standard_normal(600)
+    losses -= 0.06 * np.exp(-(((np.arange(600) - 420) / 30) ** 2))
+    losses[440:] += 0.0006 * np.arange(160)
+    state = follow(config, losses)[-1]
+    assert state.lifted is None
+    assert state.switch is not None
+    assert state.verdicts[-1].detected
+    assert controller.growth(config, state, state.verdicts[-1].t_star) > math.sqrt(1e-5)
+    assert (state.switch.t_star, state.switch.capped, state.switch.step) == (None, True, 500)
+    assert state.switch.peak_lr == pytest.approx(math.sqrt(1e-5), rel=1e-12)
+
+
+@pytest.mark.parametrize("dies", [440, 480, 485, 490, 496])
+def test_nor_is_the_last_loss_of_a_run_that_never_fell_before_it_died(dies: int) -> None:
+    losses = 2.3 + 0.02 * np.random.default_rng(0).standard_normal(600)
+    losses[dies:] = np.nan
+    state = follow(Config(total_steps=1000), losses)[-1]
+    assert state.lifted is None
+    assert state.switch is not None
+    assert state.switch.peak_lr <= math.sqrt(1e-5) * (1 + 1e-12)
+
+
+def test_a_loss_that_never_lifts_off_ends_in_the_middle_of_the_range() -> None:
+    state = follow(DEFAULT, np.full(600, 2.3))[-1]
+    assert state.lifted is None
+    assert state.switch is not None
+    assert (state.switch.step, state.switch.capped, state.switch.t_star) == (500, True, None)
+    assert state.switch.peak_lr == pytest.approx(math.sqrt(1e-5), rel=1e-12)
+
+
+def test_growth_without_tests_of_lift_off_is_eq_1() -> None:
+    config = Config(total_steps=1000, growth="exponential", lift_off=None)
+    state = follow(config, v_shape(600, 300, 0.02))[-1]
+    assert state.lifted == 0
+    assert {test.start for test in state.verdicts} == {0}
+    assert state.switch is not None
+    assert state.switch.t_star == pytest.approx(300, abs=10)
+    assert state.switch.peak_lr == pytest.approx(schedule.exponential(state.switch.t_star, 500, 1e-5, 1))
+
+
+@pytest.mark.parametrize("growth", ["linear", "exponential"])
+def test_other_growths_may_wait_for_lift_off(growth: str) -> None:
+    config = Config(total_steps=1000, growth=growth)
+    state = follow(config, v_shape(600, 300, 0.02))[-1]
+    assert state.lifted
+    assert state.switch is not None
+    assert state.switch.t_star == pytest.approx(300, abs=10)
+
+
+def test_lift_off_at_the_cap_goes_back_to_lift_off() -> None:
+    config = Config(total_steps=22)  # 11 losses are the fewest that show a straight fall, and all of warm-up
+    state = follow(config, 3 - 0.1 * np.arange(22))[-1]
+    assert state.lifted == 11
+    assert state.switch is not None
+    assert (state.switch.step, state.switch.capped, state.switch.rewound_to) == (11, True, 11)
+    assert (state.switch.t_star, type(state.switch.t_star)) == (11.0, float)
+    assert state.switch.peak_lr == pytest.approx(1e-5 * 1e5 ** ((11 - noise.ENDS) / 11), rel=1e-12)
+
+
+def test_lift_off_is_asked_for_at_reads_of_all_finite_losses(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def shift(losses: np.ndarray, threshold: float, level: object) -> int:
+        asked.append(len(losses))
+        return 0
+
+    monkeypatch.setattr(noise, "shift", shift)
+    losses = 3 - 0.01 * np.arange(40)
+    losses[5] = np.nan
+    follow(DEFAULT, losses)  # five decades in 50 updates: a read at each
+    assert asked == [step - (step > 5) for step in range(1, 41)]
+
+
+# --- rises --------------------------------------------------------------------------------------------
+
+
+def explodes(edge: float, sd: float = 0.1, seed: int = 0) -> Callable[[int, float], float]:
+    """No fall that can be seen, and a loss ten times as high from the LR ``edge`` on."""
+    draws = np.random.default_rng(seed).standard_normal(100_000)
+    return lambda step, lr: (2.3 if lr < edge else 23.0) + sd * float(draws[step])
+
+
+@pytest.mark.parametrize("total", [400, 2000, 20_000])
+@pytest.mark.parametrize("edge", [3e-4, 1e-2, 0.3])
+def test_a_loss_that_only_explodes_gets_a_tenth_of_the_lr_that_it_explodes_at(
+    edge: float, total: int
+) -> None:
+    state, lrs = run(Config(total_steps=total), explodes(edge), total // 2 + 1)
+    assert state.lifted is None
+    assert state.rise is not None
+    assert state.switch is not None
+    assert (state.switch.capped, state.switch.t_star, state.restores) == (False, None, 2)
+    assert edge / 10 <= state.switch.peak_lr < edge / 10 * (2.5 if total < 1000 else 1.6)
+    # Twice at such LRs, and no longer than it takes to see it.
+    assert np.count_nonzero(lrs[: state.switch.step] >= edge) < 40 + total // 40
+
+
+def test_a_rise_seen_twice_at_much_lower_an_lr_is_not_the_lr_s_doing() -> None:
+    """The data jump in the sweep; the weights go back, and the loss stays high. Then all is as ever."""
+
+    def jumps(step: int, lr: float) -> float:
+        return float(response(np.array(lr), 0.02)) + (3.0 if step >= 12 else 0.0) + 0.02 * float(draws[step])
+
+    draws = np.random.default_rng(0).standard_normal(1000)
+    state, _ = run(Config(total_steps=1000), jumps, 501)
+    assert state.rise is not None
+    assert state.rise.lr < 1e-2
+    assert state.rise.level is None  # the level to fall from is that of after the jump
+    assert state.lifted is not None
+    assert state.switch is not None
+    assert 0.01 < state.switch.peak_lr < 0.04
+
+
+@pytest.mark.parametrize("length", [6, 8, 12])
+def test_the_end_of_a_burst_is_no_lift_off(length: int) -> None:
+    """A burst in the sweep sends it back; the growth that follows must not take its end for a fall."""
+
+    def burst(step: int, lr: float) -> float:
+        high = 3.0 if 15 <= step < 15 + length else 0.0
+        return float(response(np.array(lr), 0.02)) + high + 0.02 * float(draws[step])
+
+    draws = np.random.default_rng(1).standard_normal(1000)
+    state, _ = run(Config(total_steps=1000), burst, 501)
+    assert state.rise is not None
+    assert state.rise.lr < 1e-3
+    assert state.rise.level is not None
+    assert state.rise.level.median == pytest.approx(2.3, abs=0.05)
+    assert state.rise.level.losses == state.leg.start - 5
+    assert state.switch is not None
+    assert 0.01 < state.switch.peak_lr < 0.04
+
+
+@pytest.mark.parametrize("total", [400, 1000, 4000])
+def test_a_network_destroyed_on_the_way_back_to_lift_off_is_seen(total: int) -> None:
+    """The loss explodes before the LR is back at that of lift-off, and then stays flat, for ever."""
+    config = Config(total_steps=total)
+    draws = np.random.default_rng(0).standard_normal(total)
+    losses: list[float] = []
+
+    def fragile(step: int, lr: float) -> float:
+        state = states[-1]
+        late = state.lifted is not None and step >= state.lifted + 8
+        losses.append((8.0 if late else float(response(np.array(lr), 0.01))) + 0.02 * float(draws[step]))
+        return losses[-1]
+
+    states = [controller.start(config)]
+    for step in range(total // 2):
+        lr = controller.learning_rate(config, states[-1], step)
+        states.append(controller.observe(config, states[-1], np.array([fragile(step, lr)])))
+    switch = states[-1].switch
+    lifted = states[-1].lifted
+    assert lifted is not None
+    assert switch is not None
+    assert not switch.capped
+    assert switch.step < lifted + 100
+    assert switch.peak_lr < 0.02
+    assert switch.rewound_to is not None
+    assert switch.rewound_to < lifted + 8 + 5  # the medians of five losses show the explosion no sooner
+
+
+# --- the power of larger ends -------------------------------------------------------------------------
+
+
+def test_a_fall_that_noise_hides_from_five_losses_lifts_off_by_a_twentieth_of_the_window() -> None:
+    found = []
+    for seed in range(20):
+        state, _ = run(Config(total_steps=4000), noisy(0.1, sd=0.6, seed=seed), 2001)
+        found.append(state.lifted is not None)
+        assert state.switch is not None
+    assert all(found)
+
+
+def test_the_slow_growth_begins_further_back_where_more_losses_show_the_fall() -> None:
+    config = Config(total_steps=40_000)
+    states = []
+    state = controller.start(config)
+    while state.lifted is None:
+        lr = controller.learning_rate(config, state, state.step)
+        state = controller.observe(config, state, np.array([noisy(0.1, sd=0.5)(state.step, lr)]))
+        states.append(state)
+    width = noise.ends(state.step)
+    assert width > 50
+    assert state.leg.lr == pytest.approx(1e-5 * 1e5 ** ((state.step - width) / 2000), rel=1e-12)
