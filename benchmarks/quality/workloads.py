@@ -122,7 +122,7 @@ SMALL: Final = {
             pool=4,
         ),
         Workload("digits-vit-adamw", "digits", 1_000, 397, 400, _images("vit", "adamw", 50, 12)),
-        # The three above were held out from the first freeze of the constants; of these five the first results
+        # The three above were held out from the first freeze of constants. Of these five the first results
         # were those of the third, and no constant was chosen by them.
         Workload(
             "fashion-vit-adamp",
