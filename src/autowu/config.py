@@ -7,6 +7,7 @@ import numbers
 import operator
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
+from functools import cached_property
 from typing import Any, Final, Literal, cast, get_args
 
 Growth = Literal["exponential", "linear", "two-speed"]
@@ -200,12 +201,12 @@ class Config:
         if not isinstance(getattr(self, name), bool):
             raise TypeError(f"{name} must be True or False, not {getattr(self, name)!r}")
 
-    @property
+    @cached_property
     def warmup_steps(self) -> int:
         """⌊ρ_w T⌋, the most updates that warm-up takes (at least 1)."""
         return max(1, math.floor(self.warmup_fraction * self.total_steps))
 
-    @property
+    @cached_property
     def sweep_steps(self) -> int:
         """Updates in which the fast growth would cross the whole range of LRs."""
         steps = max(math.ceil(self.sweep_fraction * self.total_steps), SHORTEST_SWEEP)

@@ -28,9 +28,10 @@ class Spectrum(NamedTuple):
 
 
 def spectrum(of: Moments) -> Spectrum:
-    """From the eigenvectors of ΦᵀΦ to those of ΦΦᵀ: O(m²), whatever n is."""
-    first = int(np.searchsorted(of.eigenvalues, ROUNDING * float(of.eigenvalues[-1]), side="right"))
-    eigenvalues, vectors = of.eigenvalues[first:], of.vectors[:, first:]
+    """From the eigenvectors of ΦᵀΦ to those of ΦΦᵀ: O(m³), whatever n is."""
+    eigenvalues, vectors = np.linalg.eigh(of.gram)  # in ascending order
+    first = int(np.searchsorted(eigenvalues, ROUNDING * float(eigenvalues[-1]), side="right"))
+    eigenvalues, vectors = eigenvalues[first:], vectors[:, first:]
     y, one = (np.array([of.phi_y, of.phi_1]) @ vectors) / np.sqrt(eigenvalues)
     return Spectrum(
         n=of.n,

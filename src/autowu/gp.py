@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,8 +99,7 @@ class Moments(NamedTuple):
 
     n: int
     center: Array  # the median of some of them, which one exploding loss does not move [...]
-    eigenvalues: Array  # of ΦᵀΦ, in ascending order [..., m]
-    vectors: Array  # its eigenvectors, in columns [..., m, m]
+    gram: Array  # ΦᵀΦ [..., m, m]
     phi_y: Array  # Φᵀy [..., m]
     phi_1: Array  # Φᵀ1 [..., m]
     sum_y: Array  # [...]
@@ -114,7 +113,7 @@ class Moments(NamedTuple):
 def moments(basis: Basis, x: Array, y: Array) -> Moments:
     """The moments of ``x`` [..., n] in [0, 1] and ``y`` [..., n].
 
-    O(n m + m³) time, and memory that does not grow with n: the products of features are sums of exp(-z²) u^q,
+    O(n m) time, and memory that does not grow with n: the products of features are sums of exp(-z²) u^q,
     and each of these is the product of a power with the first one or, for the higher q, with the last one.
     """
     *sets, n = x.shape
@@ -133,12 +132,10 @@ def moments(basis: Basis, x: Array, y: Array) -> Moments:
     gram = np.concatenate([sums[..., 0], sums[..., 1:, 1]], axis=-1) @ basis.products
     rotated = basis.rotation.T @ sums[..., 2:]
     m = rotated.shape[-2]
-    eigenvalues, vectors = np.linalg.eigh(gram.reshape(*sets, m, m))
     return Moments(
         n=n,
         center=center,
-        eigenvalues=eigenvalues,
-        vectors=vectors,
+        gram=gram.reshape(*sets, m, m),
         phi_y=rotated[..., 0],
         phi_1=rotated[..., 1],
         sum_y=sum_y,
@@ -173,11 +170,12 @@ class Posterior(NamedTuple):
 def posterior(of: Moments, given: Parameters) -> Posterior:
     """Condition w ~ N(0, σ_f² I) on the moments (R & W Eq. 2.8).
 
-    w has the covariance ``σ_f² A⁻¹`` and the mean ``s A⁻¹ Φᵀ(y - θ)``, A = I + s ΦᵀΦ, s = σ_f² / σ_n².
-    The eigenvectors of ΦᵀΦ keep A⁻¹ positive, however small the noise.
+    w has the covariance ``σ_f² A⁻¹`` and the mean ``s A⁻¹ Φᵀ(y - θ)``, A = I + s ΦᵀΦ, s = σ_f² / σ_n². With
+    Cholesky's A = L Lᵀ, the half of A⁻¹ is ``L⁻ᵀ``.
     """
     ratio = given.signal_variance / given.noise_variance
-    root = of.vectors / np.sqrt(1 + ratio * np.maximum(of.eigenvalues, 0.0))[..., None, :]
+    factor = np.linalg.cholesky(np.eye(of.gram.shape[-1]) + ratio * of.gram)
+    root = cast("Array", np.swapaxes(np.linalg.inv(factor), -1, -2))
     residual = (of.phi_y - (given.mean - of.center)[..., None] * of.phi_1)[..., None]
     weights = ratio * (root @ (np.swapaxes(root, -1, -2) @ residual))[..., 0]
     return Posterior(given, weights, math.sqrt(given.signal_variance) * root)

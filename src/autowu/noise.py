@@ -170,12 +170,23 @@ def falling(losses: Array, threshold: float) -> bool:
     if width < 4:
         return False
     with np.errstate(all="ignore"):
-        if not losses[-width:] @ (np.arange(width) - 0.5 * (width - 1)) < 0:
+        if not losses[-width:] @ _ramp(width) < 0:
             return False
         stretches = losses[-STRETCHES * width :].reshape(STRETCHES, width)
         means = np.add.reduce(stretches, axis=1) / width
         deviations = stretches - means[:, None]
-        variances = np.einsum("ij,ij->i", deviations, deviations) / (width * (width - 1))  # of the means
+        squares = np.einsum("ij,ij->i", deviations, deviations).tolist()
     # For so few numbers a loop takes less time than NumPy's calls.
-    *before, (last, variance_of_last) = zip(means.tolist(), variances.tolist(), strict=True)
-    return all(mean - last > threshold * math.sqrt(variance + variance_of_last) for mean, variance in before)
+    *before, last = means.tolist()
+    count = width * (width - 1)
+    of_last = squares[-1] / count  # the variance of a mean
+    for mean, square in zip(before, squares, strict=False):
+        if not mean - last > threshold * math.sqrt(square / count + of_last):
+            return False
+    return True
+
+
+@lru_cache(maxsize=2)
+def _ramp(width: int) -> Array:
+    """A straight line of so many points, with the mean 0."""
+    return np.arange(width, dtype=np.float64) - 0.5 * (width - 1)

@@ -40,26 +40,21 @@ class Snapshot:
     def take(self) -> None:
         """Copy what is there now, into the memory of the copy before where it fits."""
         live = dict(self._live_tensors())
-        kept = {
-            name: place for name, tensor in live.items() if (place := self._place(name, tensor)) is not None
-        }
-        if kept:  # all in one call, as the optimizers do it: one launch, not one a tensor
-            sources = [live[name] for name in kept]
-            torch._foreach_copy_([*kept.values()], sources)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
-        self._tensors = {
-            name: kept[name] if name in kept else tensor.to(self._device or tensor.device, copy=True)
-            for name, tensor in live.items()
-        }
+        kept = self._tensors
+        if not (list(kept) == list(live) and all(map(_fits, kept.values(), live.values()))):
+            kept = {name: kept.get(name) for name in live}
+            self._tensors = {
+                name: place
+                if (place := kept[name]) is not None and _fits(place, tensor)
+                else torch.empty_like(tensor, device=self._device)
+                for name, tensor in live.items()
+            }
+        if live:  # all in one call, as the optimizers do it: one launch, not one a tensor
+            torch._foreach_copy_([*self._tensors.values()], [*live.values()])  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
         self._values = {
             name: value if type(value) in _ATOMS or _never_changes(value) else copy.deepcopy(value)
             for name, value in self._live_values()
         }
-
-    def _place(self, name: str, tensor: Tensor) -> Tensor | None:
-        """Where the copy before keeps the tensor of this name, if a new one fits there."""
-        kept = self._tensors.get(name)
-        fits = kept is not None and kept.shape == tensor.shape and kept.dtype == tensor.dtype
-        return kept if fits else None
 
     @torch.no_grad()
     def restore(self) -> None:
@@ -183,8 +178,15 @@ def _parameters(optimizer: Optimizer) -> Iterator[Tensor]:
         yield from group["params"]
 
 
+def _fits(place: Tensor, tensor: Tensor) -> bool:
+    """Whether a copy of ``tensor`` can be kept in ``place``."""
+    return place.shape == tensor.shape and place.dtype == tensor.dtype
+
+
 def _local(tensor: Tensor) -> Tensor:
     """The storage itself, without its graph; of a DTensor this rank's shard."""
+    if type(tensor) is Tensor and not tensor.requires_grad:
+        return tensor
     plain = tensor.detach()
     if type(plain) is not Tensor and hasattr(plain, "to_local"):  # a DTensor, whose import takes a second
         plain: Tensor = cast("Any", plain).to_local()

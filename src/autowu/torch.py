@@ -177,17 +177,19 @@ class AutoWU(LRScheduler):
         if len(self.optimizer.param_groups) != len(self.base_lrs):
             self._take_in_added_groups()
         read_at = self._state.read_at
-        if loss is not None:
-            self._pending.add(loss)
-        elif not self._pending.open:
+        if loss is None and not self._pending.open:
             raise TypeError(
                 "AutoWU.step() needs the training loss of the update: call step(loss), or observe(loss) and"
                 " then step(). (A wrapper that calls step() itself, such as SequentialLR, cannot drive it.)"
             )
         if read_at is None:
+            if loss is not None:
+                self._pending.add(loss)  # which looks at it
             self._pending.drop_update()
-        else:
+        elif loss is None:
             self._pending.close_update()
+        else:
+            self._pending.add_update(loss)
         self.last_epoch += 1
         self._step_count += 1
         lost_the_first = self.last_epoch == read_at and self._decide()

@@ -17,9 +17,9 @@ from autowu.state import State
 
 def decide(config: Config, state: State) -> State:
     """All that is decided at a read during warm-up."""
-    since = state.losses[max(state.read, state.first) - state.first :]
-    alive = math.isfinite(state.losses[-1]) or bool(np.isfinite(since).any())
-    state = state.but(dead=0 if alive else state.dead + 1)
+    if not math.isfinite(state.losses[-1]) or state.dead:
+        since = state.losses[max(state.read, state.first) - state.first :]
+        state = state.but(dead=0 if np.isfinite(since).any() else state.dead + 1)
     if config.rewind and state.copied is None:
         state = state.but(copied=state.step)
     ended = state.step >= growth_ends(config, state)
