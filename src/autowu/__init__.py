@@ -5,11 +5,12 @@ losses ─▶ detector (Gaussian process) ─▶ verdict ─▶ controller (phas
 config      every hyperparameter, and the two presets
 schedule    growth and decay: closed forms of the step
 gp, fit     Gaussian-process regression of the loss curve
-noise       what noise explains: spikes, lift-off
+noise       what noise explains: spikes, a fall or rise
 detector    losses -> Verdict: is the minimum past?
 state       what the controller knows
 rate        the LR as a closed form of configuration, state and step
-warmup      what a read of the losses decides in warm-up: lift-off, a test, the switch
+liftoff     what a read of the losses decides before lift-off; warmup: from then on
+switching   a test, and the switch to the decay phase
 reopen      was that a false alarm?
 controller  the phase machine: start, observe, learning_rate
 torch       AutoWU, the PyTorch scheduler; with pending (losses), rewind (copies) and tensors (checkpoints)

@@ -40,7 +40,7 @@ class Config:
 
     growth: Growth = "two-speed"
     """Shape of warm-up: exponential (Eq. 1), linear (Eq. 6), or two-speed: fast to lift-off, then Eq. 1, from
-    the LR of five updates before that."""
+    the LR of a little before."""
     min_lr: float = 1e-5
     """η_min, the LR of the first update, > 0."""
     max_lr: float = 1.0
@@ -50,7 +50,8 @@ class Config:
     sweep_fraction: float = 0.05
     """In (0, 1), a fraction of total_steps: time in which the fast growth would cross [min_lr, max_lr]."""
     lift_off: float | None = 4.0
-    """Fall of the loss, > 0, in standard errors, before which no minimum counts. None: tests always count."""
+    """Fall of the loss, > 0, in standard errors, before which no minimum counts; a rise of as many sends the
+    growth back. None: tests always count."""
 
     test_growth: float | None = 1.1
     """Growth of the LR from one test to the next, > 1. None: a test at each epoch's end."""

@@ -1,4 +1,4 @@
-"""What noise explains: the noise level of a loss curve, its spikes, its lift-off, and its plain fall."""
+"""What noise explains: the noise level of a loss curve, its spikes, its fall or rise, and its plain fall."""
 
 from __future__ import annotations
 
