@@ -19,6 +19,9 @@ from benchmarks.quality.workloads import WORKLOADS
 LOSS_PER_POINT: Final = 5.0
 """% of the loss of a text that count as one point of accuracy: the bars take 0.5% for 0.1 points."""
 
+AS_GOOD: Final = 0.5
+"""Points below the best fixed peak LR, up to which another is as good."""
+
 Scores = dict[str, dict[str, dict[int, float]]]
 """Workload -> method -> seed -> test score, higher is better; -∞ for a run that diverged."""
 
@@ -85,6 +88,33 @@ def ranks(scores: Scores, methods: Sequence[str]) -> dict[str, float]:
         for name, place in zip(methods, stats.rankdata([-mean for mean in means]), strict=True):
             places[name].append(float(place))
     return {name: float(np.mean(place)) for name, place in places.items()}
+
+
+def good_peaks(swept: Iterable[Record]) -> dict[str, tuple[float, float]]:
+    """The least and the greatest of the fixed peak LRs whose mean test score is as good as the best one's.
+
+    Within half a point: on most workloads that is a range of a decade, and where in it a peak lies does not
+    matter.
+    """
+    found = {}
+    for workload, methods in by_workload(swept).items():
+        means = {float(name): float(np.mean(list(mine.values()))) for name, mine in methods.items()}
+        most = max(means.values())
+        good = [lr for lr, mean in means.items() if points(workload, mean, most) >= -AS_GOOD]
+        found[workload] = (min(good), max(good))
+    return found
+
+
+def peak_ratios(
+    results: Iterable[Record], method: str, good: Mapping[str, tuple[float, float]]
+) -> list[float]:
+    """log10 of the peak LR of each run of ``method`` over the nearest good one; 0 among these."""
+    found = []
+    for record in results:
+        if record["method"] == method and record["workload"] in good and record.get("peak_lr"):
+            low, high = good[record["workload"]]
+            found.append(math.log10(record["peak_lr"] / min(max(record["peak_lr"], low), high)))
+    return found
 
 
 def diverged(results: Iterable[Record], method: str) -> tuple[int, int]:

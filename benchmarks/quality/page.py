@@ -12,11 +12,14 @@ import numpy as np
 
 from benchmarks.quality import analysis, methods, pictures, plan, records
 from benchmarks.quality.analysis import Interval, Scores
+from benchmarks.quality.detection import rates
+from benchmarks.quality.detection import tables as counts
 from benchmarks.quality.suites import SUITES, Suite
 from benchmarks.quality.workloads import SMALL, WORKLOADS
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "quality.md"
 REFERENCE: Final = "tuned 20"
+DETECTION: Final = ("simulated", "recorded")  # runs that the detector's mistakes are counted on
 PAIRED: Final = (REFERENCE, "tuned 5", "tuned 1", "paper", "lr-finder", "schedule-free", "prodigy")
 
 
@@ -31,6 +34,7 @@ def write() -> None:
         "means": means(),
         "costs": costs(),
         "ablations": ablations(),
+        "mistakes": mistakes(),
     }
     text = PAGE.read_text()
     for name, table in tables.items():
@@ -173,6 +177,25 @@ def ablations() -> str:
         parts = [analysis.over_workloads(scores, name, methods.AUTOWU, held) for held in (None, True)]
         rows.append([name, *cells, *map(_interval, parts)])
     return _table(["variant", *(_short(name) for name in scores), "mean", "held out"], rows)
+
+
+def mistakes() -> str:
+    """The two failures side by side: in the suite's ablations, and as the detector's were counted."""
+    results = records.read(records.RESULTS, "ablations")
+    good = analysis.good_peaks(records.read(records.RESULTS, "sweep"))
+    counted = counts.runs(rates.rows())
+    rows = []
+    for name in ("default", *methods.VARIANTS):
+        method = methods.AUTOWU if name == "default" else name
+        words = [rates.judge(ratio) for ratio in analysis.peak_ratios(results, method, good)]
+        suite = [f"{words.count(word)} of {len(words)}" if words else "–" for word in ("false alarm", "late")]
+        groups = [counts.pick(counted.get(name, {}), counts.GROUPS[group]) for group in DETECTION]
+        found = [counts.Summary.of(of.values()) if of else None for of in groups]
+        cells = [str(count) for of in found if of for count in (of.false_alarms, of.late, of.costly)]
+        if words or cells:
+            rows.append([name, *suite, *(cells + ["–"] * 6)[:6]])
+    head = [f"{kind}: {what}" for kind in DETECTION for what in ("false alarms", "late", "costly")]
+    return _table(["variant", "suite: false alarms", "late", *head], rows)
 
 
 def _by_rank(scores: Scores) -> list[str]:

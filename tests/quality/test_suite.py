@@ -116,3 +116,26 @@ def test_every_method_has_settings_that_the_trainer_takes(name):
         chosen = methods.variant(variant, workload)
         assert chosen.pop("tried", variant) == variant
         Settings(**chosen, data="x.txt" if workload.is_text else "x.npz")
+
+
+def test_a_peak_is_held_against_the_fixed_ones_that_are_as_good_as_the_best():
+    accuracies = {
+        "0.001": (0.5, 0.52),
+        "0.003": (0.796, 0.8),
+        "0.01": (0.8, 0.8),
+        "0.03": (0.7, 0.9),
+        "0.1": (0.1, 0.1),
+    }
+    swept = [
+        record(0, 0, accuracy) | {"method": lr, "seed": seed}
+        for lr, pair in accuracies.items()
+        for seed, accuracy in enumerate(pair)
+    ]
+    good = analysis.good_peaks(swept)
+    assert good == {CNN.name: (0.003, 0.03)}
+    runs = [record(0, 0, 0) | {"method": "autowu", "peak_lr": lr} for lr in (3e-5, 0.003, 0.02, 0.3, None)]
+    ratios = analysis.peak_ratios(
+        [*runs, record(0, 0, 0) | {"method": "paper", "peak_lr": 1.0}], "autowu", good
+    )
+    assert ratios == pytest.approx([-2, 0, 0, 1])
+    assert analysis.peak_ratios(runs, "autowu", {}) == []
