@@ -47,7 +47,8 @@ def _last(replay: Replay) -> str:
         return f"No switch within the record. {_waiting(replay)}"
     reason, rate = _reason(replay), f"{switch.peak_lr:.3g}"
     if switch.t_star is None:
-        at = f"The decay ({config.decay}) begins with learning rate {rate}."
+        tenth = "" if switch.capped else ", a tenth of what it had come to"
+        at = f"The decay ({config.decay}) begins with learning rate {rate}{tenth}."
     elif _dead(replay):
         at = (
             f"The last learning rate known to be good was that of step {switch.t_star:,.1f}. "

@@ -133,6 +133,14 @@ CURVES: dict[str, list[float | str]] = {
     "dead at once": [1.0, *[""] * 100],
     "spikes": [*v_shaped(), 1e30, 1e31],
     "short": (3 - 0.1 * np.arange(22)).tolist(),
+    "exploding": [  # in the fast growth, and again in the slow one, two decades lower
+        value + 0.01 * float(noise)
+        for value, noise in zip(
+            [2.3] * 30 + [8.0] * 4 + [2.3] * 150 + [8.0] * 66,
+            np.random.default_rng(0).standard_normal(250),
+            strict=True,
+        )
+    ],
     "rising": (
         2.3
         + 0.05 * np.random.default_rng(1).standard_normal(600)
@@ -153,6 +161,15 @@ PAPER = ["--preset", "paper", "--steps-per-epoch", "10"]
         ),
         pytest.param(
             "rising", ["--total-steps", "1000"], "the loss had risen without having fallen", id="no fall"
+        ),
+        pytest.param(
+            "exploding",
+            ["--total-steps", "1000"],
+            "the loss had risen twice without having fallen",
+            id="rises",
+        ),
+        pytest.param(
+            "exploding", ["--total-steps", "1000"], ", a tenth of what it had come to. No tests.", id="tenth"
         ),
         pytest.param("short", [], "to its cap of 11 updates, and all that is known is lift-off", id="short"),
         pytest.param("flat", PAPER, "no evidence: all losses are equal", id="no evidence, at the cap"),

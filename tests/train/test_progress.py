@@ -99,6 +99,12 @@ def begin(display, *, eval_steps=50, decay="linear"):
             NOT_DETECTED,
             "step 93: the loss has ceased to be finite; back to the weights of step 60, LR 0.5, linear decay",
         ),
+        (
+            Switch(93, False, None, 0.01, 1),
+            NOT_DETECTED,
+            "step 93: the loss has risen twice, or ceased to be finite, without having fallen;"
+            " back to the weights of step 1, LR 0.01, linear decay",
+        ),
     ],
 )
 def test_the_switch_has_a_line_that_says_why(capsys, switch, verdict, line):

@@ -127,8 +127,12 @@ class Progress(Silent):
         """The line that announces the decay phase."""
         if verdicts and verdicts[-1].detected and switch.t_star is not None:
             cause = f"minimum detected at t* = {switch.t_star:.1f}{' (at the cap)' if switch.capped else ''}"
+        elif switch.capped:
+            cause = "warm-up has reached its cap"
+        elif switch.t_star is not None:
+            cause = "the loss has ceased to be finite"
         else:
-            cause = "warm-up has reached its cap" if switch.capped else "the loss has ceased to be finite"
+            cause = "the loss has risen twice, or ceased to be finite, without having fallen"
         back = "" if switch.rewound_to is None else f"back to the weights of step {switch.rewound_to}, "
         self.say(f"step {switch.step}: {cause}; {back}LR {switch.peak_lr:.3g}, {self._decay} decay")
 
