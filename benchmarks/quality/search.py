@@ -64,7 +64,8 @@ def trials(workload: Workload, scores: Mapping[int, float], count: int = TRIALS)
     """The trials that the search consists of, as far as the ``scores`` of those done say.
 
     So many as ``count`` at first; then, while the best lies within a tenth of an edge of the LR's range, five
-    more in the half decade beyond that edge.
+    more in the half decade beyond that edge, and while it has the largest or smallest LR of all, five more in
+    the half decade beyond that.
 
     Args:
         workload: the task.
@@ -76,9 +77,15 @@ def trials(workload: Workload, scores: Mapping[int, float], count: int = TRIALS)
     while all(trial.number in scores for trial in found):
         best = max(found, key=lambda trial: scores[trial.number]).lr
         place = math.log(best / low) / math.log(high / low)
-        if EDGE <= place <= 1 - EDGE:
+        tried = [trial.lr for trial in found]
+        if not EDGE <= place <= 1 - EDGE:
+            beyond = (high, high * 10**0.5) if place > 0.5 else (low * 10**-0.5, low)
+        elif best == max(tried):
+            beyond = (best, best * 10**0.5)
+        elif best == min(tried):
+            beyond = (best * 10**-0.5, best)
+        else:
             break
-        beyond = (high, high * 10**0.5) if place > 0.5 else (low * 10**-0.5, low)
         low, high = min(low, beyond[0]), max(high, beyond[1])
         found += [draw(workload, len(found) + extra, *beyond) for extra in range(WIDENING)]
     return found

@@ -8,6 +8,7 @@ from benchmarks.quality import analysis, methods, plan, prepare, records, search
 from benchmarks.quality.workloads import WORKLOADS
 
 CNN, GPT = WORKLOADS["cifar10-cnn-adamp"], WORKLOADS["shakespeare-gpt-adamw"]
+LONG = WORKLOADS["shakespeare-gpt-adamw-long"]
 
 
 def record(number, validation, test, *, workload=CNN.name, diverged=False):
@@ -51,6 +52,22 @@ def test_the_search_is_widened_beyond_the_edge_that_the_best_trial_lies_on(sign)
     assert from_edge < search.EDGE  # or else this workload shows nothing
     assert len(wider) == search.TRIALS + search.WIDENING
     assert all(min(ends) <= trial.lr <= max(ends) for trial in wider[search.TRIALS :])
+
+
+def test_the_search_is_widened_while_the_best_trial_has_the_largest_lr_that_was_tried():
+    """Within the range nothing may have been drawn above it."""
+    first = search.trials(LONG, {})
+    largest = max(trial.lr for trial in first)
+    assert largest < search.center(LONG) * 10 ** (
+        search.DECADES * (1 - 2 * search.EDGE)
+    )  # not at the range's edge
+    scores = {trial.number: trial.lr for trial in first}
+    wider = search.trials(LONG, scores)
+    assert len(wider) == search.TRIALS + search.WIDENING
+    assert all(largest <= trial.lr <= largest * 10**0.5 for trial in wider[search.TRIALS :])
+    scores |= {trial.number: -trial.lr for trial in wider[search.TRIALS :]}
+    scores[0] = 2 * max(scores.values())
+    assert search.trials(LONG, scores) == wider
 
 
 def test_the_winners_are_chosen_by_validation_and_not_by_test():
