@@ -65,8 +65,8 @@ def test_the_search_is_widened_while_the_best_trial_has_the_largest_lr_that_was_
     wider = search.trials(LONG, scores)
     assert len(wider) == search.TRIALS + search.WIDENING
     assert all(largest <= trial.lr <= largest * 10**0.5 for trial in wider[search.TRIALS :])
-    scores |= {trial.number: -trial.lr for trial in wider[search.TRIALS :]}
-    scores[0] = 2 * max(scores.values())
+    within = sorted(wider[search.TRIALS :], key=lambda trial: trial.lr)[2]
+    scores |= {trial.number: 0.0 for trial in wider[search.TRIALS :]} | {within.number: 1.0}
     assert search.trials(LONG, scores) == wider
 
 
