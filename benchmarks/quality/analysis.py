@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from scipy import stats
 
-from benchmarks.quality import records
+from benchmarks.quality import methods, records
 from benchmarks.quality.records import Record
 from benchmarks.quality.workloads import WORKLOADS
 
@@ -41,7 +41,7 @@ def by_workload(results: Iterable[Record]) -> Scores:
     for record in results:
         mine = scores[record["workload"]].setdefault(record["method"], {})
         mine[record["seed"]] = records.score(record, "test")
-    return {workload: methods for workload, methods in scores.items() if methods}
+    return {workload: mine for workload, mine in scores.items() if mine}
 
 
 def points(workload: str, score: float, reference: float) -> float:
@@ -71,23 +71,36 @@ def over_workloads(scores: Scores, method: str, against: str, held_out: bool | N
     A workload on which a run of either diverged counts by the runs that did not.
     """
     means = []
-    for workload, methods in scores.items():
+    for workload, mine in scores.items():
         if held_out is not None and WORKLOADS[workload].held_out != held_out:
             continue
-        if method in methods and against in methods:
-            finite = [d for d in differences(workload, methods[method], methods[against]) if math.isfinite(d)]
+        if method in mine and against in mine:
+            finite = [d for d in differences(workload, mine[method], mine[against]) if math.isfinite(d)]
             means += [float(np.mean(finite))] if finite else []
     return interval(means) if means else Interval(math.nan, math.nan, math.nan)
 
 
-def ranks(scores: Scores, methods: Sequence[str]) -> dict[str, float]:
+def ranks(scores: Scores, names: Sequence[str]) -> dict[str, float]:
     """Mean rank by the mean score on each workload, 1 is best, among methods run on every one of them."""
     places = defaultdict[str, list[float]](list)
     for mine in scores.values():
-        means = [float(np.mean(list(mine[name].values()))) for name in methods]
-        for name, place in zip(methods, stats.rankdata([-mean for mean in means]), strict=True):
+        means = [float(np.mean(list(mine[name].values()))) for name in names]
+        for name, place in zip(names, stats.rankdata([-mean for mean in means]), strict=True):
             places[name].append(float(place))
     return {name: float(np.mean(place)) for name, place in places.items()}
+
+
+def ablated() -> dict[str, list[Record]]:
+    """Each ablated variant with the records that it is among.
+
+    They are those of the default as it is, or, of a variant that was not run again, of the freeze before.
+    """
+    studies = [records.read(records.RESULTS, part) for part in ("ablations", records.EARLIER)]
+    found = {}
+    for name in methods.VARIANTS:
+        own = [study for study in studies if any(record["method"] == name for record in study)]
+        found |= {name: own[0]} if own else {}
+    return found
 
 
 def good_peaks(swept: Iterable[Record]) -> dict[str, tuple[float, float]]:
@@ -97,8 +110,8 @@ def good_peaks(swept: Iterable[Record]) -> dict[str, tuple[float, float]]:
     matter.
     """
     found = {}
-    for workload, methods in by_workload(swept).items():
-        means = {float(name): float(np.mean(list(mine.values()))) for name, mine in methods.items()}
+    for workload, mine in by_workload(swept).items():
+        means = {float(name): float(np.mean(list(mine.values()))) for name, mine in mine.items()}
         most = max(means.values())
         good = [lr for lr, mean in means.items() if points(workload, mean, most) >= -AS_GOOD]
         found[workload] = (min(good), max(good))

@@ -14,6 +14,7 @@ from benchmarks.quality import analysis, methods, pictures, plan, records
 from benchmarks.quality.analysis import Interval, Scores
 from benchmarks.quality.detection import rates
 from benchmarks.quality.detection import tables as counts
+from benchmarks.quality.records import Record
 from benchmarks.quality.suites import SUITES, Suite
 from benchmarks.quality.workloads import SMALL, WORKLOADS
 
@@ -161,12 +162,9 @@ def costs() -> str:
 
 def ablations() -> str:
     """Each variant against the default preset, paired by seed, over the workloads."""
-    results = records.read(records.RESULTS, "ablations")
-    scores = analysis.by_workload(results)
-    rows = []
-    for name in methods.VARIANTS:
-        if not any(name in mine for mine in scores.values()):
-            continue
+    rows, scores = [], Scores()
+    for name, results in analysis.ablated().items():
+        scores = analysis.by_workload(results)
         cells = []
         for workload, mine in scores.items():
             if name in mine and methods.AUTOWU in mine:
@@ -175,25 +173,31 @@ def ablations() -> str:
             else:
                 cells.append("–")
         parts = [analysis.over_workloads(scores, name, methods.AUTOWU, held) for held in (None, True)]
-        rows.append([name, *cells, *map(_interval, parts)])
+        rows.append([name + _earlier(results), *cells, *map(_interval, parts)])
     return _table(["variant", *(_short(name) for name in scores), "mean", "held out"], rows)
+
+
+def _earlier(results: Sequence[Record]) -> str:
+    """A mark on what was run beside the default of the freeze before."""
+    return " †" if results == records.read(records.RESULTS, records.EARLIER) else ""
 
 
 def mistakes() -> str:
     """The two failures side by side: in the suite's ablations, and as the detector's were counted."""
-    results = records.read(records.RESULTS, "ablations")
+    ablated = analysis.ablated()
     good = analysis.good_peaks(records.read(records.RESULTS, "sweep"))
     counted = counts.runs(rates.rows())
     rows = []
     for name in ("default", *methods.VARIANTS):
+        found = records.read(records.RESULTS, "ablations") if name == "default" else ablated.get(name, [])
         method = methods.AUTOWU if name == "default" else name
-        words = [rates.judge(ratio) for ratio in analysis.peak_ratios(results, method, good)]
+        words = [rates.judge(ratio) for ratio in analysis.peak_ratios(found, method, good)]
         suite = [f"{words.count(word)} of {len(words)}" if words else "–" for word in ("false alarm", "late")]
         groups = [counts.pick(counted.get(name, {}), counts.GROUPS[group]) for group in DETECTION]
-        found = [counts.Summary.of(of.values()) if of else None for of in groups]
-        cells = [str(count) for of in found if of for count in (of.false_alarms, of.late, of.costly)]
+        summaries = [counts.Summary.of(of.values()) if of else None for of in groups]
+        cells = [str(count) for of in summaries if of for count in (of.false_alarms, of.late, of.costly)]
         if words or cells:
-            rows.append([name, *suite, *(cells + ["–"] * 6)[:6]])
+            rows.append([name + _earlier(found), *suite, *(cells + ["–"] * 6)[:6]])
     head = [f"{kind}: {what}" for kind in DETECTION for what in ("false alarms", "late", "costly")]
     return _table(["variant", "suite: false alarms", "late", *head], rows)
 

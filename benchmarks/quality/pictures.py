@@ -101,13 +101,13 @@ def ablations() -> Any:
     """Each variant's mean difference to the default preset, over the workloads."""
     from matplotlib.figure import Figure
 
-    scores = analysis.by_workload(records.read(records.RESULTS, "ablations"))
-    names = [name for name in methods.VARIANTS if any(name in mine for mine in scores.values())]
-    if not names:
+    ablated = analysis.ablated()
+    if not ablated:
         return None
-    figure = Figure(figsize=(7, 0.28 * len(names) + 0.8))
+    figure = Figure(figsize=(7, 0.28 * len(ablated) + 0.8))
     axis = figure.subplots()
-    for place, name in enumerate(names):
+    for place, (name, results) in enumerate(ablated.items()):
+        scores = analysis.by_workload(results)
         for workload, mine in scores.items():
             if name in mine:
                 found = analysis.differences(workload, mine[name], mine[methods.AUTOWU])
@@ -117,7 +117,7 @@ def ablations() -> Any:
         axis.plot([mean.low, mean.high], [place, place], color=BLUE, linewidth=1)
         axis.plot(mean.mean, place, "o", color=BLUE, markersize=4)
     axis.axvline(0, color="black", linewidth=0.7)
-    axis.set_yticks(range(len(names)), names)
+    axis.set_yticks(range(len(ablated)), list(ablated))
     axis.invert_yaxis()
     axis.set_xlim(-3, 3)
     axis.set_xlabel(

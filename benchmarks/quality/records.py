@@ -10,6 +10,9 @@ from typing import Any, Final
 from benchmarks.quality.workloads import WORKLOADS
 
 RESULTS: Final = Path(__file__).parent / "results"
+EARLIER: Final = "fourth-freeze-ablations"
+"""Variants that were not run again beside the default as it is."""
+
 Record = dict[str, Any]
 
 
