@@ -50,8 +50,8 @@ class Config:
     sweep_fraction: float = 0.05
     """In (0, 1), a fraction of total_steps: time in which the fast growth would cross [min_lr, max_lr]."""
     lift_off: float | None = 4.0
-    """Fall of the loss, > 0, in standard errors, before which no minimum counts; a rise of as many sends the
-    growth back. None: tests always count."""
+    """Fall of the loss, > 0, in standard errors, before which no minimum counts; with growth 'two-speed' a
+    rise of as many sends the growth back. None: tests always count."""
 
     test_growth: float | None = 1.1
     """Growth of the LR from one test to the next, > 1. None: a test at each epoch's end."""

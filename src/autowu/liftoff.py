@@ -16,9 +16,8 @@ from autowu.gp import Array
 from autowu.rate import growth
 from autowu.state import Leg, Rise, State, no_losses
 
-# A rise shows only in the medians of five losses, while the fast growth goes on. So the slow growth begins
-# two decades below the LR that it was seen at: one for those updates in a short run, and one for the LR that
-# is looked for.
+# A rise shows only in medians, while the fast growth goes on. So the slow growth begins two decades below the
+# LR that it was seen at: one for those updates in a short run, and one for the LR that is looked for.
 RETREAT: Final = 100.0
 
 # As in LR range tests: the loss explodes at some ten times a good LR (docs/algorithm.md, "Two speeds").
@@ -49,26 +48,29 @@ def _lifted(config: Config, state: State) -> State:
     if state.sweeping:
         lr = growth(config, state, state.step - noise.ends(state.step))
         state = state.but(leg=Leg(state.step, lr, config.warmup_steps), sweeping=False)
-    state = state.but(lifted=state.step, streak=0, copied=state.step if config.rewind else None)
-    return switching.at_cap(config, state) if state.step == config.warmup_steps else state
+    state = state.but(lifted=state.step, streak=0)
+    if state.step == config.warmup_steps:  # the weights of now are those to go on with
+        return switching.at_cap(config, state.but(copied=None))
+    return state.but(copied=state.step if config.rewind else None)
 
 
 def _risen(config: Config, state: State, losses: Array) -> State:
     """Noise hid the fall of the loss, and the LR is far too large already, it seems.
 
     Back to the initial weights, two decades lower, at the slow rate. If the loss rises again at such an LR,
-    that is too large for it; if at a much lower one, it is not the LR that makes it rise.
+    that is too large for it. If at a much lower one, the first rise was seen late, or is none that the LR has
+    made: back once more, and what the loss was before does not count. (One that is not finite is not late.)
     """
-    lr = growth(config, state, state.step)
-    rise = state.rise
+    lr, rise = growth(config, state, state.step), state.rise
+    lower = max(lr / RETREAT, config.min_lr)
     if rise is None:
         earlier = losses[: -noise.ends(len(losses))]  # the last ones are those that have risen
-        known = state.copied is not None and len(earlier) > 0
+        known = state.copied is not None and state.copied < state.step and len(earlier) > 0
         level = noise.Level(noise.median(earlier), len(earlier)) if known else None
-        return _slower(config, state, max(lr / RETREAT, config.min_lr)).but(rise=Rise(lr, level))
-    if lr < rise.lr / MARGIN:
-        state = state.but(first=state.step, losses=no_losses(), streak=0, dead=0)
-        return state.but(rise=Rise(rise.lr, None))
+        return _slower(config, state, lower).but(rise=Rise(lr, level))
+    at_most = max(rise.lr, RETREAT * config.min_lr)  # growth can go back no further than to η_min
+    if lr < at_most / MARGIN and not state.dead:
+        return _slower(config, state, lower).but(rise=Rise(lr, None))
     return switching.switch(config, state, None, _below(config, lr), capped=False, rewind=True)
 
 
@@ -82,15 +84,17 @@ def _slower(config: Config, state: State, lr: float) -> State:
 def _never(config: Config, state: State, risen: bool) -> State:
     """A loss that never fell shows no LR to be good: √(η_min η_max), where that is not known to be too large.
 
-    Its minimum, if a test says that there is one, is one by chance.
+    It is tested for the record alone: if it has a minimum, that is one by chance.
     """
     capped = state.step >= config.warmup_steps
-    if capped and not config.return_at_cap:
+    if capped and not config.return_at_cap and state.dead < config.patience:
         return switching.at_cap(config, state)
-    peak_lr = math.sqrt(config.min_lr) * math.sqrt(config.max_lr)
+    lr, peak_lr = growth(config, state, state.step), math.sqrt(config.min_lr) * math.sqrt(config.max_lr)
     if risen:
-        peak_lr = min(peak_lr, _below(config, growth(config, state, state.step)))
-    state = switching.test(config, state)
+        peak_lr = min(peak_lr, _below(config, lr))
+    elif state.rise is not None and lr < 1.01 * state.rise.lr:  # it has not come beyond that without a rise
+        peak_lr = min(peak_lr, _below(config, state.rise.lr))
+    state = switching.test(config, state).but(copied=state.copied)  # a copy of now would never be taken
     return switching.switch(config, state, None, peak_lr, capped=capped, rewind=True)
 
 

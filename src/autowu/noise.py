@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,12 +116,12 @@ def ends(losses: int) -> int:
     return max(ENDS, losses // STRETCHES)
 
 
-class Level(NamedTuple):
-    """Where a loss has been."""
+@dataclass(frozen=True)
+class Level:
+    """Where a loss has been: the median of so many losses."""
 
     median: float
     losses: int
-    """Of so many losses."""
 
 
 def shift(losses: Array, threshold: float, level: Level | None = None) -> int:

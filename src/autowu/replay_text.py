@@ -47,8 +47,7 @@ def _last(replay: Replay) -> str:
         return f"No switch within the record. {_waiting(replay)}"
     reason, rate = _reason(replay), f"{switch.peak_lr:.3g}"
     if switch.t_star is None:
-        tenth = "" if switch.capped else ", a tenth of what it had come to"
-        at = f"The decay ({config.decay}) begins with learning rate {rate}{tenth}."
+        at = f"The decay ({config.decay}) begins with learning rate {rate}."
     elif _dead(replay):
         at = (
             f"The last learning rate known to be good was that of step {switch.t_star:,.1f}. "
@@ -73,8 +72,7 @@ def _reason(replay: Replay) -> str:
     if state.lifted is None:
         if not switch.capped:
             return "the loss had risen twice without having fallen"
-        how = "neither fallen nor risen" if state.rise is None else "risen without having fallen"
-        return f"{cap}; the loss had {how}, and no learning rate is known to be good"
+        return f"{cap}; the loss had not fallen, and no learning rate is known to be good"
     if not switch.capped:
         tests = state.verdicts[-state.streak :]
         how = ", by the end of the fall" if any(test.stalled(config.confidence) for test in tests) else ""

@@ -88,7 +88,7 @@ class State:
     lifted: int | None
     """The step of lift-off; None before it. 0 where the configuration asks for none."""
     rise: Rise | None = None
-    """The rise of the loss before lift-off that growth has gone back for."""
+    """The last rise of the loss before lift-off that growth has gone back for."""
     read: int = 0
     """The step of the last decision."""
     first: int = 0
@@ -143,7 +143,7 @@ class State:
         if version == 1:
             values["rise"] = None
         elif version != VERSION:
-            raise ValueError(f"the state's version must be at most {VERSION}, not {version!r:.80}")
+            raise ValueError(f"the state's version must be 1 or {VERSION}, not {version!r:.80}")
         state = _build(cls, values, "the state")
         due = math.inf if state.read_at is None else state.read_at
         if not (state.first <= state.step and state.read <= state.step < due and state.leg.span > 0):

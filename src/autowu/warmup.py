@@ -55,12 +55,14 @@ def _settle(config: Config, state: State) -> State:
     It may rest, until the LR is larger, or pass a dip that the fast growth had left behind.
     """
     assert config.lift_off is not None  # or else there is no fast growth
-    finite = state.losses[np.isfinite(state.losses)]
-    if state.dead or noise.shift(finite, config.lift_off) > 0:
-        return state
+    risen = noise.shift(state.losses[np.isfinite(state.losses)], config.lift_off) > 0
     if state.step < _settled_at(config, state):
-        renew = state.copied is not None and math.isfinite(state.losses[-1])
+        if state.dead:
+            return state
+        renew = not risen and state.copied is not None and math.isfinite(state.losses[-1])
         return state.but(streak=0, copied=state.step if renew else state.copied)
+    if risen:
+        return state
     first = max(state.read, state.first)
     return state.but(first=first, losses=state.losses[first - state.first :])
 

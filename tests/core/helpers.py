@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from hypothesis import settings
@@ -53,6 +53,17 @@ def noisy(best: float, sd: float = 0.02, seed: int = 0) -> Callable[[int, float]
     """:func:`response` with noise, by step and LR."""
     draws = np.random.default_rng(seed).standard_normal(100_000)
     return lambda step, lr: float(response(np.array(lr), best)) + sd * float(draws[step])
+
+
+def equal(a: Any, b: Any) -> bool:
+    """Equality bit for bit, of nested plain values and arrays."""
+    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+        return type(a) is type(b) and a.shape == b.shape and a.tobytes() == b.tobytes()
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
+        return len(a) == len(b) and all(map(equal, a, b))
+    return type(a) is type(b) and (a == b or (a != a and b != b))
 
 
 class Dense(NamedTuple):

@@ -15,22 +15,11 @@ from autowu import Config, Switch, Verdict, controller, schedule, switching
 from autowu.fit import AdamState
 from autowu.state import Leg, State, _convert
 
-from .helpers import follow, noisy, run, seeded, v_shape
+from .helpers import equal, follow, noisy, run, seeded, v_shape
 
 T, EPOCH = 400, 25
 PAPER = Config.paper(T, EPOCH)
 DEFAULT = Config(total_steps=1000)
-
-
-def equal(a: Any, b: Any) -> bool:
-    """Equality bit for bit, of nested plain values and arrays."""
-    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
-        return type(a) is type(b) and a.shape == b.shape and a.tobytes() == b.tobytes()
-    if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
-    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
-        return len(a) == len(b) and all(map(equal, a, b))
-    return type(a) is type(b) and (a == b or (a != a and b != b))
 
 
 def verdict(detected: bool, *, step: int = 100, start: int = 0, argmin: float = 0.5) -> Verdict:
@@ -522,12 +511,17 @@ def rich() -> dict[str, State]:
     switched = follow(DEFAULT, v_shape(600, 200, 0.02))[-1]
     warm = follow(DEFAULT, v_shape(600, 200, 0.02)[:180])[-1]
     plateau = follow(Config(total_steps=500, decay="plateau"), v_shape(400, 100, 0.02))[-1]
+    rising = 2.3 + 0.01 * np.random.default_rng(0).standard_normal(60)
+    rising[35:] += 0.2 * np.arange(1, 26)
+    risen = follow(DEFAULT, rising[:45])[-1]
     assert adam.adam
+    assert risen.rise
+    assert risen.rise.level
     assert switched.switch
     assert warm.copied
     assert warm.verdicts
     assert plateau.drops or plateau.previous
-    return {"adam": adam, "switched": switched, "warm": warm, "plateau": plateau}
+    return {"adam": adam, "switched": switched, "warm": warm, "plateau": plateau, "risen": risen}
 
 
 RICH = rich()

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from autowu import Config, controller, noise, schedule
-from autowu.state import Leg
+from autowu.state import Leg, State
 
-from .helpers import follow, noisy, response, run, v_shape
+from .helpers import equal, follow, noisy, response, run, v_shape
 
 DEFAULT = Config(total_steps=1000)
 
@@ -180,7 +180,7 @@ def test_lift_off_at_the_cap_goes_back_to_lift_off() -> None:
     state = follow(config, 3 - 0.1 * np.arange(22))[-1]
     assert state.lifted == 11
     assert state.switch is not None
-    assert (state.switch.step, state.switch.capped, state.switch.rewound_to) == (11, True, 11)
+    assert (state.switch.step, state.switch.capped, state.switch.rewound_to) == (11, True, None)
     assert (state.switch.t_star, type(state.switch.t_star)) == (11.0, float)
     assert state.switch.peak_lr == pytest.approx(1e-5 * 1e5 ** ((11 - noise.ENDS) / 11), rel=1e-12)
 
@@ -237,6 +237,122 @@ def test_a_rise_seen_twice_at_much_lower_an_lr_is_not_the_lr_s_doing() -> None:
     assert state.lifted is not None
     assert state.switch is not None
     assert 0.01 < state.switch.peak_lr < 0.04
+
+
+def resumed(config: Config, loss: Callable[[int, float], float], every: int) -> State:
+    """The end of warm-up, through a checkpoint every so many updates."""
+    state = controller.start(config)
+    for step in range(config.warmup_steps + 1):
+        if step % every == 0:
+            state = State.from_dict(state.to_dict())
+        lr = controller.learning_rate(config, state, step)
+        state = controller.observe(config, state, np.array([loss(step, lr)]))
+    return state
+
+
+@pytest.mark.parametrize("loss", [explodes(0.01), noisy(0.02), noisy(0.1, sd=0.6)])
+def test_a_run_goes_on_from_any_checkpoint_before_lift_off(loss: Callable[[int, float], float]) -> None:
+    config = Config(total_steps=600)
+    whole = resumed(config, loss, 10_000)
+    assert (whole.rise is not None) == (loss(0, 1.0) > 10)
+    assert equal(resumed(config, loss, 1).to_dict(), whole.to_dict())
+    assert equal(resumed(config, loss, 7).to_dict(), whole.to_dict())
+
+
+@pytest.mark.parametrize(
+    ("total", "at"), [(1000, 5), (4000, 8), (4000, 20), (4000, 40), (12_000, 24), (12_000, 120)]
+)
+def test_data_that_jump_at_the_start_do_not_fix_the_least_lr(total: int, at: int) -> None:
+    """From so low an LR growth cannot go back two decades: that the loss is high there again says nothing."""
+    draws = np.random.default_rng(0).standard_normal(total)
+
+    def jumps(step: int, lr: float) -> float:
+        return float(response(np.array(lr), 0.02)) + (3.0 if step >= at else 0.0) + 0.02 * float(draws[step])
+
+    state, _ = run(Config(total_steps=total), jumps, total // 2 + 1)
+    assert state.switch is not None
+    assert 0.01 < state.switch.peak_lr < 0.04
+
+
+@pytest.mark.parametrize("edge", [1e-4, 1e-3])
+@pytest.mark.parametrize("delay", [10, 15, 20])
+def test_a_divergence_that_takes_its_time_is_no_jump_of_the_data(edge: float, delay: int) -> None:
+    """The fast growth is far beyond the edge when the loss shows it; the slow one is not."""
+    config = Config(total_steps=400)
+    draws = np.random.default_rng(0).standard_normal(400)
+    state, too_large = controller.start(config), 0
+    for step in range(201):
+        lr = controller.learning_rate(config, state, step)
+        too_large = too_large + 1 if lr >= edge or too_large >= delay else 0
+        before, loss = state.restores, (23.0 if too_large >= delay else 2.3) + 0.05 * float(draws[step])
+        state = controller.observe(config, state, np.array([loss]))
+        too_large = too_large if state.restores == before else 0
+    assert state.switch is not None
+    assert not state.switch.capped
+    assert edge / 10 < state.switch.peak_lr < edge
+
+
+@pytest.mark.parametrize(("total", "at"), [(120, 43), (160, 60), (400, 112)])
+def test_the_cap_does_not_fix_an_lr_at_which_the_loss_has_risen(total: int, at: int) -> None:
+    """It rises in the slow growth; in what is left of warm-up the LR does not come so far again."""
+    config = Config(total_steps=total)
+    draws = np.random.default_rng(0).standard_normal(total)
+    state, goes_back = controller.start(config), 0
+    for step in range(total // 2 + 1):
+        goes_back = goes_back or (state.restores if step > at and state.rise else 0)
+        loss = (8.0 if step >= at and not goes_back else 2.3) + 0.01 * float(draws[step])
+        state = controller.observe(config, state, np.array([loss]))
+    assert state.rise is not None
+    assert state.switch is not None
+    assert state.switch.capped
+    assert controller.growth(config, state, total // 2) < 1.001 * state.rise.lr
+    assert state.switch.peak_lr == pytest.approx(max(state.rise.lr / 10, 1e-5), rel=1e-9)
+
+
+def test_no_copy_is_named_that_cannot_have_been_taken() -> None:
+    """A decision to switch drops the copy, and so takes none: what is put back is from before."""
+    for total in range(20, 80):
+        for losses in (3 - 0.1 * np.arange(40), 3 - 0.002 * np.arange(40)):
+            states = follow(Config(total_steps=total), losses[: total // 2])
+            before, after = states[-2], states[-1]
+            if after.switch is not None and after.switch.rewound_to is not None:
+                assert after.switch.rewound_to == before.copied
+
+
+def test_a_copy_made_after_the_rise_is_none_of_the_initial_weights() -> None:
+    config = Config(total_steps=4000, test_growth=None, steps_per_epoch=200)
+    losses = 2.3 + 0.01 * np.random.default_rng(0).standard_normal(200)
+    losses[150:] += 5
+    state = follow(config, losses)[-1]
+    assert state.copied == 200
+    assert state.rise is not None
+    assert state.rise.level is None
+
+
+@pytest.mark.parametrize("growth", ["two-speed", "exponential"])
+def test_a_run_that_dies_before_lift_off_is_put_back_whatever_happens_at_the_cap(growth: str) -> None:
+    for dies in range(170, 200):
+        losses = 2.3 + 0.01 * np.random.default_rng(0).standard_normal(200)
+        losses[dies:] = np.nan
+        state = follow(Config(total_steps=400, growth=growth, return_at_cap=False), losses)[-1]
+        assert state.switch is not None
+        if state.dead >= 3:
+            assert state.switch.rewound_to is not None
+            assert state.switch.peak_lr < 0.1
+
+
+def test_losses_that_are_not_finite_on_the_way_back_do_not_add_up() -> None:
+    config = Config(total_steps=1000)
+    lifted = next(state for state in follow(config, 3 - 0.02 * np.arange(20)) if state.lifted is not None)
+    losses = np.full(lifted.step + 60, 3 - 0.02 * lifted.step)
+    losses[: lifted.step] = 3 - 0.02 * np.arange(lifted.step)
+    losses += 0.01 * np.random.default_rng(0).standard_normal(len(losses))
+    losses[lifted.step + 12 :] += 1.0  # higher, but no rise to be seen as yet
+    for gone in (14, 20, 26, 32, 38):
+        losses[lifted.step + gone : lifted.step + gone + 6] = np.nan if gone % 12 == 2 else 3.5
+    states = follow(config, losses)
+    dead = [state.streak for state in states if lifted.step < state.read < lifted.step + 50]
+    assert max(dead) <= 1
 
 
 @pytest.mark.parametrize("length", [6, 8, 12])

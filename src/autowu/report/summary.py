@@ -93,7 +93,7 @@ def _last(run: Run) -> str:
     step, peak = f"{switch.step:,}", f"{switch.peak_lr:.3g}"
     weights = "" if switch.rewound_to is None else f", with the weights of step {switch.rewound_to:,},"
     if switch.t_star is None:
-        cause = "reached its limit" if switch.capped else "ended, as the loss had risen and never fallen,"
+        cause = "reached its limit" if switch.capped else "ended without a fall of the loss"
         cause = f"would have {cause}" if run.replayed else cause
         fell = "would have fallen" if run.replayed else "fell"
         return f"The growth of the learning rate {cause} at step {step}; it {fell} from {peak}{weights} on."
