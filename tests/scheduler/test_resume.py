@@ -202,3 +202,27 @@ def test_a_million_steps_fit_into_ten_megabytes(preset, total_steps, limit):
             size = max(size, file.tell())
     assert made.phase == "warmup"
     assert 3 * total_steps < size <= limit
+
+
+def test_a_run_whose_loss_has_risen_before_lift_off_goes_on():
+    """Wherever the break is in a warm-up that goes back twice and ends at a tenth of the LR of the explosion."""
+    draws = np.random.default_rng(0).standard_normal(200)
+
+    def follow(scheduler, steps):
+        lrs = []
+        for step in steps:
+            lrs.append(scheduler.get_last_lr()[0])
+            scheduler.step((2.3 if lrs[-1] < 0.01 else 23.0) + 0.1 * draws[step])
+        return lrs
+
+    whole = scheduler(300)
+    lrs = follow(whole, range(150))
+    assert whole._state.rise is not None
+    assert whole.switch is not None
+    assert not whole.switch.capped
+    for step in range(1, 150, 3):
+        first, second = scheduler(300), scheduler(300)
+        follow(first, range(step))
+        second.load_state_dict(saved(first.state_dict()))
+        assert follow(second, range(step, 150)) == lrs[step:], step
+        assert_equal(saved(second.state_dict())["controller"], saved(whole.state_dict())["controller"])
