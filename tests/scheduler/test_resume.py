@@ -205,7 +205,7 @@ def test_a_million_steps_fit_into_ten_megabytes(preset, total_steps, limit):
 
 
 def test_a_run_whose_loss_has_risen_before_lift_off_goes_on():
-    """Wherever the break is in a warm-up that goes back twice and ends at a tenth of the LR of the explosion."""
+    """Wherever the break is in a warm-up that goes back twice, and ends at a tenth of the last LR."""
     draws = np.random.default_rng(0).standard_normal(200)
 
     def follow(scheduler, steps):
