@@ -48,7 +48,8 @@ def trials() -> Any:
         own = analysis.interval(list(scores[name][methods.AUTOWU].values()))
         axis.axhline(sign * own.mean, color=BLUE, label="AutoWU, nothing tuned")
         axis.axhspan(sign * own.low, sign * own.high, color=BLUE, alpha=0.15, linewidth=0)
-        axis.set(title=_title(name), xlabel="trials", ylabel=_measure(name))
+        axis.set(xlabel="trials", ylabel=_measure(name))
+        axis.set_title(_title(name), fontsize="medium")
     axes[0].legend()
     return figure
 
@@ -91,7 +92,8 @@ def sweep(folder: Path = records.RESULTS) -> Any:
         shown = sorted(value for values in finite for value in values)
         low, high = np.quantile(shown, [0.25, 1] if sign > 0 else [0, 0.75])
         room = 0.25 * (high - low)
-        axis.set(xscale="log", title=_title(name), xlabel="peak LR", ylabel=_measure(name))
+        axis.set(xscale="log", xlabel="peak LR", ylabel=_measure(name))
+        axis.set_title(_title(name), fontsize="medium")
         axis.set_ylim(low - room, high + room)
     axes[0].legend()
     return figure
