@@ -122,5 +122,5 @@ def test_recorded_runs(kind: str, trials: Trials) -> None:
         trials.notes[name] = ", ".join(
             f"{counts[word] / trials.count:.1%} {word}" for word in ("costly", "early", "late")
         )
-    trials.notes["promised of the default"] = f"at most {RECORDED[kind]:.0%} costly"
+    trials.notes["promised of the default"] = f"at most {RECORDED[kind]:.0%} costly, and one replay"
     assert judged["default"]["costly"] <= RECORDED[kind] * trials.count + 1
