@@ -59,7 +59,8 @@ def _risen(config: Config, state: State, losses: Array) -> State:
 
     Back to the initial weights, two decades lower, at the slow rate. If the loss rises again at such an LR,
     that is too large for it. If at a much lower one, the first rise was seen late, or is none that the LR has
-    made: back once more, and what the loss was before does not count. (One that is not finite is not late.)
+    made: back once more, and what the loss was before does not count. If it then rises at next to no LR, the
+    data drift. (A loss that is not finite is neither late nor does it drift.)
     """
     lr, rise = growth(config, state, state.step), state.rise
     lower = max(lr / RETREAT, config.min_lr)
@@ -69,6 +70,9 @@ def _risen(config: Config, state: State, losses: Array) -> State:
         level = noise.Level(noise.median(earlier), len(earlier)) if known else None
         return _slower(config, state, lower).but(rise=Rise(lr, level))
     at_most = max(rise.lr, RETREAT * config.min_lr)  # growth can go back no further than to η_min
+    if not state.dead and (rise.drifts or (rise.level is None and lr < MARGIN * config.min_lr)):
+        state = state.but(first=state.step, losses=no_losses(), streak=0)
+        return state.but(rise=Rise(min(lr, rise.lr), None, drifts=True))
     if lr < at_most / MARGIN and not state.dead:
         return _slower(config, state, lower).but(rise=Rise(lr, None))
     return switching.switch(config, state, None, _below(config, lr), capped=False, rewind=True)
@@ -90,10 +94,12 @@ def _never(config: Config, state: State, risen: bool) -> State:
     if capped and not config.return_at_cap and state.dead < config.patience:
         return switching.at_cap(config, state)
     lr, peak_lr = growth(config, state, state.step), math.sqrt(config.min_lr) * math.sqrt(config.max_lr)
-    if risen:
-        peak_lr = min(peak_lr, _below(config, lr))
-    elif state.rise is not None and lr < 1.01 * state.rise.lr:  # it has not come beyond that without a rise
-        peak_lr = min(peak_lr, _below(config, state.rise.lr))
+    known = [_below(config, lr)] if risen else []
+    if state.rise is not None:
+        # Growth may have come beyond the LR of the last rise, but not of one before.
+        beyond = lr > 1.01 * state.rise.lr and not state.rise.drifts
+        known += [lr if beyond else _below(config, state.rise.lr)]
+    peak_lr = min([peak_lr, *known])
     state = switching.test(config, state).but(copied=state.copied)  # a copy of now would never be taken
     return switching.switch(config, state, None, peak_lr, capped=capped, rewind=True)
 

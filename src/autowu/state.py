@@ -36,6 +36,8 @@ class Rise:
     """The LR that it was seen at."""
     level: Level | None
     """Of the losses before it, if the weights are again those of before; else None."""
+    drifts: bool = False
+    """Whether the data make the loss rise, and growth takes no more notice of it."""
 
 
 @dataclass(frozen=True)

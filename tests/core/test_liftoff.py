@@ -309,6 +309,41 @@ def test_the_cap_does_not_fix_an_lr_at_which_the_loss_has_risen(total: int, at: 
     assert state.switch.peak_lr == pytest.approx(max(state.rise.lr / 10, 1e-5), rel=1e-9)
 
 
+@pytest.mark.parametrize("total", [400, 1000, 4000])
+@pytest.mark.parametrize(("height", "share"), [(1.0, 0.1), (1.0, 0.2), (3.0, 0.3), (3.0, 0.5)])
+def test_a_loss_that_the_data_raise_for_long_finds_its_lr(height: float, share: float, total: int) -> None:
+    """Such as a term that is annealed in: growth goes back a few times, and then takes no more notice."""
+    draws = np.random.default_rng(0).standard_normal(total)
+
+    def annealed(step: int, lr: float) -> float:
+        more = height * min(step / (share * total), 1.0)
+        return float(response(np.array(lr), 0.02)) + more + 0.02 * float(draws[step])
+
+    state, _ = run(Config(total_steps=total), annealed, total // 2 + 1)
+    assert state.switch is not None
+    assert 4e-3 < state.switch.peak_lr < 0.1
+    assert state.restores <= 4
+
+
+def test_no_lr_that_a_first_rise_was_seen_at_is_fixed_after_a_second_lower_one() -> None:
+    config = Config(total_steps=400)
+    draws = np.random.default_rng(0).standard_normal(400)
+    state, rises = controller.start(config), set[float]()
+    for step in range(201):
+        lr = controller.learning_rate(config, state, step)
+        high = 100 <= step < 120 or 125 <= step < 150
+        seen = len(rises) > (0 if step < 120 else 1)
+        state = controller.observe(
+            config, state, np.array([(8.0 if high and not seen else 2.3) + 0.01 * draws[step]])
+        )
+        rises |= {state.rise.lr} if state.rise is not None else set()
+        lr = controller.growth(config, state, step) if state.switch is None else lr
+    assert len(rises) == 2
+    assert state.switch is not None
+    assert state.switch.capped
+    assert state.switch.peak_lr <= lr * 1.1
+
+
 def test_no_copy_is_named_that_cannot_have_been_taken() -> None:
     """A decision to switch drops the copy, and so takes none: what is put back is from before."""
     for total in range(20, 80):
