@@ -13,7 +13,7 @@ liftoff     what a read of the losses decides before lift-off; warmup: from then
 switching   a test, and the switch to the decay phase
 reopen      was that a false alarm?
 controller  the phase machine: start, observe, learning_rate
-torch       AutoWU, the PyTorch scheduler; with pending (losses), rewind (copies) and tensors (checkpoints)
+torch       AutoWU, the PyTorch scheduler; with pending (losses), rewind (copies), groups and tensors
 driver      the same for hosts without PyTorch; integrations has one adapter for each host
 saved       which saved states either may go on from
 replay      what AutoWU would have done on a recorded loss curve; record, sweep and what_if ask more of logs

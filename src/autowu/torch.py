@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -19,6 +18,7 @@ from autowu import controller, notebook
 from autowu.config import Config
 from autowu.detector import Verdict
 from autowu.driver import missing_losses
+from autowu.groups import base_lr, check_saved, default_lr
 from autowu.pending import PendingLosses
 from autowu.rewind import Snapshot
 from autowu.saved import check_count, check_origin, check_stage
@@ -82,8 +82,8 @@ class AutoWU(LRScheduler):
         )
         self.optimizer = optimizer
         self.total_steps = self.config.total_steps
-        self._default_lr = _default_lr(optimizer)
-        self.base_lrs = [_base_lr(group) for group in optimizer.param_groups]
+        self._default_lr = default_lr(optimizer)
+        self.base_lrs = [base_lr(group) for group in optimizer.param_groups]
         self.last_epoch = 0  # updates done; the name is LRScheduler's
         self._missing = 0
         self._step_count = 1
@@ -227,7 +227,7 @@ class AutoWU(LRScheduler):
         for group in groups[known:]:
             if group["lr"] is self.optimizer.defaults.get("lr") and isinstance(group["lr"], Tensor):
                 group["lr"] = group["lr"].clone()
-            self.base_lrs.append(_base_lr(group))
+            self.base_lrs.append(base_lr(group))
 
     # --- decisions ------------------------------------------------------------------------------------
 
@@ -322,7 +322,7 @@ class AutoWU(LRScheduler):
         """
         try:
             check_origin(state_dict, VERSION, self.config)
-            self._check_groups(state_dict)
+            check_saved(self.optimizer, state_dict["base_lrs"], state_dict["default_lr"])
             state = State.from_dict(to_arrays(state_dict["controller"]))
             check_stage(state, self.config)
             pending = PendingLosses.from_dict(state_dict["pending"])
@@ -346,15 +346,6 @@ class AutoWU(LRScheduler):
         self._step_count = self.last_epoch + 1
         self._write_lr()
 
-    def _check_groups(self, state_dict: Mapping[str, Any]) -> None:
-        base_lrs = state_dict["base_lrs"]
-        groups, saved_groups = len(self.optimizer.param_groups), len(base_lrs)
-        if groups != saved_groups:
-            raise ValueError(f"the optimizer has {groups} parameter groups, the saved state {saved_groups}")
-        for lr in [*base_lrs, state_dict["default_lr"]]:
-            if type(lr) is not float or not 0 <= lr < math.inf:
-                raise ValueError(f"an LR of the saved state must be a finite number ≥ 0, not {lr!r:.80}")
-
     def _check_steps(self, state_dict: Mapping[str, Any], state: State, pending: PendingLosses) -> None:
         check_count(state_dict, "last_epoch")
         step, missing = state_dict["last_epoch"], state_dict["missing"]
@@ -365,25 +356,6 @@ class AutoWU(LRScheduler):
         known = state.step + len(pending)
         if state.read_at is not None and known != min(step, self.total_steps):
             raise ValueError(f"the saved state is of step {step}, but its losses go to step {known}")
-
-
-def _default_lr(optimizer: Optimizer) -> float:
-    """The LR that groups without their own have; 0 where it is 0 and all groups' LRs are equal."""
-    if isinstance(optimizer.defaults.get("lr"), Tensor):
-        # Groups without their own LR hold this very tensor, and writing it must not change the default.
-        optimizer.defaults["lr"] = optimizer.defaults["lr"].clone()
-    default = float(optimizer.defaults.get("lr", 0.0))
-    lrs = {_base_lr(group) for group in optimizer.param_groups}
-    if not default > 0 and len(lrs) > 1:
-        raise ValueError(
-            f"the optimizer's default lr must be > 0 for its groups to keep their ratios, not {default}"
-        )
-    return default if default > 0 else 0.0
-
-
-def _base_lr(group: dict[str, Any]) -> float:
-    """The LR that the user gave the group; 'initial_lr' keeps it in checkpoints of the optimizer."""
-    return float(group.setdefault("initial_lr", float(group["lr"])))
 
 
 def _on_all_ranks(flag: bool, group: dist.ProcessGroup | None) -> bool:
