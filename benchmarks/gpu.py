@@ -1,6 +1,6 @@
 """What the trainer and AutoWU cost on a GPU: against a loop by hand, against the chip, and in waits for it.
 
-    python -m benchmarks.gpu --output FILE.json [--compile] [--quick] [--device cuda]
+    python -m benchmarks.gpu --output FILE.json [--compile] [--loader] [--quick] [--device cuda]
 
 Rows, as in the other benchmarks: an update by the trainer's loop against the same update by a loop written by
 hand (bf16-mixed, channels-last, images of CIFAR-10's size made here), in turn, by a clock that waits for the
@@ -45,6 +45,7 @@ from autowu.train.data import load
 from autowu.train.options import Settings
 from autowu.train.processes import fabric_for
 from autowu.train.run import Run
+from benchmarks import loader
 from benchmarks.curves import falling
 from benchmarks.timing import Row, Timing, table
 
@@ -357,6 +358,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda", help="cpu: to try the program, not to measure")
     parser.add_argument("--quick", action="store_true", help="tiny models, few repetitions")
     parser.add_argument("--compile", action="store_true", help="also compiled models, which takes minutes")
+    parser.add_argument("--loader", action="store_true", help="also what data cost (benchmarks/loader.py)")
     parser.add_argument("--output", type=Path, help="JSON file to write")
     options = parser.parse_args()
     device = torch.device(options.device)
@@ -389,6 +391,11 @@ def main() -> None:
             more.append(share(cases[0], rows[cases[0]].ours.median, steps, folder, device))
         keep(rows=[row.to_json() for row in (*rows.values(), *more)])
         keep(peak=of_peak(rows, folder, device, 256 if options.quick else 8192))
+        data = loader.rows(device, 2 if options.quick else 5, quick=options.quick) if options.loader else ()
+        for row in data:
+            more.append(row)
+            print(table([row]), flush=True)
+            keep(rows=[row.to_json() for row in (*rows.values(), *more)])
     print(table([*rows.values(), *more]))
     print(json.dumps(found["peak"], indent=2))
     assert all(math.isfinite(row.ours.median) for row in rows.values())

@@ -1,10 +1,8 @@
 """Training on the batches that the trainer's data give, against training on one fixed batch over and over.
 
 The two differ in nothing but the loader: what it costs is the ratio less 1. The images are made here, of the
-sizes of CIFAR-10 and of small photographs; the text is of random words. On a GPU, and where workers decode,
-the time is what passes on the clock, and else CPU time as everywhere.
-
-    python -m benchmarks.loader cuda      # on a GPU
+sizes of CIFAR-10 and of small photographs; the text is of random words. On a GPU (``python -m benchmarks.gpu
+--loader``), and where workers decode, the time is what passes on the clock, and else CPU time as everywhere.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ from torch.nn import functional
 from autowu.train import models
 from autowu.train.data import Batch, load
 from autowu.train.options import Settings
-from benchmarks.timing import Row, Timing, table
+from benchmarks.timing import Row, Timing
 
 SLOWER = 1.1
 """The bar: at most a tenth of the time goes to the data."""
@@ -59,12 +57,17 @@ CASES = (
 )
 
 
-def run(*, quick: bool, device: str = "cpu") -> list[Row]:
-    place = torch.device(device)
+def run(*, quick: bool) -> list[Row]:
+    return list(rows(torch.device("cpu"), 3 if quick else 9, quick=quick))
+
+
+def rows(device: torch.device, repetitions: int, *, quick: bool) -> Iterator[Row]:
+    """One after the other, as they are measured."""
     with tempfile.TemporaryDirectory() as folder:
         make(Path(folder))
-        cases = [case for case in CASES if case.quick or not quick]
-        return [row(case, Path(folder), place, 3 if quick else 9) for case in cases]
+        for case in CASES:
+            if case.quick or not quick:
+                yield row(case, Path(folder), device, repetitions)
 
 
 def row(case: Case, folder: Path, device: torch.device, repetitions: int) -> Row:
@@ -162,7 +165,3 @@ def _photographs(rng: np.random.Generator, count: int) -> Iterator[Image.Image]:
         coarse = Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8)).resize((500, 375))
         fine = Image.fromarray(rng.integers(0, 256, (94, 125, 3), dtype=np.uint8)).resize((500, 375))
         yield Image.blend(coarse, fine, 0.3)
-
-
-if __name__ == "__main__":
-    print(table(run(quick=False, device=sys.argv[1] if len(sys.argv) > 1 else "cpu")))

@@ -120,7 +120,7 @@ class Session:
 
 def text(session: Session, options: argparse.Namespace) -> None:
     speed = ["-m", "benchmarks.gpu", "--output", session.out / "gpu.json", *shlex.split(options.speed)]
-    session.run(*speed, seconds=240)
+    session.run(*speed, seconds=300)
     session.probe()
     tests = ["-m", "pytest", "-W", "default", "-p", "no:cacheprovider", "tests/train/test_gpu.py", "-v"]
     beside = threading.Thread(target=session.run, args=tests, kwargs={"seconds": 200})
@@ -165,7 +165,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--processes", type=int, help="runs of the study at a time (text: 6, images: 5)")
-    parser.add_argument("--speed", default="", help="options of benchmarks.gpu, as --speed='--compile'")
+    parser.add_argument("--speed", default="", help="of benchmarks.gpu, as --speed='--compile --loader'")
     parser.add_argument("--suite", default="large", help="small: to try the commands on a CPU")
     parser.add_argument("--text", default="shakespeare-gpt-10m", help="workload")
     sizes = [f"cifar10-resnet18-{size}" for size in (1024, 4096, 16384)]
