@@ -34,6 +34,7 @@ def write() -> None:
         "large": compare(SUITES["large"]),
         "means": means(),
         "costs": costs(),
+        "exchange": exchange(),
         "ablations": ablations(),
         "mistakes": mistakes(),
     }
@@ -134,6 +135,33 @@ def means() -> str:
         parts = [analysis.over_workloads(scores, name, REFERENCE, held) for held in (None, False, True)]
         rows.append([name, *map(_interval, parts)])
     return _table(["method", "all workloads", "those looked at", "those held out"], rows)
+
+
+def exchange() -> str:
+    """AutoWU against the tuned baseline, each also with the other's weight decay, workload by workload."""
+    usual, swapped = (
+        analysis.by_workload(records.read(records.RESULTS, part)) for part in ("compare", "exchange")
+    )
+    pairs = (  # what is compared with what
+        (methods.AUTOWU, usual, REFERENCE, usual),
+        (methods.AUTOWU, swapped, REFERENCE, usual),
+        (methods.AUTOWU, usual, REFERENCE, swapped),
+        (REFERENCE, swapped, REFERENCE, usual),
+    )
+    found: dict[str, list[Interval]] = {
+        workload: [
+            analysis.interval(analysis.differences(workload, of[workload][name], to[workload][other]))
+            for name, of, other, to in pairs
+        ]
+        for workload in swapped
+    }
+    rows = [[_short(name), *map(_interval, cells)] for name, cells in found.items()]
+    for label, held in (("mean", None), ("mean of those held out", True), ("of those looked at", False)):
+        counted = [of for name, of in found.items() if held in (None, WORKLOADS[name].held_out)]
+        over = [analysis.interval([each.mean for each in column]) for column in zip(*counted, strict=True)]
+        rows.append([label, *map(_interval, over)])
+    head = ["", "AutoWU - tuned 20, each with its own", "both with the winner's", "both with the usual"]
+    return _table([*head, "tuned 20 with the usual - with its own"], rows)
 
 
 def costs() -> str:

@@ -85,11 +85,26 @@ def sweeping(suite: Suite, workloads: Iterable[Workload], _: list[Record]) -> It
                 yield Job("sweep", workload.name, f"{lr:.3g}", seed, settings)
 
 
+def exchanging(suite: Suite, workloads: Iterable[Workload], searched: list[Record]) -> Iterator[Job]:
+    """AutoWU and the winner of the search, each with the other's weight decay: what of a gap is the LR's?"""
+    for workload in workloads:
+        best = winners(workload, searched, suite.trials).get(suite.trials)
+        if best is None:
+            continue
+        tuned = best.settings(workload, workload.total_steps)
+        usual = {name: value for name, value in tuned.items() if name != "weight_decay"}
+        autowu = methods.settings(methods.AUTOWU, workload) | {"weight_decay": best.weight_decay}
+        for seed in suite.seeds:
+            yield Job("exchange", workload.name, methods.AUTOWU, seed, autowu)
+            yield Job("exchange", workload.name, f"tuned {suite.trials}", seed, usual)
+
+
 PARTS: Final[dict[str, Callable[[Suite, Iterable[Workload], list[Record]], Iterator[Job]]]] = {
     "search": searching,
     "compare": comparing,
     "ablations": ablating,
     "sweep": sweeping,
+    "exchange": exchanging,
 }
 
 

@@ -5,6 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 from benchmarks.quality import analysis, methods, plan, prepare, records, search
+from benchmarks.quality.suites import SUITES
 from benchmarks.quality.workloads import WORKLOADS
 
 CNN, GPT = WORKLOADS["cifar10-cnn-adamp"], WORKLOADS["shakespeare-gpt-adamw"]
@@ -77,6 +78,19 @@ def test_the_winners_are_chosen_by_validation_and_not_by_test():
     done[central.number]["validation_accuracy"] = 0.9
     found = plan.winners(CNN, done)
     assert (found[1].number, found[5].number, found[20]) == (0, 4, central)
+
+
+def test_each_gets_the_weight_decay_of_the_other_and_keeps_all_else(tmp_path):
+    suite = SUITES["small"]
+    central = min(search.trials(CNN, {}), key=lambda trial: abs(np.log(trial.lr / search.center(CNN))))
+    for number in range(search.TRIALS):
+        records.append(tmp_path, "search", record(number, 0.9 if number == central.number else 0.5, 0.5))
+    jobs = {(job.method, job.seed): job.settings for job in plan.jobs("exchange", suite, [CNN], tmp_path)}
+    assert len(jobs) == 2 * len(suite.seeds)
+    ours, tuned = jobs[methods.AUTOWU, 100], jobs["tuned 20", 100]
+    decay = {"weight_decay": central.weight_decay}
+    assert ours == methods.settings(methods.AUTOWU, CNN) | decay
+    assert tuned | decay == central.settings(CNN, CNN.total_steps) != tuned
 
 
 def test_points_take_five_percent_of_a_loss_for_one():
