@@ -14,6 +14,7 @@ no faster, the switch was a false alarm, and warm-up goes on.
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import numpy as np
 
@@ -24,6 +25,10 @@ from autowu.rate import grown_at, growth, growth_ends, law, learning_rate
 from autowu.state import Leg, Reopening, State, no_losses
 
 __all__ = ["growth", "law", "learning_rate", "observe", "start"]
+
+
+LOOKS: Final = 1.1
+"""Growth of the LR between two looks for lift-off, where tests come at epoch ends."""
 
 
 def start(config: Config) -> State:
@@ -83,8 +88,11 @@ def _next_read(config: Config, state: State) -> int | None:
 
 def _next_test(config: Config, state: State) -> int:
     """The end of the epoch, or the step at which the LR will have grown by ``test_growth``."""
-    if config.test_growth is not None:
-        return grown_at(config, state, config.test_growth)
+    # The fast growth may cross the whole range of LRs within an epoch, and no test is made in it.
+    looking = config.growth == "two-speed" and state.lifted is None
+    spacing = LOOKS if config.test_growth is None and looking else config.test_growth
+    if spacing is not None:
+        return grown_at(config, state, spacing)
     assert config.steps_per_epoch is not None  # Config sees to it
     return (state.step // config.steps_per_epoch + 1) * config.steps_per_epoch
 

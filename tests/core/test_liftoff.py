@@ -355,13 +355,26 @@ def test_no_copy_is_named_that_cannot_have_been_taken() -> None:
 
 
 def test_a_copy_made_after_the_rise_is_none_of_the_initial_weights() -> None:
-    config = Config(total_steps=4000, test_growth=None, steps_per_epoch=200)
+    config = Config(total_steps=4000, test_growth=1e5)  # the first read is at the sweep's end
     losses = 2.3 + 0.01 * np.random.default_rng(0).standard_normal(200)
     losses[150:] += 5
     state = follow(config, losses)[-1]
     assert state.copied == 200
     assert state.rise is not None
     assert state.rise.level is None
+
+
+def test_with_tests_at_epoch_ends_the_sweep_is_looked_at_all_the_same() -> None:
+    """Whether or not the whole sweep is within one epoch; tests come at epoch ends, as before."""
+    config = Config(total_steps=4000, test_growth=None, steps_per_epoch=400)
+    by_growth, _ = run(Config(total_steps=4000), noisy(1e-2))
+    state, lrs = run(config, noisy(1e-2))
+    assert state.lifted == by_growth.lifted
+    assert max(lrs[:400]) < 1e-2  # the sweep alone, of 200 updates, would have come to 1
+    assert {verdict.step % 400 for verdict in state.verdicts} <= {0}
+    assert state.switch is not None
+    assert state.switch.peak_lr == pytest.approx(1e-2, rel=0.5)
+    assert follow(config, np.full(2, 2.3))[-1].copied == 2  # the weights to go back to if the loss rises
 
 
 @pytest.mark.parametrize("growth", ["two-speed", "exponential"])
