@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from autowu import AutoWU
 from autowu.integrations.accelerate import AcceleratedAutoWU
-from autowu.train.data import load
+from autowu.train.data import arrays
 
 
 def save(accelerator: Accelerator, folder: Path, epochs: int) -> None:
@@ -43,12 +43,13 @@ def main() -> None:
 
     set_seed(0)
     accelerator = Accelerator(cpu=True, gradient_accumulation_steps=2)
-    data = load("digits")
+    data = arrays.digits()
+    brightest = float(data.train.images.max())
     model = nn.Sequential(
         nn.Flatten(), nn.Linear(64, 128), nn.BatchNorm1d(128), nn.ReLU(), nn.Linear(128, 10)
     )
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.01)
-    train = TensorDataset(data.train.images, data.train.labels)
+    train = TensorDataset(data.train.images / brightest, data.train.labels)
     batches = DataLoader(train, batch_size=32, shuffle=True, drop_last=True)
     model, optimizer, batches = accelerator.prepare(model, optimizer, batches)
 
@@ -75,7 +76,7 @@ def main() -> None:
 
     model.eval()
     with torch.no_grad():
-        right = model(data.test.images).argmax(1) == data.test.labels
+        right = model(data.test.images / brightest).argmax(1) == data.test.labels
     switch = scheduler.switch
     accelerator.print(f"warm-up ended at update {switch.step}, with a peak LR of {switch.peak_lr:.2g}")
     accelerator.print(f"test accuracy: {right.float().mean():.1%}")

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 from autowu.integrations.lightning import AutoWUCallback
-from autowu.train.data import load
+from autowu.train.data import arrays
 
 
 class Classifier(lightning.LightningModule):
@@ -57,8 +57,11 @@ def main() -> None:
     options = parser.parse_args()
 
     lightning.seed_everything(0)
-    data = load(options.data)
-    training = TensorDataset(data.train.images, data.train.labels)
+    data = arrays.digits() if options.data == "digits" else arrays.read(options.data)
+    brightest = float(data.train.images.max())
+    training, unseen = (
+        TensorDataset(part.images / brightest, part.labels) for part in (data.train, data.test)
+    )
     # Shuffled anew in each epoch, and in a resumed run in the same way.
     order = DistributedSampler(training, num_replicas=1, rank=0, seed=0)
     callback = AutoWUCallback()
@@ -75,9 +78,9 @@ def main() -> None:
         enable_progress_bar=False,
     )
     trainer.fit(
-        Classifier(data.image_shape[0], data.classes),
+        Classifier(data.train.images.shape[1], data.classes),
         DataLoader(training, 32, sampler=order, drop_last=True),
-        DataLoader(TensorDataset(data.test.images, data.test.labels), 1000),
+        DataLoader(unseen, 1000),
         ckpt_path="last" if options.resume else None,
     )
 
