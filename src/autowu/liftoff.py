@@ -75,7 +75,13 @@ def _risen(config: Config, state: State, losses: Array) -> State:
         return state.but(rise=Rise(min(lr, rise.lr), None, drifts=True))
     if lr < at_most / MARGIN and not state.dead:
         return _slower(config, state, lower).but(rise=Rise(lr, None))
-    return switching.switch(config, state, None, _below(config, lr), capped=False, rewind=True)
+    # What fall there was on the way is too little to be told from noise, but it bounds the LR: noise may
+    # have hidden this rise, too, until the LR was far more than ten times too large.
+    state = switching.test(config, state).but(copied=state.copied)
+    t_star, peak_lr = state.verdicts[-1].t_star, _below(config, lr)
+    if t_star is not None:
+        peak_lr = min(peak_lr, growth(config, state, t_star))
+    return switching.switch(config, state, None, peak_lr, capped=False, rewind=True)
 
 
 def _slower(config: Config, state: State, lr: float) -> State:

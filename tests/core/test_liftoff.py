@@ -292,6 +292,26 @@ def test_a_divergence_that_takes_its_time_is_no_jump_of_the_data(edge: float, de
     assert edge / 10 < state.switch.peak_lr < edge
 
 
+def test_where_noise_hides_fall_and_rise_alike_the_least_loss_bounds_the_lr() -> None:
+    """The best LR is 0.006; a tenth of that at which the loss has risen again is twice as much and more."""
+    found = []
+    for seed in range(40):
+        draws = np.random.default_rng(seed).standard_normal(200)
+
+        def loss(step: int, lr: float, draws: np.ndarray = draws) -> float:
+            fall = 0.1 * math.exp(-0.5 * math.log(lr / 0.006) ** 2)
+            rise = 0.4 * max(0.0, math.log10(lr / 0.03)) ** 2
+            return 2.3 - fall + rise + (0.02 + 0.1 * lr**0.3) * float(draws[step])
+
+        state, lrs = run(Config(total_steps=240), loss, 120)
+        if state.switch is not None and state.rise is not None and state.lifted is None:
+            found.append((state.switch.peak_lr, 0.1 * lrs[state.switch.step - 1]))
+            assert state.switch.rewound_to == 1
+            assert state.switch.t_star is None
+    assert len(found) >= 5
+    assert all(0.003 < peak_lr < 0.01 < tenth for peak_lr, tenth in found)
+
+
 @pytest.mark.parametrize(("total", "at"), [(120, 43), (160, 60), (400, 112)])
 def test_the_cap_does_not_fix_an_lr_at_which_the_loss_has_risen(total: int, at: int) -> None:
     """It rises in the slow growth; in what is left of warm-up the LR does not come so far again."""
