@@ -92,7 +92,7 @@ def exchanging(suite: Suite, workloads: Iterable[Workload], searched: list[Recor
         if best is None:
             continue
         tuned = best.settings(workload, workload.total_steps)
-        usual = {name: value for name, value in tuned.items() if name != "weight_decay"}
+        usual = tuned | {"weight_decay": workload.settings.get("weight_decay")}  # None: the optimizer's
         autowu = methods.settings(methods.AUTOWU, workload) | {"weight_decay": best.weight_decay}
         for seed in suite.seeds:
             yield Job("exchange", workload.name, methods.AUTOWU, seed, autowu)

@@ -54,7 +54,8 @@ class Config:
     rise of as many sends the growth back. None: tests always count."""
 
     test_growth: float | None = 1.1
-    """Growth of the LR from one test to the next, > 1. None: a test at each epoch's end."""
+    """Growth of the LR from one test to the next, > 1. None: a test at each epoch's end. Until lift-off, the
+    losses are read each time that two-speed growth has multiplied the LR by 1.1, or by this if it is less."""
     screen: float | None = 1.0
     """Fall of the loss, > 0, in standard errors, that is too plain to need a test. None: tests always run."""
     subsets: int = 5

@@ -28,7 +28,10 @@ __all__ = ["growth", "law", "learning_rate", "observe", "start"]
 
 
 LOOKS: Final = 1.1
-"""Growth of the LR between two looks for lift-off, where tests come at epoch ends."""
+"""Growth of the LR, at most, between two looks for lift-off, however far tests are apart.
+
+The fast growth may cross the whole range of LRs within an epoch.
+"""
 
 
 def start(config: Config) -> State:
@@ -88,9 +91,9 @@ def _next_read(config: Config, state: State) -> int | None:
 
 def _next_test(config: Config, state: State) -> int:
     """The end of the epoch, or the step at which the LR will have grown by ``test_growth``."""
-    # The fast growth may cross the whole range of LRs within an epoch, and no test is made in it.
-    looking = config.growth == "two-speed" and state.lifted is None
-    spacing = LOOKS if config.test_growth is None and looking else config.test_growth
+    spacing = config.test_growth
+    if config.growth == "two-speed" and state.lifted is None:
+        spacing = min(LOOKS, spacing or LOOKS)
     if spacing is not None:
         return grown_at(config, state, spacing)
     assert config.steps_per_epoch is not None  # Config sees to it

@@ -75,12 +75,13 @@ def _risen(config: Config, state: State, losses: Array) -> State:
         return state.but(rise=Rise(min(lr, rise.lr), None, drifts=True))
     if lr < at_most / MARGIN and not state.dead:
         return _slower(config, state, lower).but(rise=Rise(lr, None))
-    # What fall there was on the way is too little to be told from noise, but it bounds the LR: noise may
-    # have hidden this rise, too, until the LR was far more than ten times too large.
-    state = switching.test(config, state).but(copied=state.copied)
-    t_star, peak_lr = state.verdicts[-1].t_star, _below(config, lr)
-    if t_star is not None:
-        peak_lr = min(peak_lr, growth(config, state, t_star))
+    peak_lr = _below(config, lr)
+    if not state.dead:  # or else it is known at what LR the loss ceased to be finite
+        # Noise may have hidden this rise, too, until the LR was more than ten times too large. The least of
+        # the loss on the way is no sign of a fall, but it takes the LR down by up to ten times more.
+        state = _tested(config, state)
+        if (t_star := state.verdicts[-1].t_star) is not None:
+            peak_lr = min(peak_lr, max(growth(config, state, t_star), _below(config, peak_lr)))
     return switching.switch(config, state, None, peak_lr, capped=False, rewind=True)
 
 
@@ -106,8 +107,13 @@ def _never(config: Config, state: State, risen: bool) -> State:
         beyond = lr > 1.01 * state.rise.lr and not state.rise.drifts
         known += [lr if beyond else _below(config, state.rise.lr)]
     peak_lr = min([peak_lr, *known])
-    state = switching.test(config, state).but(copied=state.copied)  # a copy of now would never be taken
+    state = _tested(config, state)
     return switching.switch(config, state, None, peak_lr, capped=capped, rewind=True)
+
+
+def _tested(config: Config, state: State) -> State:
+    """With a test of its own: the streak was one of rises, and a copy of now would never be taken."""
+    return switching.test(config, state.but(streak=0)).but(copied=state.copied)
 
 
 def _below(config: Config, lr: float) -> float:

@@ -47,7 +47,9 @@ def _last(replay: Replay) -> str:
         return f"No switch within the record. {_waiting(replay)}"
     reason, rate = _reason(replay), f"{switch.peak_lr:.3g}"
     if switch.t_star is None:
-        at = f"The decay ({config.decay}) begins with learning rate {rate}."
+        risen = replay.state.lifted is None and not switch.capped and not _dead(replay)
+        guess = ", a tenth of the last one or less" if risen else ""
+        at = f"The decay ({config.decay}) begins with learning rate {rate}{guess}."
     elif _dead(replay):
         at = (
             f"The last learning rate known to be good was that of step {switch.t_star:,.1f}. "

@@ -49,7 +49,7 @@ class Switch:
     capped: bool
     """Whether it began at the cap rather than by detection."""
     t_star: float | None
-    """The step whose LR it goes back to; None if it began at the LR of the cap."""
+    """The step whose LR it goes back to; None if it began at the LR of the cap, or without lift-off."""
     peak_lr: float
     """First LR of the decay phase."""
     rewound_to: int | None

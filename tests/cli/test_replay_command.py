@@ -166,6 +166,12 @@ PAPER = ["--preset", "paper", "--steps-per-epoch", "10"]
             "the loss had risen twice without having fallen",
             id="rises",
         ),
+        pytest.param(
+            "exploding",
+            ["--total-steps", "1000"],
+            ", a tenth of the last one or less.",
+            id="rises: from where",
+        ),
         pytest.param("short", [], "to its cap of 11 updates, and all that is known is lift-off", id="short"),
         pytest.param("flat", PAPER, "no evidence: all losses are equal", id="no evidence, at the cap"),
         pytest.param("dead", ["--total-steps", "600"], "no longer finite (3 checks in a row)", id="dead"),

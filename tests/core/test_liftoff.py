@@ -312,6 +312,29 @@ def test_where_noise_hides_fall_and_rise_alike_the_least_loss_bounds_the_lr() ->
     assert all(0.003 < peak_lr < 0.01 < tenth for peak_lr, tenth in found)
 
 
+@pytest.mark.parametrize("beyond", [0.2, math.nan])
+def test_where_nothing_fell_chance_takes_the_lr_down_by_another_decade_at_most(beyond: float) -> None:
+    """And not at all where the loss is no longer finite: then it is known from what LR on."""
+    found = []
+    for seed in range(20):
+        draws = np.random.default_rng(seed).standard_normal(2000)
+
+        def loss(step: int, lr: float, draws: np.ndarray = draws) -> float:
+            return 2.3 + (beyond * math.log10(lr / 0.1) if lr > 0.1 else 0.0) + 0.05 * float(draws[step])
+
+        state, lrs = run(Config(total_steps=4000), loss, 2000)
+        assert state.switch is not None
+        assert state.switch.t_star is None
+        assert all(verdict.streak <= 1 for verdict in state.verdicts)  # each is a test of its own
+        if not state.switch.capped:
+            found.append(state.switch.peak_lr / lrs[state.switch.step - 1])
+    assert len(found) >= 15
+    if math.isnan(beyond):
+        assert found == pytest.approx([0.1] * len(found), rel=0.02)
+    else:
+        assert 0.0098 < min(found) < 0.03 < max(found) < 0.102
+
+
 @pytest.mark.parametrize(("total", "at"), [(120, 43), (160, 60), (400, 112)])
 def test_the_cap_does_not_fix_an_lr_at_which_the_loss_has_risen(total: int, at: int) -> None:
     """It rises in the slow growth; in what is left of warm-up the LR does not come so far again."""
@@ -375,23 +398,27 @@ def test_no_copy_is_named_that_cannot_have_been_taken() -> None:
 
 
 def test_a_copy_made_after_the_rise_is_none_of_the_initial_weights() -> None:
-    config = Config(total_steps=4000, test_growth=1e5)  # the first read is at the sweep's end
+    config = Config(total_steps=4000)
     losses = 2.3 + 0.01 * np.random.default_rng(0).standard_normal(200)
     losses[150:] += 5
-    state = follow(config, losses)[-1]
+    state = controller.observe(config, controller.start(config).but(read_at=200), losses)  # no read before
     assert state.copied == 200
     assert state.rise is not None
     assert state.rise.level is None
 
 
-def test_with_tests_at_epoch_ends_the_sweep_is_looked_at_all_the_same() -> None:
-    """Whether or not the whole sweep is within one epoch; tests come at epoch ends, as before."""
-    config = Config(total_steps=4000, test_growth=None, steps_per_epoch=400)
-    by_growth, _ = run(Config(total_steps=4000), noisy(1e-2))
+@pytest.mark.parametrize("spacing", [30, 130, 400, 1.5, 3.0])
+def test_however_far_tests_are_apart_the_sweep_is_looked_at_all_the_same(spacing: float) -> None:
+    """Epochs shorter and longer than the sweep, of 200 updates, or many times the LR between two tests."""
+    settings = {"steps_per_epoch": spacing} if isinstance(spacing, int) else {}
+    config = Config(total_steps=4000, test_growth=None if settings else spacing, **settings)
+    by_default, _ = run(Config(total_steps=4000), noisy(1e-2))
     state, lrs = run(config, noisy(1e-2))
-    assert state.lifted == by_growth.lifted
-    assert max(lrs[:400]) < 1e-2  # the sweep alone, of 200 updates, would have come to 1
-    assert {verdict.step % 400 for verdict in state.verdicts} <= {0}
+    assert state.lifted == by_default.lifted
+    assert max(lrs[:200]) < 1e-2  # the sweep alone would have come to 1
+    assert state.verdicts
+    if settings:
+        assert {verdict.step % spacing for verdict in state.verdicts} == {0}
     assert state.switch is not None
     assert state.switch.peak_lr == pytest.approx(1e-2, rel=0.5)
     assert follow(config, np.full(2, 2.3))[-1].copied == 2  # the weights to go back to if the loss rises
