@@ -52,6 +52,8 @@ TRIED: Final[dict[str, dict[str, Any]]] = {
         "steepest fall, not least loss",
         "growth slows as the loss bends",
         "sweep, back, short growth",
+        "copy of lift-off",
+        "copy before the first detection",
     )
 }
 """Those that no setting makes: functions of `tried` stand in for the library's."""

@@ -90,15 +90,12 @@ def ranks(scores: Scores, names: Sequence[str]) -> dict[str, float]:
     return {name: float(np.mean(place)) for name, place in places.items()}
 
 
-def ablated() -> dict[str, list[Record]]:
-    """Each ablated variant with the records that it is among.
-
-    They are those of the default as it is, or, of a variant that was not run again, of the freeze before.
-    """
-    studies = [records.read(records.RESULTS, part) for part in ("ablations", records.EARLIER)]
+def ablated() -> dict[str, tuple[str, list[Record]]]:
+    """Each ablated variant with the mark of the part of the study that it is in, and that part's records."""
+    studies = [(mark, records.read(records.RESULTS, part)) for part, mark in records.ABLATIONS.items()]
     found = {}
     for name in methods.VARIANTS:
-        own = [study for study in studies if any(record["method"] == name for record in study)]
+        own = [study for study in studies if any(record["method"] == name for record in study[1])]
         found |= {name: own[0]} if own else {}
     return found
 

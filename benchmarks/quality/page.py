@@ -14,7 +14,6 @@ from benchmarks.quality import analysis, methods, pictures, plan, records
 from benchmarks.quality.analysis import Interval, Scores
 from benchmarks.quality.detection import rates
 from benchmarks.quality.detection import tables as counts
-from benchmarks.quality.records import Record
 from benchmarks.quality.suites import SUITES, Suite
 from benchmarks.quality.workloads import SMALL, WORKLOADS
 
@@ -191,7 +190,7 @@ def costs() -> str:
 def ablations() -> str:
     """Each variant against the default preset, paired by seed, over the workloads."""
     rows, scores = [], Scores()
-    for name, results in analysis.ablated().items():
+    for name, (mark, results) in analysis.ablated().items():
         scores = analysis.by_workload(results)
         cells = []
         for workload, mine in scores.items():
@@ -201,13 +200,8 @@ def ablations() -> str:
             else:
                 cells.append("–")
         parts = [analysis.over_workloads(scores, name, methods.AUTOWU, held) for held in (None, True)]
-        rows.append([name + _earlier(results), *cells, *map(_interval, parts)])
+        rows.append([name + mark, *cells, *map(_interval, parts)])
     return _table(["variant", *(_short(name) for name in scores), "mean", "held out"], rows)
-
-
-def _earlier(results: Sequence[Record]) -> str:
-    """A mark on what was run beside the default of the freeze before."""
-    return " †" if results == records.read(records.RESULTS, records.EARLIER) else ""
 
 
 def mistakes() -> str:
@@ -217,7 +211,9 @@ def mistakes() -> str:
     counted = counts.runs(rates.rows())
     rows = []
     for name in ("default", *methods.VARIANTS):
-        found = records.read(records.RESULTS, "ablations") if name == "default" else ablated.get(name, [])
+        mark, found = ablated.get(name, ("", []))
+        if name == "default":
+            found = records.read(records.RESULTS, "ablations")
         method = methods.AUTOWU if name == "default" else name
         words = [rates.judge(ratio) for ratio in analysis.peak_ratios(found, method, good)]
         suite = [f"{words.count(word)} of {len(words)}" if words else "–" for word in ("false alarm", "late")]
@@ -225,7 +221,7 @@ def mistakes() -> str:
         summaries = [counts.Summary.of(of.values()) if of else None for of in groups]
         cells = [str(count) for of in summaries if of for count in (of.false_alarms, of.late, of.costly)]
         if words or cells:
-            rows.append([name + _earlier(found), *suite, *(cells + ["–"] * 6)[:6]])
+            rows.append([name + mark, *suite, *(cells + ["–"] * 6)[:6]])
     head = [f"{kind}: {what}" for kind in DETECTION for what in ("false alarms", "late", "costly")]
     return _table(["variant", "suite: false alarms", "late", *head], rows)
 

@@ -108,7 +108,7 @@ def ablations() -> Any:
         return None
     figure = Figure(figsize=(7, 0.28 * len(ablated) + 0.8))
     axis = figure.subplots()
-    for place, (name, results) in enumerate(ablated.items()):
+    for place, (name, (_, results)) in enumerate(ablated.items()):
         scores = analysis.by_workload(results)
         for workload, mine in scores.items():
             if name in mine:

@@ -10,8 +10,9 @@ from typing import Any, Final
 from benchmarks.quality.workloads import WORKLOADS
 
 RESULTS: Final = Path(__file__).parent / "results"
-EARLIER: Final = "fourth-freeze-ablations"
-"""Variants that were not run again beside the default as it is."""
+ABLATIONS: Final = {"ablations": "", "ablations-elsewhere": " ‡", "fourth-freeze-ablations": " †"}
+"""The parts that hold variants, each with a default of its own beside them, and the mark of their rows: those
+run on another machine, and those that were not run again beside the default as it is."""
 
 Record = dict[str, Any]
 

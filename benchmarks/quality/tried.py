@@ -16,7 +16,7 @@ from unittest import mock
 import numpy as np
 import torch
 
-from autowu import controller, liftoff, noise, switching
+from autowu import controller, liftoff, noise, switching, warmup
 from autowu.config import Config
 from autowu.state import Leg, State, no_losses
 from autowu.train import loop
@@ -27,7 +27,7 @@ REWARM: Final = 0.02  # of the run
 WIDTH: Final = 5  # losses in a median of the fast sweep, as at lift-off
 
 _law, _switch, _detect, _update = controller.law, switching.switch, switching.detect, loop.update
-_test, _before = switching.test, liftoff.before
+_test, _before, _falling = switching.test, liftoff.before, warmup._falling
 
 
 def peak_times(factor: float) -> Callable[..., State]:
@@ -92,6 +92,23 @@ def bending(config: Config, state: State) -> State:
     return state.but(leg=Leg(state.step, controller.growth(config, state, state.step), span))
 
 
+def first_copy(config: Config, state: State) -> State:
+    """The copy to rewind to stays the one of lift-off, though the loss falls on."""
+    return _test(config, state).but(copied=state.copied)
+
+
+def first_copy_of_a_fall(config: Config, state: State) -> State:
+    """The same where a fall is too plain to need a test."""
+    return _falling(config, state).but(copied=state.copied)
+
+
+def latest_copy(config: Config, state: State) -> State:
+    """The copy to rewind to is renewed at each test that detects no minimum, whatever the loss does."""
+    tested = _test(config, state)
+    renew = state.copied is not None and not tested.verdicts[-1].detected and np.isfinite(state.losses[-1])
+    return tested.but(copied=state.step) if renew else tested
+
+
 def sweep_first(config: Config, state: State, ended: bool) -> State:
     """The fast sweep goes on until the loss has risen; then back to the start, to a tenth of its best LR.
 
@@ -122,6 +139,11 @@ CHANGES: Final[dict[str, Mapping[str, Any]]] = {
     "average, constant LR": {"autowu.train.loop.update": averaging, "autowu.controller.law": constant},
     "steepest fall, not least loss": {"autowu.switching.detect": steepest},
     "growth slows as the loss bends": {"autowu.switching.test": bending},
+    "copy of lift-off": {
+        "autowu.switching.test": first_copy,
+        "autowu.warmup._falling": first_copy_of_a_fall,
+    },
+    "copy before the first detection": {"autowu.switching.test": latest_copy},
     "sweep, back, short growth": {"autowu.liftoff.before": sweep_first},
 }
 
