@@ -422,6 +422,11 @@ def test_however_far_tests_are_apart_the_sweep_is_looked_at_all_the_same(spacing
     assert state.switch is not None
     assert state.switch.peak_lr == pytest.approx(1e-2, rel=0.5)
     assert follow(config, np.full(2, 2.3))[-1].copied == 2  # the weights to go back to if the loss rises
+    # So is the slow growth that follows a sweep without a fall.
+    slow = follow(config, 2.3 + 0.01 * np.random.default_rng(0).standard_normal(200))[-1]
+    assert (slow.step, slow.sweeping, slow.lifted) == (200, False, None)
+    assert slow.read_at is not None
+    assert slow.read_at - slow.step < 20
 
 
 @pytest.mark.parametrize("growth", ["two-speed", "exponential"])
