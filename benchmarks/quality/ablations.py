@@ -52,6 +52,7 @@ TRIED: Final[dict[str, dict[str, Any]]] = {
         "steepest fall, not least loss",
         "growth slows as the loss bends",
         "sweep, back, short growth",
+        "slow rate fixed per update",
         "copy of lift-off",
         "copy before the first detection",
     )

@@ -25,6 +25,7 @@ from autowu.train.run import Run
 AVERAGED: Final = 0.05  # of the run: the horizon of the average of the weights
 REWARM: Final = 0.02  # of the run
 WIDTH: Final = 5  # losses in a median of the fast sweep, as at lift-off
+SPAN: Final = 200  # updates for the whole range of LRs, as the slow growth takes in a run of 400
 
 _law, _switch, _detect, _update = controller.law, switching.switch, switching.detect, loop.update
 _test, _before, _falling = switching.test, liftoff.before, warmup._falling
@@ -92,6 +93,16 @@ def bending(config: Config, state: State) -> State:
     return state.but(leg=Leg(state.step, controller.growth(config, state, state.step), span))
 
 
+def at_fixed_rate(start: int, lr: float, span: int) -> Leg:
+    """The slow growth takes as many updates for a decade in every run, however long that is."""
+    return Leg(start, lr, SPAN)
+
+
+def back_at_fixed_rate(config: Config, state: State) -> float:
+    """When the LR is back at that of lift-off."""
+    return state.leg.start + noise.ends(state.leg.start) * SPAN / config.sweep_steps
+
+
 def first_copy(config: Config, state: State) -> State:
     """The copy to rewind to stays the one of lift-off, though the loss falls on."""
     return _test(config, state).but(copied=state.copied)
@@ -139,6 +150,10 @@ CHANGES: Final[dict[str, Mapping[str, Any]]] = {
     "average, constant LR": {"autowu.train.loop.update": averaging, "autowu.controller.law": constant},
     "steepest fall, not least loss": {"autowu.switching.detect": steepest},
     "growth slows as the loss bends": {"autowu.switching.test": bending},
+    "slow rate fixed per update": {
+        "autowu.liftoff.Leg": at_fixed_rate,
+        "autowu.warmup._settled_at": back_at_fixed_rate,
+    },
     "copy of lift-off": {
         "autowu.switching.test": first_copy,
         "autowu.warmup._falling": first_copy_of_a_fall,
