@@ -94,7 +94,7 @@ def _run(options: argparse.Namespace, command: argparse.ArgumentParser) -> None:
         minutes = float("inf") if options.minutes is None else options.minutes
         until = Slice(options.work, began + 60 * minutes)
     workloads = _workloads(options, command)
-    cores = len(os.sched_getaffinity(0)) if options.suite == "small" else 1
+    cores = len(os.sched_getaffinity(0)) if options.suite != "large" else 1
     prepare.prepare(options.data, workloads)
     try:
         left = runner.run(

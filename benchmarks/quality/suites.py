@@ -1,4 +1,4 @@
-"""The two studies: the small one, which a CPU can do, and the same with larger models, which need a GPU."""
+"""The studies: the small one, which a CPU can do, its pilot, and one with larger models for a GPU."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.quality import methods, records, search
-from benchmarks.quality.workloads import LARGE, SMALL, Workload
+from benchmarks.quality.workloads import LARGE, PILOT, SMALL, Workload
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Suite:
 
 SUITES: Final = {
     "small": Suite(SMALL, records.RESULTS),
+    "pilot": Suite(PILOT, records.RESULTS / "pilot", peers=()),
     "large": Suite(
         LARGE,
         records.RESULTS / "large",
