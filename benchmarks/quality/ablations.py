@@ -14,7 +14,7 @@ def _each(name: str, *values: Any) -> dict[str, dict[str, Any]]:
 
 
 OF_THE_DETECTOR: Final[dict[str, dict[str, Any]]] = (
-    _each("stall", None, 0.1, 0.4)
+    _each("stall", None, 0.05, 0.25, 0.4)
     | _each("ceiling", None, 1.0)
     | _each("patience", 1, 2, 5)
     | _each("test_growth", 1.05, 1.2, 1.5)
@@ -46,6 +46,7 @@ TRIED: Final[dict[str, dict[str, Any]]] = {
         "peak × 0.5",
         "peak × 0.7",
         "peak × 1.4",
+        "peak × 2",
         "re-warm after the rewind",
         "average of the weights",
         "average, constant LR",
@@ -53,6 +54,7 @@ TRIED: Final[dict[str, dict[str, Any]]] = {
         "growth slows as the loss bends",
         "sweep, back, short growth",
         "slow rate fixed per update",
+        "fast rate fixed per update",
         "copy of lift-off",
         "copy before the first detection",
     )

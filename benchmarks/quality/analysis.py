@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -90,9 +91,9 @@ def ranks(scores: Scores, names: Sequence[str]) -> dict[str, float]:
     return {name: float(np.mean(place)) for name, place in places.items()}
 
 
-def ablated() -> dict[str, tuple[str, list[Record]]]:
+def ablated(folder: Path = records.RESULTS) -> dict[str, tuple[str, list[Record]]]:
     """Each ablated variant with the mark of the part of the study that it is in, and that part's records."""
-    studies = [(mark, records.read(records.RESULTS, part)) for part, mark in records.ABLATIONS.items()]
+    studies = [(mark, records.read(folder, part)) for part, mark in records.ABLATIONS.items()]
     found = {}
     for name in methods.VARIANTS:
         own = [study for study in studies if any(record["method"] == name for record in study[1])]

@@ -35,6 +35,7 @@ def write() -> None:
         "costs": costs(),
         "exchange": exchange(),
         "ablations": ablations(),
+        "long": ablations(SUITES["pilot"]),
         "mistakes": mistakes(),
     }
     text = PAGE.read_text()
@@ -187,10 +188,12 @@ def costs() -> str:
     return _table(["method", "seconds a run", "in the schedule", "µs an update", "memory, MiB"], rows)
 
 
-def ablations() -> str:
+def ablations(suite: Suite = SUITES["small"]) -> str:
     """Each variant against the default preset, paired by seed, over the workloads."""
     rows, scores = [], Scores()
-    for name, (mark, results) in analysis.ablated().items():
+    held_out = any(workload.held_out for workload in suite.workloads.values())
+    means = {"mean": None, "held out": True} if held_out else {"mean": None}
+    for name, (mark, results) in analysis.ablated(suite.results).items():
         scores = analysis.by_workload(results)
         cells = []
         for workload, mine in scores.items():
@@ -199,9 +202,9 @@ def ablations() -> str:
                 cells.append(f"{np.mean(found):+.2f}" if np.isfinite(found).all() else "diverged")
             else:
                 cells.append("–")
-        parts = [analysis.over_workloads(scores, name, methods.AUTOWU, held) for held in (None, True)]
+        parts = [analysis.over_workloads(scores, name, methods.AUTOWU, held) for held in means.values()]
         rows.append([name + mark, *cells, *map(_interval, parts)])
-    return _table(["variant", *(_short(name) for name in scores), "mean", "held out"], rows)
+    return _table(["variant", *(_short(name) for name in scores), *means], rows)
 
 
 def mistakes() -> str:

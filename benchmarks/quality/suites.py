@@ -33,9 +33,16 @@ class Suite:
         return [name for name in methods.peers(workload) if self.peers is None or name in self.peers]
 
 
+LONG: Final = 1000  # updates, from which a run of the small suite is called long
+LONG_LOOKED_AT: Final = {
+    name: workload
+    for name, workload in SMALL.items()
+    if workload.total_steps >= LONG and not workload.held_out
+}
+
 SUITES: Final = {
     "small": Suite(SMALL, records.RESULTS),
-    "pilot": Suite(PILOT, records.RESULTS / "pilot", peers=()),
+    "pilot": Suite(PILOT | LONG_LOOKED_AT, records.RESULTS / "pilot", peers=()),
     "large": Suite(
         LARGE,
         records.RESULTS / "large",

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from autowu import controller, liftoff, noise, switching, warmup
-from autowu.config import Config
+from autowu.config import SHORTEST_SWEEP, Config
 from autowu.state import Leg, State, no_losses
 from autowu.train import loop
 from autowu.train.run import Run
@@ -103,6 +103,11 @@ def back_at_fixed_rate(config: Config, state: State) -> float:
     return state.leg.start + noise.ends(state.leg.start) * SPAN / config.sweep_steps
 
 
+def fixed_sweep(config: Config) -> int:
+    """The fast growth takes as many updates in every run, however long that is."""
+    return min(SHORTEST_SWEEP, config.warmup_steps)
+
+
 def first_copy(config: Config, state: State) -> State:
     """The copy to rewind to stays the one of lift-off, though the loss falls on."""
     return _test(config, state).but(copied=state.copied)
@@ -145,6 +150,7 @@ CHANGES: Final[dict[str, Mapping[str, Any]]] = {
     "peak × 0.5": {"autowu.switching.switch": peak_times(0.5)},
     "peak × 0.7": {"autowu.switching.switch": peak_times(0.7)},
     "peak × 1.4": {"autowu.switching.switch": peak_times(math.sqrt(2))},
+    "peak × 2": {"autowu.switching.switch": peak_times(2.0)},
     "re-warm after the rewind": {"autowu.controller.law": rewarmed},
     "average of the weights": {"autowu.train.loop.update": averaging},
     "average, constant LR": {"autowu.train.loop.update": averaging, "autowu.controller.law": constant},
@@ -154,6 +160,7 @@ CHANGES: Final[dict[str, Mapping[str, Any]]] = {
         "autowu.liftoff.Leg": at_fixed_rate,
         "autowu.warmup._settled_at": back_at_fixed_rate,
     },
+    "fast rate fixed per update": {"autowu.config.Config.sweep_steps": property(fixed_sweep)},
     "copy of lift-off": {
         "autowu.switching.test": first_copy,
         "autowu.warmup._falling": first_copy_of_a_fall,
