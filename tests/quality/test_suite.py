@@ -4,9 +4,11 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from benchmarks.quality import analysis, methods, plan, prepare, records, search
+from benchmarks.quality import analysis, methods, page, plan, prepare, records, search, suites, tried
 from benchmarks.quality.suites import SUITES
-from benchmarks.quality.workloads import WORKLOADS
+from benchmarks.quality.workloads import PILOT, WORKLOADS
+
+from autowu import Config
 
 CNN, GPT = WORKLOADS["cifar10-cnn-adamp"], WORKLOADS["shakespeare-gpt-adamw"]
 LONG = WORKLOADS["shakespeare-gpt-adamw-long"]
@@ -171,3 +173,23 @@ def test_a_peak_is_held_against_the_fixed_ones_that_are_as_good_as_the_best():
     )
     assert ratios == pytest.approx([-2, 0, 0, 1])
     assert analysis.peak_ratios(runs, "autowu", {}) == []
+
+
+def test_the_pilot_holds_long_runs_that_may_be_looked_at_and_is_not_in_the_comparison():
+    pilot = SUITES["pilot"]
+    assert len(pilot.workloads) == 6
+    assert all(of.total_steps >= suites.LONG and not of.held_out for of in pilot.workloads.values())
+    assert not PILOT.keys() & SUITES["small"].workloads.keys()
+    jobs = plan.jobs("ablations", pilot, PILOT.values(), pilot.results)
+    assert {job.workload for job in jobs} == set(PILOT)
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert not any(name in page.workloads() for name in PILOT)
+    assert page.ablations(pilot) in text
+    assert "held out" not in page.ablations(pilot).splitlines()[0]
+
+
+def test_a_change_that_is_tried_is_there_while_its_run_lasts_and_no_longer():
+    config = Config(total_steps=4000)
+    with tried.applied("fast rate fixed per update"):
+        assert Config(total_steps=4000).sweep_steps == Config(total_steps=400).sweep_steps == 40
+    assert config.sweep_steps == 200
