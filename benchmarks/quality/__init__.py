@@ -9,7 +9,7 @@
 
 Contents:
     workloads   data, model, optimizer, batch size and budget of each; which are held out
-    suites      the small study and the one with larger models: workloads, and how many runs
+    suites      the small study, its pilot, and the one with larger models: workloads, and how many runs
     prepare     the workloads' data files
     methods     what is compared, as settings of the trainer
     ablations   one change at a time, for training and for the detector alone

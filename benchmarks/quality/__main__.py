@@ -19,7 +19,9 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, does in (("prepare", "cut out the workloads' data"), ("run", "run a part of the study")):
         command = commands.add_parser(name, help=does, description=does)
-        command.add_argument("--suite", choices=SUITES, default="small", help="large: for a GPU")
+        command.add_argument(
+            "--suite", choices=SUITES, default="small", help="pilot: long runs to choose by; large: for a GPU"
+        )
         command.add_argument(
             "--data",
             type=Path,

@@ -14,7 +14,7 @@ def _each(name: str, *values: Any) -> dict[str, dict[str, Any]]:
 
 
 OF_THE_DETECTOR: Final[dict[str, dict[str, Any]]] = (
-    _each("stall", None, 0.05, 0.25, 0.4)
+    _each("stall", None, 0.05, 0.1, 0.4)
     | _each("ceiling", None, 1.0)
     | _each("patience", 1, 2, 5)
     | _each("test_growth", 1.05, 1.2, 1.5)

@@ -189,22 +189,25 @@ def costs() -> str:
 
 
 def ablations(suite: Suite = SUITES["small"]) -> str:
-    """Each variant against the default preset, paired by seed, over the workloads."""
-    rows, scores = [], Scores()
-    held_out = any(workload.held_out for workload in suite.workloads.values())
+    """Each variant against the default preset, paired by seed, over the workloads that any was run on."""
+    ablated = analysis.ablated(suite.results)
+    found = {name: (mark, analysis.by_workload(results)) for name, (mark, results) in ablated.items()}
+    columns = [name for name in suite.workloads if any(name in scores for _, scores in found.values())]
+    held_out = any(WORKLOADS[name].held_out for name in columns)
     means = {"mean": None, "held out": True} if held_out else {"mean": None}
-    for name, (mark, results) in analysis.ablated(suite.results).items():
-        scores = analysis.by_workload(results)
+    rows = []
+    for name, (mark, scores) in found.items():
         cells = []
-        for workload, mine in scores.items():
+        for workload in columns:
+            mine = scores.get(workload, {})
             if name in mine and methods.AUTOWU in mine:
-                found = analysis.differences(workload, mine[name], mine[methods.AUTOWU])
-                cells.append(f"{np.mean(found):+.2f}" if np.isfinite(found).all() else "diverged")
+                points = analysis.differences(workload, mine[name], mine[methods.AUTOWU])
+                cells.append(f"{np.mean(points):+.2f}" if np.isfinite(points).all() else "diverged")
             else:
                 cells.append("–")
         parts = [analysis.over_workloads(scores, name, methods.AUTOWU, held) for held in means.values()]
         rows.append([name + mark, *cells, *map(_interval, parts)])
-    return _table(["variant", *(_short(name) for name in scores), *means], rows)
+    return _table(["variant", *map(_short, columns), *means], rows)
 
 
 def mistakes() -> str:

@@ -12,12 +12,12 @@ from benchmarks.quality.workloads import WORKLOADS
 RESULTS: Final = Path(__file__).parent / "results"
 ABLATIONS: Final = {
     "ablations": "",
-    "fifth-freeze-ablations": " †",
     "ablations-elsewhere": " ‡",
-    "fourth-freeze-ablations": " ††",
+    "ablations-stall": " ‡",
+    "fourth-freeze-ablations": " †",
 }
 """The parts that hold variants, each with a default of its own beside them, and the mark of their rows: those
-that were not run again beside the default as it is, and those run on another machine, too."""
+run on another machine, and those that were not run again beside the default as it is."""
 
 Record = dict[str, Any]
 

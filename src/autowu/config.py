@@ -72,7 +72,7 @@ class Config:
     """c in (0, 1): a subset votes for a minimum in the past if its P_min exceeds c."""
     patience: int = 3
     """p, the tests in a row that must detect the minimum, ≥ 1."""
-    stall: float | None = 0.1
+    stall: float | None = 0.25
     """In (0, 1): a subset also votes if, with this confidence, the loss has fallen at less than this share of
     its mean rate for a doubling of the LR or longer. None, or growth 'linear': only for a minimum."""
     min_losses: int = 10
