@@ -5,7 +5,7 @@
     python -m benchmarks.quality prepare --data DIR       # cut the workloads' data out of the full sets
     python -m benchmarks.quality run PART --data DIR      # what is done already is not done again
     python -m benchmarks.quality run PART --suite large --minutes 9 --data DIR --work DIR       # a slice
-    python -m benchmarks.quality page                     # docs/quality.md and its pictures
+    python -m benchmarks.quality page                     # docs/quality*.md and their pictures
 
 Contents:
     workloads   data, model, optimizer, batch size and budget of each; which are held out
@@ -20,7 +20,8 @@ Contents:
     records     their records, in files that one is added to at once
     runner      runs them in processes of their own, resumes, appends to a file
     analysis    records -> differences, intervals, ranks
-    page        docs/quality.md
-    pictures    its figures
+    tables      the pages' tables
+    pictures    their figures
+    page        which table is on which page of docs
     detection   the detector alone, over simulated and recorded losses
 """

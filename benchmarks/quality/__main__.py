@@ -31,7 +31,9 @@ def main() -> None:
         )
         command.add_argument("--only", nargs="+", default=[], choices=WORKLOADS, metavar="WORKLOAD")
     _add_run(command)
-    commands.add_parser("page", help="write docs/quality.md and its pictures from the records")
+    commands.add_parser(
+        "page", help="fill the pages on quality in docs from the records, and draw their pictures"
+    )
     options = parser.parse_args()
     if options.command == "prepare":
         prepare.prepare(options.data, _workloads(options, command))

@@ -81,6 +81,12 @@ def over_workloads(scores: Scores, method: str, against: str, held_out: bool | N
     return interval(means) if means else Interval(math.nan, math.nan, math.nan)
 
 
+def everywhere(scores: Scores) -> list[str]:
+    """The methods run on every workload, in the order of the records."""
+    names = dict.fromkeys(name for mine in scores.values() for name in mine)
+    return [name for name in names if all(name in mine for mine in scores.values())]
+
+
 def ranks(scores: Scores, names: Sequence[str]) -> dict[str, float]:
     """Mean rank by the mean score on each workload, 1 is best, among methods run on every one of them."""
     places = defaultdict[str, list[float]](list)

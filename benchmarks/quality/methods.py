@@ -9,6 +9,7 @@ from benchmarks.quality.ablations import OF_THE_DETECTOR, OF_TRAINING, TRIED
 from benchmarks.quality.workloads import Workload
 
 AUTOWU: Final = "autowu"
+REFERENCE: Final = "tuned 20"  # the winner of 20 trials, or of as many as the search took
 VARIANTS: Final = OF_THE_DETECTOR | OF_TRAINING | TRIED
 PAPER_EPOCHS: Final = 20
 """The paper tests at epoch ends; a text has none, and gets one each so large a fraction of the run."""

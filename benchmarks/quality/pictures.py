@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from benchmarks.quality import analysis, methods, records
+from benchmarks.quality.analysis import Scores
 from benchmarks.quality.suites import SUITES
 from benchmarks.quality.workloads import WORKLOADS
 
@@ -24,7 +26,7 @@ def write(folder: Path) -> None:
     mpl.rcParams |= {"svg.hashsalt": "autowu", "font.size": 9, "axes.spines.top": False}
     mpl.rcParams |= {"axes.spines.right": False, "legend.frameon": False}
     folder.mkdir(exist_ok=True)
-    figures = {"search": trials(), "sweep": sweep(), "ablations": ablations()}
+    figures = {"compare": comparison(), "search": trials(), "sweep": sweep(), "ablations": ablations()}
     figures["large-sweep"] = sweep(SUITES["large"].results)
     for name, figure in figures.items():
         if figure is not None:
@@ -99,34 +101,62 @@ def sweep(folder: Path = records.RESULTS) -> Any:
     return figure
 
 
+def comparison() -> Any:
+    """Each method's difference to the tuned baseline, workload by workload, with the mean rank beside it."""
+    scores = analysis.by_workload(records.read(records.RESULTS, "compare"))
+    names = analysis.everywhere(scores)
+    if methods.REFERENCE not in names:
+        return None
+    rank = analysis.ranks(scores, names)
+    names.sort(key=rank.__getitem__)
+    figure, axis = _strips(dict.fromkeys(names, scores), methods.REFERENCE, low=-10, high=3)
+    for place, name in enumerate(names):
+        axis.text(1.01, place, f"{rank[name]:.1f}", transform=axis.get_yaxis_transform(), va="center")
+    axis.text(1.01, -1, "mean rank", transform=axis.get_yaxis_transform(), va="center")
+    axis.get_yticklabels()[names.index(methods.AUTOWU)].set_fontweight("bold")
+    axis.set_xlabel(
+        "difference to the best of 20 and more trials of random search, " + _STRIPS.format("-10 and +3")
+    )
+    return figure
+
+
 def ablations() -> Any:
     """Each variant's mean difference to the default preset, over the workloads."""
-    from matplotlib.figure import Figure
-
     ablated = analysis.ablated()
     if not ablated:
         return None
-    figure = Figure(figsize=(7, 0.28 * len(ablated) + 0.8))
+    found = {name: analysis.by_workload(results) for name, (_, results) in ablated.items()}
+    figure, axis = _strips(found, methods.AUTOWU, low=-3, high=3)
+    axis.set_xlabel("difference to the default preset, " + _STRIPS.format("-3 and +3"))
+    return figure
+
+
+_STRIPS: Final = (
+    "in points of accuracy,\n5% of a text's loss count as one; grey: each workload, green: held out,\n"
+    "blue: their mean with its 95% interval; cut off at {}"
+)
+
+
+def _strips(found: Mapping[str, Scores], against: str, low: float, high: float) -> tuple[Any, Any]:
+    """A row for each method: a stroke for each workload, and the mean of them with its interval."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 0.28 * len(found) + 0.8))
     axis = figure.subplots()
-    for place, (name, (_, results)) in enumerate(ablated.items()):
-        scores = analysis.by_workload(results)
+    for place, (name, scores) in enumerate(found.items()):
         for workload, mine in scores.items():
             if name in mine:
-                found = analysis.differences(workload, mine[name], mine[methods.AUTOWU])
+                points = analysis.differences(workload, mine[name], mine[against])
                 colour = GREEN if WORKLOADS[workload].held_out else GREY
-                axis.plot(np.clip(np.mean(found), -3, 3), place, "|", color=colour, markersize=7)
-        mean = analysis.over_workloads(scores, name, methods.AUTOWU)
+                axis.plot(np.clip(np.mean(points), low, high), place, "|", color=colour, markersize=7)
+        mean = analysis.over_workloads(scores, name, against)
         axis.plot([mean.low, mean.high], [place, place], color=BLUE, linewidth=1)
         axis.plot(mean.mean, place, "o", color=BLUE, markersize=4)
     axis.axvline(0, color="black", linewidth=0.7)
-    axis.set_yticks(range(len(ablated)), list(ablated))
-    axis.invert_yaxis()
-    axis.set_xlim(-3, 3)
-    axis.set_xlabel(
-        "difference to the default preset, points of accuracy (5% of a text's loss count as one)\n"
-        "grey: each workload, green: held out, blue: their mean with its 95% interval; cut off at ± 3"
-    )
-    return figure
+    axis.set_yticks(range(len(found)), list(found))
+    axis.set_ylim(len(found) - 0.5, -0.5)
+    axis.set_xlim(low, high)
+    return figure, axis
 
 
 def _grid(count: int) -> tuple[Any, list[Any]]:

@@ -1,7 +1,7 @@
 """Changes of AutoWU that are tried in training here and nowhere else: what would they do to the end of a run?
 
 Each stands in for one or two functions of the library while a run is trained. One that earns its place goes
-into the library, and leaves this file; what the others did is in docs/quality.md.
+into the library, and leaves this file; what the others did is in docs/quality-ablations.md.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ class Config:
 
     ``Config(total_steps=12_000)`` is the default preset, :meth:`paper` is Algorithm 1 of the paper. Values
     are checked here and nowhere else. What each default rests on is in docs/presets.md; what its neighbours
-    do to training is in docs/quality.md, and to the rates of the detector's mistakes in
+    do to training is in docs/quality-ablations.md, and to the rates of the detector's mistakes in
     docs/quality-detection.md.
 
     Raises:

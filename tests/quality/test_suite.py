@@ -4,7 +4,19 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from benchmarks.quality import analysis, methods, page, plan, prepare, records, search, suites, tried
+from benchmarks.quality import (
+    analysis,
+    methods,
+    page,
+    pictures,
+    plan,
+    prepare,
+    records,
+    search,
+    suites,
+    tables,
+    tried,
+)
 from benchmarks.quality.suites import SUITES
 from benchmarks.quality.workloads import PILOT, WORKLOADS
 
@@ -182,10 +194,8 @@ def test_the_pilot_holds_long_runs_that_may_be_looked_at_and_is_not_in_the_compa
     assert not PILOT.keys() & SUITES["small"].workloads.keys()
     jobs = plan.jobs("ablations", pilot, PILOT.values(), pilot.results)
     assert {job.workload for job in jobs} == set(PILOT)
-    text = page.PAGE.read_text(encoding="utf-8")
-    assert not any(name in page.workloads() for name in PILOT)
-    assert page.ablations(pilot) in text
-    assert "held out" not in page.ablations(pilot).splitlines()[0]
+    assert not any(name in tables.workloads() for name in PILOT)
+    assert "held out" not in tables.ablations(pilot).splitlines()[0]
 
 
 def test_a_change_that_is_tried_is_there_while_its_run_lasts_and_no_longer():
@@ -193,3 +203,23 @@ def test_a_change_that_is_tried_is_there_while_its_run_lasts_and_no_longer():
     with tried.applied("fast rate fixed per update"):
         assert Config(total_steps=4000).sweep_steps == Config(total_steps=400).sweep_steps == 40
     assert config.sweep_steps == 200
+
+
+@pytest.mark.parametrize("name", page.PAGES)
+def test_a_page_has_the_tables_of_the_records(name):
+    text = (page.DOCS / name).read_text(encoding="utf-8")
+    assert page.filled(name, text) == text
+
+
+def test_a_page_without_a_place_for_its_table_is_refused_by_name():
+    with pytest.raises(SystemExit, match=r"quality-large.md has 0 places for the table 'large'"):
+        page.filled("quality-large.md", "# Larger models\n")
+
+
+def test_the_picture_of_the_comparison_has_a_row_for_each_method_run_everywhere():
+    axis = pictures.comparison().axes[0]
+    labels = [label.get_text() for label in axis.get_yticklabels()]
+    scores = analysis.by_workload(records.read(records.RESULTS, "compare"))
+    assert set(labels) == set(analysis.everywhere(scores))
+    assert labels[:2] == [methods.REFERENCE, methods.AUTOWU]
+    assert "salsa" not in labels
