@@ -89,9 +89,15 @@ def test_a_port_that_is_taken_is_named(server: watch.Server, autowu_run: Path) -
 def test_ctrl_c_stops_it_cleanly(autowu_run: Path) -> None:
     pytest.importorskip("plotly")
     command = [sys.executable, "-m", "autowu", "report", "--watch", str(autowu_run)]
+    # Background jobs of a shell, and so these tests as one of them, ignore SIGINT, and hand that down.
+    of_the_tests = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert "http://127.0.0.1:" in process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        signal.signal(signal.SIGINT, of_the_tests)
+        try:
+            assert process.stdout is not None
+            assert "http://127.0.0.1:" in process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=20)
+        finally:
+            process.kill()  # nothing where it has ended
     assert (process.returncode, out, err) == (0, "\nStopped.\n", "")
