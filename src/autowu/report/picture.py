@@ -69,7 +69,7 @@ def main(runs: Sequence[Run]) -> Figure:
                 )
     axes[0].set(ylabel="learning rate", yscale="log", **_lr_limits(runs))
     axes[1].set(ylabel="training loss", **_loss_limits(runs))
-    axes[0].legend(loc="lower right", title="★ the minimum, where training goes back to" if tested else None)
+    axes[0].legend(loc="lower center", title="★ the minimum, where training goes back to" if tested else None)
     if tested:
         _votes(axes[2], tested, runs)
     axes[-1].set(xlabel="step (updates done)", xlim=(0, None))
