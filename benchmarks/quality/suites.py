@@ -1,4 +1,4 @@
-"""The studies: the small one, which a CPU can do, its pilot, and one with larger models for a GPU."""
+"""The studies: the small one, which a CPU can do, its pilot, the longest runs, and larger models for a GPU."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.quality import methods, records, search
-from benchmarks.quality.workloads import LARGE, PILOT, SMALL, Workload
+from benchmarks.quality.workloads import LARGE, LONGEST, PILOT, SMALL, Workload
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,15 @@ LONG_LOOKED_AT: Final = {
 SUITES: Final = {
     "small": Suite(SMALL, records.RESULTS),
     "pilot": Suite(PILOT | LONG_LOOKED_AT, records.RESULTS / "pilot", peers=()),
+    "longest": Suite(
+        LONGEST,
+        records.RESULTS / "longest",
+        trials=8,
+        peers=("nadamw", "schedule-free", "lr-finder"),
+        seeds=range(100, 103),
+        peaks=5,
+        sweep_seeds=range(100, 101),
+    ),
     "large": Suite(
         LARGE,
         records.RESULTS / "large",
