@@ -1,4 +1,4 @@
-"""The studies: the small one, which a CPU can do, its pilot, the longest runs, and larger models for a GPU."""
+"""The studies: the small one, which a CPU can do, its pilot, the longest runs, and larger models."""
 
 from __future__ import annotations
 
