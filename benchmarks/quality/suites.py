@@ -40,25 +40,23 @@ LONG_LOOKED_AT: Final = {
     if workload.total_steps >= LONG and not workload.held_out
 }
 
+
+def _few(workloads: Mapping[str, Workload], name: str, peers: tuple[str, ...]) -> Suite:
+    """A study with fewer runs a workload, where each of them is minutes."""
+    return Suite(
+        workloads,
+        records.RESULTS / name,
+        trials=8,
+        peers=peers,
+        seeds=range(100, 103),
+        peaks=5,
+        sweep_seeds=range(100, 101),
+    )
+
+
 SUITES: Final = {
     "small": Suite(SMALL, records.RESULTS),
     "pilot": Suite(PILOT | LONG_LOOKED_AT, records.RESULTS / "pilot", peers=()),
-    "longest": Suite(
-        LONGEST,
-        records.RESULTS / "longest",
-        trials=8,
-        peers=("nadamw", "schedule-free", "lr-finder"),
-        seeds=range(100, 103),
-        peaks=5,
-        sweep_seeds=range(100, 101),
-    ),
-    "large": Suite(
-        LARGE,
-        records.RESULTS / "large",
-        trials=8,
-        peers=("nadamw", "schedule-free", "prodigy"),
-        seeds=range(100, 103),
-        peaks=5,
-        sweep_seeds=range(100, 101),
-    ),
+    "longest": _few(LONGEST, "longest", ("nadamw", "schedule-free", "lr-finder")),
+    "large": _few(LARGE, "large", ("nadamw", "schedule-free", "prodigy")),
 }
