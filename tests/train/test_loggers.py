@@ -9,10 +9,11 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from autowu.errors import UserError
-from autowu.train import engine, logger_sinks, loggers, loop
+from autowu.train import engine, loggers, loop
 from autowu.train.arguments import add_arguments
-from autowu.train.logger_sinks import MLflow, WeightsAndBiases, named
-from autowu.train.loggers import Loggers, Told
+from autowu.train.loggers import Loggers, sinks
+from autowu.train.loggers.sinks import MLflow, WeightsAndBiases, named
+from autowu.train.loggers.told import Told
 from autowu.train.options import Settings
 from train import commands
 
@@ -48,7 +49,7 @@ def told_to(monkeypatch):
         def close(self):
             pass
 
-    monkeypatch.setattr("autowu.train.logger_sinks.TensorBoard", Listener)
+    monkeypatch.setattr("autowu.train.loggers.sinks.TensorBoard", Listener)
     return told
 
 
@@ -104,7 +105,7 @@ def test_a_logger_that_fails_does_not_stop_the_run(tmp_path, told_to, monkeypatc
         raise ConnectionError("no\nserver")
 
     with monkeypatch.context() as broken:
-        broken.setattr(logger_sinks.TensorBoard, "write", fail)
+        broken.setattr(sinks.TensorBoard, "write", fail)
         run.write([step(2)])
     run.write([step(3)])
     run.close()

@@ -13,10 +13,10 @@ from rich.console import Console
 from autowu import Reopening, Switch, Verdict
 from autowu.state import Leg
 from autowu.train import progress
+from autowu.train.evaluation import Evaluation
 from autowu.train.options import Settings
-from autowu.train.progress import Progress, p_min
-from autowu.train.progress_live import SECONDS, LiveProgress, duration
-from autowu.train.run import Evaluation
+from autowu.train.progress.lines import LINES, Progress, p_min
+from autowu.train.progress.live import SECONDS, LiveProgress, duration
 
 DETECTED = Verdict(90, 10, p_min=(0.99,), detected=True, argmins=(0.5,))
 NOT_DETECTED = Verdict(90, 10, p_min=(0.4, 0.7, 0.1), argmins=(0.5, 0.5, 0.5))
@@ -61,13 +61,8 @@ METRICS = {
 
 def begin(display, *, eval_steps=50, decay="linear"):
     """A display of a run that has just begun."""
-    run = SimpleNamespace(
-        network=torch.nn.Linear(2, 3),
-        settings=Settings(),
-        method=SimpleNamespace(settings={"decay": decay}),
-        eval_steps=eval_steps,
-    )
-    display.start(run)
+    method = SimpleNamespace(settings={"decay": decay})
+    display.start(Settings(), torch.nn.Linear(2, 3), method, eval_steps)
     return display
 
 
@@ -146,7 +141,7 @@ def test_a_long_run_shows_at_most_so_many_lines_the_last_among_them(capsys):
     for step in range(50, 10_001, 50):
         display.evaluation(replace(OUTCOME, step=step), ())
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == progress.LINES
+    assert len(lines) == LINES
     assert lines[-1].split()[1] == "10,000"
 
 

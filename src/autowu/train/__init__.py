@@ -24,8 +24,9 @@ How it runs:
 
 What is seen of it:
     events, log         what happens; ``run.json`` and ``log.jsonl``
-    progress            lines, and on a terminal a live display
-    loggers             TensorBoard, W&B, MLflow
+    evaluation          what an evaluation says
+    progress/           lines, and on a terminal a live display
+    loggers/            TensorBoard, W&B, MLflow
     dry_run, memory     what would run, and the memory that it would take
     torchvision_shim    lets timm be imported where torchvision's compiled operators do not load
 

@@ -137,7 +137,7 @@ def set_up(settings: Settings, fabric: Fabric, *, resume: bool) -> Run:
         about=about,
         log_length=log_length,
     )
-    display.start(run)
+    display.start(settings, network, method, run.eval_steps)
     if manifest is not None:
         saving.restore(run, manifest.step)
         display.resumed(run.step)

@@ -13,8 +13,9 @@ from torch.nn import functional
 
 from autowu.train import saving
 from autowu.train.data.task import Batch
+from autowu.train.evaluation import Evaluation
 from autowu.train.randomness import seed_for, seed_global
-from autowu.train.run import Evaluation, Run
+from autowu.train.run import Run
 from autowu.train.schedules import Method
 
 

@@ -8,38 +8,17 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from autowu.train.data.task import Task
+from autowu.train.evaluation import Evaluation
 from autowu.train.events import Events
 from autowu.train.log import RunLog
 from autowu.train.loggers import Loggers
 from autowu.train.options import Settings
-from autowu.train.progress import Silent
+from autowu.train.progress.silent import Silent
 from autowu.train.schedules import Method
 from autowu.train.signals import StopRequest
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What is known after an evaluation, as ``log.jsonl`` has it."""
-
-    step: int
-    """Updates done."""
-    epoch: int | None
-    """Epochs done; None where the data have none."""
-    train_loss: float
-    """Mean over the updates since the last evaluation, label smoothing and augmentation included."""
-    test_loss: float
-    """Mean cross-entropy of a test sample, without label smoothing."""
-    test_accuracy: float
-    """A fraction."""
-    lr: float
-    """LR of the last update."""
-    phase: str
-    """Phase of the last update."""
-    samples_per_second: float
-    """Images or tokens, in training alone, without evaluations and checkpoints."""
 
 
 @dataclass

@@ -11,7 +11,8 @@ import torch.distributed as dist
 from autowu.errors import UserError
 from autowu.train import checkpoint, shards
 from autowu.train.checkpoint import Manifest
-from autowu.train.run import Evaluation, Run
+from autowu.train.evaluation import Evaluation
+from autowu.train.run import Run
 
 SECONDS_BETWEEN: Final = 30.0  # checkpoints, where --checkpoint-every does not say
 

@@ -1,59 +1,27 @@
-"""What is printed while a run goes on, as plain lines; on a terminal, :mod:`progress_live` adds to them."""
+"""A line for each evaluation, one for the switch, and a closing table."""
 
 from __future__ import annotations
 
 import math
-import os
 import shlex
 import statistics
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from autowu import Reopening, Switch, Verdict
 from autowu.train.data.task import Task
+from autowu.train.evaluation import Evaluation
+from autowu.train.options import Settings
+from autowu.train.progress.silent import Silent
+from autowu.train.schedules import Method
 
 if TYPE_CHECKING:
-    from autowu.train.run import Evaluation, Run
+    from torch import nn
 
 LINES: Final = 25
 """The most lines of evaluations; a longer run shows every second one, or every third, …"""
 NOTHING: Final = "–"
-
-
-class Silent:
-    """For the processes that print nothing."""
-
-    def start(self, run: Run) -> None:
-        """Say what is about to run."""
-
-    def resumed(self, step: int) -> None:
-        """Say where the run goes on."""
-
-    def step(self, step: int, lr: float, phase: str, verdicts: Sequence[Verdict]) -> None:
-        """After each update ``step``, with what it saw. It takes microseconds, and never asks the device."""
-
-    def transferred(self, events: Sequence[Mapping[str, Any]]) -> None:
-        """Take note of events, whose losses have come from the device for the log."""
-
-    def evaluation(self, outcome: Evaluation, verdicts: Sequence[Verdict]) -> None:
-        """Show an evaluation, with the latest test for a minimum."""
-
-    def switch(self, switch: Switch, verdicts: Sequence[Verdict]) -> None:
-        """Announce the decay phase."""
-
-    def reopening(self, reopening: Reopening) -> None:
-        """Announce a return to warm-up."""
-
-    def stopped(self, step: int) -> None:
-        """Say that the run can be resumed."""
-
-    def finish(self, metrics: Mapping[str, Any], folder: Path) -> None:
-        """Sum up."""
-
-    def close(self) -> None:
-        """Leave the terminal as it was; may be called at any time."""
 
 
 class Progress(Silent):
@@ -72,19 +40,19 @@ class Progress(Silent):
         self._evaluations = 0
         self._about: list[tuple[str, str]] = []
 
-    def start(self, run: Run) -> None:
+    def start(self, settings: Settings, network: nn.Module, method: Method, eval_steps: int) -> None:
         """The data, the model, the length; and the head of the lines to come."""
-        parameters = sum(parameter.numel() for parameter in run.network.parameters())
-        settings, per_epoch = run.settings, self.task.steps_per_epoch
+        parameters = sum(parameter.numel() for parameter in network.parameters())
+        per_epoch = self.task.steps_per_epoch
         model = f"{settings.model_name} with {parameters:,} parameters"
-        how = f"{settings.optimizer or type(run.method.optimizer).__name__}, schedule {settings.schedule}"
+        how = f"{settings.optimizer or type(method.optimizer).__name__}, schedule {settings.schedule}"
         self._about = [("data", self.task.name), ("model", model), ("trained by", how)]
         length = f"{self.total_steps:,} updates with batch size {settings.batch_size:,}"
         if per_epoch:
             epochs = f"{self.total_steps / per_epoch:g} epochs of {per_epoch:,} updates"
             length = f"{epochs}: {length}"
-        self._decay = str(run.method.settings.get("decay", ""))
-        self._every = math.ceil(self.total_steps / run.eval_steps / LINES)
+        self._decay = str(method.settings.get("decay", ""))
+        self._every = math.ceil(self.total_steps / eval_steps / LINES)
         words = ("step", "train loss", "test loss", "accuracy", "LR", "phase", "P_min")
         self.say(
             self.task.description, f"{model}, {how}", length, "", self._row("epoch", *words, self._rate())
@@ -180,15 +148,6 @@ class Progress(Silent):
     def say(self, *lines: str) -> None:
         """Print lines at once, also where a pipe would hold them back."""
         print(*lines, sep="\n", flush=True)
-
-
-def build(total_steps: int, task: Task) -> Progress:
-    """The display that suits standard output: live on a terminal, plain lines elsewhere."""
-    if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
-        from autowu.train.progress_live import LiveProgress
-
-        return LiveProgress(total_steps, task)
-    return Progress(total_steps, task)
 
 
 def p_min(phase: str, verdicts: Sequence[Verdict]) -> str:

@@ -8,17 +8,16 @@ it was not asked for before, or the process was killed in between) is read from 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol
 
 from autowu.errors import UserError
-from autowu.runlog_events import EVALUATION
+from autowu.train.loggers import told
+from autowu.train.loggers.told import Told
 from autowu.train.options import Logger
 
 INSTALL: Final[dict[Logger, tuple[tuple[str, ...], str]]] = {
@@ -43,33 +42,6 @@ class Sink(Protocol):
     def close(self) -> None:
         """Let go; of a run that has not finished, it may go on later."""
         ...
-
-
-@dataclass
-class Told:
-    """What a logger knows of a run already."""
-
-    step: int = 0
-    """Updates whose steps, tests and switch it has been told."""
-    evaluation: int = 0
-    """Updates whose evaluation it has been told; it comes after the rest."""
-    run: str | None = None
-    """What the logger itself calls the run."""
-
-    def news(self, events: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        """Those of ``events`` that it has not been told."""
-        return [event for event in events if event["step"] > self._until(event)]
-
-    def _until(self, event: Mapping[str, Any]) -> int:
-        return self.evaluation if event["event"] in EVALUATION else self.step
-
-    def add(self, events: Sequence[Mapping[str, Any]]) -> None:
-        """Take note that it has been told ``events``."""
-        for event in events:
-            if event["event"] in EVALUATION:
-                self.evaluation = max(self.evaluation, event["step"])
-            else:
-                self.step = max(self.step, event["step"])
 
 
 def check(names: Sequence[Logger]) -> None:
@@ -111,13 +83,14 @@ class Loggers:
         resumes: bool = False,
     ) -> None:
         self._folder = folder
-        self._told = _read(folder) if resumes and writes else {}
+        self._told = told.read(folder) if resumes and writes else {}
         self._sinks: dict[str, Sink] = {}
         if writes and not resumes:
-            _discard(folder)
+            told.discard(folder)
+            shutil.rmtree(folder / "tensorboard", ignore_errors=True)
         for name in names if writes else ():
-            told = self._told.setdefault(name, Told())
-            self._sinks[name] = _open(name, folder, about, told)
+            known = self._told.setdefault(name, Told())
+            self._sinks[name] = _open(name, folder, about, known)
         self.write(list(_logged(folder)) if self._sinks else [])
 
     def write(self, events: Sequence[Mapping[str, Any]]) -> None:
@@ -127,7 +100,7 @@ class Loggers:
                 self._call(name, lambda sink, news=news: sink.write(news))
                 if name in self._sinks:
                     self._told[name].add(news)
-                    self._keep()
+                    told.keep(self._folder, self._told)
 
     def _call(self, name: str, act: Callable[[Sink], None]) -> None:
         try:
@@ -136,12 +109,6 @@ class Loggers:
             del self._sinks[name]
             reason = " ".join(str(error).split()) or type(error).__name__
             print(f"--logger {name} has failed, and the run goes on without it: {reason}", file=sys.stderr)
-
-    def _keep(self) -> None:
-        path = self._folder / "loggers.json"
-        draft = path.with_suffix(".json.tmp")
-        draft.write_text(json.dumps({name: vars(told) for name, told in self._told.items()}) + "\n")
-        os.replace(draft, path)
 
     def finish(self, metrics: Mapping[str, Any]) -> None:
         """The end of the run."""
@@ -154,36 +121,20 @@ class Loggers:
             self._call(name, lambda sink: sink.close())
 
 
-def _open(name: str, folder: Path, about: Mapping[str, Any], told: Told) -> Sink:
-    from autowu.train import logger_sinks
+def _open(name: str, folder: Path, about: Mapping[str, Any], known: Told) -> Sink:
+    from autowu.train.loggers import sinks
 
     makers: dict[str, Callable[[Path, Mapping[str, Any], Told], Sink]] = {
-        "tensorboard": logger_sinks.TensorBoard,
-        "wandb": logger_sinks.WeightsAndBiases,
-        "mlflow": logger_sinks.MLflow,
+        "tensorboard": sinks.TensorBoard,
+        "wandb": sinks.WeightsAndBiases,
+        "mlflow": sinks.MLflow,
     }
     try:
-        return makers[name](folder, about, told)
+        return makers[name](folder, about, known)
     except Exception as error:  # each has its own kinds: no account, no network, a server that refuses
         reason = " ".join(str(error).split()) or type(error).__name__
         hint = " (without an account or a network: WANDB_MODE=offline)" if name == "wandb" else ""
         raise UserError(f"--logger {name}: {reason}{hint}") from error
-
-
-def _read(folder: Path) -> dict[str, Told]:
-    path = folder / "loggers.json"
-    try:
-        content = cast("dict[str, dict[str, Any]]", json.loads(path.read_text(encoding="utf-8")))
-        return {name: Told(**told) for name, told in content.items()}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} cannot be read, so loggers would be told twice: {error}") from error
-
-
-def _discard(folder: Path) -> None:
-    (folder / "loggers.json").unlink(missing_ok=True)
-    shutil.rmtree(folder / "tensorboard", ignore_errors=True)
 
 
 def _logged(folder: Path) -> Iterator[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What each logger does with events; :mod:`loggers` sees to it that none comes twice."""
+"""What each logger does with events; :class:`Loggers` sees to it that none comes twice."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from autowu.report.tensorboard import Writer, scalars
-
-if TYPE_CHECKING:
-    from autowu.train.loggers import Told
+from autowu.train.loggers.told import Told
 
 PROJECT: Final = "autowu"
 MOST_METRICS: Final = 1000  # in one call of MLflow's

@@ -15,8 +15,8 @@ from rich.text import Text
 
 from autowu import Verdict
 from autowu.train.data.task import Task
-from autowu.train.progress import NOTHING, Progress, p_min
-from autowu.train.run import Evaluation
+from autowu.train.evaluation import Evaluation
+from autowu.train.progress.lines import NOTHING, Progress, p_min
 
 SECONDS: Final = 0.2
 """From one drawing to the next, at least."""
