@@ -56,12 +56,15 @@ def test_a_signal_saves_the_update_that_was_under_way(whole, tmp_path, name, sta
     commands.assert_same(out, whole)
 
 
-def test_a_finished_run_stays_as_it_is(whole, tmp_path):
+def test_a_finished_run_stays_as_it_is(whole, tmp_path, capsys):
     out = tmp_path / "run"
     shutil.copytree(whole, out)
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     metrics, _ = engine.train(Settings(**_settings(out)), resume=True)
     assert metrics == json.loads((whole / "run.json").read_text())["metrics"]
+    assert "holds a finished run: --resume has nothing to do" in capsys.readouterr().out
+    with pytest.raises(UserError, match="cannot resume with another --epochs: the run has 6, not 9"):
+        engine.train(Settings(**_settings(out) | {"epochs": 9}), resume=True)
     assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -18,7 +20,7 @@ from autowu.train.events import Events
 from autowu.train.log import RunLog, machine, read_run, versions
 from autowu.train.loggers import Loggers
 from autowu.train.options import EPOCHS, Settings, flag
-from autowu.train.processes import end_children, fabric_for, launch, leave
+from autowu.train.processes import end_children, fabric_for, launch, leave, says
 from autowu.train.progress import Silent
 from autowu.train.randomness import seed_for
 from autowu.train.run import Run
@@ -49,7 +51,9 @@ def train(settings: Settings, *, resume: bool = False) -> tuple[dict[str, Any], 
         UserError: the data, the run folder or the settings cannot be used.
     """
     folder = settings.folder
-    if finished := _finished(folder, resume):
+    if finished := _finished(settings, resume):
+        if says():
+            print(f"{folder} holds a finished run: --resume has nothing to do", flush=True)
         return finished, None
     loggers.check(settings.logger)
     fabric = fabric_for(settings)
@@ -104,8 +108,7 @@ def set_up(settings: Settings, fabric: Fabric, *, resume: bool) -> Run:
         settings, network, total_steps=total_steps, steps_per_epoch=task.steps_per_epoch, reduce=mean
     )
     optimizer = fabric.setup_optimizers(method.optimizer)
-    about = {key: value for key, value in asdict(settings).items() if key not in FREE}
-    about |= {"data": task.fingerprint, "processes": fabric.world_size}
+    about = _computed(asdict(settings)) | {"data": task.fingerprint, "processes": fabric.world_size}
     manifest = _checkpoint(folder, about, fabric) if resume else None
     first = fabric.is_global_zero
     display = progress.build(total_steps, task) if first else Silent()
@@ -200,18 +203,24 @@ def metrics_of(run: Run) -> dict[str, Any]:
     }
 
 
-def _finished(folder: Path, resume: bool) -> dict[str, Any]:
-    """The metrics of the run in ``folder`` if it has finished and is to be resumed; else nothing.
+def _finished(settings: Settings, resume: bool) -> dict[str, Any]:
+    """The metrics of the run in the run folder if it has finished and is to be resumed; else nothing.
 
     Raises:
-        UserError: the folder holds a run, and ``resume`` was not asked for.
+        UserError: the folder holds a run, and ``resume`` was not asked for; or it has finished with other
+            settings.
     """
+    folder = settings.folder
     before = read_run(folder)
     if before is None:
         return {}
     finished = before.get("status") == "finished"
+    if resume and finished:
+        now = json.loads(json.dumps(asdict(settings)))  # as run.json has it: lists for tuples
+        checkpoint.check_same(_computed(before["config"]), _computed(now), _name)
+        return before["metrics"]
     if resume:
-        return before["metrics"] if finished else {}
+        return {}
     if finished:
         raise UserError(f"{folder} holds a finished run; choose another --out, or remove it")
     if checkpoint.newest(folder)[0] is not None:
@@ -247,6 +256,11 @@ def _checkpoint(folder: Path, about: dict[str, Any], fabric: Fabric) -> checkpoi
                 f"the checkpoint {damage.path.name} is damaged ({damage.reason}); going on from an older one"
             )
     return found
+
+
+def _computed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that enter the computation."""
+    return {key: value for key, value in config.items() if key not in FREE}
 
 
 def _name(key: str) -> str:

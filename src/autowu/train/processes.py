@@ -70,6 +70,11 @@ def reports_status() -> bool:
     return _started() is not None or os.environ.get("LOCAL_RANK", "0") == "0"
 
 
+def says() -> bool:
+    """Whether this process, which need not have been launched yet, is the one that tells the user things."""
+    return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
+
+
 def leave(fabric: Fabric) -> None:
     """Wait for the other processes, and end the communication with them.
 
