@@ -53,6 +53,21 @@ def test_figure_1_marks_t_and_t_star(runs: list[Run]) -> None:
         assert {"$t^*$", "$t$"} <= {text.get_text() for text in axes.texts}
 
 
+def test_figure_1_writes_t_and_t_star_beside_each_other_where_they_are_near(runs: list[Run]) -> None:
+    assert runs[0].switch is not None
+    near = dataclasses.replace(runs[0], switch=dataclasses.replace(runs[0].switch, t_star=395.0))
+    figure = picture.draw("figure1", [near])
+    figure.canvas.draw()
+    for axes in figure.axes:
+        t_star, t = (
+            next(text.get_window_extent() for text in axes.texts if text.get_text() == name)
+            for name in ("$t^*$", "$t$")
+        )
+        assert t_star.x1 <= t.x0
+    legend = figure.axes[1].get_legend().get_window_extent()
+    assert legend.x1 <= figure.axes[1].transData.transform((395, 0))[0]
+
+
 def test_figure_1_needs_a_minimum(runs: list[Run]) -> None:
     with pytest.raises(UserError, match="figure1 needs a run in which AutoWU has found a minimum"):
         picture.draw("figure1", runs[1:])

@@ -164,8 +164,9 @@ def _notes(run: Run, among: Sequence[Run], loss: tuple[Array, Array], colour: st
         tail = {"ax": switch.step, "ay": at, "axref": "x", "ayref": "y2"}
         notes.append(head | tail | {"showarrow": True, "arrowhead": 2, "arrowwidth": 2})
         if alone:
-            words = f"weights of step {switch.rewound_to:,} put back"
-            notes.append(text | {"x": switch.step, "y": at, "yref": "y2", "yshift": 8, "text": words})
+            # At the top, where a loss that has fallen leaves room.
+            top = {"x": switch.step, "y": 1, "yref": "y2 domain", "yanchor": "top"}
+            notes.append(text | top | {"text": f"weights of step {switch.rewound_to:,} put back"})
     return notes
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from importlib.resources import files
@@ -123,7 +124,7 @@ def _stories(runs: Iterable[Run]) -> str:
 
 
 def _section(section: Section) -> str:
-    heading, words = escape(section.heading), escape(section.words).replace("P_min", "P<sub>min</sub>")
+    heading, words = escape(section.heading), re.sub(r"P_(\w+)", r"P<sub>\1</sub>", escape(section.words))
     figure = f'<div class="figure {section.height}" role="img" aria-label="{heading}"></div>'
     return f"<section>\n<h2>{heading}</h2>\n<p>{words}</p>\n{figure}\n{section.html}</section>\n"
 

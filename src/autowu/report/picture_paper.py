@@ -62,10 +62,14 @@ def figure1(runs: Sequence[Run]) -> Figure:
         x = np.linspace(test.start, test.step, len(test.mean))
         right.plot(x, test.mean, color=colour(0), linewidth=2.4, label="smoothed loss")
     right.set(ylabel="training loss", yticks=[], xlim=(0, 1.12 * t))
-    right.legend(loc="upper right")
+    # t* may be anywhere, but a legend to the left of it covers neither of the two lines.
+    before = (t_star, 1) if t_star > 0.6 * t else (1, 1)
+    place = right.get_xaxis_transform() if t_star > 0.6 * t else right.transAxes
+    right.legend(loc="upper right", bbox_to_anchor=before, bbox_transform=place)
     for axis in (left, right):
         axis.grid(False)
-        for at, name in ((t_star, "$t^*$"), (t, "$t$")):
+        near = t - t_star < 0.05 * axis.get_xlim()[1]  # their names would cover each other
+        for at, name, side in ((t_star, "$t^*$", "right"), (t, "$t$", "left")):
             axis.axvline(at, color=DARK, linestyle="--", linewidth=0.8)
             axis.annotate(
                 name,
@@ -73,7 +77,7 @@ def figure1(runs: Sequence[Run]) -> Figure:
                 xycoords=("data", "axes fraction"),
                 xytext=(0, -4),
                 textcoords="offset points",
-                ha="center",
+                ha=side if near else "center",
                 va="top",
             )
         axis.set_xticks([])

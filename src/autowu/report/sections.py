@@ -23,9 +23,10 @@ class Section:
 
 
 CURVES: Final = """
-AutoWU lets the learning rate grow (shaded) while the training loss falls, and finds out by itself when the
-loss has passed its minimum, at t*. It then goes back to the learning rate of t* and lowers it to zero,
-whereas a baseline follows a curve that somebody had to choose.
+AutoWU lets the learning rate grow (shaded), fast until the loss begins to fall, then from further back and
+slowly (hence the notch), and finds out by itself when the loss has passed its minimum, at t*. It then goes
+back to the learning rate of t* and lowers it to zero, whereas a baseline follows a curve that somebody had to
+choose.
 """
 GP_VIEW: Final = """
 The loss of one update is noise around a trend; a Gaussian process, a smoother that knows how sure it is,
