@@ -66,6 +66,14 @@ class Replay:
         """:meth:`records` as a pandas DataFrame."""
         return notebook.to_frame(self.config, self.tests)
 
+    def __repr__(self) -> str:
+        """The outcome in one line: the fields hold thousands of numbers."""
+        peak_lr = "None" if self.peak_lr is None else f"{self.peak_lr:.3g}"
+        return (
+            f"{type(self).__name__}(switch_step={self.switch_step}, peak_lr={peak_lr}, "
+            f"losses={len(self.learning_rates)}, tests={len(self.tests)})"
+        )
+
     def _repr_html_(self) -> str:
         return notebook.html("autowu replay", self.config, self.state, len(self.learning_rates))
 

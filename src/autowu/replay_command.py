@@ -47,9 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "losses",
         metavar="LOSSES.csv",
         help="a CSV file with a column loss, one row for each update (an empty or nan cell is a missing "
-        "loss), and maybe columns step (steps left out are missing losses) and lr; or the same as JSON or "
-        "JSON lines, an export of Weights & Biases, a folder or file of TensorBoard's events, a run folder "
-        "of `autowu train`; - for standard input",
+        "loss), and maybe columns step (steps left out are missing losses, unless only every k-th update was "
+        "logged) and lr; or the same as JSON or JSON lines, an export of Weights & Biases, a folder or file "
+        "of TensorBoard's events, a run folder of `autowu train`; - for standard input",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     parser.add_argument(
@@ -142,13 +142,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace, settings: dict[str, Any]) -> None:
-    """Refuse wrong settings before a file is read, in the names of the flags."""
+    """Refuse wrong settings, and an output of no known form, before a file is read."""
     total_steps = 1 if args.total_steps is None else args.total_steps
     try:
         Config.preset(args.preset, total_steps=total_steps, **settings)
     except ValueError as error:
         name, rest = str(error).split(" ", 1)
         raise UserError(f"--{name.replace('_', '-')} {rest}") from error
+    if args.output is not None:
+        from autowu.report.output import form_of
+
+        form_of(args.output)
 
 
 def _sweep(args: argparse.Namespace, record: Record, settings: dict[str, Any]) -> Sweep | None:
@@ -173,7 +177,10 @@ def _print(
     if of is not None:
         paragraphs = [sweep_text.premise(name, of, record), sweep_text.verdict(of)]
     else:
-        paragraphs = [replay_text.premise(name, record, outcome, args.preset), replay_text.decision(outcome)]
+        paragraphs = [
+            replay_text.premise(name, record, outcome, args.preset),
+            replay_text.decision(record, outcome),
+        ]
     for paragraph in paragraphs:
         print(textwrap.fill(paragraph, width, break_on_hyphens=False, break_long_words=False), end="\n\n")
     print(*replay_text.table(outcome), "", sep="\n")

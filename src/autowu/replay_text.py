@@ -20,32 +20,40 @@ def premise(name: str, record: Record, replay: Replay, preset: str) -> str:
     config, missing = replay.config, int((~np.isfinite(record.losses)).sum())
     whole = record.updates == config.total_steps
     every = f"; a loss for every {record.stride:,} updates" if record.stride > 1 else ""
+    lost = f"{missing:,} {'loss' if missing == 1 else 'losses'}" if missing else "no losses"
     notes = "".join(f" ({note}.)" for note in record.notes)
     of = "updates, the whole run" if whole else f"of {config.total_steps:,} updates"
     epochs = f", {config.steps_per_epoch:,} updates in an epoch" if config.steps_per_epoch else ""
     return (
-        f"{name}: {record.updates:,} {of}{every}; {missing or 'no'} {'loss' if missing == 1 else 'losses'} "
-        f"missing or not finite.{notes} Preset {preset}{epochs}. Learning rates are those of its warm-up, "
-        "whatever the "
-        f"record's were: from {config.min_lr:g} to at most {config.max_lr:g} in at most "
+        f"{name}: {record.updates:,} {of}{every}; {lost} missing or not finite.{notes} "
+        f"Preset {preset}{epochs}. Learning rates are those of its warm-up, whatever the record's were: "
+        f"from {config.min_lr:g} to at most {config.max_lr:g} in at most "
         f"{config.warmup_steps:,} updates."
     )
 
 
-def decision(replay: Replay) -> str:
+def decision(record: Record, replay: Replay) -> str:
     """When the decay phase began, where the minimum was, and the learning rate there; or why it did not."""
-    return "".join(map(_false_alarm, replay.state.reopenings)) + _last(replay)
+    return "".join(map(_false_alarm, replay.state.reopenings)) + _last(replay, _few(record, replay))
+
+
+def _few(record: Record, replay: Replay) -> str | None:
+    """How many losses there were for the decision, where they are too few for a test."""
+    switch, least = replay.state.switch, replay.config.min_losses
+    seen = record.losses if switch is None else record.losses[: switch.step // record.stride]
+    finite = int(np.isfinite(seen).sum())
+    return f"{finite}, of at least {least}" if finite < least else None
 
 
 def _false_alarm(of: Reopening) -> str:
     return f"The switch at step {of.switch.step:,} was a false alarm; at step {of.step:,} warm-up went on. "
 
 
-def _last(replay: Replay) -> str:
+def _last(replay: Replay, few: str | None) -> str:
     config, switch = replay.config, replay.state.switch
     if switch is None:
-        return f"No switch within the record. {_waiting(replay)}"
-    reason, rate = _reason(replay), f"{switch.peak_lr:.3g}"
+        return f"No switch within the record. {_waiting(replay, few)}"
+    reason, rate = _reason(replay, few), f"{switch.peak_lr:.3g}"
     if switch.t_star is None:
         risen = replay.state.lifted is None and not switch.capped and not _dead(replay)
         guess = ", a tenth of the last one or less" if risen else ""
@@ -56,42 +64,58 @@ def _last(replay: Replay) -> str:
             f"The decay ({config.decay}) begins with {rate}{', half of it' if config.rewind else ''}."
         )
     else:
-        at = (
-            f"It lay at step {switch.t_star:,.1f}, where the learning rate was {rate}. "
-            f"The decay ({config.decay}) begins with that"
-            + ("." if switch.rewound_to is None else f", and with the weights of step {switch.rewound_to:,}.")
+        where = (
+            f"It lay at step {switch.t_star:,.1f}"
+            if _detected(replay)
+            else f"Lift-off, the first fall of the loss beyond noise, was at step {switch.t_star:,.0f}"
+        )
+        at = f"{where}, where the learning rate was {rate}. The decay ({config.decay}) begins with that" + (
+            "." if switch.rewound_to is None else f", and with the weights of step {switch.rewound_to:,}."
         )
     return f"At step {switch.step:,} {reason}. {at}"
 
 
-def _reason(replay: Replay) -> str:
+def _reason(replay: Replay, few: str | None) -> str:
     """What ended warm-up."""
     config, state, switch = replay.config, replay.state, replay.state.switch
     assert switch is not None
     if _dead(replay):
-        return f"the loss was no longer finite ({_times(state.dead, 'check')})"
-    cap = f"warm-up came to its cap of {config.warmup_steps:,} updates"
+        known = f", and too few before to tell anything ({few})" if few else ""
+        return f"no loss was recorded any more, or none that is finite ({_times(state.dead, 'check')}){known}"
+    if switch.capped:
+        return f"warm-up came to its cap of {config.warmup_steps:,} updates{_at_cap(replay, few)}"
     if state.lifted is None:
-        if not switch.capped:
-            return "the loss had risen twice without having fallen"
-        return f"{cap}; the loss had not fallen, and no learning rate is known to be good"
-    if not switch.capped:
-        tests = state.verdicts[-state.streak :]
-        how = ", by the end of the fall" if any(test.stalled(config.confidence) for test in tests) else ""
-        return f"the minimum of the loss was detected ({_times(state.streak, 'test')}{how})"
-    detected = bool(state.verdicts) and state.verdicts[-1].detected
-    if switch.t_star is not None:
-        known = (
-            "its last test detected the minimum of the loss" if detected else "all that is known is lift-off"
+        return "the loss had risen twice without having fallen"
+    tests = state.verdicts[-state.streak :]
+    how = ", by the end of the fall" if any(test.stalled(config.confidence) for test in tests) else ""
+    return f"the minimum of the loss was detected ({_times(state.streak, 'test')}{how})"
+
+
+def _at_cap(replay: Replay, few: str | None) -> str:
+    """What was known when warm-up came to its cap."""
+    if replay.state.lifted is None:
+        why = (
+            f"there were too few losses to tell whether it fell ({few})" if few else "the loss had not fallen"
         )
-        return f"{cap}, and {known}"
-    return f"{cap} without a minimum detected"
+        return f"; {why}, and no learning rate is known to be good"
+    if replay.t_star is None:
+        return " without a minimum detected" + (f": there were too few losses ({few})" if few else "")
+    if _detected(replay):
+        return ", and its last test detected the minimum of the loss"
+    return " before a test could tell where the minimum of the loss is"
 
 
-def _waiting(replay: Replay) -> str:
+def _detected(replay: Replay) -> bool:
+    """Whether the last test detected the minimum."""
+    return bool(replay.tests) and replay.tests[-1].detected
+
+
+def _waiting(replay: Replay, few: str | None) -> str:
     """Why warm-up has not ended."""
     config, state, tests = replay.config, replay.state, replay.tests
-    if state.lifted is None:
+    if few:
+        why = f"There are too few losses yet to tell of a minimum ({few})"
+    elif state.lifted is None:
         why = "The loss has not fallen by more than its noise explains, and before that no test is made"
     elif state.read > max(state.lifted, tests[-1].step if tests else 0):
         why = "The loss is falling so plainly that the last check needed no test"

@@ -132,6 +132,8 @@ CURVES: dict[str, list[float | str]] = {
     "dead": [*np.linspace(3, 1, 200).tolist(), *[""] * 100],
     "dead at once": [1.0, *[""] * 100],
     "spikes": [*v_shaped(), 1e30, 1e31],
+    "few": (2.3 * 0.7 ** np.arange(1, 17)).tolist(),
+    "one": [2.0],
     "short": (3 - 0.1 * np.arange(22)).tolist(),
     "exploding": [  # in the fast growth, and again in the slow one, two decades lower
         value + 0.01 * float(noise)
@@ -172,9 +174,33 @@ PAPER = ["--preset", "paper", "--steps-per-epoch", "10"]
             ", a tenth of the last one or less.",
             id="rises: from where",
         ),
-        pytest.param("short", [], "to its cap of 11 updates, and all that is known is lift-off", id="short"),
+        pytest.param("short", [], "to its cap of 11 updates before a test could tell where", id="short"),
+        pytest.param(
+            "short",
+            [],
+            "Lift-off, the first fall of the loss beyond noise, was at step 11, where the learning rate",
+            id="short: what is known",
+        ),
+        pytest.param("few", [], "too few losses to tell whether it fell (8, of at least 10)", id="few"),
+        pytest.param(
+            "few",
+            ["--preset", "paper", "--steps-per-epoch", "1"],
+            "without a minimum detected",
+            id="few, but enough for the paper",
+        ),
+        pytest.param(
+            "one", PAPER, "without a minimum detected: there were too few losses (1, of at least 2)", id="one"
+        ),
+        pytest.param(
+            "one", ["--total-steps", "99"], "There are too few losses yet to tell of a minimum (1,", id="wait"
+        ),
         pytest.param("flat", PAPER, "no evidence: all losses are equal", id="no evidence, at the cap"),
-        pytest.param("dead", ["--total-steps", "600"], "no longer finite (3 checks in a row)", id="dead"),
+        pytest.param(
+            "dead",
+            ["--total-steps", "600"],
+            "no loss was recorded any more, or none that is finite (3 checks in a row). The",
+            id="dead",
+        ),
         pytest.param(
             "dead",
             ["--total-steps", "600"],
@@ -182,7 +208,10 @@ PAPER = ["--preset", "paper", "--steps-per-epoch", "10"]
             id="dead: where",
         ),
         pytest.param(
-            "dead at once", ["--total-steps", "400"], "no longer finite (3 checks", id="never alive"
+            "dead at once",
+            ["--total-steps", "400"],
+            "finite (3 checks in a row), and too few before to tell anything (1, of at least 10).",
+            id="never alive",
         ),
         pytest.param(
             "noise", ["--total-steps", "9999"], "The loss has not fallen by more than", id="waiting"
@@ -212,6 +241,19 @@ def test_a_streak_that_the_record_cuts_off(capsys: pytest.CaptureFixture[str], t
     path = write(tmp_path / "short.csv", v_shaped()[: (switch_step or 0) - 1])
     text = words(printed(capsys, path, "--total-steps", "500"))
     assert "The last 2 tests detected the minimum of the loss, of the 3 in a row that are needed" in text
+
+
+@pytest.mark.parametrize("argv", [[], ["--total-steps", "5000"]])
+def test_six_losses_are_too_few_and_not_the_end_of_the_run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, argv: list[str]
+) -> None:
+    path = write(tmp_path / "six.csv", [2, 1.5, 1.2, 1, 0.9, 0.8], range(50, 301, 50))
+    text = words(printed(capsys, path, *argv))
+    assert "; a loss for every 50 updates; no losses missing or not finite." in text
+    assert "too few losses" in text
+    assert f"({6 if argv else 3}, of at least 10)" in text
+    assert "finite (" not in text
+    assert "had not fallen" not in text
 
 
 def test_missing_losses_are_counted(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -351,6 +393,17 @@ def test_bad_settings(
     assert err.startswith("autowu: error: ")
     assert message in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_an_output_of_no_known_form_is_refused_before_the_file_is_read(
+    capsys: pytest.CaptureFixture[str], form: list[str]
+) -> None:
+    assert cli.main(["replay", "missing.csv", "-o", "x.pdf", *form]) == 2
+    assert capsys.readouterr() == (
+        "",
+        "autowu: error: -o x.pdf: the suffix must be .html, .png or .svg, not .pdf\n",
+    )
 
 
 def test_settings_are_checked_before_the_file_is_read(capsys: pytest.CaptureFixture[str]) -> None:

@@ -109,6 +109,15 @@ def test_an_unknown_setting_is_refused() -> None:
         replay(np.ones(5), total_steps=10, patence=3)
 
 
+def test_the_outcome_is_shown_in_a_line() -> None:
+    found = replay(v_shape(700, 120, 0.02), total_steps=800)
+    assert repr(found) == (
+        f"Replay(switch_step={found.switch_step}, peak_lr={found.peak_lr:.3g}, "
+        f"losses=700, tests={len(found.tests)})"
+    )
+    assert repr(replay([3.0, 2.0], 100)) == "Replay(switch_step=None, peak_lr=None, losses=2, tests=0)"
+
+
 def test_replay_is_public_and_repeatable() -> None:
     assert autowu.replay is replay
     losses = v_shape(1500, 600, 0.3)

@@ -124,10 +124,20 @@ def test_hostile_names_stay_text(autowu_run: Path) -> None:
     json.loads(data)
 
 
-def test_runs_of_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:
-    folders = [simulated.autowu(tmp_path / part / "run") for part in "ab"]
-    other = simulated.baseline(tmp_path / "baseline")
-    assert [found.name for found in report.read([*folders, other])] == [*map(str, folders), "baseline"]
+def test_runs_and_logs_of_one_name_are_told_apart_by_the_folders_above(tmp_path: Path) -> None:
+    paths = [simulated.autowu(tmp_path / part / "run") for part in "ab"]
+    paths.append(simulated.baseline(tmp_path / "baseline"))
+    for above in ("a", "p", "x/deep", "y/deep"):
+        paths.append(tmp_path / above / "log.csv")
+        paths[-1].parent.mkdir(parents=True, exist_ok=True)
+        paths[-1].write_text("loss\n3\n2\n")
+    found = report.read([*paths, paths[0]])
+    assert [run.name for run in found] == [
+        *("a/run", "b/run", "baseline"),
+        *("a/log.csv", "p/log.csv", "x/deep/log.csv", "y/deep/log.csv"),
+        "a/run",  # given twice: nothing can tell them apart
+    ]
+    assert found[3].command == f"autowu replay {paths[3]}"
 
 
 def test_a_run_that_goes_on_is_shown_with_a_note(tmp_path: Path) -> None:
@@ -152,7 +162,7 @@ def test_a_folder_without_a_run_leaves_no_page(autowu_run: Path, tmp_path: Path)
     pytest.importorskip("plotly")
     output = tmp_path / "page.html"
     output.write_text("old")
-    with pytest.raises(UserError, match=r"nothing/run\.json: no such file"):
+    with pytest.raises(UserError, match=r"nothing: no such file or folder$"):
         run(autowu_run, tmp_path / "nothing", "-o", output)
     assert output.read_text() == "old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["autowu", "page.html"]
@@ -170,6 +180,16 @@ def test_an_output_that_cannot_be_written_is_named_before_any_work(
     monkeypatch.setattr(report, "read", lambda _: pytest.fail("work began"))
     with pytest.raises(UserError, match=rf"{re.escape(str(tmp_path / output))}: .*{reason}"):
         run(tmp_path, "-o", tmp_path / output)
+
+
+@pytest.mark.parametrize("name", ["page.pdf", "page.HTM", "page.html.gz"])
+def test_an_output_of_no_known_form_is_refused_before_any_work(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "read", lambda _: pytest.fail("work began"))
+    with pytest.raises(UserError, match=rf"{name}: the suffix must be \.html, \.png or \.svg, not \."):
+        run(tmp_path, "-o", tmp_path / name)
+    assert not list(tmp_path.iterdir())
 
 
 def test_too_many_runs_are_refused(autowu_run: Path, tmp_path: Path) -> None:

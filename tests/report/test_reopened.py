@@ -144,7 +144,7 @@ def test_a_replay_tells_of_it_in_words_and_numbers(losses: np.ndarray) -> None:
     assert found.to_json()["reopenings"] == [
         {"step": reopening.step, "lr": reopening.lr, "switch_step": reopening.switch.step}
     ]
-    words = replay_text.decision(found)
+    words = replay_text.decision(Record(losses, None), found)
     assert words.startswith(f"The switch at step {reopening.switch.step} was a false alarm; at step ")
     assert f" {reopening.step} warm-up went on. At step {found.switch_step} " in words
     assert "reopenings" not in replay(losses, reopen=None).to_json()

@@ -5,7 +5,9 @@ table              what a reader hands over: columns and rows
 csv_table          CSV, also as exported from Weights & Biases
 json_table         JSON lines and JSON
 tensorboard_table  TensorBoard's event files
-updates            rows -> one loss for each update
+entries            rows -> entries: a step, a loss, a learning rate
+grid               which updates the entries are of: all, or every k-th
+updates            entries -> one loss for each update
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ def read(path: str, total_steps: int | None = None, choice: Choice | None = None
     A column ``loss`` is needed, or one whose name says as much (``train/loss``). ``step``, if there, says
     which update a loss is of: a whole number, counted from 0, or from 1 where the first is 1. Steps left out
     are missing losses; but where only every k-th update was logged, those are the record, and the rest is
-    not missed: see :attr:`Record.stride`.
+    not missed: see :attr:`Record.stride`. Of two losses of a step the later one counts. What is not taken as
+    it stands is told in :attr:`Record.notes`.
 
     Args:
         path: of the file, of a run folder, or of a folder with TensorBoard's event files; '-' is standard

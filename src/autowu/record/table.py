@@ -19,7 +19,8 @@ class Table:
     where: Callable[[], str]
     """The file and the line of the row that was last taken, for messages."""
     strict: bool = False
-    """Whether steps must grow from row to row (else the last account of a step counts), and every row has a
-    loss (else rows without one, such as those of an evaluation, are passed over)."""
+    """Whether a row without a loss says that it is missing, unless it says something else; and whether steps
+    must grow from row to row, but where a run was resumed. Else rows without a loss are passed over, and
+    steps come as they may. Of two accounts of a step the later one counts."""
     notes: list[str] = field(default_factory=list[str])
     """What could not be read; complete when all rows have been taken."""

@@ -9,7 +9,6 @@ output             writing, whole or not at all
 from __future__ import annotations
 
 import argparse
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -90,16 +89,29 @@ def run(args: argparse.Namespace) -> int:
 
 
 def read(folders: Sequence[Path]) -> list[Run]:
-    """The runs, each named after its folder; folders of one name are told apart by their paths."""
-    names = Counter(folder.resolve().name for folder in folders)
-    return [_read(folder, str(folder) if names[folder.resolve().name] > 1 else None) for folder in folders]
+    """The runs, each named after its folder or file, and as many folders above it as tell it from the others.
+
+    Raises:
+        UserError: one of them does not exist, or cannot be read.
+    """
+    parts = [folder.resolve().parts for folder in folders]
+    return [_read(folder, _name(own, parts)) for folder, own in zip(folders, parts, strict=True)]
 
 
-def _read(path: Path, name: str | None) -> Run:
+def _name(own: Sequence[str], all_parts: Sequence[Sequence[str]]) -> str:
+    """The last of the parts of a path, as many as no other of the paths has."""
+    others = [parts for parts in all_parts if parts != own]
+    count = next((n for n in range(1, len(own)) if all(parts[-n:] != own[-n:] for parts in others)), len(own))
+    return str(Path(*own[-count:]))
+
+
+def _read(path: Path, name: str) -> Run:
     """A run folder; or else a log of somebody else's, with the decisions of a replay."""
+    if not path.exists():
+        raise UserError(f"{path}: no such file or folder")
     if path.is_file() or (path.is_dir() and not _is_run(path) and record.is_events(path)):
         found = record.read(str(path))
-        return run_of(name or str(path), found, replay_record(found))
+        return run_of(str(path), found, replay_record(found), name=name)
     return runlog.read(path, name)
 
 

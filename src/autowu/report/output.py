@@ -23,9 +23,16 @@ DOTS_PER_INCH: Final = 200
 
 
 def form_of(path: Path) -> Form:
-    """The form that the suffix of ``path`` stands for; a page where it stands for none."""
-    form = path.suffix.lower().removeprefix(".")
-    return cast("Form", form) if form in get_args(Form) else "html"
+    """The form that the suffix of ``path`` stands for; a page where there is none.
+
+    Raises:
+        UserError: the suffix stands for no form.
+    """
+    form, known = path.suffix.lower().removeprefix(".") or "html", get_args(Form)
+    if form not in known:
+        allowed = f"{', '.join(f'.{each}' for each in known[:-1])} or .{known[-1]}"
+        raise UserError(f"-o {path}: the suffix must be {allowed}, not {path.suffix}")
+    return cast("Form", form)
 
 
 def write_page(path: Path, runs: Callable[[], Sequence[Run]], more: Sequence[Section] = ()) -> Sequence[Run]:

@@ -15,10 +15,13 @@ from autowu.runlog import Run, printable
 from autowu.sweep import lr_at
 
 
-def run_of(name: str, record: Record, outcome: Replay, preset: str = "default") -> Run:
-    """The run that ``record``, read from the file ``name``, shows, with the decisions of its replay.
+def run_of(
+    path: str, record: Record, outcome: Replay, preset: str = "default", name: str | None = None
+) -> Run:
+    """The run that ``record``, read from the file ``path``, shows, with the decisions of its replay.
 
-    Where LRs are recorded they are shown, and t* is marked on them.
+    Where LRs are recorded they are shown, and t* is marked on them. ``name`` stands for the run (default: the
+    file's own).
     """
     n, k = len(record.losses), record.stride
     steps = np.arange(1, n + 1, dtype=np.int64) * k
@@ -30,7 +33,7 @@ def run_of(name: str, record: Record, outcome: Replay, preset: str = "default") 
             at: Any = np.interp(switch.t_star / k, known, np.arange(len(known)))
             switch = replace(switch, peak_lr=lr_at(record.lrs[known], at))
     return Run(
-        name=printable(Path(name).name or name),
+        name=printable(name or Path(path).name or path),
         config={"schedule": "recorded" if record.lrs is not None else "replay"},
         schedule={"preset": preset} | asdict(outcome.config),
         metrics={},
@@ -43,7 +46,7 @@ def run_of(name: str, record: Record, outcome: Replay, preset: str = "default") 
         evaluations=(),
         notes=_notes(record),
         replayed=True,
-        command=f"autowu replay {shlex.quote(printable(name))}",
+        command=f"autowu replay {shlex.quote(printable(path))}",
     )
 
 
