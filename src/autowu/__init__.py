@@ -15,7 +15,7 @@ reopen      was that a false alarm?
 controller  the phase machine: start, observe, learning_rate
 torch       AutoWU, the PyTorch scheduler; with pending (losses), rewind (copies), groups and tensors
 driver      the same for hosts without PyTorch; integrations has one adapter for each host
-saved       which saved states either may go on from
+saved       which saved states either may go on from; warned: what either warns of
 replay      what AutoWU would have done on a recorded loss curve; record, sweep and what_if ask more of logs
 report      pages and pictures of runs; with runlog and notebook
 train       the reference trainer
@@ -38,7 +38,11 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     """Import the PyTorch scheduler, and with it PyTorch, when it is first asked for."""
     if name == "AutoWU":
-        from autowu.torch import AutoWU
-
+        try:
+            from autowu.torch import AutoWU
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise  # installed, but broken: its own error says more
+            raise ImportError("autowu.AutoWU needs torch: pip install 'autowu[torch]'") from error
         return AutoWU
     raise AttributeError(f"module 'autowu' has no attribute {name!r}")

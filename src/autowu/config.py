@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 import operator
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from functools import cached_property
@@ -137,7 +138,7 @@ class Config:
         self._integer("steps_per_epoch", 1, optional=True)
         self._choice("growth", get_args(Growth))
         self._real("min_lr", 0, math.inf)
-        self._real("max_lr", self.min_lr, math.inf)
+        self._real("max_lr", self.min_lr, math.inf, above="min_lr")
         self._real("warmup_fraction", 0, 1)
         self._real("sweep_fraction", 0, 1)
         self._real("lift_off", 0, math.inf, optional=True)
@@ -183,7 +184,14 @@ class Config:
         object.__setattr__(self, name, number)  # NumPy's integers are not plain values
 
     def _real(
-        self, name: str, low: float, high: float, *, closed: bool = False, optional: bool = False
+        self,
+        name: str,
+        low: float,
+        high: float,
+        *,
+        closed: bool = False,
+        optional: bool = False,
+        above: str | None = None,
     ) -> None:
         value = getattr(self, name)
         if value is None and optional:
@@ -193,7 +201,8 @@ class Config:
             raise TypeError(f"{name} must be a number in {span}, not {value!r}")
         number = float(value)
         if not (low <= number <= high if closed else low < number < high):
-            raise ValueError(f"{name} must be in {span}, not {value!r}")
+            why = f"; it has to be > {above} ({low:g})" if above and number <= low else ""
+            raise ValueError(f"{name} must be in {span}, not {value!r}{why}")
         object.__setattr__(self, name, number)
 
     def _choice(self, name: str, choices: tuple[str, ...]) -> None:
@@ -232,6 +241,13 @@ _PAPER: Final[dict[str, Any]] = {
     "reopen": None,
     "decay": "cosine",
 }
+
+
+def nearest_preset(settings: Mapping[str, Any]) -> Preset:
+    """The preset that has most of ``settings``, the fields of a :class:`Config`, where the two differ."""
+    default = {field.name: field.default for field in fields(Config)}
+    paper = sum(settings.get(name) == value for name, value in _PAPER.items())
+    return "paper" if paper > sum(settings.get(name) == default[name] for name in _PAPER) else "default"
 
 
 def _one_of(name: str, value: object, choices: tuple[str, ...]) -> None:

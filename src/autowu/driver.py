@@ -15,8 +15,9 @@ import numpy as np
 from autowu import controller
 from autowu.config import Config
 from autowu.detector import Verdict
-from autowu.saved import check_count, check_origin, check_stage
+from autowu.saved import check_count, check_keys, check_origin, check_stage
 from autowu.state import Reopening, State, Switch
+from autowu.warned import warnings_of
 
 VERSION: Final = 1  # of the state dict
 
@@ -145,8 +146,8 @@ class Driver:
         self._state = after
         known_missing = self.missing
         self.missing += int((~np.isfinite(losses)).sum())
-        if self.missing > known_missing == 0:
-            warnings.warn(missing_losses(self.missing, self.step_count), stacklevel=4)
+        for text in warnings_of(self.config, before, after, known_missing, self.missing):
+            warnings.warn(text, stacklevel=4)
         return restored
 
     def _read_losses(self) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -179,10 +180,11 @@ class Driver:
         """Go on from :meth:`state_dict`.
 
         Raises:
-            ValueError: the state is damaged, from another version, or of a run with another configuration;
-                the message names what differs, and nothing is changed.
+            ValueError: the state is none of AutoWU, damaged, from another version, or of a run with another
+                configuration; the message names what differs, and nothing is changed.
         """
         try:
+            check_keys(state_dict, "schedule")
             text = np.asarray(state_dict["schedule"]).tobytes().decode()
             schedule = json.loads(text, object_hook=_to_array)
             check_origin(schedule, VERSION, self.config)
@@ -203,15 +205,6 @@ class Driver:
         self.step_count, self.missing, self._state = step, schedule["missing"], state
         self._pending, self._micro = [[loss] for loss in pending], micro
         self._copy = Weights(parameters, rest) if parameters else None
-
-
-def missing_losses(count: int, step: int) -> str:
-    """A warning's words."""
-    losses = "a loss was" if count == 1 else f"{count} losses were"
-    return (
-        f"AutoWU: {losses} not finite up to step {step}. Such losses are left out of the tests, and counted"
-        " in `missing`; this is said once."
-    )
 
 
 def _number(loss: Any) -> float:

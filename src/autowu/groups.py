@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,17 +12,36 @@ from torch.optim import Optimizer
 
 
 def default_lr(optimizer: Optimizer) -> float:
-    """The LR that groups without their own have; 0 where it is 0 and all groups' LRs are equal."""
+    """The LR that groups without their own have; 0 where it is 0 and all groups' LRs are equal.
+
+    Warns where no group has it: the schedule's LR is then that of none.
+    """
     if isinstance(optimizer.defaults.get("lr"), Tensor):
         # Groups without their own LR hold this very tensor, and writing it must not change the default.
         optimizer.defaults["lr"] = optimizer.defaults["lr"].clone()
     default = float(optimizer.defaults.get("lr", 0.0))
-    lrs = {base_lr(group) for group in optimizer.param_groups}
+    lrs = sorted({float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups})
     if not default > 0 and len(lrs) > 1:
         raise ValueError(
             f"the optimizer's default lr must be > 0 for its groups to keep their ratios, not {default}"
         )
-    return default if default > 0 else 0.0
+    if not default > 0:
+        return 0.0
+    # An optimizer from a checkpoint is not judged: the scheduler's own state brings the LRs of its groups.
+    used = len(optimizer.state) > 0 or any("initial_lr" in group for group in optimizer.param_groups)
+    if not used and not any(math.isclose(lr, default, rel_tol=0.01) for lr in lrs):  # 0.01: bfloat16's digits
+        its, times = _listed(lrs), _listed([lr / default for lr in lrs])
+        warnings.warn(
+            f"AutoWU: no parameter group has the optimizer's default lr, {default:.3g}. Groups with {its} get"
+            f" {times} times the schedule's LR, and min_lr, max_lr and the peak LR that is reported hold for"
+            " none. Give the optimizer as lr= the LR that one of its groups has.",
+            stacklevel=3,
+        )
+    return default
+
+
+def _listed(numbers: Sequence[float]) -> str:
+    return ", ".join([f"{number:.3g}" for number in numbers[:4]] + ["…"] * (len(numbers) > 4))
 
 
 def base_lr(group: dict[str, Any]) -> float:

@@ -23,6 +23,35 @@ def _never_changes(value: Any) -> bool:
     return all(type(item) in _ATOMS for item in items)
 
 
+def check_copy(model: object, device: object) -> torch.device | None:
+    """The arguments of a copy, seen to be usable before there is one; nothing is allocated.
+
+    Args:
+        model: the module whose buffers are copied, or None.
+        device: where the copy is to be, or None.
+
+    Raises:
+        TypeError: they are something else.
+        ValueError: there is no such device.
+    """
+    if model is not None and not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module or None, not {model!r:.80}")
+    if device is None:
+        return None
+    try:
+        place = torch.device(cast("Any", device))
+    except (RuntimeError, TypeError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(
+            f"snapshot_device must be a device such as 'cpu' or 'cuda:0', or None, not {device!r:.80}"
+        ) from error
+    backend: Any = getattr(torch, place.type, None)  # such as torch.cuda; XLA's is not a part of torch
+    count = backend.device_count() if hasattr(backend, "device_count") else math.inf
+    if place.type == "meta" or (place.index or 0) >= count:
+        raise ValueError(f"snapshot_device must be a device that is here, such as 'cpu', not {str(place)!r}")
+    return place
+
+
 class Snapshot:
     """Parameters, optimizer state and, given the model, its buffers, as they were at one step.
 
@@ -95,16 +124,24 @@ class Snapshot:
 
     def to_dict(self) -> dict[str, Any]:
         """The copy, as plain values and tensors (not copied again)."""
-        names = [*self._tensors, *self._values]
-        return {"names": names, "tensors": dict(self._tensors), "values": copy.deepcopy(self._values)}
+        return {
+            "optimizer": _class_name(self._optimizer),
+            "names": [*self._tensors, *self._values],
+            "tensors": dict(self._tensors),
+            "values": copy.deepcopy(self._values),
+        }
 
     def load(self, plain: dict[str, Any]) -> None:
         """Take over a copy from :meth:`to_dict`.
 
         Raises:
-            ValueError: ``plain`` is not a whole copy, or not one of these parameters; the message names the
-                entry.
+            ValueError: ``plain`` is not a whole copy, or not one of these parameters and such an optimizer;
+                the message names the entry.
         """
+        mine = _class_name(self._optimizer)
+        its = plain.get("optimizer", mine)  # the first states had none
+        if type(its) is not str or its != mine:
+            raise ValueError(f"the optimizer is {mine!r} here, but {its!r:.80} in the copy for rewinding")
         tensors, values = dict(plain["tensors"]), dict(plain["values"])
         odd = set(plain["names"]) ^ (tensors.keys() | values.keys())
         if odd:
@@ -170,6 +207,13 @@ class Snapshot:
             for key, value in holder.items():
                 if key not in _NOT_COPIED and not isinstance(value, Tensor):
                     yield f"{prefix}.{key}", value
+
+
+def _class_name(optimizer: Optimizer) -> str:
+    """Of the optimizer itself, where a host has put its own around it: Accelerate and Lightning do."""
+    while isinstance(inner := getattr(optimizer, "optimizer", None), Optimizer):
+        optimizer = inner
+    return type(optimizer).__name__
 
 
 def _parameters(optimizer: Optimizer) -> Iterator[Tensor]:

@@ -4,26 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
-from autowu.config import Config
+from autowu.config import Config, nearest_preset
 from autowu.state import State
+
+
+def check_keys(saved: object, *names: str) -> None:
+    """``saved`` may be anything; it must be a mapping that has ``names``, as every state of AutoWU does.
+
+    Raises:
+        ValueError: it is something else, such as an optimizer's state; the message names the keys it has.
+    """
+    if not isinstance(saved, Mapping):
+        raise ValueError(f"this is not a state of AutoWU, which is a mapping: {saved!r:.80}")
+    mapping = cast("Mapping[object, object]", saved)
+    lacking = " and ".join(repr(name) for name in names if name not in mapping)
+    if lacking:
+        keys = [f"{key!r:.40}" for key in mapping]
+        its = ", ".join([*keys[:4], "…"] if len(keys) > 4 else keys) or "none"
+        raise ValueError(f"this is not a state of AutoWU: it lacks {lacking}; its keys are {its}")
 
 
 def check_origin(saved: Mapping[str, Any], version: int, config: Config) -> None:
     """``saved`` may be anything; its 'version' and 'config' must be these.
 
     Raises:
-        ValueError: they are others; the message names what differs.
-        LookupError, TypeError: they are missing, or not what they should be.
+        ValueError: they are missing, or others; the message names what differs.
+        LookupError, TypeError: they are not what they should be.
     """
+    check_keys(saved, "version", "config")
     if saved["version"] != version:
         raise ValueError(f"the state of AutoWU has version {saved['version']!r}, this is {version}")
     there, here = dict(saved["config"]), asdict(config)
     for name in sorted(there.keys() | here.keys()):
         if name not in there or name not in here or there[name] != here[name]:
             mine, its = here.get(name, "unknown"), there.get(name, "missing")
-            raise ValueError(f"{name} is {mine!r} here, but {its!r} in the saved state")
+            preset, other = nearest_preset(here), nearest_preset(there)
+            first = "" if preset == other else f"the preset differs, {preset!r} here, but {other!r} there: "
+            raise ValueError(f"{first}{name} is {mine!r} here, but {its!r} in the saved state")
 
 
 def check_stage(state: State, config: Config) -> None:

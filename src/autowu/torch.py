@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import Any, Literal
 
@@ -17,13 +17,13 @@ from torch.optim.lr_scheduler import LRScheduler
 from autowu import controller, notebook
 from autowu.config import Config
 from autowu.detector import Verdict
-from autowu.driver import missing_losses
 from autowu.groups import base_lr, check_saved, default_lr
 from autowu.pending import PendingLosses
-from autowu.rewind import Snapshot
+from autowu.rewind import Snapshot, check_copy
 from autowu.saved import check_count, check_origin, check_stage
 from autowu.state import Reopening, State, Switch
 from autowu.tensors import to_arrays, to_tensors
+from autowu.warned import warnings_of
 
 VERSION = 1  # of the state dict
 
@@ -57,8 +57,12 @@ class AutoWU(LRScheduler):
 
     Raises:
         TypeError: ``total_steps`` is missing, an unknown setting, or a value of the wrong type.
-        ValueError: a value is out of range, or the optimizer's default LR is not positive while its groups'
-            LRs differ.
+        ValueError: a value is out of range, ``snapshot_device`` is not there, or the optimizer's default LR
+            is not positive while its groups' LRs differ.
+
+    Warns:
+        UserWarning: none of the groups has the optimizer's default LR; later on, at most once a run each:
+            losses were not finite, warm-up has found no minimum, ``total_steps`` is over.
     """
 
     def __init__(
@@ -77,6 +81,7 @@ class AutoWU(LRScheduler):
         # LRScheduler.__init__ is not called: it would wrap optimizer.step and call step() without a loss.
         if not isinstance(optimizer, Optimizer):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"optimizer must be a torch.optim.Optimizer, not {type(optimizer).__name__}")
+        self._model, self._snapshot_device = model, check_copy(model, snapshot_device)
         self.config = Config.preset(
             preset, total_steps=total_steps, steps_per_epoch=steps_per_epoch, **settings
         )
@@ -90,8 +95,6 @@ class AutoWU(LRScheduler):
         self._pending = PendingLosses()
         self._enter(controller.start(self.config))
         self._snapshot: Snapshot | None = None
-        self._model = model
-        self._snapshot_device = None if snapshot_device is None else torch.device(snapshot_device)
         self._process_group = process_group
         self._distributed = distributed
         self._write_lr()
@@ -192,10 +195,10 @@ class AutoWU(LRScheduler):
             self._pending.add_update(loss)
         self.last_epoch += 1
         self._step_count += 1
-        lost_the_first = self.last_epoch == read_at and self._decide()
+        texts = self._decide() if self.last_epoch == read_at else ()
         self._write_lr()
-        if lost_the_first:
-            warnings.warn(missing_losses(self._missing, self.last_epoch), stacklevel=2)
+        for text in texts:
+            warnings.warn(text, stacklevel=2)
         if read_at is None and self.last_epoch == self.total_steps + 1:
             warnings.warn(
                 f"AutoWU was made for total_steps={self.total_steps} updates, and there are more: the LR"
@@ -231,17 +234,16 @@ class AutoWU(LRScheduler):
 
     # --- decisions ------------------------------------------------------------------------------------
 
-    def _decide(self) -> bool:
+    def _decide(self) -> Iterable[str]:
         """Read the losses, let the controller decide (rank 0 for all ranks), and rewind as it says.
 
         Returns:
-            Whether there are losses among them that are not finite, the first of the run.
+            What to warn of.
         """
         group = self._group()
         losses = self._pending.read(group)
-        missing = len(losses) - int(np.count_nonzero(np.isfinite(losses)))
-        lost_the_first = missing > self._missing == 0
-        self._missing += missing
+        known_missing = self._missing
+        self._missing += len(losses) - int(np.count_nonzero(np.isfinite(losses)))
         before, after = self._state, self._state
         if group is None:
             after = controller.observe(self.config, before, losses)
@@ -253,7 +255,7 @@ class AutoWU(LRScheduler):
             dist.broadcast_object_list(message, src=leader, group=group)
             after = message[0]
         self._enter(self._rewind(before, after, group))
-        return lost_the_first
+        return warnings_of(self.config, before, after, known_missing, self._missing)
 
     def _enter(self, state: State) -> None:
         """From now on until the next decision this is the state."""
@@ -317,8 +319,9 @@ class AutoWU(LRScheduler):
         """Go on from :meth:`state_dict`, and write the LR into the optimizer.
 
         Raises:
-            ValueError: the state is damaged, from another version, or of a run with another configuration or
-                other parameter groups; the message names what differs, and nothing is changed.
+            ValueError: the state is none of AutoWU, damaged, from another version, or of a run with another
+                configuration, optimizer or other parameter groups; the message names what differs, and
+                nothing is changed.
         """
         try:
             check_origin(state_dict, VERSION, self.config)

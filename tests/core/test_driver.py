@@ -264,7 +264,14 @@ def changed(state: dict[str, Any], **changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda state: {}, "damaged.*schedule"),
+        (lambda state: {}, "not a state of AutoWU: it lacks 'schedule'; its keys are none"),
+        (lambda state: None, "not a state of AutoWU, which is a mapping: None"),
+        (lambda state: {"params": 1, "step": 2}, "it lacks 'schedule'; its keys are 'params', 'step'$"),
+        (lambda state: {"schedule": np.frombuffer(b'{"lr": 1}', np.uint8)}, "lacks 'version' and 'config'"),
+        (
+            lambda state: Driver(Config.paper(STEPS, 10)).state_dict(),
+            "preset differs, 'default' here, but 'paper'",
+        ),
         (lambda state: state | {"schedule": state["schedule"][:100]}, "damaged: JSONDecodeError"),
         (lambda state: changed(state, version=0), "version 0, this is 1"),
         (lambda state: changed(state, config__total_steps=7), "total_steps is 200 here, but 7 in the saved"),
@@ -286,6 +293,16 @@ def test_a_damaged_state_is_refused_and_nothing_changes(damage: Callable[[Any], 
     with pytest.raises(ValueError, match=message):
         driver.load_state_dict(damage(saved.state_dict()))
     assert pickle.dumps(driver.state_dict()) == before
+
+
+def test_a_cap_without_a_minimum_is_told_of_once_with_the_lr() -> None:
+    model = Model(Driver(Config(total_steps=40)))
+    with pytest.warns(UserWarning, match="warm-up ended at its cap, 20 of 40 updates") as caught:
+        model.train([1.0] * 40)
+    assert len(caught) == 1
+    assert model.driver.switch is not None
+    assert f"LR of {model.driver.switch.peak_lr:.3g}." in str(caught[0].message)
+    assert caught[0].filename == __file__
 
 
 def test_more_updates_than_planned_warn_once_and_keep_the_lr() -> None:

@@ -52,6 +52,7 @@ def prepare(backend: str) -> None:
     os.environ.update(ENVIRONMENT, KERAS_BACKEND=backend)
     warnings.simplefilter("error")
     warnings.filterwarnings("ignore", "AutoWU: .* not finite")
+    warnings.filterwarnings("ignore", "AutoWU: warm-up ended at its cap")
     # Keras has NumPy copy a tensor of PyTorch, which does not know of `copy` yet.
     warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
     if backend == "torch":

@@ -63,6 +63,7 @@ def test_an_update_that_mixed_precision_skips_has_no_loss() -> None:
     assert lrs == core_trace([*np.delete(losses, skipped), 0, 0, 0])[:117]
 
 
+@pytest.mark.filterwarnings("ignore:AutoWU. warm-up ended at its cap")
 def test_what_a_micro_batch_cannot_give_is_refused() -> None:
     loop = loop_over([1.0, 1.0])
     with pytest.raises(TypeError, match="missing 1 required positional argument: 'loss'"):
@@ -73,6 +74,7 @@ def test_what_a_micro_batch_cannot_give_is_refused() -> None:
     assert loop.scheduler.last_epoch == 1
 
 
+@pytest.mark.filterwarnings("ignore:AutoWU. warm-up ended at its cap")
 def test_the_graph_of_a_loss_is_not_kept() -> None:
     loop = loop_over(np.ones(8), 2, accumulation=4)
     loop.run(after_update=lambda updates: True)

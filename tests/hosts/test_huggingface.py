@@ -75,6 +75,7 @@ def test_the_filter_for_nan_is_one_of_logs_only(logging_nan_inf_filter: bool, tm
     assert recorder.lrs == core_trace(losses)
 
 
+@pytest.mark.filterwarnings("ignore:AutoWU. warm-up ended at its cap")
 def test_the_loss_is_the_one_of_the_logs_with_tokens_weighted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -237,11 +237,17 @@ def test_a_run_of_another_length_does_not_go_on(tmp_path: Path) -> None:
         fit(AutoWUCallback(80), v_curve(60), WithBatchNorm(), ckpt_path=path)
 
 
+@pytest.mark.filterwarnings("ignore:AutoWU. warm-up ended at its cap")
 def test_a_checkpoint_without_autowu_is_taken_over(tmp_path: Path) -> None:
     path, losses = tmp_path / "saved.ckpt", v_curve(60)
     fit(pl.Callback(), losses, WithBatchNorm(), callbacks=[Weights(20, path)])
     lrs = fit(AutoWUCallback(40), losses, WithBatchNorm(), ckpt_path=path)
     assert lrs == core_trace(losses[20:])
+
+
+def test_a_state_of_something_else_is_refused() -> None:
+    with pytest.raises(ValueError, match="not a state of AutoWU: it lacks 'first_step' and 'scheduler'; its"):
+        AutoWUCallback().load_state_dict({"patience": 3})
 
 
 def test_what_validation_loads_is_not_what_training_goes_on_from(tmp_path: Path) -> None:

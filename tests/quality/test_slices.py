@@ -19,6 +19,8 @@ from benchmarks.quality import plan, prepare, records, runner, slices, trial
 from benchmarks.quality.suites import Suite
 from benchmarks.quality.workloads import SHAKESPEARE, WORKLOADS, Workload
 
+pytestmark = pytest.mark.filterwarnings("ignore:AutoWU. warm-up ended at its cap")
+
 IMAGES = {"model": "mlp", "optimizer": "adamp", "batch_size": 100, "epochs": 12}
 CNN = {"model": "cnn", "batch_size": 100, "micro_batch_size": 40, "epochs": 2}
 CNN |= {"precision": "bf16-mixed", "channels_last": True}

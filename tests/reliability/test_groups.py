@@ -109,6 +109,7 @@ class Groups(RuleBasedStateMachine):
         self.examples.done += self.examples.done < self.examples.count
 
 
+@pytest.mark.filterwarnings("ignore:AutoWU. warm-up ended at its cap")
 @promise(
     "parameter groups with LRs of their own, added or removed at any time",
     "each keeps its ratio to the default LR; a group that is lost, or another number on loading, is an error "
@@ -134,6 +135,8 @@ def test_groups_that_come_and_go(trials: Trials) -> None:
     )
 
 
+@pytest.mark.filterwarnings("ignore:AutoWU. no parameter group has")
+@pytest.mark.filterwarnings("ignore:AutoWU. warm-up ended at its cap")
 @promise(
     "a tensor as LR, in one or many groups",
     "it is changed in place at every update: the same tensor in the same memory, with a float LR's value",

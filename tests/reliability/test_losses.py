@@ -66,6 +66,7 @@ def test_losses_that_are_not_finite(trials: Trials) -> None:
         driver = Driver(config)
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
+            warnings.filterwarnings("ignore", "AutoWU: warm-up ended at its cap")
             for step, loss in enumerate(losses):
                 lr = driver.learning_rate
                 assert 0 <= lr <= config.max_lr
@@ -252,6 +253,7 @@ def test_overrun(trials: Trials) -> None:
         before = math.inf
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
+            warnings.filterwarnings("ignore", "AutoWU: warm-up ended at its cap")
             for step, loss in enumerate(losses, start=1):
                 driver.observe(loss)
                 driver.step(lambda: Weights([np.zeros(1)], []))

@@ -23,6 +23,8 @@ from reliability.promises import Trials, promise
 
 STEPS = 60
 
+pytestmark = pytest.mark.filterwarnings("ignore:AutoWU. warm-up ended at its cap")
+
 
 def scheduler(total_steps: int = STEPS, **settings: Any) -> autowu.AutoWU:
     return autowu.AutoWU(SGD([nn.Parameter(torch.ones(3))], lr=0.1), total_steps, **settings)

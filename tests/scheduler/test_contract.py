@@ -2,6 +2,7 @@
 
 import gc
 import random
+import sys
 import warnings
 import weakref
 
@@ -65,6 +66,7 @@ def test_the_lrs_are_the_cores_bit_for_bit(kind, settings):
     assert not made.switch.capped
 
 
+@pytest.mark.filterwarnings("ignore:AutoWU. warm-up ended at its cap")
 @PRESETS
 @pytest.mark.parametrize("total_steps", [1, 2, 3, 7])
 def test_the_shortest_runs(total_steps, settings):
@@ -162,12 +164,40 @@ def test_after_total_steps_the_lr_stays_and_one_warning_says_so(decay):
 
 @pytest.mark.filterwarnings("error")
 def test_where_the_warning_is_an_error_it_comes_once_too():
-    made = scheduler(3)
+    made = scheduler(3, **PAPER)
     drive(made, [1.0, 2.0, 3.0])
     with pytest.raises(UserWarning, match="total_steps=3"):
         made.step(4.0)
     made.step(5.0)
     assert made.last_epoch == 5
+
+
+def test_a_warm_up_that_ends_at_its_cap_without_a_minimum_says_so_once():
+    made = scheduler(40)
+    with pytest.warns(UserWarning, match="warm-up ended at its cap, 20 of 40 updates") as caught:
+        drive(made, [1.0] * 40)
+    (warning,) = caught
+    assert f"at an LR of {made.switch.peak_lr:.3g}. A run of fewer than 300 updates" in str(warning.message)
+    assert warning.filename == scheduler.__code__.co_filename  # where step() is called
+
+
+def test_a_warm_up_that_ends_at_its_cap_in_a_longer_run():
+    made = scheduler(300)
+    with pytest.warns(UserWarning, match="cap, 150 of 300 updates") as caught:
+        drive(made, np.linspace(2, 1, 300))  # it falls all the time
+    (warning,) = caught
+    assert "a fixed schedule" not in str(warning.message)
+    assert made.switch.t_star is None
+
+
+def test_a_cap_with_evidence_or_by_the_papers_rule_is_not_warned_of():
+    paper = scheduler(40, **PAPER)
+    drive(paper, [1.0] * 40)  # warnings are errors
+    assert paper.switch.capped
+    late = scheduler(patience=1000)
+    drive(late, v_curve())
+    assert late.switch.capped
+    assert late.switch.t_star == late.verdicts[-1].t_star
 
 
 def test_autocast_losses_train():
@@ -199,6 +229,13 @@ def test_autocast_losses_train():
         ),
         ({"total_steps": 10, "preset": "papers"}, ValueError, "preset must be one of 'default', 'paper'"),
         ({"total_steps": 10, "preset": "paper"}, ValueError, "steps_per_epoch is missing"),
+        ({"model": "m"}, TypeError, r"model must be a torch\.nn\.Module or None, not 'm'"),
+        ({"model": torch.nn.Linear(2, 2).parameters()}, TypeError, "model must be .*, not <generator object"),
+        ({"model": torch.nn.Linear(2, 2).state_dict()}, TypeError, r"model must be .*, not OrderedDict\("),
+        ({"snapshot_device": "gpu"}, ValueError, "snapshot_device must be a device such as .*, not 'gpu'"),
+        ({"snapshot_device": 0.5}, TypeError, r"snapshot_device must be a device such as .*, not 0\.5"),
+        ({"snapshot_device": "meta"}, ValueError, "snapshot_device must be a device that is here.* 'meta'"),
+        ({"snapshot_device": "cpu:7"}, ValueError, "snapshot_device must be a device that is here.* 'cpu:7'"),
     ],
 )
 def test_wrong_arguments(arguments, error, message):
@@ -207,6 +244,25 @@ def test_wrong_arguments(arguments, error, message):
         autowu.AutoWU(optimizer, **arguments)
     assert optimizer.param_groups[0]["lr"] == 0.1
     assert "initial_lr" not in optimizer.param_groups[0]
+
+
+@pytest.mark.parametrize("device", ["cuda:1", torch.device("cuda", 1)])
+def test_a_device_for_the_copy_that_is_not_here(device, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ValueError, match=r"snapshot_device must be .* here, such as 'cpu', not 'cuda:1'"):
+        scheduler(snapshot_device=device)
+    scheduler(snapshot_device="cuda:0")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(ValueError, match="not 'cuda'"):
+        scheduler(snapshot_device="cuda")
+    assert not torch.cuda.is_initialized()  # nothing was allocated there
+
+
+def test_without_torch_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "autowu.torch")
+    with pytest.raises(ImportError, match=r"^autowu\.AutoWU needs torch: pip install 'autowu\[torch\]'$"):
+        _ = autowu.AutoWU
 
 
 def test_an_optimizer_is_needed():

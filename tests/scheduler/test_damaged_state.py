@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.optim import AdamW
+from torch.optim import SGD, AdamW, Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
 import autowu
 from scheduler.training import PAPER, STEPS, assert_equal, drive, parameters, scheduler, v_curve
@@ -142,7 +143,11 @@ def test_what_is_no_state_at_all(wrong):
         ({"confidence": 0.9}, "confidence is 0.95 here, but 0.9"),
         ({"decay": "cosine"}, "decay is 'linear' here, but 'cosine'"),
         ({"max_lr": 2.0}, "max_lr is 1.0 here, but 2.0"),
-        (PAPER, "ceiling is 10000.0 here, but None"),
+        (
+            PAPER,
+            "the preset differs, 'default' here, but 'paper' there: ceiling is 10000.0 here, but None in",
+        ),
+        (PAPER | {"decay": "linear"}, "the preset differs, 'default' here, but 'paper'"),
     ],
 )
 def test_another_configuration(other, message):
@@ -152,6 +157,60 @@ def test_another_configuration(other, message):
     with pytest.raises(ValueError, match=message):
         made.load_state_dict(saved.state_dict())
     assert_equal(everything(made), before)
+
+
+def test_another_preset_the_other_way_round():
+    made = scheduler(**PAPER, rewind=True)
+    with pytest.raises(
+        ValueError, match="the preset differs, 'paper' here, but 'default' there: ceiling is None"
+    ):
+        made.load_state_dict(scheduler(STEPS + 1).state_dict())
+
+
+@pytest.mark.parametrize(
+    ("other", "keys"),
+    [
+        (AdamW(parameters()).state_dict(), "its keys are 'state', 'param_groups'$"),
+        (torch.nn.Linear(2, 2).state_dict(), "its keys are 'weight', 'bias'$"),
+        (CosineAnnealingLR(AdamW(parameters()), 10).state_dict(), "its keys are 'T_max', .*, …$"),
+        ({"scheduler": {}}, "it lacks 'version' and 'config'; its keys are 'scheduler'$"),
+        ({"version": 1}, "it lacks 'config'; its keys are 'version'$"),
+        ({}, "its keys are none$"),
+        (None, "which is a mapping: None$"),
+    ],
+)
+def test_the_state_of_something_else(other, keys):
+    made = at("in warm-up")
+    before = everything(made)
+    with pytest.raises(ValueError, match=f"this is not a state of AutoWU.*{keys}"):
+        made.load_state_dict(other)
+    assert_equal(everything(made), before)
+
+
+def test_a_copy_of_another_optimizer():
+    saved = scheduler()
+    saved.optimizer.step()
+    drive(saved, v_curve()[:50])
+    made = autowu.AutoWU(SGD(parameters(), lr=1e-3, momentum=0.9), STEPS)
+    before = everything(made)
+    with pytest.raises(
+        ValueError, match="the optimizer is 'SGD' here, but 'AdamW' in the copy for rewinding"
+    ):
+        made.load_state_dict(saved.state_dict())
+    assert_equal(everything(made), before)
+
+
+def test_an_optimizer_that_a_host_has_wrapped_is_the_same():
+    class Wrapped(Optimizer):
+        def __init__(self, optimizer: Optimizer) -> None:
+            self.optimizer, self.defaults = optimizer, optimizer.defaults
+            self.param_groups, self.state = optimizer.param_groups, optimizer.state
+
+    plain, wrapped = scheduler(), autowu.AutoWU(Wrapped(Wrapped(AdamW(parameters(), lr=1e-3))), STEPS)
+    drive(plain, v_curve()[:50])
+    wrapped.load_state_dict(plain.state_dict())
+    plain.load_state_dict(wrapped.state_dict())
+    assert wrapped.state_dict()["snapshot"]["optimizer"] == "AdamW"
 
 
 def test_another_number_of_groups():

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch.optim import SGD, AdamW
+from torch.optim import SGD, AdamW, Optimizer
 
 import autowu
 from scheduler.training import STEPS, core_lrs, drive, group_lrs, parameters, scheduler, v_curve
@@ -29,6 +29,62 @@ def test_groups_keep_their_ratio_to_the_default_lr():
 def test_the_default_lr_itself_does_not_matter():
     assert drive(scheduler(lr=3e-3), v_curve()) == drive(scheduler(lr=7.0), v_curve())
     assert drive(scheduler(lr=0.0), v_curve()) == drive(scheduler(lr=7.0), v_curve())
+
+
+@pytest.mark.parametrize(
+    ("lrs", "message"),
+    [
+        ([0.1, 0.01], r"default lr, 0\.001\. Groups with 0\.01, 0\.1 get 10, 100 times the schedule's LR"),
+        ([0.3], r"Groups with 0\.3 get 300 times"),
+        ([0.0, 0.1], r"Groups with 0, 0\.1 get 0, 100 times"),
+        ([0.1, 0.2, 0.3, 0.4, 0.5], r"Groups with 0\.1, 0\.2, 0\.3, 0\.4, … get 100, 200, 300, 400, … times"),
+    ],
+)
+def test_a_default_lr_that_no_group_has_is_warned_of_with_what_follows(lrs, message):
+    optimizer = groups(lrs, default=1e-3)
+    with pytest.warns(UserWarning, match=message) as caught:
+        made = autowu.AutoWU(optimizer, STEPS)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    assert group_lrs(made) == [made.config.min_lr * (lr / 1e-3) for lr in lrs]  # the contract is as it was
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda: groups([0.01, None]),
+        lambda: groups([0.01, 0.1]),
+        lambda: groups([0.3, 0.3], default=0.0),
+        lambda: AdamW([{"params": parameters(2), "lr": torch.tensor(0.1).bfloat16()}], lr=0.1),
+        lambda: AdamW([{"params": parameters(2), "lr": 0.1}], lr=torch.tensor(0.1)),
+        lambda: NoDefault(parameters(2)),
+    ],
+)
+def test_a_default_lr_that_a_group_has_or_that_is_none_is_not_warned_of(optimizer):
+    autowu.AutoWU(optimizer(), STEPS)  # warnings are errors
+
+
+class NoDefault(Optimizer):
+    """Its groups have LRs, and it has none."""
+
+    def __init__(self, params):
+        super().__init__([{"params": params, "lr": 0.1}], {})
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+def test_an_optimizer_that_comes_from_a_checkpoint_is_not_warned_of(dropped):
+    """Its LRs are those of then, and the scheduler's own state, which comes next, says what they mean."""
+    first = autowu.AutoWU(AdamW(parameters(2), lr=0.1), STEPS)
+    first.optimizer.step()
+    drive(first, v_curve()[:50])
+    state = first.optimizer.state_dict()
+    if dropped:  # as torch.distributed.checkpoint does
+        del state["param_groups"][0]["initial_lr"]
+    optimizer = AdamW(parameters(2), lr=0.003)
+    optimizer.load_state_dict(state)
+    resumed = autowu.AutoWU(optimizer, STEPS)
+    resumed.load_state_dict(first.state_dict())
+    assert group_lrs(resumed) == group_lrs(first)
 
 
 def test_ratios_to_a_default_lr_of_zero_are_an_error():

@@ -153,6 +153,7 @@ def test_initial_lrs_that_a_checkpoint_dropped():
         return AdamW(groups, lr=0.1)
 
     first = autowu.AutoWU(build(), STEPS)
+    first.optimizer.step()
     drive(first, v_curve()[:50])
     state = saved({"optimizer": first.optimizer.state_dict(), "scheduler": first.state_dict()})
     for group in state["optimizer"]["param_groups"]:

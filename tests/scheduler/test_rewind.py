@@ -127,6 +127,7 @@ def assert_rewound(training: Training, record: dict[int, dict[str, Any]]) -> Non
         assert_equal(now["model"], record[switch.step]["model"])
 
 
+@pytest.mark.filterwarnings("ignore:AutoWU. warm-up ended at its cap")
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer(name):
     training = Training(OPTIMIZERS[name])

@@ -15,6 +15,8 @@ from autowu.train import engine, loop, schedules
 from autowu.train.command import add_arguments, run
 from autowu.train.options import Settings
 
+pytestmark = pytest.mark.filterwarnings("ignore:AutoWU. warm-up ended at its cap")
+
 RESULT = {"train_loss", "test_loss", "test_accuracy"}
 SWITCH = {"capped", "t_star", "peak_lr", "rewound_to"}
 METRICS = RESULT | SWITCH | {"switch_step", "seconds", "steps"}

@@ -221,6 +221,7 @@ def test_every_schedule_learns(schedule):
     assert float(run.method.schedule.get_last_lr()[0]) < 1e-8 or schedule == "constant"
 
 
+@pytest.mark.filterwarnings("ignore:AutoWU. warm-up ended at its cap")
 @pytest.mark.parametrize("schedule", OWN)
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_every_schedule_resumes_bit_for_bit(schedule, optimizer):

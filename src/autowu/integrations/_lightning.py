@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from autowu.saved import check_keys
 from autowu.torch import AutoWU
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class Hooks:
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep the state until there is an optimizer."""
+        check_keys(state_dict, "first_step", "scheduler")
         self._loaded = state_dict
 
     def _check(self, trainer: Trainer) -> None:
