@@ -21,6 +21,7 @@ PAGES: Final[dict[str, dict[str, Callable[[], str]]]] = {
         "means": tables.means,
         "costs": tables.costs,
         "exchange": tables.exchange,
+        "longest": lambda: tables.compare(SUITES["longest"]),
     },
     "quality-ablations.md": {"ablations": tables.ablations, "mistakes": tables.mistakes},
     "quality-tried.md": {"long": lambda: tables.ablations(SUITES["pilot"])},

@@ -27,7 +27,7 @@ def write(folder: Path) -> None:
     mpl.rcParams |= {"axes.spines.right": False, "legend.frameon": False}
     folder.mkdir(exist_ok=True)
     figures = {"compare": comparison(), "search": trials(), "sweep": sweep(), "ablations": ablations()}
-    figures["large-sweep"] = sweep(SUITES["large"].results)
+    figures |= {f"{name}-sweep": sweep(SUITES[name].results) for name in ("longest", "large")}
     for name, figure in figures.items():
         if figure is not None:
             figure.savefig(folder / f"quality-{name}.svg", bbox_inches="tight", metadata={"Date": None})
