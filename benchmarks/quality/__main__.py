@@ -20,7 +20,10 @@ def main() -> None:
     for name, does in (("prepare", "cut out the workloads' data"), ("run", "run a part of the study")):
         command = commands.add_parser(name, help=does, description=does)
         command.add_argument(
-            "--suite", choices=SUITES, default="small", help="pilot: long runs to choose by; longest: 10,000 updates and more; large: for a GPU"
+            "--suite",
+            choices=SUITES,
+            default="small",
+            help="pilot: long runs to choose by; longest: 10,000 updates or more; large: for GPUs",
         )
         command.add_argument(
             "--data",
