@@ -2,6 +2,7 @@
 
     workloads ─▶ plan (which runs) ─▶ runner ─▶ trial (one run) ─▶ results/*.jsonl ─▶ analysis ─▶ page
 
+    python -m benchmarks.quality run all --data DIR       # the whole study, and its pages
     python -m benchmarks.quality prepare --data DIR       # cut the workloads' data out of the full sets
     python -m benchmarks.quality run PART --data DIR      # what is done already is not done again
     python -m benchmarks.quality run PART --suite large --minutes 9 --data DIR --work DIR       # a slice
@@ -9,7 +10,7 @@
 
 Contents:
     workloads   data, model, optimizer, batch size and budget of each; which are held out
-    suites      the small study, its pilot, and the one with larger models: workloads, and how many runs
+    suites      the small study, its pilot, the longest runs, larger models: workloads, and how many runs
     prepare     the workloads' data files
     methods     what is compared, as settings of the trainer
     ablations   one change at a time, for training and for the detector alone

@@ -43,13 +43,13 @@ def main() -> None:
     elif options.command == "run":
         _run(options, command)
     else:
-        from benchmarks.quality import page
-
-        page.write()
+        _write_pages()
 
 
 def _add_run(command: argparse.ArgumentParser) -> None:
-    command.add_argument("part", choices=plan.PARTS)
+    command.add_argument(
+        "part", choices=(*plan.PARTS, "all"), help="all: one after the other, and then the pages"
+    )
     command.add_argument("--methods", nargs="+", default=[], metavar="METHOD", help="by default all of them")
     command.add_argument(
         "--processes", type=int, help="runs at a time (default: as many as cores; large: 1, for one GPU)"
@@ -103,22 +103,31 @@ def _run(options: argparse.Namespace, command: argparse.ArgumentParser) -> None:
     workloads = _workloads(options, command)
     cores = len(os.sched_getaffinity(0)) if options.suite != "large" else 1
     prepare.prepare(options.data, workloads)
-    try:
-        left = runner.run(
-            options.part,
-            suite,
-            workloads,
-            options.data,
-            options.results or suite.results,
-            options.processes or cores,
-            options.methods,
-            until,
-            options.start,
-        )
-    except UserError as error:
-        raise SystemExit(f"{error}") from error
-    if left:
-        raise SystemExit(f"time is up, {left} runs of {options.part} are left: the same command goes on")
+    for part in plan.PARTS if options.part == "all" else [options.part]:
+        try:
+            left = runner.run(
+                part,
+                suite,
+                workloads,
+                options.data,
+                options.results or suite.results,
+                options.processes or cores,
+                options.methods,
+                until,
+                options.start,
+            )
+        except UserError as error:
+            raise SystemExit(f"{error}") from error
+        if left:
+            raise SystemExit(f"time is up, {left} runs of {part} are left: the same command goes on")
+    if options.part == "all" and options.results is None:
+        _write_pages()
+
+
+def _write_pages() -> None:
+    from benchmarks.quality import page
+
+    page.write()
 
 
 if __name__ == "__main__":

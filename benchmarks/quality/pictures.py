@@ -80,19 +80,23 @@ def sweep(folder: Path = records.RESULTS) -> Any:
             markersize=3,
             label="fixed peak LR",
         )
+        shown = sorted(value for values in finite for value in values)
+        low, high = map(float, np.quantile(shown, [0.25, 1] if sign > 0 else [0, 0.75]))
         for method, colour in ((methods.AUTOWU, BLUE), ("paper", ORANGE)):
             runs = [
                 r for r in compared if r["workload"] == name and r["method"] == method and "error" not in r
             ]
+            scores = [sign * records.score(record, "test") for record in runs]
+            if method == methods.AUTOWU:  # in sight, however low
+                finite_scores = [score for score in scores if math.isfinite(score)]
+                low, high = min([low, *finite_scores]), max([high, *finite_scores])
             axis.plot(
                 [record["peak_lr"] for record in runs],
-                [sign * records.score(record, "test") for record in runs],
+                scores,
                 "*" if method == methods.AUTOWU else "x",
                 color=colour,
                 label="AutoWU" if method == methods.AUTOWU else "paper",
             )
-        shown = sorted(value for values in finite for value in values)
-        low, high = np.quantile(shown, [0.25, 1] if sign > 0 else [0, 0.75])
         room = 0.25 * (high - low)
         axis.set(xscale="log", xlabel="peak LR", ylabel=_measure(name))
         axis.set_title(_title(name), fontsize="medium")

@@ -41,7 +41,7 @@ LONG_LOOKED_AT: Final = {
 }
 
 
-def _few(workloads: Mapping[str, Workload], name: str, peers: tuple[str, ...]) -> Suite:
+def _few(workloads: Mapping[str, Workload], name: str, peers: tuple[str, ...], peaks: int) -> Suite:
     """A study with fewer runs a workload, where each of them is minutes."""
     return Suite(
         workloads,
@@ -49,7 +49,7 @@ def _few(workloads: Mapping[str, Workload], name: str, peers: tuple[str, ...]) -
         trials=8,
         peers=peers,
         seeds=range(100, 103),
-        peaks=5,
+        peaks=peaks,
         sweep_seeds=range(100, 101),
     )
 
@@ -57,6 +57,6 @@ def _few(workloads: Mapping[str, Workload], name: str, peers: tuple[str, ...]) -
 SUITES: Final = {
     "small": Suite(SMALL, records.RESULTS),
     "pilot": Suite(PILOT | LONG_LOOKED_AT, records.RESULTS / "pilot", peers=()),
-    "longest": _few(LONGEST, "longest", ("nadamw", "schedule-free", "lr-finder")),
-    "large": _few(LARGE, "large", ("nadamw", "schedule-free", "prodigy")),
+    "longest": _few(LONGEST, "longest", ("nadamw", "schedule-free", "lr-finder"), peaks=9),
+    "large": _few(LARGE, "large", ("nadamw", "schedule-free", "prodigy"), peaks=5),
 }

@@ -4,6 +4,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from benchmarks.quality import __main__ as command
 from benchmarks.quality import (
     analysis,
     methods,
@@ -12,6 +13,7 @@ from benchmarks.quality import (
     plan,
     prepare,
     records,
+    runner,
     search,
     suites,
     tables,
@@ -232,3 +234,24 @@ def test_the_picture_of_the_comparison_has_a_row_for_each_method_run_everywhere(
     assert set(labels) == set(analysis.everywhere(scores))
     assert labels[:2] == [methods.REFERENCE, methods.AUTOWU]
     assert "salsa" not in labels
+
+
+@pytest.mark.parametrize("stopped_at", [None, "compare"])
+def test_one_command_runs_all_parts_and_writes_the_pages(monkeypatch, tmp_path, stopped_at):
+    done = []
+
+    def run(part, *_):
+        done.append(part)
+        return 3 if part == stopped_at else 0
+
+    monkeypatch.setattr("sys.argv", ["benchmarks.quality", "run", "all", "--data", str(tmp_path)])
+    monkeypatch.setattr(runner, "run", run)
+    monkeypatch.setattr(prepare, "prepare", lambda *_: done.append("prepare"))
+    monkeypatch.setattr(page, "write", lambda: done.append("pages"))
+    if stopped_at is None:
+        command.main()
+        assert done == ["prepare", "search", "compare", "ablations", "sweep", "exchange", "pages"]
+    else:
+        with pytest.raises(SystemExit, match="3 runs of compare are left: the same command goes on"):
+            command.main()
+        assert done == ["prepare", "search", "compare"]
