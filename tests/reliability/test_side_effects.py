@@ -188,6 +188,7 @@ def _nan(value: Any) -> Any:
     plain=0,
     unit="updates",
 )
+@pytest.mark.filterwarnings("ignore:AutoWU. warm-up ended at its cap")  # which is what is tried
 def test_a_million_updates(trials: Trials) -> None:
     made = scheduler(trials.count)
     warm = trials.count // 2
