@@ -29,6 +29,7 @@ OF_THE_DETECTOR: Final[dict[str, dict[str, Any]]] = (
     | _each("standardize", False)
     | _each("spike", None)
     | _each("reopen", None)
+    | _each("probe", None, 3.0, 100.0)
 )
 """They change when the switch comes, and to which LR."""
 

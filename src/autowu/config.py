@@ -88,6 +88,10 @@ class Config:
 
     rewind: bool = True
     """Whether the weights go back to the minimum along with the LR."""
+    probe: float | None = 10.0
+    """Growth of the LR, > 1, at the fast rate, beyond a detected minimum, before the decay phase: if the
+    loss falls below that minimum, by ``lift_off`` standard errors, warm-up goes on. None, without rewind, and
+    where 40 updates are more than ``sweep_fraction`` of the run: a detected minimum counts as the last."""
     return_at_cap: bool = True
     """Whether, at the cap, evidence for a minimum is used though patience has not run out. Else η_max."""
 
@@ -157,6 +161,7 @@ class Config:
         self._real("spike", 0, math.inf, optional=True)
         self._real("ceiling", 0, math.inf, optional=True)
         self._boolean("rewind")
+        self._real("probe", 1, math.inf, optional=True)
         self._boolean("return_at_cap")
         self._real("reopen", 0, math.inf, optional=True)
         self._choice("decay", get_args(Decay))
@@ -237,6 +242,7 @@ _PAPER: Final[dict[str, Any]] = {
     "spike": None,
     "ceiling": None,
     "rewind": False,
+    "probe": None,
     "return_at_cap": False,
     "reopen": None,
     "decay": "cosine",

@@ -7,8 +7,9 @@
 Warm-up grows the LR. In the paper preset it is tested at each epoch's end whether the minimum of the loss is
 past (Algorithm 1). In the default preset growth is fast until lift-off, then slow, and a test comes each time
 the LR has grown by a fixed factor. When the minimum has been detected ``patience`` times in a row, or after
-⌊ρ_w T⌋ updates, the cap, the decay phase begins. If the loss had been falling up to then, and goes on falling
-no faster, the switch was a false alarm, and warm-up goes on.
+⌊ρ_w T⌋ updates, the cap, the decay phase begins: in the default preset after a look at larger LRs, the probe,
+for a loss that is lower still. If the loss had been falling up to then, and goes on falling no faster, the
+switch was a false alarm, and warm-up goes on.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ __all__ = ["growth", "law", "learning_rate", "observe", "start"]
 
 
 LOOKS: Final = 1.1
-"""Growth of the LR, at most, between two looks for lift-off, however far tests are apart.
+"""Growth of the LR, at most, between two reads at the fast rate, however far tests are apart.
 
 The fast growth may cross the whole range of LRs within an epoch.
 """
@@ -92,7 +93,7 @@ def _next_read(config: Config, state: State) -> int | None:
 def _next_test(config: Config, state: State) -> int:
     """The end of the epoch, or the step at which the LR will have grown by ``test_growth``."""
     spacing = config.test_growth
-    if config.growth == "two-speed" and state.lifted is None:
+    if config.growth == "two-speed" and (state.lifted is None or state.probe is not None):
         spacing = min(LOOKS, spacing or LOOKS)
     if spacing is not None:
         return grown_at(config, state, spacing)

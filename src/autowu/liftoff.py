@@ -41,17 +41,23 @@ def before(config: Config, state: State, ended: bool) -> State:
 
 
 def _lifted(config: Config, state: State) -> State:
-    """The slow growth begins at the LR from before the updates in whose losses the fall shows."""
     # Tests look at the slow growth alone: since now, or since a failed sweep, when it began.
     if state.sweeping or config.growth != "two-speed":
         state = state.but(first=state.step, losses=no_losses())
     if state.sweeping:
-        lr = growth(config, state, state.step - noise.ends(state.step))
-        state = state.but(leg=Leg(state.step, lr, config.warmup_steps), sweeping=False)
+        state = slowed(config, state)
     state = state.but(lifted=state.step, streak=0)
     if state.step == config.warmup_steps:  # the weights of now are those to go on with
         return switching.at_cap(config, state.but(copied=None))
     return state.but(copied=state.step if config.rewind else None)
+
+
+def slowed(config: Config, state: State) -> State:
+    """The slow growth begins at the LR from before the updates in whose losses the fall shows."""
+    back = noise.ends(state.step - state.leg.start)
+    leg = Leg(state.step, growth(config, state, state.step - back), config.warmup_steps)
+    settled = state.step + math.ceil(back * config.warmup_steps / config.sweep_steps)
+    return state.but(leg=leg, sweeping=False, settled=settled)
 
 
 def _risen(config: Config, state: State, losses: Array) -> State:
@@ -95,19 +101,26 @@ def _slower(config: Config, state: State, lr: float) -> State:
 def _never(config: Config, state: State, risen: bool) -> State:
     """A loss that never fell shows no LR to be good: √(η_min η_max), where that is not known to be too large.
 
-    It is tested for the record alone: if it has a minimum, that is one by chance.
+    If it has not risen either, it takes η_max, at least, to make it explode. The LR to begin with is an order
+    of magnitude below that, or the LR of the least loss if a test at the cap says that it is past. Else it is
+    tested for the record alone: if it has a minimum, that is one by chance.
     """
     capped = state.step >= config.warmup_steps
     if capped and not config.return_at_cap and state.dead < config.patience:
         return switching.at_cap(config, state)
-    lr, peak_lr = growth(config, state, state.step), math.sqrt(config.min_lr) * math.sqrt(config.max_lr)
+    lr, middle = growth(config, state, state.step), math.sqrt(config.min_lr) * math.sqrt(config.max_lr)
     known = [_below(config, lr)] if risen else []
     if state.rise is not None:
         # Growth may have come beyond the LR of the last rise, but not of one before.
         beyond = lr > 1.01 * state.rise.lr and not state.rise.drifts
         known += [lr if beyond else _below(config, state.rise.lr)]
-    peak_lr = min([peak_lr, *known])
+    finite = bool(np.isfinite(state.losses).all())
     state = _tested(config, state)
+    peak_lr = min([middle, *known])
+    if finite and not known and not state.sweeping:  # the fast growth alone would be too fast to tell
+        verdict, peak_lr = state.verdicts[-1], _below(config, config.max_lr)
+        if verdict.detected and verdict.t_star is not None:
+            peak_lr = min(peak_lr, max(middle, growth(config, state, verdict.t_star)))
     return switching.switch(config, state, None, peak_lr, capped=capped, rewind=True)
 
 

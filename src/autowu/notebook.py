@@ -21,7 +21,7 @@ from autowu import controller
 from autowu.config import Config
 from autowu.detector import Verdict
 from autowu.gp import Array
-from autowu.state import Leg, State
+from autowu.state import Leg, State, Switch
 
 if TYPE_CHECKING:
     from autowu.runlog import Run
@@ -31,18 +31,7 @@ MOST_STEPS: Final = 20_000  # of the LR curve; a longer run is shown at so many 
 
 def learning_rates(config: Config, state: State, steps: Array) -> Array:
     """The LRs that the updates ``steps`` [n], counted from 0, had: NaN where 'plateau' has forgotten them."""
-    first = state.reopenings[0].leg if state.reopenings else state.leg
-    history = [replace(state, leg=first, switch=None)]  # what set the LR, and its first step
-    starts = [first.start if config.growth == "two-speed" else 0]
-    if starts[0] > 0:
-        history = [replace(history[0], leg=Leg(0, config.min_lr, config.sweep_steps)), *history]
-        starts = [0, *starts]
-    for i, reopening in enumerate(state.reopenings, start=1):
-        leg = state.reopenings[i].leg if i < len(state.reopenings) else state.leg
-        history += [replace(state, switch=reopening.switch, drops=0), replace(state, leg=leg, switch=None)]
-        starts += [reopening.switch.step, reopening.step]
-    if state.switch is not None:
-        history, starts = [*history, state], [*starts, state.switch.step]
+    starts, history = _history(config, state)
 
     def lr(step: int) -> float:
         then = history[bisect_right(starts, step) - 1]
@@ -51,6 +40,40 @@ def learning_rates(config: Config, state: State, steps: Array) -> Array:
         return controller.learning_rate(config, then, step)
 
     return np.array([lr(int(step)) for step in steps], dtype=np.float64)
+
+
+def _history(config: Config, state: State) -> tuple[list[int], list[State]]:
+    """What set the LR, and the first step that it did for."""
+    starts, history = list[int](), list[State]()
+
+    def grows(start: int, leg: Leg) -> None:
+        starts.append(start)
+        history.append(replace(state, leg=leg, switch=None, probe=None))
+
+    def ends(switch: Switch | None, probed: int | None) -> None:
+        """With a probe, if there was one, and the decay that the ``switch`` began."""
+        if probed is not None:
+            grows(probed, Leg(probed, controller.growth(config, history[-1], probed), config.sweep_steps))
+        if switch is not None:
+            starts.append(switch.step)
+            history.append(state if switch is state.switch else replace(state, switch=switch, drops=0))
+
+    legs = [of.leg for of in state.reopenings]
+    legs.append(state.leg if state.probe is None else state.probe.leg)
+    if config.growth == "two-speed" and legs[0].start > 0:
+        grows(0, Leg(0, config.min_lr, config.sweep_steps))
+    grows(legs[0].start if history else 0, legs[0])
+    for of, leg in zip(state.reopenings, legs[1:], strict=True):
+        if of.probed:
+            ends(None, of.switch.step)
+        else:
+            ends(of.switch, of.switch.probed)
+        grows(of.step, leg)
+    if state.probe is not None:
+        ends(None, state.probe.switch.step)
+    elif state.switch is not None:
+        ends(state.switch, state.switch.probed)
+    return starts, history
 
 
 def as_run(config: Config, state: State, step: int, losses: Array | None = None) -> Run:
@@ -141,9 +164,10 @@ def html(title: str, config: Config, state: State, step: int) -> str:
     if switch is not None:
         rows["t*"] = "–" if switch.t_star is None else f"{switch.t_star:,.1f}"
         rows["peak LR"] = f"{switch.peak_lr:.3g}"
-    if state.reopenings:
-        steps = ", ".join(f"{reopening.step:,}" for reopening in state.reopenings)
-        rows["false alarms"] = f"{len(state.reopenings)}; warm-up went on at step {steps}"
+    for name, probed in (("minima that were not the last", True), ("false alarms", False)):
+        steps = [f"{of.step:,}" for of in state.reopenings if of.probed == probed]
+        if steps:
+            rows[name] = f"{len(steps)}; warm-up went on at step {', '.join(steps)}"
     cells = "".join(
         f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows.items()
     )

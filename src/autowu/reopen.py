@@ -37,6 +37,11 @@ def window(config: Config) -> int:
     return max(config.min_losses, math.ceil(config.warmup_steps / doublings))
 
 
+def in_time(config: Config, step: int) -> bool:
+    """Whether a switch at ``step`` can be settled before the cap, with growth that has doublings."""
+    return config.growth != "linear" and step + 2 * window(config) < config.warmup_steps
+
+
 def fall(config: Config, losses: Array) -> Fall | None:
     """The fall of ``losses`` [n], without spikes and non-finite ones; None if too few are left."""
     at = noise.usable(losses, config.spike)

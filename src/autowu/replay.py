@@ -80,7 +80,7 @@ class Replay:
     def to_json(self) -> dict[str, Any]:
         """What ``autowu replay --json`` prints; ``reopenings`` is there only if there were any."""
         reopenings = [
-            {"step": each.step, "lr": each.lr, "switch_step": each.switch.step}
+            {"step": each.step, "lr": each.lr, "switch_step": each.switch.step, "probed": each.probed}
             for each in self.state.reopenings
         ]
         return {

@@ -54,6 +54,7 @@ def _stretched(state: State, k: int) -> State:
             step=of.step * k,
             t_star=None if of.t_star is None else of.t_star * k,
             rewound_to=None if of.rewound_to is None else of.rewound_to * k,
+            probed=None if of.probed is None else of.probed * k,
         )
 
     reopenings = tuple(

@@ -46,7 +46,10 @@ def _few(record: Record, replay: Replay) -> str | None:
 
 
 def _false_alarm(of: Reopening) -> str:
-    return f"The switch at step {of.switch.step:,} was a false alarm; at step {of.step:,} warm-up went on. "
+    seen, on = f"{of.switch.step:,}", f"at step {of.step:,} warm-up went on. "
+    if of.probed:
+        return f"The minimum detected at step {seen} was not the last, and the loss fell below it; {on}"
+    return f"The switch at step {seen} was a false alarm; {on}"
 
 
 def _last(replay: Replay, few: str | None) -> str:
@@ -88,7 +91,8 @@ def _reason(replay: Replay, few: str | None) -> str:
         return "the loss had risen twice without having fallen"
     tests = state.verdicts[-state.streak :]
     how = ", by the end of the fall" if any(test.stalled(config.confidence) for test in tests) else ""
-    return f"the minimum of the loss was detected ({_times(state.streak, 'test')}{how})"
+    last = "" if switch.probed is None else f", and from step {switch.probed:,} on no lower loss beyond it"
+    return f"the minimum of the loss was detected ({_times(state.streak, 'test')}{how}){last}"
 
 
 def _at_cap(replay: Replay, few: str | None) -> str:
@@ -113,7 +117,9 @@ def _detected(replay: Replay) -> bool:
 def _waiting(replay: Replay, few: str | None) -> str:
     """Why warm-up has not ended."""
     config, state, tests = replay.config, replay.state, replay.tests
-    if few:
+    if state.probe is not None:
+        why = "The minimum of the loss was detected, and larger learning rates were tried for a lower one"
+    elif few:
         why = f"There are too few losses yet to tell of a minimum ({few})"
     elif state.lifted is None:
         why = "The loss has not fallen by more than its noise explains, and before that no test is made"

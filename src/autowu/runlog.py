@@ -66,8 +66,9 @@ class Run:
     @property
     def warmups(self) -> list[tuple[int, int]]:
         """The first and the last step of each stretch of warm-up."""
-        starts = [0, *(reopening.step for reopening in self.reopenings)]
-        ends = [*(reopening.switch.step for reopening in self.reopenings), self.warmup_end]
+        between = [reopening for reopening in self.reopenings if not reopening.probed]
+        starts = [0, *(reopening.step for reopening in between)]
+        ends = [*(reopening.switch.step for reopening in between), self.warmup_end]
         return list(zip(starts, ends, strict=True))
 
 

@@ -145,6 +145,7 @@ def _switch(record: Record) -> Switch:
         t_star=_optional(_finite, record["t_star"]),
         peak_lr=_positive(record["peak_lr"]),
         rewound_to=_optional(_step, record["rewound_to"]),
+        probed=_optional(_step, record.get("probed")),
     )
 
 
@@ -155,6 +156,7 @@ def _reopening(record: Record) -> Reopening:
         lr=_positive(record["lr"]),
         switch=_switch(record["switch"]),
         leg=Leg(_step(leg["start"]), _positive(leg["lr"]), _step(leg["span"])),
+        probed=bool(record.get("probed")),
     )
 
 

@@ -59,6 +59,8 @@ def check_stage(state: State, config: Config) -> None:
         raise ValueError(f"the state is 'sweeping' with growth {config.growth!r}, lifted at {state.lifted}")
     if state.doubt is not None and config.reopen is None:
         raise ValueError("the state's 'doubt' must be None where reopen is None")
+    if state.probe is not None and config.probe is None:
+        raise ValueError("the state's 'probe' must be None where probe is None")
 
 
 def check_count(saved: Mapping[str, Any], name: str) -> None:

@@ -16,7 +16,7 @@ from autowu.gp import Array
 from autowu.noise import Level
 from autowu.reopen import Fall
 
-VERSION: Final = 2  # of the plain form; 1 had no `rise`
+VERSION: Final = 3  # of the plain form
 
 
 @dataclass(frozen=True)
@@ -54,20 +54,38 @@ class Switch:
     """First LR of the decay phase."""
     rewound_to: int | None
     """Updates that the weights put back had seen; None without rewind."""
+    probed: int | None = None
+    """The step at which a probe beyond the minimum began, which ended in this; None without."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A growth of the LR beyond a minimum, to see whether it is the last."""
+
+    switch: Switch
+    """The end of warm-up, if it is."""
+    doubt: Fall | None
+    """What goes with that."""
+    leg: Leg
+    """The growth that had led to it."""
+    level: Level
+    """Of the losses around t*."""
 
 
 @dataclass(frozen=True)
 class Reopening:
-    """A return to warm-up, after a switch that proved wrong."""
+    """A return to warm-up, after a switch that proved wrong, or a minimum that was not the last."""
 
     step: int
     """Updates done when warm-up went on."""
     lr: float
     """The LR then, from which it grows again."""
     switch: Switch
-    """The end of warm-up that is taken back."""
+    """The end of warm-up that is taken back; or, of a probe, that would have come when it began."""
     leg: Leg
     """The growth that had led to it."""
+    probed: bool = False
+    """Whether a probe saw it, before the decay phase began."""
 
 
 def no_losses() -> Array:
@@ -89,6 +107,8 @@ class State:
     """Whether growth is at the fast one of two speeds."""
     lifted: int | None
     """The step of lift-off; None before it. 0 where the configuration asks for none."""
+    settled: int = 0
+    """The step at which the slow growth is back at the LR that the fast one had when it ended."""
     rise: Rise | None = None
     """The last rise of the loss before lift-off that growth has gone back for."""
     read: int = 0
@@ -103,6 +123,8 @@ class State:
     """Reads in a row that found no finite loss."""
     adam: AdamState | None = None
     """The fit of the last test, in the paper preset."""
+    probe: Probe | None = None
+    """The growth beyond a minimum that is on."""
     copied: int | None = None
     """Step of the copy of the weights that is to be kept, or None."""
     restores: int = 0
@@ -142,10 +164,8 @@ class State:
         """
         values = dict(plain)
         version = values.pop("version", None)
-        if version == 1:
-            values["rise"] = None
-        elif version != VERSION:
-            raise ValueError(f"the state's version must be 1 or {VERSION}, not {version!r:.80}")
+        if version != VERSION:
+            raise ValueError(f"the state's version must be {VERSION}, not {version!r:.80}")
         state = _build(cls, values, "the state")
         due = math.inf if state.read_at is None else state.read_at
         if not (state.first <= state.step and state.read <= state.step < due and state.leg.span > 0):
@@ -163,6 +183,8 @@ class State:
             )
         if state.doubt is not None and (state.switch is None or state.read_at is None):
             raise ValueError("the state's 'doubt' needs a switch and a step of the next decision")
+        if state.probe is not None and (state.switch is not None or state.copied is None):
+            raise ValueError("the state's 'probe' needs a copy to go back to, and no switch before")
         kept = state.switch is None or state.doubt is not None
         if kept and len(state.losses) != state.step - state.first:
             raise ValueError(

@@ -86,10 +86,9 @@ def switch(
 
 def _doubt(config: Config, state: State, t_star: float | None) -> reopen.Fall | None:
     """The fall of the loss up to t*, if it was a plain one and there is time for more growth; else None."""
-    width = reopen.window(config)
-    room = state.step + 2 * width < config.warmup_steps and config.growth != "linear"
-    if config.reopen is None or t_star is None or state.dead or not room:
+    if config.reopen is None or t_star is None or state.dead or not reopen.in_time(config, state.step):
         return None
+    width = reopen.window(config)
     end = math.ceil(t_star) - state.first
     before = reopen.fall(config, state.losses[max(0, end - width) : max(0, end)])
     return before if reopen.plain(before, config.reopen) else None

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from autowu import liftoff, noise, switching
+from autowu import liftoff, noise, probe, switching
 from autowu.config import Config
 from autowu.rate import growth_ends
 from autowu.state import State
@@ -17,6 +17,8 @@ from autowu.state import State
 
 def decide(config: Config, state: State) -> State:
     """All that is decided at a read during warm-up."""
+    if state.probe is not None:
+        return probe.decide(config, state)
     if not math.isfinite(state.losses[-1]) or state.dead:
         since = state.losses[max(state.read, state.first) - state.first :]
         state = state.but(dead=0 if np.isfinite(since).any() else state.dead + 1)
@@ -25,28 +27,17 @@ def decide(config: Config, state: State) -> State:
     ended = state.step >= growth_ends(config, state)
     if state.lifted is None:
         return liftoff.before(config, state, ended)
-    if not ended and _settling(config, state):
+    if not ended and state.read < state.settled:
         state = _settle(config, state)
-        if state.step < _settled_at(config, state) and not state.dead:
+        if state.step < state.settled and not state.dead:
             return state
     if not ended and config.screen is not None and noise.falling(state.losses, config.screen):
         return _falling(config, state)
     if not ended or config.return_at_cap or state.step % (config.steps_per_epoch or 1) == 0:
         state = switching.test(config, state)
     if state.streak >= config.patience:
-        return switching.back(config, state, capped=False)
+        return probe.begin(config, state)
     return switching.at_cap(config, state) if ended else state
-
-
-def _settling(config: Config, state: State) -> bool:
-    """Whether the LR had yet to come back to that of lift-off, at the read before."""
-    if config.growth != "two-speed" or state.leg.start != state.lifted or state.reopenings:
-        return False
-    return state.read < _settled_at(config, state)
-
-
-def _settled_at(config: Config, state: State) -> float:
-    return state.leg.start + noise.ends(state.leg.start) * config.warmup_steps / config.sweep_steps
 
 
 def _settle(config: Config, state: State) -> State:
@@ -56,7 +47,7 @@ def _settle(config: Config, state: State) -> State:
     """
     assert config.lift_off is not None  # or else there is no fast growth
     risen = noise.shift(state.losses[np.isfinite(state.losses)], config.lift_off) > 0
-    if state.step < _settled_at(config, state):
+    if state.step < state.settled:
         if state.dead:
             return state
         renew = not risen and state.copied is not None and math.isfinite(state.losses[-1])

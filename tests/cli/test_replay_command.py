@@ -417,4 +417,4 @@ def test_recorded_curves(capsys: pytest.CaptureFixture[str], curve: Path) -> Non
     about = json.loads((curve.parent / "curves.json").read_text(encoding="utf-8"))[curve.stem]
     argv = [str(curve), "--total-steps", str(about["total_steps"]), "--max-lr", str(about["max_lr"])]
     text = words(printed(capsys, *argv))
-    assert re.search(r"At step \d+ the minimum of the loss was detected .* It lay at step \d+", text)
+    assert re.search(r"At step [\d,]+ the minimum of the loss was detected .* It lay at step \d+", text)

@@ -170,7 +170,7 @@ def test_the_paper_screens_nothing() -> None:
 
 def test_the_switch_puts_the_copy_back(scripted: list[Verdict]) -> None:
     scripted.append(verdict(True, argmin=0.5))
-    state = controller.observe(DEFAULT, default_state(streak=2), ONE)
+    state = controller.observe(replace(DEFAULT, probe=None), default_state(streak=2), ONE)
     assert state.switch is not None
     assert state.switch.t_star == pytest.approx(30 + 35, rel=1e-12)
     assert state.switch.peak_lr == pytest.approx(1e-3 * 1e5 ** (35 / 500), rel=1e-12, abs=0)
@@ -605,7 +605,7 @@ def test_a_key_that_is_missing_or_unknown_is_refused_by_name(name: str) -> None:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        (("version",), 3), (("version",), None), (("step",), -1), (("step",), 1.0), (("step",), True),
+        (("version",), 2), (("version",), None), (("step",), -1), (("step",), 1.0), (("step",), True),
         (("step",), 10**6), (("read_at",), 3), (("first",), 10**6), (("streak",), -4), (("dead",), -1),
         (("restores",), -1), (("drops",), -1), (("read",), -1), (("leg", "lr"), 0.0), (("leg", "lr"), -1.0),
         (("leg", "lr"), math.nan), (("leg", "lr"), math.inf), (("leg", "span"), 0), (("leg", "start"), -1),

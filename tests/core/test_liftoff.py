@@ -28,11 +28,10 @@ def test_no_test_before_lift_off_and_only_later_losses_after_it() -> None:
     # Fast before lift-off, a decade of LR in 20 updates; slow after it, a decade in 200, from the LR five
     # updates before: the fall that medians of five losses show began there.
     np.testing.assert_allclose(lrs[: state.lifted], 1e-5 * 1e5 ** (np.arange(state.lifted) / 100), rtol=1e-12)
-    slow = np.arange(state.switch.step - state.lifted)
+    end = state.verdicts[-1].step
+    slow = np.arange(end - state.lifted)
     start = 1e-5 * 1e5 ** ((state.lifted - 5) / 100)
-    np.testing.assert_allclose(
-        lrs[state.lifted : state.switch.step], start * 1e5 ** (slow / 1000), rtol=1e-12
-    )
+    np.testing.assert_allclose(lrs[state.lifted : end], start * 1e5 ** (slow / 1000), rtol=1e-12)
 
 
 def test_flat_losses_never_make_a_minimum() -> None:
@@ -133,8 +132,20 @@ def test_the_minimum_of_a_loss_that_never_fell_is_no_reason_for_a_large_lr() -> 
     assert state.lifted is None
     assert state.switch is not None
     assert state.verdicts[-1].detected
-    assert controller.growth(config, state, state.verdicts[-1].t_star) > math.sqrt(1e-5)
+    least = controller.growth(config, state, state.verdicts[-1].t_star)
+    assert math.sqrt(1e-5) < least < 0.1
     assert (state.switch.t_star, state.switch.capped, state.switch.step) == (None, True, 500)
+    assert state.switch.peak_lr == least
+
+
+def test_after_a_rise_it_is_no_reason_for_an_lr_above_the_middle_of_the_range() -> None:
+    config = Config(total_steps=1000)
+    losses = 2.3 + 0.05 * np.random.default_rng(1).standard_normal(600)
+    losses[44:50] = 5.0  # in the fast growth, at LRs above 0.1
+    state = follow(config, losses)[-1]
+    assert state.lifted is None
+    assert state.rise is not None
+    assert state.switch is not None
     assert state.switch.peak_lr == pytest.approx(math.sqrt(1e-5), rel=1e-12)
 
 
@@ -148,12 +159,15 @@ def test_nor_is_the_last_loss_of_a_run_that_never_fell_before_it_died(dies: int)
     assert state.switch.peak_lr <= math.sqrt(1e-5) * (1 + 1e-12)
 
 
-def test_a_loss_that_never_lifts_off_ends_in_the_middle_of_the_range() -> None:
-    state = follow(DEFAULT, np.full(600, 2.3))[-1]
+@pytest.mark.parametrize(("total", "peak_lr"), [(60, math.sqrt(1e-5)), (1000, 0.1)])
+def test_a_loss_that_neither_falls_nor_rises_ends_at_a_tenth_of_max_lr(total: int, peak_lr: float) -> None:
+    """Or, where there was but the fast growth, in the middle of the range."""
+    config = Config(total_steps=total)
+    state = follow(config, np.full(total, 2.3))[-1]
     assert state.lifted is None
     assert state.switch is not None
-    assert (state.switch.step, state.switch.capped, state.switch.t_star) == (500, True, None)
-    assert state.switch.peak_lr == pytest.approx(math.sqrt(1e-5), rel=1e-12)
+    assert (state.switch.step, state.switch.capped, state.switch.t_star) == (total // 2, True, None)
+    assert state.switch.peak_lr == pytest.approx(peak_lr, rel=1e-12)
 
 
 def test_growth_without_tests_of_lift_off_is_eq_1() -> None:
@@ -496,7 +510,7 @@ def test_a_network_destroyed_on_the_way_back_to_lift_off_is_seen(total: int) -> 
     assert lifted is not None
     assert switch is not None
     assert not switch.capped
-    assert switch.step < lifted + 100
+    assert states[-1].verdicts[-1].step < lifted + 100
     assert switch.peak_lr < 0.02
     assert switch.rewound_to is not None
     assert switch.rewound_to < lifted + 8 + 5  # the medians of five losses show the explosion no sooner

@@ -141,9 +141,8 @@ def test_a_notebook_has_the_lrs_that_the_updates_had(losses: np.ndarray, growth:
 def test_a_replay_tells_of_it_in_words_and_numbers(losses: np.ndarray) -> None:
     found = replay(losses)
     (reopening,) = found.state.reopenings
-    assert found.to_json()["reopenings"] == [
-        {"step": reopening.step, "lr": reopening.lr, "switch_step": reopening.switch.step}
-    ]
+    known = {"step": reopening.step, "lr": reopening.lr, "switch_step": reopening.switch.step}
+    assert found.to_json()["reopenings"] == [known | {"probed": False}]
     words = replay_text.decision(Record(losses, None), found)
     assert words.startswith(f"The switch at step {reopening.switch.step} was a false alarm; at step ")
     assert f" {reopening.step} warm-up went on. At step {found.switch_step} " in words

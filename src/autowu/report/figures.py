@@ -171,7 +171,8 @@ def _notes(run: Run, among: Sequence[Run], loss: tuple[Array, Array], colour: st
 
 
 def _reopened(reopening: Reopening) -> Figure:
-    words = f"false alarm at step {reopening.switch.step:,}; warm-up goes on at step {reopening.step:,}"
+    alarm = "a lower loss beyond the minimum" if reopening.probed else "false alarm"
+    words = f"{alarm} at step {reopening.switch.step:,}; warm-up goes on at step {reopening.step:,}"
     place = {"x": reopening.step, "y": 0.5, "yref": "paper", "xanchor": "left", "xshift": 5}
     return place | {"showarrow": False, "text": words}
 

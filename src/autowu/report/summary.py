@@ -70,11 +70,13 @@ def sentence(run: Run) -> str:
 
 
 def _false_alarm(run: Run, reopening: Reopening) -> str:
-    went = "would have gone" if run.replayed else "went"
-    return (
-        f"The switch at step {reopening.switch.step:,} was a false alarm, since the loss fell before it, and "
-        f"after it no faster: at step {reopening.step:,} the growth {went} on, from {reopening.lr:.3g}."
-    )
+    went, seen = "would have gone" if run.replayed else "went", f"{reopening.switch.step:,}"
+    if reopening.probed:
+        cause = f"The minimum seen at step {seen} was not the last, since the loss fell below it"
+    else:
+        why = "since the loss fell before it, and after it no faster"
+        cause = f"The switch at step {seen} was a false alarm, {why}"
+    return f"{cause}; at step {reopening.step:,} the growth {went} on, from {reopening.lr:.3g}."
 
 
 def _last(run: Run) -> str:
@@ -98,6 +100,8 @@ def _last(run: Run) -> str:
         fell = "would have fallen" if run.replayed else "fell"
         return f"The growth of the learning rate {cause} at step {step}; it {fell} from {peak}{weights} on."
     cause = "growth reached its limit" if switch.capped else "enough tests had agreed"
+    if switch.probed is not None:
+        cause += f" and, from step {switch.probed:,} on, larger learning rates had brought no lower loss"
     went = "would have gone" if run.replayed else "went"
     back = f"{went} back to the learning rate of that minimum, {peak}{weights} and let it decay from there"
     return (

@@ -104,7 +104,7 @@ def records(run: Run) -> Iterator[dict[str, Any]]:
     for test in run.tests:
         tested = {"p_min": test.p_min, "p_stall": test.p_stall, "streak": test.streak}
         yield {"event": "test", "step": test.step} | tested
-    taken_back = [reopening.switch for reopening in run.reopenings]
+    taken_back = [reopening.switch for reopening in run.reopenings if not reopening.probed]
     for switch in [*taken_back, run.switch] if run.switch is not None else taken_back:
         yield {"event": "switch"} | asdict(switch)
     for evaluation in run.evaluations:

@@ -95,6 +95,8 @@ class Progress(Silent):
         """The line that announces the decay phase."""
         if verdicts and verdicts[-1].detected and switch.t_star is not None:
             cause = f"minimum detected at t* = {switch.t_star:.1f}{' (at the cap)' if switch.capped else ''}"
+            if switch.probed is not None:
+                cause += f", and no lower loss beyond it, from step {switch.probed}"
         elif switch.capped:
             cause = "warm-up has reached its cap"
         elif switch.t_star is not None:
@@ -106,10 +108,11 @@ class Progress(Silent):
 
     def reopening(self, reopening: Reopening) -> None:
         """The line that announces a return to warm-up."""
-        self.say(
-            f"step {reopening.step}: the switch at step {reopening.switch.step} was a false alarm;"
-            f" warm-up goes on from LR {reopening.lr:.3g}"
-        )
+        seen = reopening.switch.step
+        cause = f"the switch at step {seen} was a false alarm"
+        if reopening.probed:
+            cause = f"the loss is lower beyond the minimum that was detected at step {seen}"
+        self.say(f"step {reopening.step}: {cause}; warm-up goes on from LR {reopening.lr:.3g}")
 
     def stopped(self, step: int) -> None:
         """Say that the run can be resumed."""

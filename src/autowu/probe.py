@@ -1,0 +1,73 @@
+"""Is the minimum the last one? Once it is detected the LR goes on, at the fast rate, before it goes back.
+
+Pure functions of configuration and state.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from autowu import liftoff, noise, reopen, switching
+from autowu.config import SHORTEST_SWEEP, Config
+from autowu.rate import growth
+from autowu.state import Leg, Probe, Reopening, State, no_losses
+
+
+def begin(config: Config, state: State) -> State:
+    """Patience has run out: beyond the minimum, where that costs little, or else into the decay phase."""
+    decided = switching.back(config, state, capped=False)
+    switch, lr = decided.switch, growth(config, state, state.step)
+    assert switch is not None
+    t_star = state.verdicts[-1].t_star
+    # The weights of beyond are not to be trained on, and 40 updates are a tax on a short run.
+    worth = state.copied is not None and config.sweep_fraction * config.total_steps >= SHORTEST_SWEEP
+    room = lr < config.max_lr and state.step < config.warmup_steps and config.growth == "two-speed"
+    if config.probe is None or t_star is None or state.dead or not (worth and room):
+        return decided
+    at, width = math.floor(t_star) - state.first, noise.ends(len(state.losses))
+    around = state.losses[max(0, at - width) : at + width + 1]
+    around = around[np.isfinite(around)]
+    if not len(around):
+        return decided
+    level = noise.Level(noise.median(around), len(around))
+    leg = Leg(state.step, lr, config.sweep_steps)
+    probe = Probe(switch, decided.doubt, state.leg, level)
+    return state.but(probe=probe, leg=leg, first=state.step, losses=no_losses())
+
+
+def decide(config: Config, state: State) -> State:
+    """Whether the loss has fallen below the minimum, by more than noise explains, or the LR is far beyond it.
+
+    A loss far above it says nothing: the first of two minima may have a hill behind it, and the copy that is
+    put back knows nothing of either. One that is not finite does.
+    """
+    assert state.probe is not None
+    assert config.probe is not None
+    assert config.lift_off is not None
+    finite = bool(np.isfinite(state.losses).all())
+    if finite and noise.shift(state.losses, config.lift_off, state.probe.level) < 0:
+        return _refuted(config, state)
+    lr = growth(config, state, state.step)
+    far = lr >= config.probe * state.leg.lr * (1 - 1e-9) and len(state.losses) >= 2 * noise.ENDS
+    ended = far or lr >= config.max_lr or state.step >= config.warmup_steps
+    return _confirmed(config, state, state.probe) if ended or not finite else state
+
+
+def _refuted(config: Config, state: State) -> State:
+    """The slow growth goes on from here, as it does from lift-off."""
+    assert state.probe is not None
+    probe, state = state.probe, liftoff.slowed(config, state)
+    reopening = Reopening(state.step, state.leg.lr, probe.switch, probe.leg, probed=True)
+    state = state.but(probe=None, streak=0, lifted=state.step, reopenings=(*state.reopenings, reopening))
+    return state.but(copied=state.step, first=state.step, losses=no_losses())
+
+
+def _confirmed(config: Config, state: State, probe: Probe) -> State:
+    """The decay phase begins."""
+    switch = replace(probe.switch, step=state.step, probed=probe.switch.step)
+    doubt = probe.doubt if reopen.in_time(config, state.step) else None
+    state = state.but(switch=switch, doubt=doubt, leg=probe.leg, probe=None, copied=None)
+    return state.but(restores=state.restores + 1, first=state.step, losses=no_losses())
