@@ -514,6 +514,7 @@ def rich() -> dict[str, State]:
     rising = 2.3 + 0.01 * np.random.default_rng(0).standard_normal(60)
     rising[35:] += 0.2 * np.arange(1, 26)
     risen = follow(DEFAULT, rising[:45])[-1]
+    probing = next(state for state in follow(DEFAULT, v_shape(600, 200, 0.02)) if state.probe)
     assert adam.adam
     assert risen.rise
     assert risen.rise.level
@@ -521,7 +522,8 @@ def rich() -> dict[str, State]:
     assert warm.copied
     assert warm.verdicts
     assert plateau.drops or plateau.previous
-    return {"adam": adam, "switched": switched, "warm": warm, "plateau": plateau, "risen": risen}
+    found = {"adam": adam, "switched": switched, "warm": warm, "plateau": plateau}
+    return found | {"risen": risen, "probing": probing}
 
 
 RICH = rich()
@@ -595,7 +597,7 @@ def test_a_key_that_is_missing_or_unknown_is_refused_by_name(name: str) -> None:
             State.from_dict({k: v for k, v in plain.items() if k != key})
     with pytest.raises(ValueError, match="surplus"):
         State.from_dict({**plain, "surplus": 1})
-    for part in ("leg", "switch", "adam"):
+    for part in ("leg", "switch", "adam", "probe"):
         if plain[part] is not None:
             for key in plain[part]:
                 with pytest.raises(ValueError, match=key):
