@@ -48,12 +48,13 @@ def task(seed: int) -> Task:
 
 def run(config: Config, of: Task, kind: str) -> State:
     """Train ``of`` with a fault of ``kind`` until the switch is final."""
+    steps = config.total_steps
     random = np.random.default_rng([of.seed, 2])
-    noise = of.noise * random.standard_normal(STEPS)
-    jump = int(random.integers(STEPS // 10, STEPS // 2))
+    noise = of.noise * random.standard_normal(steps)
+    jump = int(random.integers(steps // 10, steps // 2))
     height = float(random.uniform(0.1, 0.4)) * of.depth * random.choice([-1, 1])
-    spikes = random.random(STEPS) < 0.02
-    heights = random.pareto(1.5, STEPS) * of.depth
+    spikes = random.random(steps) < 0.02
+    heights = random.pareto(1.5, steps) * of.depth
     low = of.best / 30  # of the false minimum, or the plateau
     state, step = controller.start(config), 0
     while state.switch is None or state.doubt is not None:
@@ -74,7 +75,7 @@ def run(config: Config, of: Task, kind: str) -> State:
             if kind == "label noise":
                 loss += 0.3 * of.depth * float(noise[at] / of.noise)
             elif kind == "drifting noise":
-                loss += noise[at] * (0.2 + 4 * at / STEPS)
+                loss += noise[at] * (0.2 + 4 * at / steps)
             else:
                 loss += noise[at]
             if kind == "spikes" and spikes[at]:

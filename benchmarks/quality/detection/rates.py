@@ -21,6 +21,7 @@ from benchmarks.quality.detection.variants import Variant
 RESULTS = Path(__file__).parent / "results.jsonl"
 FALSE_ALARM, EARLY, LATE = 10.0, 4.0, 4.0  # factors from the best LR, down, down and up
 SIMULATED, CHUNK = 350, 35  # runs of each simulated family
+LENGTHS = (400, 800, 1_600, 3_200, 8_000, 20_000)  # updates of those whose loss has two minima
 
 
 class Outcome(NamedTuple):
@@ -57,12 +58,25 @@ def wilson(count: int, of: int, z: float = 1.959964) -> tuple[float, float]:
 
 def _static(variant: Variant, seed: int) -> Outcome:
     """The loss is a function of the LR, and something is wrong with it (tests/reliability/faults.py)."""
+    return _faulty(variant, seed, faults.KINDS[seed % len(faults.KINDS)], faults.STEPS)
+
+
+def _faulty(variant: Variant, seed: int, kind: str, total_steps: int) -> Outcome:
     of = faults.task(seed)
-    config = _config(variant, faults.STEPS, faults.PER_EPOCH, seed)
-    switch = faults.run(config, of, faults.KINDS[seed % len(faults.KINDS)]).switch
+    config = _config(variant, total_steps, faults.PER_EPOCH * total_steps // faults.STEPS, seed)
+    switch = faults.run(config, of, kind).switch
     assert switch is not None
     lost = (of.loss(switch.peak_lr) - of.loss(of.best)) / of.depth
     return Outcome(math.log10(switch.peak_lr / of.best), switch.capped, lost)
+
+
+def two_minima(steps: int) -> str:
+    """The family of runs of so many updates whose loss has two minima, the first of them a false one."""
+    return f"two minima, {steps:,} updates"
+
+
+def _two_minima(total_steps: int) -> Callable[[Variant, int], Outcome]:
+    return lambda variant, seed: _faulty(variant, seed, "double minimum", total_steps)
 
 
 _task = lru_cache(CHUNK)(simulated.task)  # a task remembers its runs
@@ -103,6 +117,8 @@ class Family:
     outcome: Callable[[Variant, int], Outcome]
     size: int
     recorded: bool = False
+    only: tuple[str, ...] | None = None
+    """The variants that are counted; None: all."""
 
 
 @cache
@@ -113,6 +129,8 @@ def families() -> dict[str, Family]:
     for fault in recorded.FAULTS:
         name = "recorded" if fault == "none" else f"recorded, {fault}"
         found[name] = Family(_recorded(fault), len(_curves()), recorded=True)
+    few = ("default", "paper", "probe None")
+    found |= {two_minima(steps): Family(_two_minima(steps), 2 * CHUNK, only=few) for steps in LENGTHS}
     return found
 
 
@@ -133,7 +151,8 @@ def todo(
     for first in range(0, end, CHUNK):
         for name, family in families().items():
             for variant in variants:
-                if first < family.size and (variant.replays or not family.recorded):
+                counted = family.only is None or variant.name in family.only
+                if counted and first < family.size and (variant.replays or not family.recorded):
                     about = {
                         "variant": variant.name,
                         "settings": variant.settings,

@@ -113,11 +113,19 @@ def tables(rows: Iterable[dict[str, Any]]) -> str:
                 lines.append([_code(name), *Summary.of(of.values()).cells(), against])
         parts += [f"### {title.capitalize()}", _table(["", *HEAD, "against the default"], lines)]
     lines = []
-    for family in rates.families():
+    for family in (name for names in GROUPS.values() for name in names):
         for name in ("default", "paper"):
             if name in found and (of := pick(found[name], [family])):
                 lines.append([family, name, *Summary.of(of.values()).cells()])
     parts += ["### By family", _table(["", "", *HEAD], lines)]
+    lines = []
+    for name in order:
+        counts = [pick(found[name], [rates.two_minima(steps)]) for steps in rates.LENGTHS]
+        if all(counts):
+            summaries = [Summary.of(of.values()) for of in counts]
+            lines.append([_code(name), *(f"{of.false_alarms} of {of.n}" for of in summaries)])
+    head = ["", *(f"{steps:,} updates" for steps in rates.LENGTHS)]
+    parts += ["### False alarms where the loss has two minima", _table(head, lines)]
     lines = []
     for kind, of in by_kind(found["default"]).items():
         lines.append([kind, *Summary.of(of.values()).cells()])
