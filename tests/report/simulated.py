@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from autowu import controller
 from autowu.config import Config
+from autowu.state import State
 
 PER_EPOCH = 25
 
@@ -53,16 +55,38 @@ def autowu(
 
 def reopened(folder: Path) -> Path:
     """A run of 800 updates whose first switch is a false alarm, soon after step 100; it needs PyTorch."""
-    from autowu.train.events import Events
+    rng, loss = np.random.default_rng(0), 10.0
 
-    total, rng = 800, np.random.default_rng(0)
-    config, losses, lrs, events, loss = Config(total_steps=total), [], [], [], 10.0
-    state = controller.start(config)
-    for step in range(total):
+    def drifts(state: State, step: int, lr: float) -> float:
+        nonlocal loss
         first = state.switch or next((each.switch for each in state.reopenings), None)
         loss += 0.05 if step >= 100 and first is None else -0.01
+        return loss + 0.02 * rng.standard_normal()
+
+    return trained(folder, 800, drifts)
+
+
+def probed(folder: Path) -> Path:
+    """A run of 2,000 updates whose loss has two minima over the LR, the best at 0.1; it needs PyTorch."""
+    rng = np.random.default_rng(3)
+
+    def two_minima(state: State, step: int, lr: float) -> float:
+        z, dip = math.log(lr / 0.1) if lr else -99.0, math.log(lr / 0.1 * 30) if lr else -99.0
+        fall = 1.8 * math.exp(-0.5 * (z / (1.5 if z < 0 else 1.0)) ** 2)
+        return 2.3 - fall - 0.45 * math.exp(-0.5 * (dip / 0.5) ** 2) + 0.02 * rng.standard_normal()
+
+    return trained(folder, 2000, two_minima)
+
+
+def trained(folder: Path, total: int, loss: Callable[[State, int, float], float]) -> Path:
+    """A run of the default preset whose loss follows from the state, the step and the LR."""
+    from autowu.train.events import Events
+
+    config, losses, lrs, events = Config(total_steps=total), [], [], []
+    state = controller.start(config)
+    for step in range(total):
         lrs.append(controller.learning_rate(config, state, step))
-        losses.append(loss + 0.02 * rng.standard_normal())
+        losses.append(loss(state, step, lrs[-1]))
         before, state = state, controller.observe(config, state, np.array(losses[-1:]))
         log = Events(1)
         for verdict in state.verdicts[len(before.verdicts) :]:

@@ -99,11 +99,22 @@ def _last(run: Run) -> str:
         cause = f"would have {cause}" if run.replayed else cause
         fell = "would have fallen" if run.replayed else "fell"
         return f"The growth of the learning rate {cause} at step {step}; it {fell} from {peak}{weights} on."
+    went = "would have gone" if run.replayed else "went"
+    if not switch.capped and switch.probed is None and _ceased(run, switch.step):
+        return (
+            f"At step {step} the loss had ceased to be finite, as it was up to step {switch.t_star:,.0f}: "
+            f"training {went} back to the learning rate {peak}{weights} and let it decay from there."
+        )
     cause = "growth reached its limit" if switch.capped else "enough tests had agreed"
     if switch.probed is not None:
         cause += f" and, from step {switch.probed:,} on, larger learning rates had brought no lower loss"
-    went = "would have gone" if run.replayed else "went"
     back = f"{went} back to the learning rate of that minimum, {peak}{weights} and let it decay from there"
     return (
         f"The loss was lowest near step {switch.t_star:,.0f}. At step {step}, when {cause}, training {back}."
     )
+
+
+def _ceased(run: Run, step: int) -> bool:
+    """Whether the last loss up to ``step`` is not finite."""
+    before = run.losses[run.steps <= step]
+    return len(before) > 0 and not math.isfinite(before[-1])
