@@ -18,7 +18,7 @@ from autowu.train.options import Settings
 pytestmark = pytest.mark.filterwarnings("ignore:AutoWU. warm-up ended at its cap")
 
 RESULT = {"train_loss", "test_loss", "test_accuracy"}
-SWITCH = {"capped", "t_star", "peak_lr", "rewound_to"}
+SWITCH = {"capped", "t_star", "peak_lr", "rewound_to", "probed"}
 METRICS = RESULT | SWITCH | {"switch_step", "seconds", "steps"}
 EVALUATION = RESULT | {"epoch", "step", "lr", "phase", "samples_per_second"}
 TEST = {
@@ -347,7 +347,7 @@ def test_a_return_to_warm_up_is_logged_and_said(tmp_path, monkeypatch, capsys):
     (reopening,), (first, last) = of_kind("reopening", log), of_kind("switch", log)
     assert reopening["switch"] | {"event": "switch"} == first
     assert first["step"] < reopening["step"] < last["step"]
-    assert set(reopening) == {"event", "step", "lr", "switch", "leg"}
+    assert set(reopening) == {"event", "step", "lr", "switch", "leg", "probed"}
     phases = {event["step"]: event["phase"] for event in of_kind("step", log)}
     turns = [step for step in range(1, len(phases)) if phases[step] != phases[step + 1]]
     assert turns == [first["step"], reopening["step"], last["step"]]
