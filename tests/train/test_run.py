@@ -18,7 +18,7 @@ from autowu.train.options import Settings
 pytestmark = pytest.mark.filterwarnings("ignore:AutoWU. warm-up ended at its cap")
 
 RESULT = {"train_loss", "test_loss", "test_accuracy"}
-SWITCH = {"capped", "t_star", "peak_lr", "rewound_to", "probed"}
+SWITCH = {"capped", "t_star", "peak_lr", "rewound_to"}
 METRICS = RESULT | SWITCH | {"switch_step", "seconds", "steps"}
 EVALUATION = RESULT | {"epoch", "step", "lr", "phase", "samples_per_second"}
 TEST = {
@@ -103,7 +103,7 @@ def test_the_run_folder(tmp_path):
     assert epochs[-1]["test_accuracy"] == metrics["test_accuracy"]
 
     (switch,) = of_kind("switch", log)
-    assert set(switch) == {"event", "step", *SWITCH}
+    assert set(switch) == {"event", "step", "probed", *SWITCH}
     assert (switch["step"], switch["peak_lr"]) == (metrics["switch_step"], metrics["peak_lr"])
     assert [event["phase"] for event in steps] == ["warmup"] * switch["step"] + ["decay"] * (
         352 - switch["step"]
