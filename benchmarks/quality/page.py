@@ -24,7 +24,10 @@ PAGES: Final[dict[str, dict[str, Callable[[], str]]]] = {
         "longest": lambda: tables.compare(SUITES["longest"]),
     },
     "quality-ablations.md": {"ablations": tables.ablations, "mistakes": tables.mistakes},
-    "quality-tried.md": {"long": lambda: tables.ablations(SUITES["pilot"])},
+    "quality-tried.md": {
+        "long": lambda: tables.ablations(SUITES["pilot"]),
+        "probe": lambda: tables.ablations(SUITES["probe"]),
+    },
     "quality-large.md": {"large": lambda: tables.compare(SUITES["large"])},
 }
 """Page -> its tables: what stands between ``<!-- table: NAME -->`` and ``<!-- end -->``."""

@@ -1,4 +1,4 @@
-"""The studies: the small one, which a CPU can do, its pilot, the longest runs, and larger models."""
+"""The studies: the small one for a CPU, its pilot, the probe, the longest runs, and larger models."""
 
 from __future__ import annotations
 
@@ -34,11 +34,8 @@ class Suite:
 
 
 LONG: Final = 1000  # updates, from which a run of the small suite is called long
-LONG_LOOKED_AT: Final = {
-    name: workload
-    for name, workload in SMALL.items()
-    if workload.total_steps >= LONG and not workload.held_out
-}
+ALL_LONG: Final = {name: workload for name, workload in SMALL.items() if workload.total_steps >= LONG}
+LONG_LOOKED_AT: Final = {name: workload for name, workload in ALL_LONG.items() if not workload.held_out}
 
 
 def _few(workloads: Mapping[str, Workload], name: str, peers: tuple[str, ...], peaks: int) -> Suite:
@@ -57,6 +54,7 @@ def _few(workloads: Mapping[str, Workload], name: str, peers: tuple[str, ...], p
 SUITES: Final = {
     "small": Suite(SMALL, records.RESULTS),
     "pilot": Suite(PILOT | LONG_LOOKED_AT, records.RESULTS / "pilot", peers=()),
+    "probe": Suite(ALL_LONG, records.RESULTS / "probe", peers=()),
     "longest": _few(LONGEST, "longest", ("nadamw", "schedule-free", "lr-finder"), peaks=9),
     "large": _few(LARGE, "large", ("nadamw", "schedule-free", "prodigy"), peaks=5),
 }
