@@ -23,7 +23,8 @@ def main() -> None:
             "--suite",
             choices=SUITES,
             default="small",
-            help="pilot: long runs to choose by; probe: the long ones of small; longest: 10,000 updates or more; large: for GPUs",
+            help="pilot: long runs to choose by; probe: the long ones of small;"
+            " longest: 10,000 updates or more; large: for GPUs",
         )
         command.add_argument(
             "--data",
