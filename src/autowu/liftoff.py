@@ -28,9 +28,10 @@ def before(config: Config, state: State, ended: bool) -> State:
     """No minimum counts before the loss has fallen by more than noise explains."""
     assert config.lift_off is not None  # or else lift-off is at step 0
     losses = state.losses[np.isfinite(state.losses)]
-    moved = noise.shift(losses, config.lift_off, state.rise and state.rise.level)
+    known = state.rise and state.rise.level
+    moved = noise.shift(losses, config.lift_off, known)
     if moved < 0:
-        return _lifted(config, state)
+        return _lifted(config, state.but(origin=known or noise.beginning(losses)))
     dead = state.dead >= config.patience
     if config.growth == "two-speed" and state.step < config.warmup_steps:
         state = state.but(streak=state.streak + 1 if moved > 0 else 0)

@@ -124,6 +124,12 @@ class Level:
     losses: int
 
 
+def beginning(losses: Array) -> Level:
+    """Where a window of ``losses`` begins: the median of one end of it."""
+    width = ends(len(losses))
+    return Level(median(losses[:width]), width)
+
+
 def shift(losses: Array, threshold: float, level: Level | None = None) -> int:
     """-1 if the loss has fallen by more than noise explains, 1 if it has risen by more; 0 if neither.
 
@@ -135,7 +141,7 @@ def shift(losses: Array, threshold: float, level: Level | None = None) -> int:
     if len(losses) < 2 * ENDS:
         return 0
     width = ends(len(losses))
-    begin = Level(median(losses[:width]), width) if level is None else level
+    begin = beginning(losses) if level is None else level
     fall = begin.median - median(losses[-width:])
     if not fall:
         return 0

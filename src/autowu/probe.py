@@ -41,19 +41,21 @@ def begin(config: Config, state: State) -> State:
 def decide(config: Config, state: State) -> State:
     """Whether the loss has fallen below the minimum, by more than noise explains, or the LR is far beyond it.
 
-    A loss far above it says nothing: the first of two minima may have a hill behind it, and the copy that is
-    put back knows nothing of either. One that is not finite does.
+    A rise says nothing as yet: the first of two minima may have a hill behind it. A loss above the first ones
+    does, or one that is not finite, since then all is lost that had been learned.
     """
     assert state.probe is not None
     assert config.probe is not None
     assert config.lift_off is not None
-    finite = bool(np.isfinite(state.losses).all())
-    if finite and noise.shift(state.losses, config.lift_off, state.probe.level) < 0:
+    if not np.isfinite(state.losses).all():
+        return _confirmed(config, state, state.probe)
+    if noise.shift(state.losses, config.lift_off, state.probe.level) < 0:
         return _refuted(config, state)
+    lost = noise.shift(state.losses, config.lift_off, state.origin) > 0
     lr = growth(config, state, state.step)
     far = lr >= config.probe * state.leg.lr * (1 - 1e-9) and len(state.losses) >= 2 * noise.ENDS
     ended = far or lr >= config.max_lr or state.step >= config.warmup_steps
-    return _confirmed(config, state, state.probe) if ended or not finite else state
+    return _confirmed(config, state, state.probe) if lost or ended else state
 
 
 def _refuted(config: Config, state: State) -> State:

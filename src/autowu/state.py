@@ -109,6 +109,8 @@ class State:
     """The step of lift-off; None before it. 0 where the configuration asks for none."""
     settled: int = 0
     """The step at which the slow growth is back at the LR that the fast one had when it ended."""
+    origin: Level | None = None
+    """Of the first losses, which the loss had fallen from at lift-off; None before it."""
     rise: Rise | None = None
     """The last rise of the loss before lift-off that growth has gone back for."""
     read: int = 0

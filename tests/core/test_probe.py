@@ -150,6 +150,27 @@ def test_a_loss_that_is_not_finite_ends_it_at_the_next_read() -> None:
     assert state.restores == 1
 
 
+@pytest.mark.parametrize("above", [0.5, 20.0])
+def test_a_loss_above_the_first_ones_ends_it(above: float) -> None:
+    """So that a run of a million updates does not spend ten thousand of them on a destroyed network."""
+    config = Config(total_steps=20_000)
+    base = noisy(1e-2)
+
+    def explodes(step: int, lr: float) -> float:
+        return base(step, lr) if lr < 0.03 else 2.3 + above + base(step, lr) - 0.5
+
+    found = states(config, explodes)
+    on = [state for state in found if state.probe is not None]
+    state = found[-1]
+    assert on[0].origin is not None
+    assert on[0].origin.median == pytest.approx(2.3, abs=0.02)
+    assert state.switch is not None
+    assert state.switch.peak_lr == pytest.approx(0.01, rel=0.3)
+    beyond = sum(controller.growth(config, each, each.step) >= 0.03 for each in on)
+    assert beyond <= 12  # half of a twentieth of the new losses, or of five, until the next read
+    assert len(on) < 150  # of 200
+
+
 def test_it_goes_no_further_than_max_lr_and_the_cap() -> None:
     state, lrs = run(replace(DEFAULT, max_lr=0.1), noisy(3e-2))
     assert state.switch is not None
@@ -203,13 +224,13 @@ def test_epochs_between_tests_do_not_hold_it_up() -> None:
 
 
 def test_a_rise_is_not_taken_for_an_end() -> None:
-    """Between the two minima the loss rises by more than the dip is deep."""
+    """Between the two minima the loss rises by more than the dip is deep, but not above where it began."""
     draws = np.random.default_rng(0).standard_normal(10_000)
 
     def hill(step: int, lr: float) -> float:
         loss = float(response(np.array(lr), 0.1)) + 0.02 * float(draws[step])
         z = math.log(30 * lr / 0.1)
-        return loss - 0.5 * math.exp(-0.5 * (z / 0.4) ** 2) + 1.5 * math.exp(-0.5 * ((z - 1.3) / 0.4) ** 2)
+        return loss - 0.5 * math.exp(-0.5 * (z / 0.4) ** 2) + 0.55 * math.exp(-0.5 * ((z - 1.3) / 0.4) ** 2)
 
     state, _ = run(Config(total_steps=8000), hill, 4001)
     assert state.switch is not None
