@@ -81,7 +81,7 @@ class Driver:
 
     @property
     def reopenings(self) -> tuple[Reopening, ...]:
-        """The returns to warm-up after switches that proved wrong."""
+        """The returns to warm-up after switches that proved wrong, and minima that were not the last."""
         return self._state.reopenings
 
     def observe(self, loss: object) -> None:

@@ -23,7 +23,9 @@ def begin(config: Config, state: State) -> State:
     assert switch is not None
     t_star = state.verdicts[-1].t_star
     # The weights of beyond are not to be trained on, and 40 updates are a tax on a short run.
-    worth = state.copied is not None and config.sweep_fraction * config.total_steps >= SHORTEST_SWEEP
+    cheap = config.sweep_fraction * config.total_steps >= SHORTEST_SWEEP
+    # A copy of this very step is a wish as yet: a host takes none of weights that are not finite.
+    worth = cheap and state.copied is not None and state.copied < state.step
     room = lr < config.max_lr and state.step < config.warmup_steps and config.growth == "two-speed"
     if config.probe is None or t_star is None or state.dead or not (worth and room):
         return decided
@@ -49,12 +51,13 @@ def decide(config: Config, state: State) -> State:
     assert config.lift_off is not None
     if not np.isfinite(state.losses).all():
         return _confirmed(config, state, state.probe)
-    if noise.shift(state.losses, config.lift_off, state.probe.level) < 0:
+    capped = state.step >= config.warmup_steps  # and no time to go on growing
+    if not capped and noise.shift(state.losses, config.lift_off, state.probe.level) < 0:
         return _refuted(config, state)
     lost = noise.shift(state.losses, config.lift_off, state.origin) > 0
     lr = growth(config, state, state.step)
     far = lr >= config.probe * state.leg.lr * (1 - 1e-9) and len(state.losses) >= 2 * noise.ENDS
-    ended = far or lr >= config.max_lr or state.step >= config.warmup_steps
+    ended = far or lr >= config.max_lr or capped
     return _confirmed(config, state, state.probe) if lost or ended else state
 
 

@@ -57,6 +57,7 @@ def _stretched(state: State, k: int) -> State:
             probed=None if of.probed is None else of.probed * k,
         )
 
+    probe = state.probe
     reopenings = tuple(
         replace(each, step=each.step * k, switch=switch(each.switch), leg=leg(each.leg))
         for each in state.reopenings
@@ -69,6 +70,7 @@ def _stretched(state: State, k: int) -> State:
         leg=leg(state.leg),
         lifted=None if state.lifted is None else state.lifted * k,
         switch=None if state.switch is None else switch(state.switch),
+        probe=probe and replace(probe, switch=switch(probe.switch), leg=leg(probe.leg)),
         reopenings=reopenings,
         verdicts=tuple(replace(test, step=test.step * k, start=test.start * k) for test in state.verdicts),
     )

@@ -70,7 +70,7 @@ def _last(replay: Replay, few: str | None) -> str:
         where = (
             f"It lay at step {switch.t_star:,.1f}"
             if _detected(replay)
-            else f"Lift-off, the first fall of the loss beyond noise, was at step {switch.t_star:,.0f}"
+            else f"{_lift_off(replay)} of the loss beyond noise was at step {switch.t_star:,.0f}"
         )
         at = f"{where}, where the learning rate was {rate}. The decay ({config.decay}) begins with that" + (
             "." if switch.rewound_to is None else f", and with the weights of step {switch.rewound_to:,}."
@@ -109,6 +109,10 @@ def _at_cap(replay: Replay, few: str | None) -> str:
     return " before a test could tell where the minimum of the loss is"
 
 
+def _lift_off(replay: Replay) -> str:
+    return "The last fall" if replay.state.reopenings else "Lift-off, the first fall"
+
+
 def _detected(replay: Replay) -> bool:
     """Whether the last test detected the minimum."""
     return bool(replay.tests) and replay.tests[-1].detected
@@ -118,8 +122,11 @@ def _waiting(replay: Replay, few: str | None) -> str:
     """Why warm-up has not ended."""
     config, state, tests = replay.config, replay.state, replay.tests
     if state.probe is not None:
-        why = "The minimum of the loss was detected, and larger learning rates were tried for a lower one"
-    elif few:
+        return (
+            "The minimum of the loss was detected, and larger learning rates were tried for a lower one; "
+            "without one, the decay would have begun."
+        )
+    if few:
         why = f"There are too few losses yet to tell of a minimum ({few})"
     elif state.lifted is None:
         why = "The loss has not fallen by more than its noise explains, and before that no test is made"

@@ -175,24 +175,48 @@ class State:
                 f"the state's steps do not fit together: first {state.first}, read {state.read},"
                 f" step {state.step}, read_at {state.read_at}, span {state.leg.span}"
             )
-        if state.leg.start > state.step:
-            raise ValueError(f"the state's 'leg' starts at {state.leg.start}, after step {state.step}")
-        if not 0 < state.leg.lr < math.inf:
-            raise ValueError(f"the state's 'leg' must have a finite lr > 0, not {state.leg.lr}")
-        if state.switch is not None and not 0 < state.switch.peak_lr < math.inf:
-            raise ValueError(
-                f"the state's 'switch' must have a finite peak_lr > 0, not {state.switch.peak_lr}"
-            )
+        _check_leg(state.leg, state.step)
+        if state.switch is not None:
+            _check_switch(state.switch)
+        if state.probe is not None:
+            _check_probe(state, state.probe)
         if state.doubt is not None and (state.switch is None or state.read_at is None):
             raise ValueError("the state's 'doubt' needs a switch and a step of the next decision")
-        if state.probe is not None and (state.switch is not None or state.copied is None):
-            raise ValueError("the state's 'probe' needs a copy to go back to, and no switch before")
         kept = state.switch is None or state.doubt is not None
         if kept and len(state.losses) != state.step - state.first:
             raise ValueError(
                 f"the state's 'losses' are {len(state.losses)}, for steps {state.first} to {state.step}"
             )
         return state
+
+
+def _check_leg(leg: Leg, step: int) -> None:
+    if leg.start > step:
+        raise ValueError(f"the state's 'leg' starts at {leg.start}, after step {step}")
+    if not 0 < leg.lr < math.inf:
+        raise ValueError(f"the state's 'leg' must have a finite lr > 0, not {leg.lr}")
+    if leg.span <= 0:
+        raise ValueError(f"the state's 'leg' must have a span > 0, not {leg.span}")
+
+
+def _check_switch(switch: Switch) -> None:
+    if not 0 < switch.peak_lr < math.inf:
+        raise ValueError(f"the state's 'switch' must have a finite peak_lr > 0, not {switch.peak_lr}")
+
+
+def _check_probe(state: State, probe: Probe) -> None:
+    """Lift-off and a detected minimum come before it, and a copy that it goes back to."""
+    if state.switch is not None or state.sweeping or state.lifted is None or state.origin is None:
+        raise ValueError(
+            "the state's 'probe' comes after lift-off, from which 'origin' is, and before a switch"
+        )
+    if state.copied is None or state.copied >= state.step:
+        raise ValueError(f"the state's 'probe' needs a copy from before, not one 'copied' at {state.copied}")
+    if probe.switch.step > state.step or probe.level.losses < 1:
+        began, losses = probe.switch.step, probe.level.losses
+        raise ValueError(f"the state's 'probe' began at {began}, by {losses} losses, at step {state.step}")
+    _check_leg(probe.leg, state.step)
+    _check_switch(probe.switch)
 
 
 # --- from plain values, by the types of the fields ----------------------------------------------------

@@ -118,7 +118,7 @@ class AutoWU(LRScheduler):
 
     @property
     def reopenings(self) -> tuple[Reopening, ...]:
-        """The returns to warm-up after switches that proved wrong."""
+        """The returns to warm-up after switches that proved wrong, and minima that were not the last."""
         return self._state.reopenings
 
     @property

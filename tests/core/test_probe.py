@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -136,6 +137,45 @@ def test_where_there_is_none() -> None:
     assert not goes_on(Config.paper(2000, 40, rewind=True), noisy(1e-2))
 
 
+def test_where_the_host_has_taken_no_copy_there_is_none() -> None:
+    """A copy asked for at this very read may be refused, since the weights are not finite."""
+    state = controller.start(DEFAULT)
+    loss = noisy(1e-2)
+    while state.switch is None:
+        assert state.probe is None
+        lr = controller.learning_rate(DEFAULT, state, state.step)
+        state = controller.observe(DEFAULT, state, np.array([loss(state.step, lr)]))
+        state = state.but(copied=None) if state.copied == state.step else state
+    assert state.switch.probed is None
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"origin": None},
+        {"lifted": None},
+        {"copied": None},
+        {"copied": 10**6},
+        {"sweeping": True},
+        {"probe": {"switch": {"peak_lr": math.nan}}},
+        {"probe": {"switch": {"step": 10**6}}},
+        {"probe": {"leg": {"span": 0}}},
+        {"probe": {"leg": {"lr": -1.0}}},
+        {"probe": {"leg": {"start": 10**6}}},
+        {"probe": {"level": {"losses": 0}}},
+    ],
+)
+def test_a_broken_state_of_it_is_refused(broken: dict[str, Any]) -> None:
+    plain = next(state for state in states(DEFAULT, noisy(1e-2)) if state.probe is not None).to_dict()
+    assert State.from_dict(plain).probe is not None
+
+    def changed(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+        return old | {k: changed(old[k], v) if isinstance(v, dict) else v for k, v in new.items()}
+
+    with pytest.raises(ValueError, match=r"the state's '(probe|leg|switch)'"):
+        State.from_dict(changed(plain, broken))
+
+
 def test_a_loss_that_is_not_finite_ends_it_at_the_next_read() -> None:
     config, base = DEFAULT, noisy(1e-2)
     begin = next(state for state in states(config, base) if state.probe is not None).step
@@ -186,6 +226,11 @@ def test_it_goes_no_further_than_max_lr_and_the_cap() -> None:
         first.step,
         False,
     )
+    late = replace(DEFAULT, warmup_fraction=(first.step + 10) / 2000)
+    ended = controller.observe(late, first, np.full(20, -5.0))  # lower, but there is no time to go on
+    assert ended.switch is not None
+    assert (ended.switch.step, ended.switch.probed, ended.reopenings) == (first.step + 10, first.step, ())
+    assert equal(State.from_dict(ended.to_dict()).to_dict(), ended.to_dict())
 
 
 @pytest.mark.parametrize("loss", [noisy(1e-2), two_minima(0.1, seed=3)])

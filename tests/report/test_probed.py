@@ -76,7 +76,9 @@ def test_a_record_that_ends_in_a_probe_says_so(run: Run) -> None:
     _, switch = both(run)
     losses = run.losses[: switch.step - 3]
     words = replay_text.decision(Record(losses, None), replay(losses, 2000))
-    assert "larger learning rates were tried for a lower one" in words
+    assert (
+        "larger learning rates were tried for a lower one; without one, the decay would have begun." in words
+    )
 
 
 def test_a_record_of_every_third_update_is_told_in_updates(run: Run) -> None:
@@ -119,8 +121,25 @@ def test_a_log_from_before_there_were_probes_can_be_read(run: Run, tmp_path: Pat
 
 def test_a_loss_that_ceased_to_be_finite_is_no_minimum_that_tests_agreed_on(run: Run) -> None:
     _, switch = both(run)
-    losses = run.losses.copy()
-    losses[switch.step - 20 : switch.step] = np.nan
-    words = summary.sentence(replace(run, losses=losses, reopenings=(), switch=replace(switch, probed=None)))
-    assert words.startswith(f"At step {switch.step} the loss had ceased to be finite, as it was up to step")
+    alone = replace(run, reopenings=(), switch=replace(switch, probed=None))
+    gone, once = run.losses.copy(), run.losses.copy()
+    since = run.tests[-4].step  # the last three tests saw nothing since
+    gone[since : switch.step] = once[switch.step - 1] = np.nan
+    words = summary.sentence(replace(alone, losses=gone))
+    assert words.startswith(
+        f"At step {switch.step} no loss had been finite since step {since}: training went"
+    )
     assert "tests" not in words
+    assert "when enough tests had agreed" in summary.sentence(replace(alone, losses=once))
+
+
+def test_a_record_of_every_tenth_update_may_end_in_a_probe(run: Run) -> None:
+    _, switch = both(run)
+    plain = replay(run.losses[: switch.step - 3], 2000)
+    found = replay_record(Record(run.losses[: switch.step - 3], None, 10, ()), total_steps=20_000)
+    assert found.state.probe is not None
+    assert plain.state.probe is not None
+    assert found.state.probe.switch.step == 10 * plain.state.probe.switch.step
+    steps = np.arange(0, len(found.learning_rates), 10, dtype=float)
+    shown = notebook.learning_rates(found.config, found.state, steps)
+    np.testing.assert_allclose(shown, plain.learning_rates[: len(shown)], rtol=0.02)

@@ -24,8 +24,8 @@ class Section:
 
 CURVES: Final = """
 AutoWU lets the learning rate grow (shaded), fast until the loss begins to fall, then from further back and
-slowly (hence the notch), and finds out by itself when the loss has passed its minimum, at t*. In a run of 800
-updates or more it makes sure with a short probe of larger rates (the spike), whose damage is undone. It then
+slowly (hence the notch), and finds out by itself when the loss has passed its minimum, at t*; in a run of 800
+updates or more a short probe of larger rates (the spike), whose damage is undone, makes sure of it. It then
 goes back to the learning rate of t* and lowers it to zero, whereas a baseline follows a curve that somebody
 had to choose.
 """

@@ -100,10 +100,10 @@ def _last(run: Run) -> str:
         fell = "would have fallen" if run.replayed else "fell"
         return f"The growth of the learning rate {cause} at step {step}; it {fell} from {peak}{weights} on."
     went = "would have gone" if run.replayed else "went"
-    if not switch.capped and switch.probed is None and _ceased(run, switch.step):
+    if not switch.capped and switch.probed is None and (last := _last_finite(run, switch.step)) is not None:
         return (
-            f"At step {step} the loss had ceased to be finite, as it was up to step {switch.t_star:,.0f}: "
-            f"training {went} back to the learning rate {peak}{weights} and let it decay from there."
+            f"At step {step} no loss had been finite since step {last:,}: training {went} back to the "
+            f"learning rate {peak}{weights} and let it decay from there."
         )
     cause = "growth reached its limit" if switch.capped else "enough tests had agreed"
     if switch.probed is not None:
@@ -114,7 +114,11 @@ def _last(run: Run) -> str:
     )
 
 
-def _ceased(run: Run, step: int) -> bool:
-    """Whether the last loss up to ``step`` is not finite."""
-    before = run.losses[run.steps <= step]
-    return len(before) > 0 and not math.isfinite(before[-1])
+def _last_finite(run: Run, step: int) -> int | None:
+    """The step of the last finite loss, if there was none in any of the last tests before ``step``."""
+    patience = run.schedule.get("patience")
+    patience = patience if isinstance(patience, int) and patience > 0 else 3
+    tests = [test.step for test in run.tests if test.step <= step]
+    since = tests[-patience - 1] if len(tests) > patience else 0
+    finite = run.steps[(run.steps <= step) & np.isfinite(run.losses)]
+    return int(finite[-1]) if len(tests) >= patience and len(finite) > 0 and finite[-1] <= since else None
