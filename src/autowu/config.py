@@ -90,8 +90,8 @@ class Config:
     """Whether the weights go back to the minimum along with the LR."""
     probe: float | None = 10.0
     """Growth of the LR, > 1, at the fast rate, beyond a detected minimum, before the decay phase: if the
-    loss falls below that minimum, by ``lift_off`` standard errors, warm-up goes on. None, without rewind, with
-    another growth, and where 40 updates are more than ``sweep_fraction`` of the run: it counts as the last."""
+    loss falls below that minimum, by ``lift_off`` standard errors, warm-up goes on. None, without rewind,
+    with another growth, and where 40 updates are more than ``sweep_fraction``: it counts as the last."""
     return_at_cap: bool = True
     """Whether, at the cap, evidence for a minimum is used though patience has not run out. Else η_max."""
 

@@ -70,7 +70,7 @@ def _last(replay: Replay, few: str | None) -> str:
         where = (
             f"It lay at step {switch.t_star:,.1f}"
             if _detected(replay)
-            else f"{_lift_off(replay)} of the loss beyond noise was at step {switch.t_star:,.0f}"
+            else f"{_lift_off(replay)} was at step {switch.t_star:,.0f}"
         )
         at = f"{where}, where the learning rate was {rate}. The decay ({config.decay}) begins with that" + (
             "." if switch.rewound_to is None else f", and with the weights of step {switch.rewound_to:,}."
@@ -110,7 +110,8 @@ def _at_cap(replay: Replay, few: str | None) -> str:
 
 
 def _lift_off(replay: Replay) -> str:
-    return "The last fall" if replay.state.reopenings else "Lift-off, the first fall"
+    again = bool(replay.state.reopenings)
+    return f"{'The last' if again else 'Lift-off, the first'} fall of the loss beyond noise{'' if again else ','}"
 
 
 def _detected(replay: Replay) -> bool:
