@@ -110,8 +110,8 @@ def _at_cap(replay: Replay, few: str | None) -> str:
 
 
 def _lift_off(replay: Replay) -> str:
-    again = bool(replay.state.reopenings)
-    return f"{'The last' if again else 'Lift-off, the first'} fall of the loss beyond noise{'' if again else ','}"
+    fall = "fall of the loss beyond noise"
+    return f"The last {fall}" if replay.state.reopenings else f"Lift-off, the first {fall},"
 
 
 def _detected(replay: Replay) -> bool:
