@@ -61,6 +61,8 @@ def check_stage(state: State, config: Config) -> None:
         raise ValueError("the state's 'doubt' must be None where reopen is None")
     if state.probe is not None and config.probe is None:
         raise ValueError("the state's 'probe' must be None where probe is None")
+    if config.growth != "two-speed" and (state.settled or state.probe is not None):
+        raise ValueError(f"the state's 'settled' and 'probe' come of two-speed growth, not {config.growth!r}")
 
 
 def check_count(saved: Mapping[str, Any], name: str) -> None:
