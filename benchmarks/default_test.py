@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from autowu.config import Config
-from autowu.detector import detect
+from autowu.detector.detect import detect
 from benchmarks.curves import past_its_minimum
 from benchmarks.timing import Row, interleaved
 

@@ -40,11 +40,12 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.utils.flop_counter import FlopCounterMode
 
 import autowu
-from autowu.train import engine, loop, models
+from autowu.train import models
 from autowu.train.data import load
-from autowu.train.options import Settings
-from autowu.train.processes import fabric_for
-from autowu.train.run import Run
+from autowu.train.run import engine, loop
+from autowu.train.run.processes import fabric_for
+from autowu.train.run.run import Run
+from autowu.train.settings.options import Settings
 from benchmarks import loader
 from benchmarks.curves import falling
 from benchmarks.timing import Row, Timing, table

@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from autowu.train import models
 from autowu.train.data import Batch, load
-from autowu.train.options import Settings
+from autowu.train.settings.options import Settings
 from benchmarks.timing import Row, Timing
 
 SLOWER = 1.1

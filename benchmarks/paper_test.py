@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from autowu.config import Config
-from autowu.detector import detect
+from autowu.detector.detect import detect
 from benchmarks.curves import past_its_minimum
 from benchmarks.timing import Row, interleaved
 

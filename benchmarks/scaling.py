@@ -7,9 +7,9 @@ from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
+from autowu.arrays import Array
 from autowu.config import Config
-from autowu.detector import detect
-from autowu.gp import Array
+from autowu.detector.detect import detect
 from benchmarks.curves import past_its_minimum
 from benchmarks.timing import Row, Timing, interleaved
 

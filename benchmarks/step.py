@@ -19,7 +19,7 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 import autowu
-from autowu.gp import Array
+from autowu.arrays import Array
 from benchmarks.curves import falling, hidden
 from benchmarks.timing import Row, Timing, interleaved
 

@@ -20,10 +20,11 @@ from torch.nn import functional
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 import autowu
-from autowu.train import engine, loop, models
+from autowu.train import models
 from autowu.train.data import load
-from autowu.train.options import Settings
-from autowu.train.processes import fabric_for
+from autowu.train.run import engine, loop
+from autowu.train.run.processes import fabric_for
+from autowu.train.settings.options import Settings
 from benchmarks.curves import falling
 from benchmarks.timing import Row, Timing
 

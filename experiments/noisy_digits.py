@@ -26,10 +26,10 @@ import torch
 from torch import nn
 
 import autowu
-from autowu import liftoff
 from autowu.config import Config
-from autowu.state import State
-from autowu.train import torchvision_shim
+from autowu.controller.phases import sweep as liftoff
+from autowu.controller.state import State
+from autowu.train.models import torchvision_shim
 
 torchvision_shim.install()
 from timm.optim.lamb import Lamb  # noqa: E402 (timm imports torchvision)

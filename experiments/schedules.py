@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autowu.train.options import SCHEDULES
-from autowu.train.recipes import RECIPES
+from autowu.train.settings.options import SCHEDULES
+from autowu.train.settings.recipes import RECIPES
 
 HEAD = ("schedule", "epochs", "updates", "test accuracy", "test loss", "peak LR", "switch step", "seconds")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, get_args
 
-from autowu.train.options import Peer
+from autowu.train.settings.options import Peer
 from benchmarks.quality.ablations import OF_THE_DETECTOR, OF_TRAINING, TRIED
 from benchmarks.quality.workloads import Workload
 

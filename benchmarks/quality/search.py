@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from autowu.train.optimizers import BASE_LR, WEIGHT_DECAY
+from autowu.train.optimizers.table import BASE_LR, WEIGHT_DECAY
 from benchmarks.quality.workloads import Workload
 
 TRIALS: Final = 20

@@ -20,11 +20,11 @@ import numpy as np
 import torch
 
 from autowu.errors import UserError
-from autowu.train import engine, loop
-from autowu.train.log import machine
-from autowu.train.options import Settings
-from autowu.train.processes import fabric_for
-from autowu.train.signals import StopRequest
+from autowu.train.output.log import machine
+from autowu.train.run import engine, loop
+from autowu.train.run.processes import fabric_for
+from autowu.train.run.signals import StopRequest
+from autowu.train.settings.options import Settings
 from benchmarks.quality import records, trial
 from benchmarks.quality.workloads import Workload
 

@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from autowu.train import engine, loop, torchvision_shim
-from autowu.train.options import Settings
-from autowu.train.processes import fabric_for
-from autowu.train.run import Run
+from autowu.train.models import torchvision_shim
+from autowu.train.run import engine, loop
+from autowu.train.run.processes import fabric_for
+from autowu.train.run.run import Run
+from autowu.train.settings.options import Settings
 from benchmarks.quality import tried
 from benchmarks.quality.workloads import Workload
 

@@ -16,19 +16,21 @@ from unittest import mock
 import numpy as np
 import torch
 
-from autowu import controller, liftoff, noise, switching, warmup
 from autowu.config import SHORTEST_SWEEP, Config
-from autowu.state import Leg, State, no_losses
-from autowu.train import loop
-from autowu.train.run import Run
+from autowu.controller import ending, machine
+from autowu.controller.phases import growth, sweep
+from autowu.controller.state import Leg, State, no_losses
+from autowu.detector import trend
+from autowu.train.run import loop
+from autowu.train.run.run import Run
 
 AVERAGED: Final = 0.05  # of the run: the horizon of the average of the weights
 REWARM: Final = 0.02  # of the run
 WIDTH: Final = 5  # losses in a median of the fast sweep, as at lift-off
 SPAN: Final = 200  # updates for the whole range of LRs, as the slow growth takes in a run of 400
 
-_law, _switch, _detect, _update = controller.law, switching.switch, switching.detect, loop.update
-_test, _before, _falling = switching.test, liftoff.before, warmup._falling
+_law, _switch, _detect, _update = machine.law, ending.switch, ending.detect, loop.update
+_test, _before, _falling = ending.test, sweep.before, growth._falling
 
 
 def peak_times(factor: float) -> Callable[..., State]:
@@ -90,7 +92,7 @@ def bending(config: Config, state: State) -> State:
     span = config.warmup_steps // 2 if quick else config.warmup_steps
     if state.lifted is None or state.leg.span == span:
         return state
-    return state.but(leg=Leg(state.step, controller.growth(config, state, state.step), span))
+    return state.but(leg=Leg(state.step, machine.growth(config, state, state.step), span))
 
 
 def at_fixed_rate(start: int, lr: float, span: int) -> Leg:
@@ -100,7 +102,7 @@ def at_fixed_rate(start: int, lr: float, span: int) -> Leg:
 
 def back_at_fixed_rate(config: Config, state: State) -> float:
     """When the LR is back at that of lift-off."""
-    return state.leg.start + noise.ends(state.leg.start) * SPAN / config.sweep_steps
+    return state.leg.start + trend.ends(state.leg.start) * SPAN / config.sweep_steps
 
 
 def fixed_sweep(config: Config) -> int:
@@ -136,9 +138,9 @@ def sweep_first(config: Config, state: State, ended: bool) -> State:
     medians = np.median(np.lib.stride_tricks.sliding_window_view(losses, WIDTH), axis=1)
     best = int(medians.argmin())
     assert config.lift_off is not None
-    fallen = noise.shift(losses[: best + WIDTH], config.lift_off) < 0
-    if fallen and noise.shift(losses[best:], config.lift_off) > 0:
-        lr = max(config.min_lr, controller.growth(config, state, best + WIDTH // 2) / 10)
+    fallen = trend.shift(losses[: best + WIDTH], config.lift_off) < 0
+    if fallen and trend.shift(losses[best:], config.lift_off) > 0:
+        lr = max(config.min_lr, machine.growth(config, state, best + WIDTH // 2) / 10)
         leg = Leg(state.step, lr, config.warmup_steps)
         restores = state.restores + (state.copied is not None)
         state = state.but(leg=leg, sweeping=False, restores=restores, lifted=state.step)
@@ -147,26 +149,29 @@ def sweep_first(config: Config, state: State, ended: bool) -> State:
 
 
 CHANGES: Final[dict[str, Mapping[str, Any]]] = {
-    "peak × 0.5": {"autowu.switching.switch": peak_times(0.5)},
-    "peak × 0.7": {"autowu.switching.switch": peak_times(0.7)},
-    "peak × 1.4": {"autowu.switching.switch": peak_times(math.sqrt(2))},
-    "peak × 2": {"autowu.switching.switch": peak_times(2.0)},
-    "re-warm after the rewind": {"autowu.controller.law": rewarmed},
-    "average of the weights": {"autowu.train.loop.update": averaging},
-    "average, constant LR": {"autowu.train.loop.update": averaging, "autowu.controller.law": constant},
-    "steepest fall, not least loss": {"autowu.switching.detect": steepest},
-    "growth slows as the loss bends": {"autowu.switching.test": bending},
+    "peak × 0.5": {"autowu.controller.ending.switch": peak_times(0.5)},
+    "peak × 0.7": {"autowu.controller.ending.switch": peak_times(0.7)},
+    "peak × 1.4": {"autowu.controller.ending.switch": peak_times(math.sqrt(2))},
+    "peak × 2": {"autowu.controller.ending.switch": peak_times(2.0)},
+    "re-warm after the rewind": {"autowu.controller.machine.law": rewarmed},
+    "average of the weights": {"autowu.train.run.loop.update": averaging},
+    "average, constant LR": {
+        "autowu.train.run.loop.update": averaging,
+        "autowu.controller.machine.law": constant,
+    },
+    "steepest fall, not least loss": {"autowu.controller.ending.detect": steepest},
+    "growth slows as the loss bends": {"autowu.controller.ending.test": bending},
     "slow rate fixed per update": {
-        "autowu.liftoff.Leg": at_fixed_rate,
-        "autowu.warmup._settled_at": back_at_fixed_rate,
+        "autowu.controller.phases.sweep.Leg": at_fixed_rate,
+        "autowu.controller.phases.growth._settled_at": back_at_fixed_rate,
     },
     "fast rate fixed per update": {"autowu.config.Config.sweep_steps": property(fixed_sweep)},
     "copy of lift-off": {
-        "autowu.switching.test": first_copy,
-        "autowu.warmup._falling": first_copy_of_a_fall,
+        "autowu.controller.ending.test": first_copy,
+        "autowu.controller.phases.growth._falling": first_copy_of_a_fall,
     },
-    "copy before the first detection": {"autowu.switching.test": latest_copy},
-    "sweep, back, short growth": {"autowu.liftoff.before": sweep_first},
+    "copy before the first detection": {"autowu.controller.ending.test": latest_copy},
+    "sweep, back, short growth": {"autowu.controller.phases.sweep.before": sweep_first},
 }
 
 

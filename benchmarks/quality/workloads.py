@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from autowu.train.recipes import RECIPES
+from autowu.train.settings.recipes import RECIPES
 
 SHAKESPEARE: Final = "shakespeare.txt"
 
@@ -24,7 +24,7 @@ class Workload:
     test: int
     """Images, or characters, that methods are compared on."""
     settings: dict[str, Any] = field(hash=False)
-    """Of :class:`autowu.train.options.Settings`."""
+    """Of :class:`autowu.train.settings.options.Settings`."""
     pool: int = 1
     """Images are averaged over squares of so many pixels a side."""
     held_out: bool = False

@@ -24,12 +24,12 @@ train       the reference trainer
 from typing import TYPE_CHECKING, Any
 
 from autowu.config import Config
-from autowu.detector import Verdict
-from autowu.replay import Replay, replay
-from autowu.state import Reopening, Switch
+from autowu.controller.state import Reopening, Switch
+from autowu.detector.detect import Verdict
+from autowu.offline.replay import Replay, replay
 
 if TYPE_CHECKING:
-    from autowu.torch import AutoWU
+    from autowu.integrations.torch.scheduler import AutoWU
 
 __all__ = ["AutoWU", "Config", "Reopening", "Replay", "Switch", "Verdict", "replay"]
 __version__ = "0.1.0"
@@ -39,7 +39,7 @@ def __getattr__(name: str) -> Any:
     """Import the PyTorch scheduler, and with it PyTorch, when it is first asked for."""
     if name == "AutoWU":
         try:
-            from autowu.torch import AutoWU
+            from autowu.integrations.torch.scheduler import AutoWU
         except ModuleNotFoundError as error:
             if error.name != "torch":
                 raise  # installed, but broken: its own error says more

@@ -16,7 +16,7 @@ from autowu.errors import UserError
 # Each module gives `add_arguments(parser)` and `run(args) -> int`, and is imported only if it is asked for.
 COMMANDS: Final = {
     "train": ("autowu.train.command", "train a model, with the learning rate set by AutoWU"),
-    "replay": ("autowu.replay_command", "what AutoWU would have done on a recorded loss curve"),
+    "replay": ("autowu.offline.command", "what AutoWU would have done on a recorded loss curve"),
     "report": ("autowu.report", "a page with pictures of runs"),
 }
 
@@ -99,7 +99,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _fail(message: str) -> int:
-    from autowu.runlog_events import printable  # a file may be called anything
+    from autowu.runlog.events import printable  # a file may be called anything
 
     print(f"autowu: error: {printable(' '.join(message.splitlines()))}", file=sys.stderr)
     return 2

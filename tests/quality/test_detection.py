@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autowu import controller, switching
 from autowu.config import Config
-from autowu.detector import detect
+from autowu.controller import ending, machine
+from autowu.detector.detect import detect
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 pytest.importorskip("benchmarks", reason="an archive of the sources leaves them out")
@@ -229,10 +229,10 @@ def test_a_leap_is_waited_after_and_a_rise_is_not() -> None:
 
 def test_a_remedy_is_there_while_its_variant_runs_and_no_longer() -> None:
     for name in remedies.REMEDIES:
-        before = switching.detect, switching.at_cap
+        before = ending.detect, ending.at_cap
         with remedies.applied(name):
-            assert (switching.detect, switching.at_cap) != before
-        assert (switching.detect, switching.at_cap) == before
+            assert (ending.detect, ending.at_cap) != before
+        assert (ending.detect, ending.at_cap) == before
 
 
 def test_at_the_cap_an_insignificant_minimum_is_better_than_the_caps_rate() -> None:
@@ -242,7 +242,7 @@ def test_at_the_cap_an_insignificant_minimum_is_better_than_the_caps_rate() -> N
     ends = []
     for remedy in (None, "argmin at the cap"):
         with remedies.applied(remedy):
-            state = controller.observe(config, controller.start(config), losses)
+            state = machine.observe(config, machine.start(config), losses)
         assert state.switch is not None
         assert state.switch.capped
         ends.append(state.switch.t_star)

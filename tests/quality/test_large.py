@@ -15,9 +15,10 @@ from benchmarks.quality import plan, prepare, records, search, tables
 from benchmarks.quality.suites import SUITES
 from benchmarks.quality.workloads import LARGE, SHAKESPEARE, SMALL, WORKLOADS
 
-from autowu.train import dry_run, schedules
-from autowu.train.options import Settings
-from autowu.train.recipes import RECIPES
+from autowu.train import schedules
+from autowu.train.dry_run import command
+from autowu.train.settings.options import Settings
+from autowu.train.settings.recipes import RECIPES
 
 SUITE = SUITES["large"]
 GPT = LARGE["shakespeare-gpt-10m"]
@@ -47,7 +48,7 @@ def text(tmp_path_factory) -> Path:
 def test_each_workload_would_run(name, parameters, updates, text, capsys):
     """The whole set in place of the part of it that is trained on, whose file need not be here."""
     workload = LARGE[name]
-    dry_run.show(Settings(**workload.settings, data=str(text) if workload is GPT else "cifar10"))
+    command.show(Settings(**workload.settings, data=str(text) if workload is GPT else "cifar10"))
     said = capsys.readouterr().out
     assert f"{parameters} parameters" in said
     assert int(parameters.split()[1].replace(",", "")) >= 10_000_000

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from autowu.errors import UserError
-from autowu.train import checkpoint, engine, loop
+from autowu.train.checkpoints import checkpoint
+from autowu.train.run import engine, loop
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 pytest.importorskip("benchmarks", reason="an archive of the sources leaves them out")

@@ -155,7 +155,7 @@ def test_pooling_takes_the_mean_of_each_square():
 
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_every_method_has_settings_that_the_trainer_takes(name):
-    from autowu.train.options import Settings
+    from autowu.train.settings.options import Settings
 
     workload = WORKLOADS[name]
     for method in (methods.AUTOWU, "paper", *methods.peers(workload)):

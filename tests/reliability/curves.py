@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from autowu import controller
 from autowu.config import Config
-from autowu.state import State
+from autowu.controller import machine
+from autowu.controller.state import State
 
 Array = np.ndarray
 
@@ -24,14 +24,14 @@ def v_curve(steps: int, seed: int = 0, *, noise: float | None = None) -> Array:
 
 def follow(config: Config, losses: Array) -> tuple[State, list[float]]:
     """The core driven by losses [n]: its last state, and the LR of each update and of the one after."""
-    state, lrs = controller.start(config), []
+    state, lrs = machine.start(config), []
     step = 0
     while step < len(losses):
         end = len(losses) if state.read_at is None else min(state.read_at, len(losses))
-        lrs += [controller.learning_rate(config, state, at) for at in range(step, end)]
-        state = controller.observe(config, state, losses[step:end])
+        lrs += [machine.learning_rate(config, state, at) for at in range(step, end)]
+        state = machine.observe(config, state, losses[step:end])
         step = end
-    return state, [*lrs, controller.learning_rate(config, state, len(losses))]
+    return state, [*lrs, machine.learning_rate(config, state, len(losses))]
 
 
 def decisions(state: State) -> tuple[object, ...]:

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from autowu import record, runlog
 from autowu.errors import UserError
+from autowu.offline import logs as record
 from autowu.report import page
+from autowu.runlog import run as runlog
 from reliability.curves import v_curve
 
 TOKENS = [
@@ -92,7 +93,7 @@ def read_images(folder: Path, content: bytes) -> None:
 
 def read_manifest(folder: Path, content: bytes) -> None:
     """The list of what a checkpoint holds, manifest.json; its hash is made to fit where there is one."""
-    from autowu.train import checkpoint
+    from autowu.train.checkpoints import checkpoint
 
     try:
         body = json.loads(content)
@@ -114,7 +115,7 @@ def read_weights(folder: Path, content: bytes) -> None:
     """What a process saved in a checkpoint, with a manifest that fits it."""
     import torch
 
-    from autowu.train import checkpoint
+    from autowu.train.checkpoints import checkpoint
 
     path = checkpoint.folder(folder / "weights") / "000000001"
     path.mkdir(parents=True, exist_ok=True)
@@ -161,7 +162,7 @@ def whole(reader: str) -> list[bytes]:
     if reader == "events":
         return [_events(losses)]
     if reader == "manifest.json":
-        from autowu.train.checkpoint import Manifest
+        from autowu.train.checkpoints.checkpoint import Manifest
 
         digest = hashlib.sha256(b"weights").hexdigest()
         return [Manifest(1, 10, {"rank-0.pt": digest}, {"batch_size": 128}).dumps().encode()]

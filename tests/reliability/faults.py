@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from autowu import controller
 from autowu.config import Config
-from autowu.state import State
+from autowu.controller import machine
+from autowu.controller.state import State
 
 STEPS, PER_EPOCH = 800, 20
 EARLY, LATE = 4.0, 4.0  # factors from the best LR to the peak, from which a decision is a mistake
@@ -56,13 +56,13 @@ def run(config: Config, of: Task, kind: str) -> State:
     spikes = random.random(steps) < 0.02
     heights = random.pareto(1.5, steps) * of.depth
     low = of.best / 30  # of the false minimum, or the plateau
-    state, step = controller.start(config), 0
+    state, step = machine.start(config), 0
     while state.switch is None or state.doubt is not None:
         end = state.read_at
         assert end is not None
         losses = []
         for at in range(step, end):
-            lr = controller.learning_rate(config, state, at)
+            lr = machine.learning_rate(config, state, at)
             loss = of.loss(lr)
             z = np.log(lr / low)
             if kind == "plateau":  # half of the fall, then a decade of nothing, then the other half
@@ -81,7 +81,7 @@ def run(config: Config, of: Task, kind: str) -> State:
             if kind == "spikes" and spikes[at]:
                 loss += heights[at]
             losses.append(loss)
-        state, step = controller.observe(config, state, np.array(losses)), end
+        state, step = machine.observe(config, state, np.array(losses)), end
     return state
 
 

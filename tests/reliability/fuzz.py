@@ -11,13 +11,13 @@ import atheris
 
 LATE = [
     "autowu.train.data.arrays",
-    "autowu.train.checkpoint",
+    "autowu.train.checkpoints.checkpoint",
     "torch.serialization",
 ]  # what readers import late
 READ = [
-    "autowu.record",
-    "autowu.runlog",
-    "autowu.runlog_events",
+    "autowu.offline.logs",
+    "autowu.runlog.run",
+    "autowu.runlog.events",
     "numpy.lib",
     "torch._weights_only_unpickler",
 ]

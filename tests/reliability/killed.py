@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 import autowu
-from autowu import switching
+from autowu.controller import ending
 
 STEPS = 120
 EVERY = 5  # updates from one checkpoint to the next
@@ -103,8 +103,8 @@ def kill_in(place: str | None, at: int) -> None:
     if place == "test":
         eigh = np.linalg.eigh
         np.linalg.eigh = lambda *arguments: kill() if due() else eigh(*arguments)  # type: ignore[assignment]
-        detect = switching.detect
-        switching.detect = lambda *arguments: kill() if due() else detect(*arguments)  # type: ignore
+        detect = ending.detect
+        ending.detect = lambda *arguments: kill() if due() else detect(*arguments)  # type: ignore
     elif place == "save":
         save = torch.save
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from autowu.config import Config
-from autowu.replay import Replay, replay
+from autowu.offline.replay import Replay, replay
 from reference.curves import FOLDER
 from reliability import faults
 from reliability.promises import Trials, promise

@@ -19,7 +19,7 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 import autowu
-from autowu import controller
+from autowu.controller import machine
 from reliability.curves import v_curve
 from reliability.promises import Trials, promise
 
@@ -98,7 +98,7 @@ class Groups(RuleBasedStateMachine):
 
     @invariant()
     def ratios_are_kept(self) -> None:
-        lr = controller.learning_rate(self.made.config, self.made._state, self.made.last_epoch)
+        lr = machine.learning_rate(self.made.config, self.made._state, self.made.last_epoch)
         seen = len(self.own) - self.fresh
         for own, held in zip(self.own[:seen], self.optimizer.param_groups[:seen], strict=True):
             expected = lr * (1 if own is None else own / DEFAULT)

@@ -25,7 +25,7 @@ PLACES = [None, None, "test", "save", "rename"]
 def start(*arguments: Any) -> multiprocessing.process.BaseProcess:
     """The loop in a process of its own, forked from one that has imported PyTorch already."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "torch._dynamo", "autowu.torch"])
+    context.set_forkserver_preload(["torch", "torch._dynamo", "autowu.integrations.torch.scheduler"])
     process = context.Process(target=killed.train, args=arguments)
     process.start()
     return process

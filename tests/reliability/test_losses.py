@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from autowu import controller
 from autowu.config import Config
-from autowu.driver import Driver, Weights
-from autowu.state import State
+from autowu.controller import machine
+from autowu.controller.state import State
+from autowu.integrations.driver import Driver, Weights
 from reliability.curves import decisions, follow, v_curve
 from reliability.promises import Trials, promise
 
@@ -248,7 +248,7 @@ def test_overrun(trials: Trials) -> None:
         config = preset(name, total, decay=decay)
         losses = v_curve(10 * total, trial)
         state, _ = follow(config, losses[:total])
-        final = controller.learning_rate(config, state, total)
+        final = machine.learning_rate(config, state, total)
         driver = Driver(config)
         before = math.inf
         with warnings.catch_warnings(record=True) as caught:

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from autowu import cli, runlog
+from autowu import cli
 from autowu.report import page
+from autowu.runlog import run as runlog
 from reliability.curves import v_curve
 from reliability.payloads import PAYLOADS
 from reliability.promises import Trials, promise

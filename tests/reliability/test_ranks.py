@@ -10,11 +10,11 @@ import pytest
 pytest.importorskip("torch")
 
 from autowu.config import Config
+from integrations.torch.world import World
 from reliability import worlds
 from reliability.curves import follow
 from reliability.promises import Trials, promise
 from reliability.worlds import STEPS, losses_of, mean_of
-from scheduler.world import World
 
 PORTION = 10  # runs that the processes are given at once
 

@@ -120,7 +120,7 @@ FAILURES = [
     unit="failures",
 )
 def test_numerical_failure(trials: Trials, monkeypatch: pytest.MonkeyPatch) -> None:
-    from autowu import fit, gp
+    from autowu.detector import fit, gp
 
     places: list[tuple[Any, str]] = [
         (np.linalg, "eigh"),

@@ -20,12 +20,12 @@ import torch
 
 import autowu
 from autowu.config import Config
-from autowu.driver import Driver, Weights
+from autowu.integrations.driver import Driver, Weights
+from integrations.torch.test_damaged_state import STAGES, at, everything, mutated, places
+from integrations.torch.training import STEPS, assert_equal, drive, parameters, scheduler
+from integrations.torch.training import v_curve as curve
 from reliability.curves import v_curve
 from reliability.promises import Trials, promise
-from scheduler.test_damaged_state import STAGES, at, everything, mutated, places
-from scheduler.training import STEPS, assert_equal, drive, parameters, scheduler
-from scheduler.training import v_curve as curve
 
 GOLDEN = Path(__file__).parents[1] / "data" / "states"
 

@@ -20,8 +20,8 @@ pytest.importorskip("lightning_fabric")
 import torch
 
 from autowu.errors import UserError
-from autowu.train import checkpoint
-from autowu.train.checkpoint import Manifest
+from autowu.train.checkpoints import checkpoint
+from autowu.train.checkpoints.checkpoint import Manifest
 from reliability import trainer
 from reliability.promises import Trials, promise
 from reliability.test_kill import assert_equal

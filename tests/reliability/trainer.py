@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from autowu.train import checkpoint
+from autowu.train.checkpoints import checkpoint
 from reliability.killed import kill_in
 
 PATIENCE = 120  # seconds: more is a hang
@@ -26,7 +26,7 @@ FLAGS = (*FLAGS, "--checkpoint-every", str(EVERY))
 def start(out: Path, *flags: str, killed_in: str | None = None, at: int = 0) -> BaseProcess:
     """A run, or the rest of one; it may kill itself in its ``at``-th test, checkpoint or renaming."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["autowu.train.engine", "torch._dynamo"])
+    context.set_forkserver_preload(["autowu.train.run.engine", "torch._dynamo"])
     words = ["train", *FLAGS, "--out", str(out), "--resume", *flags]
     process = context.Process(target=_run, args=(words, out, killed_in, at))
     process.start()

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-import simulated
+
+from report import simulated
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from autowu import controller
 from autowu.config import Config
-from autowu.state import State
+from autowu.controller import machine
+from autowu.controller.state import State
 
 PER_EPOCH = 25
 
@@ -80,14 +80,14 @@ def probed(folder: Path) -> Path:
 
 def trained(folder: Path, total: int, loss: Callable[[State, int, float], float]) -> Path:
     """A run of the default preset whose loss follows from the state, the step and the LR."""
-    from autowu.train.events import Events
+    from autowu.train.run.events import Events
 
     config, losses, lrs, events = Config(total_steps=total), [], [], []
-    state = controller.start(config)
+    state = machine.start(config)
     for step in range(total):
-        lrs.append(controller.learning_rate(config, state, step))
+        lrs.append(machine.learning_rate(config, state, step))
         losses.append(loss(state, step, lrs[-1]))
-        before, state = state, controller.observe(config, state, np.array(losses[-1:]))
+        before, state = state, machine.observe(config, state, np.array(losses[-1:]))
         log = Events(1)
         for verdict in state.verdicts[len(before.verdicts) :]:
             log.test(verdict)

@@ -10,8 +10,6 @@ import pytest
 pytest.importorskip("selenium")
 pytest.importorskip("plotly")
 
-import simulated
-from browser import chromium, complaints, drawn
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -19,6 +17,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from autowu import report
 from autowu.report import output, watch
+from report import simulated
+from report.browser import chromium, complaints, drawn
 
 FIGURE = "document.querySelectorAll('.figure')"
 

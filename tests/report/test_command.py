@@ -10,12 +10,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-import simulated
 
 from autowu import report
 from autowu.errors import UserError
 from autowu.report import page
-from autowu.runlog import read
+from autowu.runlog.run import read
+from report import simulated
 
 
 def run(*arguments: object) -> int:

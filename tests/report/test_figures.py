@@ -12,11 +12,11 @@ import pytest
 pytest.importorskip("plotly")
 
 import plotly.graph_objects as go
-import simulated
 
-from autowu import runlog
 from autowu.report import curves, decision, figures, sections, speed
-from autowu.runlog import Run
+from autowu.runlog import run as runlog
+from autowu.runlog.run import Run
+from report import simulated
 
 
 @pytest.fixture

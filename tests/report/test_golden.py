@@ -8,10 +8,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-import simulated
-
-from autowu import runlog
 from autowu.report import sections
+from autowu.runlog import run as runlog
+from report import simulated
 
 GOLDEN = Path(__file__).parent / "golden.json"
 

@@ -12,8 +12,9 @@ pytest.importorskip("plotly")
 import plotly.graph_objects as go
 
 import autowu
-from autowu import controller, notebook
 from autowu.config import Config
+from autowu.controller import machine
+from autowu.report import notebook
 
 
 def curve(n: int = 300) -> np.ndarray:
@@ -27,10 +28,10 @@ def curve(n: int = 300) -> np.ndarray:
 @pytest.mark.parametrize("losses", [curve(), np.full(300, 1.0), np.append(curve(40), np.full(260, np.nan))])
 def test_the_lrs_are_those_that_the_updates_had(settings: dict[str, Any], losses: np.ndarray) -> None:
     config = autowu.replay(losses, 500, **settings).config
-    state, had = controller.start(config), list[float]()
+    state, had = machine.start(config), list[float]()
     for step, loss in enumerate(losses):
-        had.append(controller.learning_rate(config, state, step))
-        state = controller.observe(config, state, np.array([loss]))
+        had.append(machine.learning_rate(config, state, step))
+        state = machine.observe(config, state, np.array([loss]))
     known = notebook.learning_rates(config, state, np.arange(len(losses), dtype=float))
     np.testing.assert_allclose(known, had, rtol=1e-12)
 
@@ -90,6 +91,4 @@ def test_the_rich_display_needs_no_other_library_and_is_escaped(monkeypatch: pyt
     html = autowu.replay(curve(), 500)._repr_html_()
     assert "<svg" in html
     assert "peak LR" in html
-    assert "<b>" not in notebook.html(
-        "<b>", Config(total_steps=5), controller.start(Config(total_steps=5)), 0
-    )
+    assert "<b>" not in notebook.html("<b>", Config(total_steps=5), machine.start(Config(total_steps=5)), 0)

@@ -9,12 +9,11 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-import simulated
-
-from autowu import runlog
 from autowu.errors import UserError
 from autowu.report import output, picture
-from autowu.runlog import Run
+from autowu.runlog import run as runlog
+from autowu.runlog.run import Run
+from report import simulated
 
 
 @pytest.fixture

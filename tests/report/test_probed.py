@@ -10,14 +10,16 @@ import pytest
 pytest.importorskip("plotly")
 pytest.importorskip("torch")
 
-import simulated
-
-from autowu import Config, controller, notebook, replay, replay_text, runlog
-from autowu.record import Record
-from autowu.replay_record import replay_record
-from autowu.report import figures, summary, tensorboard
-from autowu.runlog import Run
-from autowu.state import Reopening, Switch
+from autowu import Config, replay
+from autowu.controller import machine as controller
+from autowu.controller.state import Reopening, Switch
+from autowu.offline import text as replay_text
+from autowu.offline.logs import Record
+from autowu.offline.strided import replay_record
+from autowu.report import figures, notebook, summary, tensorboard
+from autowu.runlog import run as runlog
+from autowu.runlog.run import Run
+from report import simulated
 
 
 @pytest.fixture(scope="module")

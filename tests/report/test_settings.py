@@ -4,10 +4,9 @@ import dataclasses
 import shlex
 from pathlib import Path
 
-import simulated
-
-from autowu import runlog
 from autowu.report import settings
+from autowu.runlog import run as runlog
+from report import simulated
 
 
 def test_settings_that_differ_are_marked(autowu_run: Path, baseline_run: Path) -> None:

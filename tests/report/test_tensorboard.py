@@ -10,8 +10,10 @@ import pytest
 pytest.importorskip("tensorboard")
 
 
-from autowu import record, report, runlog
+from autowu import report
+from autowu.offline import logs as record
 from autowu.report import tensorboard
+from autowu.runlog import run as runlog
 
 
 def test_a_run_is_exported_with_the_switch_marked(

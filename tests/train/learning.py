@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from autowu.train import models, schedules
-from autowu.train.options import Settings
+from autowu.train.settings.options import Settings
 
 BATCH_SIZE = 64
 STEPS_PER_EPOCH = 1442 // BATCH_SIZE

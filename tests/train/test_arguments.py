@@ -7,9 +7,9 @@ import pytest
 
 from autowu import cli
 from autowu.errors import UserError
-from autowu.train.arguments import add_arguments
-from autowu.train.options import Settings
-from autowu.train.sources import NAMES, settings_from
+from autowu.train.settings.arguments import add_arguments
+from autowu.train.settings.options import Settings
+from autowu.train.settings.sources import NAMES, settings_from
 
 
 def parser():

@@ -11,7 +11,7 @@ from PIL import Image
 from autowu.errors import UserError
 from autowu.train.data import load
 from autowu.train.data.images import transform
-from autowu.train.options import Settings
+from autowu.train.settings.options import Settings
 
 # Python 3.12 and later warn of a fork beside threads, which DataLoader's workers are.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")

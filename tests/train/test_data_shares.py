@@ -9,7 +9,7 @@ from PIL import Image
 
 from autowu.train.data import Share, load
 from autowu.train.data.order import shuffled
-from autowu.train.options import Settings
+from autowu.train.settings.options import Settings
 
 CASES = [
     ("digits", "none"),

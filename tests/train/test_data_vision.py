@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from autowu.errors import UserError
-from autowu.train import torchvision_shim
 from autowu.train.data import load
-from autowu.train.options import Settings
+from autowu.train.models import torchvision_shim
+from autowu.train.settings.options import Settings
 
 torchvision_shim.install()
 datasets = pytest.importorskip("torchvision.datasets")

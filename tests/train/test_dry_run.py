@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from autowu import cli
-from autowu.train import data, dry_run, memory, models, schedules
-from autowu.train.dry_run import SETS, KnownSet
-from autowu.train.options import Settings
+from autowu.train import data, models, schedules
+from autowu.train.dry_run import command, memory
+from autowu.train.dry_run.command import SETS, KnownSet
+from autowu.train.settings.options import Settings
 
 
 def shown(capsys, *flags):
@@ -147,5 +148,5 @@ def test_a_larger_micro_batch_takes_proportionally_more():
     ("size", "words"), [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (12_345_678, "12.3 MB")]
 )
 def test_sizes_are_easy_to_read(size, words):
-    assert dry_run._size(size) == words
-    assert dry_run._size(3_210_000_000_000) == "3,210 GB"
+    assert command._size(size) == words
+    assert command._size(3_210_000_000_000) == "3,210 GB"

@@ -2,7 +2,7 @@
 
 PyTorch's ``set_sync_debug_mode`` sees the waits: reads of values, copies from and to the host, and whatever
 else it does not hand to the device and forget. Where there is no GPU these tests are skipped, and the same is
-tested with spies on the CPU (``tests/scheduler/test_no_reads.py``).
+tested with spies on the CPU (``tests/integrations/torch/test_no_reads.py``).
 """
 
 import contextlib
@@ -14,10 +14,11 @@ import torch
 from torch import nn
 
 import autowu
-from autowu.train import engine, loop, torchvision_shim
-from autowu.train.options import Settings
-from autowu.train.processes import fabric_for
-from scheduler.training import v_curve
+from autowu.train.models import torchvision_shim
+from autowu.train.run import engine, loop
+from autowu.train.run.processes import fabric_for
+from autowu.train.settings.options import Settings
+from integrations.torch.training import v_curve
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU (CUDA)")
 
@@ -152,7 +153,7 @@ def test_adamp_on_a_gpu_is_timm_s():
     torchvision_shim.install()
     from timm.optim.adamp import AdamP as Theirs
 
-    from autowu.train.adamp import AdamP
+    from autowu.train.optimizers.adamp import AdamP
 
     torch.manual_seed(0)
     start = [torch.randn(16, 8, 3, 3), torch.randn(12, 20), torch.randn(12)]

@@ -9,12 +9,13 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from autowu.errors import UserError
-from autowu.train import engine, loggers, loop
-from autowu.train.arguments import add_arguments
-from autowu.train.loggers import Loggers, sinks
-from autowu.train.loggers.sinks import MLflow, WeightsAndBiases, named
-from autowu.train.loggers.told import Told
-from autowu.train.options import Settings
+from autowu.train.output import loggers
+from autowu.train.output.loggers import Loggers, sinks
+from autowu.train.output.loggers.sinks import MLflow, WeightsAndBiases, named
+from autowu.train.output.loggers.told import Told
+from autowu.train.run import engine, loop
+from autowu.train.settings.arguments import add_arguments
+from autowu.train.settings.options import Settings
 from train import commands
 
 ABOUT = {"config": {"data": "digits"}, "schedule": {"decay": "linear"}, "versions": {}, "machine": {}}
@@ -49,7 +50,7 @@ def told_to(monkeypatch):
         def close(self):
             pass
 
-    monkeypatch.setattr("autowu.train.loggers.sinks.TensorBoard", Listener)
+    monkeypatch.setattr("autowu.train.output.loggers.sinks.TensorBoard", Listener)
     return told
 
 

@@ -10,13 +10,14 @@ from torch import nn
 from torch.nn import functional
 
 from autowu.errors import UserError
-from autowu.train import models, torchvision_shim
+from autowu.train import models
+from autowu.train.models import torchvision_shim
 from autowu.train.models.drop_path import DropPath, rising
 from autowu.train.models.gpt import GPT
 from autowu.train.models.resnet import resnet18
 from autowu.train.models.transformer import Block
 from autowu.train.models.wide_resnet import wide_resnet_28_10
-from autowu.train.options import Settings
+from autowu.train.settings.options import Settings
 
 torchvision_shim.install()
 timm = pytest.importorskip("timm")

@@ -11,19 +11,21 @@ from torch import nn
 
 import autowu
 from autowu.errors import UserError
-from autowu.train import models, muon, optimizers, torchvision_shim
-from autowu.train.options import Settings
-from autowu.train.randomness import generator
+from autowu.train import models
+from autowu.train.models import torchvision_shim
+from autowu.train.optimizers import muon, table
+from autowu.train.run.randomness import generator
+from autowu.train.settings.options import Settings
 from train.learning import TASK, TEXT, Digits, assert_resumes
 
 torchvision_shim.install()
-from autowu.train import adamp  # noqa: E402, which imports timm
+from autowu.train.optimizers import adamp  # noqa: E402, which imports timm
 
 MODEL = models.build(Settings(model="cnn"), TASK)
 
 
 def build(name, model=MODEL, **settings):
-    return optimizers.build(Settings(optimizer=name, **settings), model)
+    return table.build(Settings(optimizer=name, **settings), model)
 
 
 def test_adamp_has_the_settings_of_appendix_a():
@@ -47,7 +49,7 @@ def adamp_and_timm_s(updates, *, size=1.0, weight_decay=0.1):
         for parameter in networks[0].parameters():
             parameter.mul_(size)
     networks.append(copy.deepcopy(networks[0]))
-    groups = [optimizers.groups(network, weight_decay, "matrices") for network in networks]
+    groups = [table.groups(network, weight_decay, "matrices") for network in networks]
     pair = [adamp.AdamP(groups[0], lr=0.01), theirs.AdamP(groups[1], lr=0.01)]
     projected = 0
 
@@ -331,7 +333,7 @@ def test_autowu_drives_muon_rewinds_it_and_resumes():
 
 @has_muon
 def test_rewinding_puts_muons_state_back():
-    from autowu.rewind import Snapshot
+    from autowu.integrations.torch.snapshot import Snapshot
 
     model = models.build(Settings(model="cnn"), TASK)
     optimizer = build("muon", model)
@@ -354,11 +356,11 @@ def test_rewinding_puts_muons_state_back():
 
 def test_muon_needs_hidden_layers():
     with pytest.raises(UserError, match="--optimizer muon is for models with hidden layers"):
-        muon.split(optimizers.groups(nn.Linear(3, 2), 0.1, "matrices"), nn.Linear(3, 2))
+        muon.split(table.groups(nn.Linear(3, 2), 0.1, "matrices"), nn.Linear(3, 2))
 
 
 def test_an_old_pytorch_has_no_muon(monkeypatch):
-    monkeypatch.setattr(optimizers.torch, "optim", SimpleNamespace())
+    monkeypatch.setattr(table.torch, "optim", SimpleNamespace())
     with pytest.raises(UserError, match=r"--optimizer muon needs PyTorch 2\.9 or newer, not 2\."):
         build("muon")
 

@@ -12,8 +12,8 @@ import torch
 from torch.nn import functional
 
 from autowu.errors import UserError
-from autowu.train import torchvision_shim
-from autowu.train.options import Peer
+from autowu.train.models import torchvision_shim
+from autowu.train.settings.options import Peer
 from train.learning import STEPS_PER_EPOCH, Digits, assert_resumes, batches, equal
 
 PACKAGES = {

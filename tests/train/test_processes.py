@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from autowu.train import checkpoint
+from autowu.train.checkpoints import checkpoint
 from train import commands
 
 # LayerNorm: the statistics of BatchNorm are each process's own, so that it learns something else.

@@ -11,12 +11,12 @@ import torch
 from rich.console import Console
 
 from autowu import Reopening, Switch, Verdict
-from autowu.state import Leg
-from autowu.train import progress
-from autowu.train.evaluation import Evaluation
-from autowu.train.options import Settings
-from autowu.train.progress.lines import LINES, Progress, p_min
-from autowu.train.progress.live import SECONDS, LiveProgress, duration
+from autowu.controller.state import Leg
+from autowu.train.output import progress
+from autowu.train.output.progress.lines import LINES, Progress, p_min
+from autowu.train.output.progress.live import SECONDS, LiveProgress, duration
+from autowu.train.run.evaluation import Evaluation
+from autowu.train.settings.options import Settings
 
 DETECTED = Verdict(90, 10, p_min=(0.99,), detected=True, argmins=(0.5,))
 NOT_DETECTED = Verdict(90, 10, p_min=(0.4, 0.7, 0.1), argmins=(0.5, 0.5, 0.5))

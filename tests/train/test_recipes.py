@@ -6,10 +6,11 @@ import pytest
 
 from autowu import cli
 from autowu.errors import UserError
-from autowu.train import models, recipes_table
-from autowu.train.dry_run import SETS, KnownSet
-from autowu.train.options import Settings
-from autowu.train.recipes import RECIPES, apply, over
+from autowu.train import models
+from autowu.train.dry_run.command import SETS, KnownSet
+from autowu.train.settings import recipes_table
+from autowu.train.settings.options import Settings
+from autowu.train.settings.recipes import RECIPES, apply, over
 
 PAPER = {
     # Section 3, Appendices A and B: batch sizes, epochs, η_base, label smoothing
@@ -112,7 +113,7 @@ def test_the_stronger_setting_wins_and_fields_are_merged():
 def test_the_page_is_up_to_date():
     page = Path(__file__).parents[2] / "docs" / "recipes.md"
     assert page.read_text(encoding="utf-8") == recipes_table.markdown(), (
-        "run: python -m autowu.train.recipes_table > docs/recipes.md"
+        "run: python -m autowu.train.settings.recipes_table > docs/recipes.md"
     )
 
 

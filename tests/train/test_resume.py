@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from autowu.errors import UserError
-from autowu.train import checkpoint, engine
-from autowu.train.options import Settings
+from autowu.train.checkpoints import checkpoint
+from autowu.train.run import engine
+from autowu.train.settings.options import Settings
 from train import commands
 
 FLAGS = ("--epochs", 6, "--model", "mlp", "--batch-size", 64, "--checkpoint-every", 5, "--optimizer", "adamw")

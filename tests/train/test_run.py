@@ -11,9 +11,10 @@ import torch
 
 import autowu
 from autowu.errors import UserError
-from autowu.train import engine, loop, schedules
+from autowu.train import schedules
 from autowu.train.command import add_arguments, run
-from autowu.train.options import Settings
+from autowu.train.run import engine, loop
+from autowu.train.settings.options import Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore:AutoWU. warm-up ended at its cap")
 

@@ -10,10 +10,10 @@ import autowu
 from autowu.config import Decay, Growth
 from autowu.errors import UserError
 from autowu.train import schedules
-from autowu.train.options import Settings
 from autowu.train.schedules.baseline import warmup_constant, warmup_cosine, warmup_stable_decay
 from autowu.train.schedules.one_cycle import OneCycle
 from autowu.train.schedules.shape import Shape
+from autowu.train.settings.options import Settings
 from train.learning import STEPS_PER_EPOCH, Digits, assert_resumes
 
 OWN = ["autowu", "paper", "baseline", "one-cycle", "constant", "wsd"]

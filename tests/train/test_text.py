@@ -5,7 +5,7 @@ import torch
 
 from autowu.errors import UserError
 from autowu.train.data import load
-from autowu.train.options import Settings
+from autowu.train.settings.options import Settings
 
 
 def task(path, **settings):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from tests.reliability import faults
 
 from autowu.config import Config
-from autowu.replay import replay
+from autowu.offline.replay import replay
 from benchmarks.quality import records
 from benchmarks.quality.detection import recorded, remedies, simulated
 from benchmarks.quality.detection.variants import Variant

@@ -14,13 +14,14 @@ from unittest import mock
 
 import numpy as np
 
-from autowu import detector, noise, switching
 from autowu.config import Config
-from autowu.state import State
+from autowu.controller import ending
+from autowu.controller.state import State
+from autowu.detector import detect, noise
 from benchmarks.quality.detection.dynamics import Array
 
 WAIT = 20  # updates
-_detect, _at_cap = detector.detect, switching.at_cap
+_detect, _at_cap = detect.detect, ending.at_cap
 
 
 def waiting(config: Config, losses: Array, start: int, *more: Any) -> Any:
@@ -49,12 +50,12 @@ def argmin_at_cap(config: Config, state: State) -> State:
     verdict = state.verdicts[-1] if state.verdicts else None
     if not config.return_at_cap or verdict is None or not verdict.argmins or verdict.falling:
         return _at_cap(config, state)
-    return switching.back(config, state, capped=True)
+    return ending.back(config, state, capped=True)
 
 
 REMEDIES = {
-    "wait after a leap": ("autowu.switching.detect", waiting),
-    "argmin at the cap": ("autowu.switching.at_cap", argmin_at_cap),
+    "wait after a leap": ("autowu.controller.ending.detect", waiting),
+    "argmin at the cap": ("autowu.controller.ending.at_cap", argmin_at_cap),
 }
 
 

@@ -12,9 +12,9 @@ from functools import cached_property
 
 import numpy as np
 
-from autowu import controller
 from autowu.config import Config
-from autowu.state import State
+from autowu.controller import machine
+from autowu.controller.state import State
 from benchmarks.quality.detection.dynamics import Array, Model, Quadratic, Valley
 
 PEAKS = 10 ** np.linspace(-5, 0, 51)  # the candidates for the best peak LR
@@ -128,7 +128,7 @@ def task(family: str, seed: int) -> Task:
 def train(config: Config, of: Task) -> State:
     """AutoWU's state when the switch is final, as a host gets there that goes back to copies when told."""
     noises = of.noises()
-    state, step = controller.start(config), 0
+    state, step = machine.start(config), 0
     moment = copy = of.begin
     while state.switch is None or state.doubt is not None:
         end = state.read_at
@@ -137,9 +137,9 @@ def train(config: Config, of: Task) -> State:
         with np.errstate(over="ignore", invalid="ignore"):
             for at in range(step, end):
                 clean[at - step] = moment.loss
-                moment = moment.after(controller.learning_rate(config, state, at))
+                moment = moment.after(machine.learning_rate(config, state, at))
             losses = of.seen(clean, step, noises)
-        before, state = state, controller.observe(config, state, losses)
+        before, state = state, machine.observe(config, state, losses)
         if state.restores > before.restores:
             moment = copy
         elif state.copied == state.step:

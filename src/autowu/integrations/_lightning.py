@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from autowu.saved import check_keys
-from autowu.torch import AutoWU
+from autowu.integrations.saved import check_keys
+from autowu.integrations.torch.scheduler import AutoWU
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer

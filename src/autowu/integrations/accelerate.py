@@ -17,7 +17,7 @@ except ModuleNotFoundError as error:
         f"autowu.integrations.accelerate needs {error.name}: pip install 'autowu[accelerate]'"
     ) from error
 
-from autowu.torch import AutoWU
+from autowu.integrations.torch.scheduler import AutoWU
 
 
 class AcceleratedAutoWU(AcceleratedScheduler):

@@ -15,7 +15,7 @@ except ModuleNotFoundError as error:
         f"autowu.integrations.huggingface needs {error.name}: pip install 'autowu[huggingface]'"
     ) from error
 
-from autowu.torch import AutoWU
+from autowu.integrations.torch.scheduler import AutoWU
 
 # A mixin can then come before any subclass of the Trainer.
 _Base = Trainer if TYPE_CHECKING else object

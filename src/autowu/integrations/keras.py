@@ -19,7 +19,7 @@ except ModuleNotFoundError as error:
     raise ImportError("this needs Keras 3: pip install 'autowu[keras]'") from error
 
 from autowu.config import Config
-from autowu.driver import Driver, Leaf, Weights
+from autowu.integrations.driver import Driver, Leaf, Weights
 
 
 class AutoWUCallback(keras.callbacks.Callback):

@@ -20,7 +20,7 @@ except ModuleNotFoundError as error:
     raise ImportError("this needs JAX and optax: pip install 'autowu[optax]'") from error
 
 from autowu.config import Config
-from autowu.driver import Driver, Leaf, Weights
+from autowu.integrations.driver import Driver, Leaf, Weights
 
 Params = TypeVar("Params")
 OptState = TypeVar("OptState")

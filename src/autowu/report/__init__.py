@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from autowu import record, runlog
 from autowu.errors import UserError
-from autowu.replay_record import replay_record
+from autowu.offline import logs as record
+from autowu.offline.strided import replay_record
 from autowu.report import output, summary
 from autowu.report.replayed import run_of
-from autowu.runlog import Run
+from autowu.runlog import run as runlog
+from autowu.runlog.run import Run
 
 MOST_RUNS: Final = 32  # more do not fit in one figure, nor in 6 MB
 FORMATS: Final = ("html", "png", "svg", "tensorboard")

@@ -9,10 +9,10 @@ from typing import Final, Literal
 import numpy as np
 
 from autowu.config import Config
-from autowu.detector import Verdict
+from autowu.detector.detect import Verdict
 from autowu.report.curves import Array, numbers, span, thinned
 from autowu.report.figures import STEP_AXIS, Figure, label
-from autowu.runlog import Run
+from autowu.runlog.run import Run
 
 GREY: Final = "#808080"
 BLUE: Final = "#0b7bbd"

@@ -13,9 +13,9 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
+from autowu.controller.state import Reopening
 from autowu.report.curves import Array, numbers, smoothed, span, thinned
-from autowu.runlog import Evaluation, Run
-from autowu.state import Reopening
+from autowu.runlog.run import Evaluation, Run
 
 Figure: TypeAlias = dict[str, Any]
 

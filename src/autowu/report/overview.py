@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from autowu.report import decision, figures
 from autowu.report.figures import STEP_AXIS, Figure
-from autowu.runlog import Run
+from autowu.runlog.run import Run
 
 
 def overview(run: Run) -> Figure:

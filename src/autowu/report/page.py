@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from autowu.report import settings, summary
 from autowu.report.sections import Section, sections
-from autowu.runlog import Run
+from autowu.runlog.run import Run
 
 TITLE: Final = "How the learning rate was set"
 

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from autowu.arrays import Array
 from autowu.errors import UserError
-from autowu.gp import Array
+from autowu.offline.range_test import Sweep, lr_at
+from autowu.offline.what_if import NAMES, Case
 from autowu.report import picture_paper, picture_style
 from autowu.report.curves import span, thinned
 from autowu.report.decision import setting
 from autowu.report.figures import smoothed_loss
 from autowu.report.picture_style import DARK, GREY, ORANGE, colour, dash, plain, styled
-from autowu.runlog import Run
-from autowu.sweep import Sweep, lr_at
-from autowu.what_if import NAMES, Case
+from autowu.runlog.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
+from autowu.arrays import Array
 from autowu.errors import UserError
-from autowu.gp import Array
 from autowu.report import picture_style
 from autowu.report.curves import smoothed, span, thinned
 from autowu.report.picture_style import DARK, GREY, ORANGE, colour, dash, plain, styled
 from autowu.report.settings import shown
-from autowu.runlog import Run
+from autowu.runlog.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

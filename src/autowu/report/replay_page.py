@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from autowu.record import Record
-from autowu.replay import Replay
+from autowu.offline.logs import Record
+from autowu.offline.range_test import Sweep
+from autowu.offline.replay import Replay
+from autowu.offline.what_if import Case
 from autowu.report import output, picture, sweep_figure, what_if_figure
 from autowu.report.replayed import run_of
-from autowu.sweep import Sweep
-from autowu.what_if import Case
 
 
 def write(

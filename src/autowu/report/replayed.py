@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from autowu.record import Record
-from autowu.replay import Replay
-from autowu.runlog import Run, printable
-from autowu.sweep import lr_at
+from autowu.offline.logs import Record
+from autowu.offline.range_test import lr_at
+from autowu.offline.replay import Replay
+from autowu.runlog.run import Run, printable
 
 
 def run_of(

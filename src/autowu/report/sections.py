@@ -8,7 +8,7 @@ from typing import Final
 
 from autowu.report import decision, figures, speed
 from autowu.report.figures import Figure
-from autowu.runlog import Run
+from autowu.runlog.run import Run
 
 
 @dataclass(frozen=True)

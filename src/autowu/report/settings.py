@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any, Final, cast
 
-from autowu.runlog import Run, printable
+from autowu.runlog.run import Run, printable
 
 NOTHING: Final = "–"
 LONGEST: Final = 120  # characters of a value

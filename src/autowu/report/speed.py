@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from autowu.report.curves import numbers
 from autowu.report.figures import COLOURS, DASHES, SYMBOLS, Figure, kept_evaluations, label, progress_axis
-from autowu.runlog import Run
+from autowu.runlog.run import Run
 
 
 def measured(run: Run) -> bool:

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from autowu.runlog import Run, printable
-from autowu.state import Reopening
+from autowu.controller.state import Reopening
+from autowu.runlog.run import Run, printable
 
 NOTHING: Final = "–"
 

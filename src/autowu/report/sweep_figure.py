@@ -6,13 +6,13 @@ from typing import Final
 
 import numpy as np
 
-from autowu.gp import Array
+from autowu.arrays import Array
+from autowu.offline.range_test import Sweep, lr_at
+from autowu.offline.range_test_text import verdict
 from autowu.report.curves import numbers, span, thinned
 from autowu.report.decision import BAND, BLUE, GREY, ORANGE
 from autowu.report.figures import Figure
 from autowu.report.sections import Section
-from autowu.sweep import Sweep, lr_at
-from autowu.sweep_text import verdict
 
 WORDS: Final = """
 The losses of the sweep over its learning rate, as the Gaussian process smooths them when the minimum is

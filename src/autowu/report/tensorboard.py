@@ -15,8 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from autowu.runlog import Run
-from autowu.runlog_events import EVALUATION
+from autowu.runlog.events import EVALUATION
+from autowu.runlog.run import Run
 
 
 class Writer:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from autowu.train.arguments import add_arguments
-from autowu.train.sources import settings_from
+from autowu.train.settings.arguments import add_arguments
+from autowu.train.settings.sources import settings_from
 
 __all__ = ["add_arguments", "run"]
 
@@ -17,18 +17,19 @@ def run(args: argparse.Namespace) -> int:
         UserError: the settings, the data or the run folder cannot be used.
     """
     if getattr(args, "list_recipes", False):
-        from autowu.train import recipes_table
+        from autowu.train.settings import recipes_table
 
         recipes_table.show()
         return 0
     settings = settings_from(args)
-    from autowu.train import torchvision_shim
+    from autowu.train.models import torchvision_shim
 
     torchvision_shim.install()
-    from autowu.train import dry_run, engine, processes
+    from autowu.train.dry_run import command
+    from autowu.train.run import engine, processes
 
     if getattr(args, "dry_run", False):
-        dry_run.show(settings)
+        command.show(settings)
         return 0
     _, stopped = engine.train(settings, resume=getattr(args, "resume", False))
     # Processes that this one started end as if all were well: theirs is not the status that the user sees.

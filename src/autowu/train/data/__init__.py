@@ -25,7 +25,7 @@ import torch
 
 from autowu.errors import UserError
 from autowu.train.data.task import Batch, Share, Task
-from autowu.train.options import IMAGE_SETS, Settings
+from autowu.train.settings.options import IMAGE_SETS, Settings
 
 __all__ = ["Batch", "Share", "Task", "load"]
 

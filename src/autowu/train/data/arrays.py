@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from autowu.errors import UserError
-from autowu.runlog_events import printable
+from autowu.text import printable
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 

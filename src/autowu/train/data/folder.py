@@ -20,7 +20,7 @@ from autowu.train.data.images import ImageFiles, Key, Unreadable, collate, trans
 from autowu.train.data.listing import Listing, read
 from autowu.train.data.mix import Mix
 from autowu.train.data.task import Batch, Share, digest
-from autowu.train.options import Settings
+from autowu.train.settings.options import Settings
 
 START = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 """How the processes that decode are started."""

@@ -16,9 +16,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from autowu.train import torchvision_shim
-from autowu.train.options import Augment
-from autowu.train.randomness import seed_for
+from autowu.train.models import torchvision_shim
+from autowu.train.run.randomness import seed_for
+from autowu.train.settings.options import Augment
 
 Transform = Callable[[Image.Image], Tensor]
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from autowu.train.data import augment, order
 from autowu.train.data.arrays import Images
 from autowu.train.data.task import Batch, Share, digest
-from autowu.train.options import Settings
-from autowu.train.randomness import generator
+from autowu.train.run.randomness import generator
+from autowu.train.settings.options import Settings
 
 CHUNK = 64  # images whose moments are taken at a time: few enough for a processor's cache, in float64
 

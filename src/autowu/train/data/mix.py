@@ -6,12 +6,12 @@ from importlib import import_module
 from typing import Any
 
 from autowu.errors import UserError
-from autowu.train import torchvision_shim
 from autowu.train.data.images import seeded
 from autowu.train.data.order import micro_batches
 from autowu.train.data.task import Batch, Share
-from autowu.train.options import Settings
-from autowu.train.randomness import seed_for
+from autowu.train.models import torchvision_shim
+from autowu.train.run.randomness import seed_for
+from autowu.train.settings.options import Settings
 
 
 class Mix:

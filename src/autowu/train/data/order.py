@@ -7,8 +7,8 @@ from torch import Tensor
 
 from autowu.errors import UserError
 from autowu.train.data.task import Share
-from autowu.train.options import Settings
-from autowu.train.randomness import generator
+from autowu.train.run.randomness import generator
+from autowu.train.settings.options import Settings
 
 
 def shuffled(count: int, seed: int, turn: int, repeats: int = 1) -> Tensor:

@@ -13,8 +13,8 @@ from torch import Tensor
 from autowu.errors import UserError
 from autowu.train.data import order
 from autowu.train.data.task import Batch, Share, digest
-from autowu.train.options import Settings
-from autowu.train.randomness import generator
+from autowu.train.run.randomness import generator
+from autowu.train.settings.options import Settings
 
 UNITS = {"char": "characters", "byte": "bytes"}
 BYTES = 256

@@ -15,7 +15,7 @@ from autowu.train.models.small import CNN, MLP
 from autowu.train.models.timm import timm_model
 from autowu.train.models.vit import ViT
 from autowu.train.models.wide_resnet import wide_resnet_28_10
-from autowu.train.options import Settings
+from autowu.train.settings.options import Settings
 
 if TYPE_CHECKING:
     from autowu.train.data.task import Task

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from autowu.train.options import Norm
+from autowu.train.settings.options import Norm
 
 
 class CNN(nn.Module):

@@ -8,12 +8,12 @@ from typing import Final
 
 from torch import Tensor, nn
 
-from autowu.train.options import Settings
 from autowu.train.schedules.autowu import autowu
 from autowu.train.schedules.baseline import baseline, constant, wsd
 from autowu.train.schedules.method import Method, Schedule
 from autowu.train.schedules.one_cycle import one_cycle
 from autowu.train.schedules.plan import Plan, Reduce
+from autowu.train.settings.options import Settings
 
 __all__ = ["Method", "Reduce", "Schedule", "build"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from autowu import AutoWU
 from autowu.errors import UserError
-from autowu.train import optimizers
+from autowu.train.optimizers import table
 from autowu.train.schedules.method import Method
 from autowu.train.schedules.plan import Plan
 
@@ -28,7 +28,7 @@ def autowu(plan: Plan) -> Method:
     for name in settings.set:
         if name in ("total_steps", "seed", "growth", "decay"):
             raise UserError(f"--set {name}: this has a flag of its own")
-    optimizer = optimizers.build(settings, plan.model)
+    optimizer = table.build(settings, plan.model)
     try:
         schedule = AutoWU(
             optimizer, plan.total_steps, preset=preset, model=plan.model, **chosen | settings.set

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any, Final
 
-from autowu.train import optimizers
+from autowu.train.optimizers import table
 from autowu.train.schedules.method import Method
 from autowu.train.schedules.plan import Plan
 from autowu.train.schedules.shape import Shape
@@ -74,7 +74,7 @@ def _scaled(
     cooldown_steps: int | None = None,
 ) -> Method:
     """``factor`` times the peak LR, which is η_base √(B / 256) (Section 3)."""
-    optimizer = optimizers.build(plan.settings, plan.model)
+    optimizer = table.build(plan.settings, plan.model)
     scale = plan.batch_scale
     base_lr = optimizer.param_groups[0]["lr"]
     settings: dict[str, Any] = {

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
-from autowu.train import optimizers
+from autowu.train.optimizers import table
 from autowu.train.schedules.method import Method, WithoutTests
 from autowu.train.schedules.plan import Plan
 
@@ -96,7 +96,7 @@ def _cycles(optimizer: Optimizer) -> bool:
 
 def one_cycle(plan: Plan) -> Method:
     """One cycle to a peak of η_base √(B / 256); ``--warmup-…`` is the length of its rise, by default 30%."""
-    optimizer = optimizers.build(plan.settings, plan.model)
+    optimizer = table.build(plan.settings, plan.model)
     base_lr = optimizer.param_groups[0]["lr"]
     return Method(optimizer, *cycle(plan, optimizer, base_lr, base_lr * plan.batch_scale))
 

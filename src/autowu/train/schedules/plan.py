@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from autowu.errors import UserError
-from autowu.train.options import OptimizerName, Settings
+from autowu.train.settings.options import OptimizerName, Settings
 
 Reduce = Callable[[Tensor], Tensor]
 """The mean of a tensor over all processes."""

@@ -17,7 +17,7 @@ from autowu.train.data.augment.auto import AutoAugment
 from autowu.train.data.augment.chain import Chain
 from autowu.train.data.augment.crop import Augment, CropFlip
 from autowu.train.data.augment.cutout import Cutout
-from autowu.train.options import Augment as Name
+from autowu.train.settings.options import Augment as Name
 
 __all__ = ["Augment", "build"]
 

@@ -14,7 +14,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from autowu.train import torchvision_shim
+from autowu.train.models import torchvision_shim
 
 LEVELS = 10
 SIGNED = {

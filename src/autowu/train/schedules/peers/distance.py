@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-from autowu.train import optimizers
+from autowu.train.optimizers import table
 from autowu.train.schedules.baseline import warmup_cosine
 from autowu.train.schedules.method import Method
 from autowu.train.schedules.plan import Plan
@@ -20,7 +20,7 @@ def adapted_by_distance(plan: Plan, optimizer_class: type[Optimizer], **options:
     plan.replaces("adamw")
     settings = plan.settings
     lr, weight_decay, warmup = settings.lr or 1.0, settings.weight_decay or 0.0, plan.warmup_steps()
-    groups = optimizers.groups(plan.model, weight_decay, settings.weight_decay_on)
+    groups = table.groups(plan.model, weight_decay, settings.weight_decay_on)
     with contextlib.redirect_stdout(io.StringIO()):  # both packages print that weight decay is decoupled
         optimizer = optimizer_class(groups, lr=lr, **options)  # pyright: ignore[reportCallIssue]
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from autowu.errors import UserError
-from autowu.train import optimizers
+from autowu.train.optimizers import table
 from autowu.train.schedules.adapted import Adapted
 from autowu.train.schedules.method import Method
 from autowu.train.schedules.plan import Plan
@@ -34,7 +34,7 @@ def build(plan: Plan) -> GeN:
     settings = plan.settings
     if settings.precision == "16-mixed":
         raise UserError("--schedule gen is for --precision 32-true or bf16-mixed, not 16-mixed")
-    optimizer = optimizers.build(settings, plan.model, lr=settings.lr or 1e-4)
+    optimizer = table.build(settings, plan.model, lr=settings.lr or 1e-4)
     return GeN(plan, optimizer)
 
 

@@ -11,7 +11,8 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from autowu.train import optimizers, torchvision_shim
+from autowu.train.models import torchvision_shim
+from autowu.train.optimizers import table
 from autowu.train.schedules.method import Method, WithoutTests
 from autowu.train.schedules.plan import Plan, Reduce
 
@@ -22,7 +23,7 @@ from transformers.optimization import GreedyLR  # noqa: E402
 def build(plan: Plan) -> Method:
     """At the package's defaults, factor 0.95, patience 10, LR in [0.001, 1], from ``--lr`` or η_base."""
     plan.refuses_warmup()
-    optimizer = optimizers.build(plan.settings, plan.model)
+    optimizer = table.build(plan.settings, plan.model)
     schedule = Greedy(optimizer, plan.reduce)
     greedy = schedule.greedy
     return Method(

@@ -12,7 +12,7 @@ import torch
 from dog import LDoG, PolynomialDecayAverager
 from torch import Tensor, nn
 
-from autowu.train import optimizers
+from autowu.train.optimizers import table
 from autowu.train.schedules.averaging import Averaging
 from autowu.train.schedules.plan import Plan
 from autowu.train.schedules.shape import Shape
@@ -32,7 +32,7 @@ def build(plan: Plan) -> DistanceOverGradients:
     batch_norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
     reps_rel = 1e-4 if any(isinstance(module, batch_norms) for module in model.modules()) else 1e-6
     lr, weight_decay = settings.lr or 1.0, settings.weight_decay or 0.0
-    groups = optimizers.groups(model, weight_decay, settings.weight_decay_on)
+    groups = table.groups(model, weight_decay, settings.weight_decay_on)
     optimizer = Dog(groups, reps_rel=reps_rel, lr=lr)
     averager = PolynomialDecayAverager(model)
     return DistanceOverGradients(

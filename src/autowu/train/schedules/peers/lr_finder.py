@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch_lr_finder import LRFinder, TrainDataLoaderIter
 
 from autowu.errors import UserError
-from autowu.train import optimizers
+from autowu.train.optimizers import table
 from autowu.train.schedules.method import Method
 from autowu.train.schedules.one_cycle import OneCycle, cycle
 from autowu.train.schedules.plan import Plan
@@ -47,7 +47,7 @@ class RangeTest(Method):
     schedule: OneCycle
 
     def __init__(self, plan: Plan) -> None:
-        optimizer = optimizers.build(plan.settings, plan.model)
+        optimizer = table.build(plan.settings, plan.model)
         base_lr = optimizer.param_groups[0]["lr"]
         super().__init__(optimizer, *cycle(plan, optimizer, base_lr, base_lr))
         self._plan = plan
@@ -74,7 +74,7 @@ class RangeTest(Method):
                     parameter.grad.copy_(mean(parameter.grad))
 
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-        optimizer = optimizers.build(self._plan.settings, model, lr=START_LR)
+        optimizer = table.build(self._plan.settings, model, lr=START_LR)
         optimizer.register_step_pre_hook(average_gradients)
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             finder: Any = LRFinder(model, optimizer, criterion)

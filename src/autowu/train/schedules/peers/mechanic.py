@@ -12,7 +12,7 @@ from mechanic_pytorch import mechanize
 from torch import Tensor
 from torch.optim import Optimizer
 
-from autowu.train import optimizers
+from autowu.train.optimizers import table
 from autowu.train.schedules.baseline import warmup_cosine
 from autowu.train.schedules.method import Method
 from autowu.train.schedules.plan import Plan
@@ -24,7 +24,7 @@ STATE: Final = "_mechanic"
 def build(plan: Plan) -> Method:
     """``--optimizer`` mechanized, with an LR of 1, as the authors have it, and a cosine to 0, no warm-up."""
     settings = plan.settings
-    optimizer_class, groups, options = optimizers.arguments(settings, plan.model)
+    optimizer_class, groups, options = table.arguments(settings, plan.model)
     options["lr"] = settings.lr or 1.0
     optimizer: Optimizer = mechanize(optimizer_class)(groups, **options)
     optimizer.register_state_dict_post_hook(_by_index)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from autowu.train import optimizers, torchvision_shim
+from autowu.train.models import torchvision_shim
+from autowu.train.optimizers import table
 from autowu.train.schedules.baseline import warmup_cosine
 from autowu.train.schedules.method import Method
 from autowu.train.schedules.plan import Plan
@@ -30,7 +31,7 @@ def build(plan: Plan) -> Method:
     settings = plan.settings
     lr = LR if settings.lr is None else settings.lr
     weight_decay = WEIGHT_DECAY if settings.weight_decay is None else settings.weight_decay
-    groups = optimizers.groups(plan.model, weight_decay, settings.weight_decay_on)
+    groups = table.groups(plan.model, weight_decay, settings.weight_decay_on)
     optimizer = NAdamW(groups, lr=lr, betas=BETAS, eps=1e-8)
     warmup = plan.warmup_steps(fraction=WARMUP)
     return Method(

@@ -17,7 +17,7 @@ from statopt.bucket import LeakyBucket
 from torch import Tensor
 from torch.optim import Optimizer
 
-from autowu.train import optimizers
+from autowu.train.optimizers import table
 from autowu.train.schedules.adapted import Adapted
 from autowu.train.schedules.method import Method
 from autowu.train.schedules.plan import Plan
@@ -50,7 +50,7 @@ def build(plan: Plan) -> LineSearch:
     settings = plan.settings
     lr = settings.lr or 1e-3
     weight_decay = 5e-4 if settings.weight_decay is None else settings.weight_decay
-    groups = optimizers.groups(plan.model, weight_decay, settings.weight_decay_on)
+    groups = table.groups(plan.model, weight_decay, settings.weight_decay_on)
     per_epoch = plan.steps_per_epoch
     gamma = 0.1 if per_epoch is None else math.sqrt(1 / per_epoch)
     every = 100 if per_epoch is None else min(1000, per_epoch)

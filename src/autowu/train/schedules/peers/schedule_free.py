@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from schedulefree import AdamWScheduleFree
 from torch import nn
 
-from autowu.train import optimizers
+from autowu.train.optimizers import table
 from autowu.train.schedules.averaging import Averaging
 from autowu.train.schedules.plan import Plan
 from autowu.train.schedules.shape import Shape
@@ -29,7 +29,7 @@ def build(plan: Plan) -> ScheduleFree:
     plan.replaces("adamw")
     settings = plan.settings
     lr, weight_decay, warmup = settings.lr or 0.0025, settings.weight_decay or 0.0, plan.warmup_steps()
-    groups = optimizers.groups(plan.model, weight_decay, settings.weight_decay_on)
+    groups = table.groups(plan.model, weight_decay, settings.weight_decay_on)
     optimizer: Any = AdamWScheduleFree(groups, lr=lr, warmup_steps=warmup)
     optimizer.train()
 

@@ -1,0 +1,109 @@
+"""What noise explains: the noise level of a loss curve, its spikes, its fall or rise, and its plain fall."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from statistics import NormalDist
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autowu.arrays import Array
+
+ENDS = 5  # losses, at least, at each end of the window that lift-off compares
+WINDOW = 1000  # the last losses, which the noise level is taken from
+SPIKE_WIDTH = 6  # updates; what lasts longer is the curve
+_MEDIAN_OF_5: Final = 0.28683  # variance of the median of 5 standard normal values
+_NORMAL: Final = NormalDist()
+_LARGEST: Final = np.finfo(np.float64).max / WINDOW  # so that a thousand of them have a sum
+
+
+def noise_level(losses: Array) -> float:
+    """Standard deviation σ of the noise of a smooth curve, from its first differences.
+
+    A difference of two neighbours has variance 2 σ². The largest quarter of them, and at least two, are left
+    out, so that spikes do not count; the mean size of the others is what it is for normal noise trimmed in
+    the same way. Losses in a narrow format move in steps, which hide noise: half of the smallest step is
+    added. Zero for fewer than 4 losses; of a long curve the last thousand count.
+    """
+    return level(differences(losses))
+
+
+def level(sizes: Array) -> float:
+    """:func:`noise_level` from the sorted differences."""
+    kept = len(sizes) - max(2, len(sizes) // 4)
+    if kept < 1:
+        return 0.0
+    spread = float(sizes[:kept].sum()) / kept / _trimmed_mean(kept, len(sizes)) / math.sqrt(2)
+    return math.hypot(spread, 0.5 * smallest_step(sizes))
+
+
+@lru_cache(maxsize=WINDOW)
+def _trimmed_mean(kept: int, of: int) -> float:
+    """E[|z|, given that |z| is among the ``kept`` smallest of so many], z standard normal."""
+    share = (kept + 1) / (of + 1)  # where the smallest of those left out lies, in expectation
+    largest = _NORMAL.inv_cdf((1 + share) / 2)
+    return 2 * (_NORMAL.pdf(0) - _NORMAL.pdf(largest)) / share
+
+
+def differences(losses: Array) -> Array:
+    """|L_s - L_{s-1}| of the last thousand losses, of finite size and in ascending order."""
+    last = losses[-WINDOW:]
+    with np.errstate(over="ignore"):
+        sizes = np.minimum(np.abs(last[1:] - last[:-1]), _LARGEST)
+    sizes.sort()
+    return sizes
+
+
+def smallest_step(differences: Array) -> float:
+    """The smallest difference that is not zero: next to nothing, but in a narrow floating-point format."""
+    first = int(differences.searchsorted(0.0, side="right"))
+    return float(differences[first]) if first < len(differences) else 0.0
+
+
+def usable(losses: Array, height: float | None) -> NDArray[np.intp]:
+    """The places of the losses that are finite and, given the ``height`` of :func:`spikes`, of no spike."""
+    finite = np.flatnonzero(np.isfinite(losses))
+    if height is None:
+        return finite
+    found = spikes(losses if len(finite) == len(losses) else losses[finite], height)
+    return finite[~found] if found.any() else finite
+
+
+def spikes(losses: Array, height: float) -> NDArray[np.bool_]:
+    """Which ``losses`` are of a spike: more than ``height`` noise levels above the curve, and soon over.
+
+    These are the losses that much above two others, equally far before and after them and at most six updates
+    away: a spike of up to six updates. The first and the last loss have one neighbour to be compared with.
+    """
+    threshold = height * noise_level(losses)
+    if threshold == 0:
+        return np.zeros(len(losses), bool)
+    around = np.empty(len(losses))  # the lowest that the curve can be, by the pairs around a loss
+    around[0], around[1:-1], around[-1] = losses[1], np.inf, losses[-2]
+    for apart in range(1, min(SPIKE_WIDTH, (len(losses) - 1) // 2) + 1):
+        lowest, pair = around[apart:-apart], np.maximum(losses[: -2 * apart], losses[2 * apart :])
+        np.minimum(lowest, pair, out=lowest)
+    with np.errstate(over="ignore"):
+        return losses - around > threshold
+
+
+def below_ceiling(losses: Array, falls: float) -> Array:
+    """The smaller of each loss and of L_0 + 4 σ + ``falls`` (L_0 - L_min).
+
+    L_0 is the median of the first tenth, L_min the least median of five losses, σ the :func:`noise_level`.
+    That a loss exceeds this says as much as by how far: the minimum is past. A divergence by many orders of
+    magnitude would be all that a kernel of fixed length-scale can follow, and the least of the rest chance.
+    """
+    begin = losses[: max(ENDS, len(losses) // 10)]
+    first = float(np.partition(begin, len(begin) // 2)[len(begin) // 2])
+    if not losses.max() > first:
+        return losses
+    level = first + 4 * noise_level(losses)
+    if not losses.max() > level:
+        return losses
+    fives = losses[: len(losses) // ENDS * ENDS].reshape(-1, ENDS)
+    least = float(np.partition(fives, ENDS // 2, axis=1)[:, ENDS // 2].min(initial=first))
+    return np.minimum(losses, level + falls * (first - least))

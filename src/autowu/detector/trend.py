@@ -1,0 +1,136 @@
+"""Is the loss falling, or rising, by more than noise explains? Medians of two ends, or a line through it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+
+from autowu.arrays import Array
+from autowu.config import Config
+from autowu.detector import noise
+
+STRETCHES = 20  # of a window, a quarter of the kernel's length-scale each, that a plain fall compares
+_MEDIAN_OF_5: Final = 0.28683  # variance of the median of 5 standard normal values
+
+
+def ends(losses: int) -> int:
+    """How many of so many losses make one end of the window: a twentieth, and at least five."""
+    return max(noise.ENDS, losses // STRETCHES)
+
+
+@dataclass(frozen=True)
+class Level:
+    """Where a loss has been: the median of so many losses."""
+
+    median: float
+    losses: int
+
+
+def beginning(losses: Array) -> Level:
+    """Where a window of ``losses`` begins: the median of one end of it."""
+    width = ends(len(losses))
+    return Level(median(losses[:width]), width)
+
+
+def shift(losses: Array, threshold: float, level: Level | None = None) -> int:
+    """-1 if the loss has fallen by more than noise explains, 1 if it has risen by more; 0 if neither.
+
+    The median of the window's end and that of its beginning (or the ``level``, where that is known) differ by
+    more than ``threshold`` standard errors, under the noise of :func:`noise.noise_level`, and one step of the
+    losses' floating-point format. Medians, so that one spike decides nothing; of five losses at least, since that of
+    three has heavy tails where the noise has.
+    """
+    if len(losses) < 2 * noise.ENDS:
+        return 0
+    width = ends(len(losses))
+    begin = beginning(losses) if level is None else level
+    fall = begin.median - median(losses[-width:])
+    if not fall:
+        return 0
+    sizes = noise.differences(losses)
+    error = noise.level(sizes) * math.sqrt(_median_variance(begin.losses) + _median_variance(width))
+    if not abs(fall) > threshold * error + noise.smallest_step(sizes):
+        return 0
+    return -1 if fall > 0 else 1
+
+
+def _median_variance(of: int) -> float:
+    """The variance of the median of so many standard normal values."""
+    return _MEDIAN_OF_5 if of == noise.ENDS else math.pi / 2 / of
+
+
+def median(losses: Array) -> float:
+    """The median; of an even number of losses the upper one of two."""
+    middle = len(losses) // 2
+    if len(losses) == noise.ENDS:
+        return sorted(losses.tolist())[middle]  # in a third of NumPy's time
+    return float(np.partition(losses, middle)[middle])
+
+
+def falling(losses: Array, threshold: float) -> bool:
+    """Whether the loss is lower at the window's end than anywhere before, by more than noise explains.
+
+    Of twenty stretches of equal length, the mean of the last is below that of each other one by more than
+    ``threshold`` standard errors; and the straight line through the last, by least squares, falls. The errors
+    are taken from the variance within the stretches, to which a trend adds: it errs on the safe side. A loss
+    that is not finite leaves the question open: False.
+    """
+    width = len(losses) // STRETCHES
+    if width < 4:
+        return False
+    with np.errstate(all="ignore"):
+        if not losses[-width:] @ _ramp(width) < 0:
+            return False
+        stretches = losses[-STRETCHES * width :].reshape(STRETCHES, width)
+        means = np.add.reduce(stretches, axis=1) / width
+        deviations = stretches - means[:, None]
+        squares = np.einsum("ij,ij->i", deviations, deviations).tolist()
+    # For so few numbers a loop takes less time than NumPy's calls.
+    *before, last = means.tolist()
+    count = width * (width - 1)
+    of_last = squares[-1] / count  # the variance of a mean
+    for mean, square in zip(before, squares, strict=False):
+        if not mean - last > threshold * math.sqrt(square / count + of_last):
+            return False
+    return True
+
+
+@lru_cache(maxsize=2)
+def _ramp(width: int) -> Array:
+    """A straight line of so many points, with the mean 0."""
+    return np.arange(width, dtype=np.float64) - 0.5 * (width - 1)
+
+
+@dataclass(frozen=True)
+class Fall:
+    """The least-squares line through a stretch of losses."""
+
+    speed: float
+    """Its fall, in units of the loss per update."""
+    error: float
+    """The standard error of ``speed``, from the residuals."""
+
+
+def fall(config: Config, losses: Array) -> Fall | None:
+    """The fall of ``losses`` [n], without spikes and non-finite ones; None if too few are left."""
+    at = noise.usable(losses, config.spike)
+    n = len(at)
+    if n < max(3, config.min_losses):
+        return None
+    with np.errstate(all="ignore"):
+        x, y = at - at.mean(), losses[at]
+        y = y - y.mean()
+        spread = x @ x
+        speed = -float(x @ y) / spread
+        residuals = y + speed * x
+        error = math.sqrt(float(residuals @ residuals) / (n - 2) / spread)
+    return Fall(float(speed), error) if math.isfinite(speed) and math.isfinite(error) else None
+
+
+def plain(fall: Fall | None, threshold: float) -> bool:
+    """Whether the loss falls by more than ``threshold`` standard errors explain."""
+    return fall is not None and fall.speed > threshold * fall.error

@@ -1,0 +1,75 @@
+"""What a saved state must have in common with the run that goes on from it; for every host."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, cast
+
+from autowu.config import Config, nearest_preset
+from autowu.controller.state import State
+
+
+def check_keys(saved: object, *names: str) -> None:
+    """``saved`` may be anything; it must be a mapping that has ``names``, as every state of AutoWU does.
+
+    Raises:
+        ValueError: it is something else, such as an optimizer's state; the message names the keys it has.
+    """
+    if not isinstance(saved, Mapping):
+        raise ValueError(f"this is not a state of AutoWU, which is a mapping: {saved!r:.80}")
+    mapping = cast("Mapping[object, object]", saved)
+    lacking = " and ".join(repr(name) for name in names if name not in mapping)
+    if lacking:
+        keys = [f"{key!r:.40}" for key in mapping]
+        its = ", ".join([*keys[:4], "…"] if len(keys) > 4 else keys) or "none"
+        raise ValueError(f"this is not a state of AutoWU: it lacks {lacking}; its keys are {its}")
+
+
+def check_origin(saved: Mapping[str, Any], version: int, config: Config) -> None:
+    """``saved`` may be anything; its 'version' and 'config' must be these.
+
+    Raises:
+        ValueError: they are missing, or others; the message names what differs.
+        LookupError, TypeError: they are not what they should be.
+    """
+    check_keys(saved, "version", "config")
+    if saved["version"] != version:
+        raise ValueError(f"the state of AutoWU has version {saved['version']!r}, this is {version}")
+    there, here = dict(saved["config"]), asdict(config)
+    for name in sorted(there.keys() | here.keys()):
+        if name not in there or name not in here or there[name] != here[name]:
+            mine, its = here.get(name, "unknown"), there.get(name, "missing")
+            preset, other = nearest_preset(here), nearest_preset(there)
+            first = "" if preset == other else f"the preset differs, {preset!r} here, but {other!r} there: "
+            raise ValueError(f"{first}{name} is {mine!r} here, but {its!r} in the saved state")
+
+
+def check_stage(state: State, config: Config) -> None:
+    """``state`` must be one that ``config`` can come to.
+
+    Raises:
+        ValueError: it waits for something that the configuration leaves out, or comes after its end.
+    """
+    if state.read_at is not None and state.read_at > config.total_steps:
+        raise ValueError(f"the state's 'read_at' must be at most {config.total_steps}, not {state.read_at}")
+    if state.switch is None and state.lifted is None and config.lift_off is None:
+        raise ValueError("the state's 'lifted' must be a step where lift_off is None, not None")
+    if state.sweeping and (config.growth != "two-speed" or state.lifted is not None):
+        raise ValueError(f"the state is 'sweeping' with growth {config.growth!r}, lifted at {state.lifted}")
+    if state.doubt is not None and config.reopen is None:
+        raise ValueError("the state's 'doubt' must be None where reopen is None")
+    if state.probe is not None and config.probe is None:
+        raise ValueError("the state's 'probe' must be None where probe is None")
+    if config.growth != "two-speed" and (state.settled or state.probe is not None):
+        raise ValueError(f"the state's 'settled' and 'probe' come of two-speed growth, not {config.growth!r}")
+
+
+def check_count(saved: Mapping[str, Any], name: str) -> None:
+    """``saved[name]`` must be a plain integer ≥ 0.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if type(saved[name]) is not int or saved[name] < 0:
+        raise ValueError(f"{name} of the saved state must be an integer ≥ 0, not {saved[name]!r:.80}")

@@ -1,0 +1,45 @@
+"""What a run is warned of, in every host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from autowu.config import Config
+from autowu.controller.state import State
+
+USUAL: Final = 300  # updates; in shorter runs warm-up often has too few to find the minimum in
+
+
+def warnings_of(
+    config: Config, before: State, after: State, known_missing: int, missing: int
+) -> Iterator[str]:
+    """What to warn of after a decision: each of these comes once in a run.
+
+    Args:
+        config: the run's.
+        before: the state that the decision was made in.
+        after: the one that it led to.
+        known_missing: losses that were not finite, up to the decision before.
+        missing: the same, up to this one.
+    """
+    if missing > known_missing == 0:
+        losses = "a loss was" if missing == 1 else f"{missing} losses were"
+        yield (
+            f"AutoWU: {losses} not finite up to step {after.step}. Such losses are left out of the tests, and"
+            " counted in `missing`; this is said once."
+        )
+    switch, verdicts = after.switch, after.verdicts
+    if before.switch is not None or switch is None or not (switch.capped and config.return_at_cap):
+        return
+    # The test of a loss that never fell is for the record, and t* may be that of lift-off.
+    if switch.t_star is None or not verdicts or not verdicts[-1].detected:
+        short = (
+            f" A run of fewer than {USUAL} updates is often too short for that: a fixed schedule serves it"
+            " better (docs/quality.md#where-it-loses)."
+        )
+        yield (
+            f"AutoWU: warm-up ended at its cap, {switch.step} of {config.total_steps} updates, before a"
+            " minimum of the loss was detected, and the decay begins at an LR of"
+            f" {switch.peak_lr:.3g}.{short if config.total_steps < USUAL else ''}"
+        )

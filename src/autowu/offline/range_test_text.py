@@ -1,0 +1,44 @@
+"""A sweep in words."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from autowu.offline.logs import Record
+from autowu.offline.range_test import Sweep, factor
+
+
+def premise(name: str, of: Sweep, record: Record) -> str:
+    """What the sweep is of."""
+    missing = int((~np.isfinite(record.losses)).sum())
+    notes = "".join(f" ({note}.)" for note in record.notes)
+    return (
+        f"{name}: {len(of.lrs):,} losses at learning rates that grow from {of.lrs[0]:.3g} to "
+        f"{of.lrs[-1]:.3g}, "
+        f"{missing or 'none'} of them missing or not finite: a learning-rate sweep.{notes}"
+    )
+
+
+def verdict(of: Sweep) -> str:
+    """The peak LR and how sure it is; or why there is none."""
+    if of.peak_lr is None:
+        if of.replay.state.lifted is None:
+            return (
+                "Your LR sweep says nothing: the loss has not fallen by more than its noise explains. "
+                "Sweep more slowly (more updates), or to a higher learning rate."
+            )
+        return (
+            f"Your LR sweep says: the loss was still falling at {of.lrs[-1]:.3g}, where it ends. "
+            "Sweep to a higher learning rate."
+        )
+    if of.low is None or of.high is None:
+        return (
+            f"Your LR sweep says: peak LR {of.peak_lr:.3g}, half of the last learning rate known to be good; "
+            "the loss ceased to be finite before its minimum was seen, so no uncertainty can be told."
+        )
+    return (
+        f"Your LR sweep says: peak LR {of.peak_lr:.3g}, with 90% probability between {of.low:.3g} and "
+        f"{of.high:.3g} (a factor of {factor(of):.2f} either way). "
+        f"{len(of.peaks)} of {of.repetitions} repetitions with other smoothing and other subsets found a "
+        f"minimum, from {min(of.peaks):.3g} to {max(of.peaks):.3g}."
+    )

@@ -1,0 +1,159 @@
+"""A recorded loss curve: what would AutoWU have done?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from autowu.arrays import Array
+from autowu.config import Config
+from autowu.controller import machine
+from autowu.controller.state import State
+from autowu.detector.detect import Verdict
+
+
+@dataclass(frozen=True, eq=False)
+class Replay:
+    """The decisions of AutoWU on a recorded loss curve."""
+
+    config: Config
+    state: State
+    learning_rates: Array
+    """η of each recorded update [n]."""
+
+    @property
+    def switched(self) -> bool:
+        """Whether the decay phase began within the record."""
+        return self.state.switch is not None
+
+    @property
+    def capped(self) -> bool | None:
+        """Whether it began at the cap rather than by detection; None if it did not begin."""
+        return self.state.switch.capped if self.state.switch else None
+
+    @property
+    def switch_step(self) -> int | None:
+        """Updates done when the decay phase began."""
+        return self.state.switch.step if self.state.switch else None
+
+    @property
+    def t_star(self) -> float | None:
+        """t* of Eq. 5, in steps; None also where the decay phase began at the LR of the cap."""
+        return self.state.switch.t_star if self.state.switch else None
+
+    @property
+    def peak_lr(self) -> float | None:
+        """First LR of the decay phase."""
+        return self.state.switch.peak_lr if self.state.switch else None
+
+    @property
+    def tests(self) -> tuple[Verdict, ...]:
+        """The tests, in order."""
+        return self.state.verdicts
+
+    def plot(self, losses: Array | None = None) -> Any:
+        """A Plotly figure of LR, smoothed loss and votes; with ``losses``, those replayed, beside them."""
+        from autowu.report import notebook  # upward, and so only when it is asked for
+
+        return notebook.plot(self.config, self.state, len(self.learning_rates), losses)
+
+    def records(self) -> list[dict[str, Any]]:
+        """The tests as plain values, a row for each."""
+        from autowu.report import notebook  # upward, and so only when it is asked for
+
+        return notebook.records(self.config, self.tests)
+
+    def to_frame(self) -> Any:
+        """:meth:`records` as a pandas DataFrame."""
+        from autowu.report import notebook  # upward, and so only when it is asked for
+
+        return notebook.to_frame(self.config, self.tests)
+
+    def __repr__(self) -> str:
+        """The outcome in one line: the fields hold thousands of numbers."""
+        peak_lr = "None" if self.peak_lr is None else f"{self.peak_lr:.3g}"
+        return (
+            f"{type(self).__name__}(switch_step={self.switch_step}, peak_lr={peak_lr}, "
+            f"losses={len(self.learning_rates)}, tests={len(self.tests)})"
+        )
+
+    def _repr_html_(self) -> str:
+        from autowu.report import notebook  # upward, and so only when it is asked for
+
+        return notebook.html("autowu replay", self.config, self.state, len(self.learning_rates))
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``autowu replay --json`` prints; ``reopenings`` is there only if there were any."""
+        reopenings = [
+            {"step": each.step, "lr": each.lr, "switch_step": each.switch.step, "probed": each.probed}
+            for each in self.state.reopenings
+        ]
+        return {
+            "switched": self.switched,
+            "capped": self.capped,
+            "switch_step": self.switch_step,
+            "t_star": self.t_star,
+            "peak_lr": self.peak_lr,
+            "tests": [
+                {
+                    "step": test.step,
+                    "p_min": list(test.p_min),
+                    "p_stall": list(test.p_stall),
+                    "detected": test.detected,
+                    "argmin": test.argmin,
+                    "streak": test.streak,
+                    "no_evidence": test.no_evidence,
+                }
+                for test in self.tests
+            ],
+            **({"reopenings": reopenings} if reopenings else {}),
+        }
+
+
+def replay(
+    losses: Sequence[float] | Array,
+    total_steps: int | None = None,
+    steps_per_epoch: int | None = None,
+    preset: str = "default",
+    seed: int = 0,
+    **settings: Any,
+) -> Replay:
+    """Run the controller over a recorded loss curve.
+
+    Args:
+        losses: the training loss of each update [n], in order; NaN where it is missing.
+        total_steps: T of the run that the record is from; without it, n.
+        steps_per_epoch: updates in an epoch; the paper's preset needs it.
+        preset: 'default' or 'paper'.
+        seed: of the subsets.
+        settings: fields of :class:`autowu.Config` in place of the preset's.
+
+    Nothing is rewound, of course: losses after the decision are the record's, not what AutoWU would have got.
+    Whether it was a false alarm is judged by them all the same.
+
+    Raises:
+        TypeError: an unknown setting, or ``losses`` are not numbers.
+        ValueError: ``losses`` are not one-dimensional, or empty, or longer than ``total_steps``, or a setting
+            is out of range.
+    """
+    curve = np.asarray(losses, dtype=np.float64)
+    if curve.ndim != 1 or not len(curve):
+        raise ValueError(f"losses must be a sequence of one or more numbers, not of shape {curve.shape}")
+    if total_steps is None:
+        total_steps = len(curve)
+    config = Config.preset(
+        preset, total_steps=total_steps, steps_per_epoch=steps_per_epoch, seed=seed, **settings
+    )
+    if len(curve) > total_steps:
+        raise ValueError(f"losses must be at most total_steps = {total_steps}, not {len(curve)}")
+    state, lrs = machine.start(config), np.empty(len(curve))
+    step = 0
+    while step < len(curve):
+        end = len(curve) if state.read_at is None else min(state.read_at, len(curve))
+        lrs[step:end] = [machine.learning_rate(config, state, s) for s in range(step, end)]
+        state = machine.observe(config, state, curve[step:end])
+        step = end
+    return Replay(config, state, lrs)

@@ -1,0 +1,185 @@
+"""A replay in words: what was read, what was decided and why, and the last tests as a table."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from autowu.controller.state import Reopening
+from autowu.detector.detect import Verdict
+from autowu.offline.logs import Record
+from autowu.offline.replay import Replay
+
+SHOWN: Final = 10
+"""The most tests in the table."""
+
+
+def premise(name: str, record: Record, replay: Replay, preset: str) -> str:
+    """What the replay is of."""
+    config, missing = replay.config, int((~np.isfinite(record.losses)).sum())
+    whole = record.updates == config.total_steps
+    every = f"; a loss for every {record.stride:,} updates" if record.stride > 1 else ""
+    lost = f"{missing:,} {'loss' if missing == 1 else 'losses'}" if missing else "no losses"
+    notes = "".join(f" ({note}.)" for note in record.notes)
+    of = "updates, the whole run" if whole else f"of {config.total_steps:,} updates"
+    epochs = f", {config.steps_per_epoch:,} updates in an epoch" if config.steps_per_epoch else ""
+    return (
+        f"{name}: {record.updates:,} {of}{every}; {lost} missing or not finite.{notes} "
+        f"Preset {preset}{epochs}. Learning rates are those of its warm-up, whatever the record's were: "
+        f"from {config.min_lr:g} to at most {config.max_lr:g} in at most "
+        f"{config.warmup_steps:,} updates."
+    )
+
+
+def decision(record: Record, replay: Replay) -> str:
+    """When the decay phase began, where the minimum was, and the learning rate there; or why it did not."""
+    return "".join(map(_false_alarm, replay.state.reopenings)) + _last(replay, _few(record, replay))
+
+
+def _few(record: Record, replay: Replay) -> str | None:
+    """How many losses there were for the decision, where they are too few for a test."""
+    switch, least = replay.state.switch, replay.config.min_losses
+    seen = record.losses if switch is None else record.losses[: switch.step // record.stride]
+    finite = int(np.isfinite(seen).sum())
+    return f"{finite}, of at least {least}" if finite < least else None
+
+
+def _false_alarm(of: Reopening) -> str:
+    seen, on = f"{of.switch.step:,}", f"at step {of.step:,} warm-up went on. "
+    if of.probed:
+        return f"The minimum detected at step {seen} was not the last, and the loss fell below it; {on}"
+    return f"The switch at step {seen} was a false alarm; {on}"
+
+
+def _last(replay: Replay, few: str | None) -> str:
+    config, switch = replay.config, replay.state.switch
+    if switch is None:
+        return f"No switch within the record. {_waiting(replay, few)}"
+    reason, rate = _reason(replay, few), f"{switch.peak_lr:.3g}"
+    if switch.t_star is None:
+        risen = replay.state.lifted is None and not switch.capped and not _dead(replay)
+        guess = ", a tenth of the last one or less" if risen else ""
+        at = f"The decay ({config.decay}) begins with learning rate {rate}{guess}."
+    elif _dead(replay):
+        at = (
+            f"The last learning rate known to be good was that of step {switch.t_star:,.1f}. "
+            f"The decay ({config.decay}) begins with {rate}{', half of it' if config.rewind else ''}."
+        )
+    else:
+        where = (
+            f"It lay at step {switch.t_star:,.1f}"
+            if _detected(replay)
+            else f"{_lift_off(replay)} was at step {switch.t_star:,.0f}"
+        )
+        at = f"{where}, where the learning rate was {rate}. The decay ({config.decay}) begins with that" + (
+            "." if switch.rewound_to is None else f", and with the weights of step {switch.rewound_to:,}."
+        )
+    return f"At step {switch.step:,} {reason}. {at}"
+
+
+def _reason(replay: Replay, few: str | None) -> str:
+    """What ended warm-up."""
+    config, state, switch = replay.config, replay.state, replay.state.switch
+    assert switch is not None
+    if _dead(replay):
+        known = f", and too few before to tell anything ({few})" if few else ""
+        return f"no loss was recorded any more, or none that is finite ({_times(state.dead, 'check')}){known}"
+    if switch.capped:
+        return f"warm-up came to its cap of {config.warmup_steps:,} updates{_at_cap(replay, few)}"
+    if state.lifted is None:
+        return "the loss had risen twice without having fallen"
+    tests = state.verdicts[-state.streak :]
+    how = ", by the end of the fall" if any(test.stalled(config.confidence) for test in tests) else ""
+    last = "" if switch.probed is None else f", and from step {switch.probed:,} on no lower loss beyond it"
+    return f"the minimum of the loss was detected ({_times(state.streak, 'test')}{how}){last}"
+
+
+def _at_cap(replay: Replay, few: str | None) -> str:
+    """What was known when warm-up came to its cap."""
+    if replay.state.lifted is None:
+        why = (
+            f"there were too few losses to tell whether it fell ({few})" if few else "the loss had not fallen"
+        )
+        return f"; {why}, and no learning rate is known to be good"
+    if replay.t_star is None:
+        return " without a minimum detected" + (f": there were too few losses ({few})" if few else "")
+    if _detected(replay):
+        return ", and its last test detected the minimum of the loss"
+    return " before a test could tell where the minimum of the loss is"
+
+
+def _lift_off(replay: Replay) -> str:
+    fall = "fall of the loss beyond noise"
+    return f"The last {fall}" if replay.state.reopenings else f"Lift-off, the first {fall},"
+
+
+def _detected(replay: Replay) -> bool:
+    """Whether the last test detected the minimum."""
+    return bool(replay.tests) and replay.tests[-1].detected
+
+
+def _waiting(replay: Replay, few: str | None) -> str:
+    """Why warm-up has not ended."""
+    config, state, tests = replay.config, replay.state, replay.tests
+    if state.probe is not None:
+        return (
+            "The minimum of the loss was detected, and larger learning rates were tried for a lower one; "
+            "without one, the decay would have begun."
+        )
+    if few:
+        why = f"There are too few losses yet to tell of a minimum ({few})"
+    elif state.lifted is None:
+        why = "The loss has not fallen by more than its noise explains, and before that no test is made"
+    elif state.read > max(state.lifted, tests[-1].step if tests else 0):
+        why = "The loss is falling so plainly that the last check needed no test"
+    elif not tests:
+        why = "No test was due yet"
+    elif tests[-1].streak:
+        why = (
+            f"{'The last test' if tests[-1].streak == 1 else f'The last {tests[-1].streak} tests'} "
+            f"detected the minimum of the loss, of the {config.patience} in a row that are needed"
+        )
+    elif tests[-1].no_evidence:
+        why = f"The last test had no evidence ({tests[-1].no_evidence})"
+    else:
+        why = f"The last of {len(tests)} tests did not detect the minimum of the loss"
+    return f"{why}; without one, warm-up goes on to step {config.warmup_steps:,}."
+
+
+def _dead(replay: Replay) -> bool:
+    """Whether warm-up ended in NaN; the controller then goes back to the last learning rate known as good."""
+    shown = replay.tests[-1].t_star if replay.tests else None
+    dead, patience = replay.state.dead, replay.config.patience
+    return dead >= patience or (dead > 0 and replay.t_star is not None and shown is None)
+
+
+def _times(count: int, what: str) -> str:
+    return f"1 {what}" if count == 1 else f"{count} {what}s in a row"
+
+
+def table(replay: Replay) -> list[str]:
+    """The last tests, one line each, under a heading."""
+    tests = replay.tests
+    if not tests:
+        return ["No tests."]
+    title = "1 test" if len(tests) == 1 else f"{len(tests)} tests"
+    if len(tests) > SHOWN:
+        title = f"The last {SHOWN} of {title}"
+    return [
+        f"{title} (a P_min above {replay.config.confidence:g} votes for a minimum in the past,",
+        "a P_stall for a fall that has all but ended):",
+        f"{'step':>10}  {'LR':>9}  {'P_min':>6}  {'P_stall':>7}  {'votes':>6}  {'minimum at':>11}  in a row",
+        *(_row(replay, test) for test in tests[-SHOWN:]),
+    ]
+
+
+def _row(replay: Replay, test: Verdict) -> str:
+    """One test; P_min and P_stall are the medians of the subsets', which is what a majority turns on."""
+    lead = f"{test.step:>10,}  {replay.learning_rates[test.step - 1]:>9.3g}"
+    if not test.p_min:
+        return f"{lead}  no evidence: {test.no_evidence}"
+    stall = f"{np.median(test.p_stall):.3f}" if test.p_stall else "-"
+    at = "-" if test.t_star is None else f"{test.t_star:,.1f}"
+    of = f"{test.votes(replay.config.confidence)} of {len(test.p_min)}"
+    return f"{lead}  {np.median(test.p_min):>6.3f}  {stall:>7}  {of:>6}  {at:>11}  {test.streak:>8}"

@@ -1,0 +1,1 @@
+"""What a run leaves behind: `run.json` and `log.jsonl`, read and written."""

@@ -1,0 +1,1 @@
+"""What the trainer tells while it trains: the run log, progress, other loggers."""

@@ -1,0 +1,1 @@
+"""A training run: its engine, its loop, its processes and signals."""

@@ -1,0 +1,277 @@
+"""Sets up a run, in each of its processes, and trains."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import torch
+from torch import Tensor, nn
+
+from autowu.errors import UserError
+from autowu.train import data, models, schedules
+from autowu.train.checkpoints import checkpoint, saving
+from autowu.train.data import Share
+from autowu.train.data.task import Task
+from autowu.train.output import loggers, progress
+from autowu.train.output.log import RunLog, machine, read_run, versions
+from autowu.train.output.loggers import Loggers
+from autowu.train.output.progress import Silent
+from autowu.train.run import loop
+from autowu.train.run.events import Events
+from autowu.train.run.processes import end_children, fabric_for, launch, leave, says
+from autowu.train.run.randomness import seed_for
+from autowu.train.run.run import Run
+from autowu.train.run.signals import StopRequest
+from autowu.train.settings.options import EPOCHS, Settings, flag
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+# What a run may change when it goes on: none of it enters the computation.
+FREE: Final = frozenset({"out", "data", "data_dir", "workers", "checkpoint_every", "logger"})
+EVALUATIONS: Final = 20  # of a text, which has no epochs
+
+
+def train(settings: Settings, *, resume: bool = False) -> tuple[dict[str, Any], int | None]:
+    """Train as ``settings`` say, write the run folder, show progress.
+
+    The same settings give the same losses, bit for bit, on the same machine with the same versions, however
+    often the run was stopped and resumed.
+
+    Args:
+        settings: the run's.
+        resume: go on from the newest checkpoint of the run folder, if there is one.
+
+    Returns:
+        The metrics of ``run.json`` (empty if the run was stopped), and the signal that stopped it, if any.
+
+    Raises:
+        UserError: the data, the run folder or the settings cannot be used.
+    """
+    folder = settings.folder
+    if finished := _finished(settings, resume):
+        if says():
+            print(f"{folder} holds a finished run: --resume has nothing to do", flush=True)
+        return finished, None
+    loggers.check(settings.logger)
+    fabric = fabric_for(settings)
+    launch(fabric)
+    try:
+        outcome = _train(settings, fabric, resume=resume)
+        leave(fabric)
+    except BaseException:
+        end_children(fabric)
+        raise
+    return outcome
+
+
+def _train(settings: Settings, fabric: Fabric, *, resume: bool) -> tuple[dict[str, Any], int | None]:
+    torch.set_num_threads(settings.threads)
+    run = set_up(settings, fabric, resume=resume)
+    with run.stop:
+        try:
+            stopped = loop.fit(run)
+            if stopped is None:
+                run.loggers.finish(metrics_of(run))
+        finally:
+            run.progress.close()
+            run.task.close()
+            run.log.close()
+            run.loggers.close()
+    if stopped is not None:
+        run.progress.stopped(run.step)
+        return {}, stopped
+    metrics = metrics_of(run)
+    run.log.finish(metrics)
+    run.progress.finish(metrics, settings.folder)
+    return metrics, None
+
+
+def set_up(settings: Settings, fabric: Fabric, *, resume: bool) -> Run:
+    """Everything that belongs to a run, at its beginning or at its newest checkpoint."""
+    folder = settings.folder
+    task = load(settings, fabric)
+    total_steps = updates(settings, task)
+    torch.manual_seed(seed_for(settings.seed, "weights"))
+    network: nn.Module = models.build(settings, task).to(fabric.device)
+    if settings.channels_last:
+        _to_channels_last(network)
+    forward: Any = torch.compile(network) if settings.compile else network
+    model = fabric.setup_module(forward)
+
+    def mean(value: Tensor) -> Tensor:
+        return cast(Tensor, fabric.all_reduce(value, reduce_op="mean"))
+
+    method = schedules.build(
+        settings, network, total_steps=total_steps, steps_per_epoch=task.steps_per_epoch, reduce=mean
+    )
+    optimizer = fabric.setup_optimizers(method.optimizer)
+    about = _computed(asdict(settings)) | {"data": task.fingerprint, "processes": fabric.world_size}
+    manifest = _checkpoint(folder, about, fabric) if resume else None
+    first = fabric.is_global_zero
+    display = progress.build(total_steps, task) if first else Silent()
+    described = {
+        "autowu": versions()["autowu"],
+        "config": asdict(settings),
+        "schedule": method.settings,
+        "samples": task.samples,
+        "versions": versions(),
+        "machine": machine(fabric.device) | {"processes": fabric.world_size},
+    }
+    log_length = manifest.log_length if manifest else 0
+    log = RunLog(folder, writes=first, about=described, length=log_length)
+    run = Run(
+        settings=settings,
+        fabric=fabric,
+        task=task,
+        network=network,
+        model=model,
+        method=method,
+        optimizer=optimizer,
+        total_steps=total_steps,
+        eval_steps=evaluation_interval(settings, task, total_steps),
+        events=Events(fabric.world_size),
+        log=log,
+        loggers=Loggers(settings.logger, folder, described, writes=first, resumes=log_length > 0),
+        progress=display,
+        stop=StopRequest(fabric.world_size),
+        about=about,
+        log_length=log_length,
+    )
+    display.start(settings, network, method, run.eval_steps)
+    if manifest is not None:
+        saving.restore(run, manifest.step)
+        display.resumed(run.step)
+    else:
+        found = method.prepare(
+            network, loop.one_by_one(run, 0), lambda out, target: loop.loss_of(run, out, target)
+        )
+        method.settings |= found
+    return run
+
+
+def load(settings: Settings, fabric: Fabric) -> Task:
+    """The data; the first process of each machine goes first, so that only it downloads."""
+    share = Share(fabric.global_rank, fabric.world_size)
+    with fabric.rank_zero_first(local=True):
+        return data.load(settings, share=share, device=fabric.device)
+
+
+def updates(settings: Settings, task: Task) -> int:
+    """Updates of the whole run: ``--steps``, or ``--epochs``, or once through a text.
+
+    Raises:
+        UserError: there are not enough data for one update.
+    """
+    per_epoch = task.steps_per_epoch
+    if per_epoch == 0:
+        raise UserError(
+            f"--batch-size must be at most the number of training images, {task.train_size:,}, "
+            f"not {settings.batch_size:,}"
+        )
+    if settings.steps is not None:
+        return settings.steps
+    if per_epoch is not None:
+        return (settings.epochs or EPOCHS) * per_epoch
+    return max(1, task.train_size // settings.batch_size)
+
+
+def evaluation_interval(settings: Settings, task: Task, total_steps: int) -> int:
+    """Updates from one evaluation to the next."""
+    if task.steps_per_epoch is not None:
+        return (settings.eval_every or 1) * task.steps_per_epoch
+    return settings.eval_every or math.ceil(total_steps / EVALUATIONS)
+
+
+def metrics_of(run: Run) -> dict[str, Any]:
+    """What came out, for ``run.json``."""
+    assert run.last is not None  # the last update is followed by an evaluation
+    switch = run.method.schedule.switch
+    return {
+        "test_accuracy": run.last.test_accuracy,
+        "test_loss": run.last.test_loss,
+        "train_loss": run.last.train_loss,
+        "peak_lr": switch.peak_lr if switch else run.method.settings.get("peak_lr"),
+        "switch_step": switch.step if switch else None,
+        "capped": switch.capped if switch else None,
+        "t_star": switch.t_star if switch else None,
+        "rewound_to": switch.rewound_to if switch else None,
+        "seconds": run.seconds,
+        "steps": run.step,
+    }
+
+
+def _finished(settings: Settings, resume: bool) -> dict[str, Any]:
+    """The metrics of the run in the run folder if it has finished and is to be resumed; else nothing.
+
+    Raises:
+        UserError: the folder holds a run, and ``resume`` was not asked for; or it has finished with other
+            settings.
+    """
+    folder = settings.folder
+    before = read_run(folder)
+    if before is None:
+        return {}
+    finished = before.get("status") == "finished"
+    if resume and finished:
+        now = json.loads(json.dumps(asdict(settings)))  # as run.json has it: lists for tuples
+        checkpoint.check_same(_computed(before["config"]), _computed(now), _name)
+        return before["metrics"]
+    if resume:
+        return {}
+    if finished:
+        raise UserError(f"{folder} holds a finished run; choose another --out, or remove it")
+    if checkpoint.newest(folder)[0] is not None:
+        raise UserError(
+            f"{folder} holds an unfinished run: --resume goes on with it, or choose another --out"
+        )
+    return {}
+
+
+def _checkpoint(folder: Path, about: dict[str, Any], fabric: Fabric) -> checkpoint.Manifest | None:
+    """The checkpoint to go on from, as the first process finds it.
+
+    Raises:
+        UserError: it is of a run with other settings, data or processes.
+    """
+    found, damaged, problem = None, [], None
+    if fabric.is_global_zero:
+        checkpoint.discard_drafts(folder)
+        found, damaged = checkpoint.newest(folder)
+        if found is not None:
+            try:
+                checkpoint.check_same(found.about, about, _name)
+            except UserError as error:
+                problem = str(error)
+        elif damaged:
+            problem = f"no checkpoint in {folder} can be used: {damaged[0].path.name}: {damaged[0].reason}"
+    found, damaged, problem = fabric.broadcast((found, damaged, problem))
+    if problem:
+        raise UserError(problem)
+    if fabric.is_global_zero:
+        for damage in damaged:
+            print(
+                f"the checkpoint {damage.path.name} is damaged ({damage.reason}); going on from an older one"
+            )
+    return found
+
+
+def _computed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that enter the computation."""
+    return {key: value for key, value in config.items() if key not in FREE}
+
+
+def _name(key: str) -> str:
+    return {"data": "data set (its fingerprint)", "processes": "number of processes"}.get(key, flag(key))
+
+
+def _to_channels_last(network: nn.Module) -> None:
+    """Lay out the kernels of convolutions, (outputs, inputs, height, width), with inputs innermost."""
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,93 @@
+"""What happens in a run, collected on the device and handed on as plain events, now and then."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, Final, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from autowu import Reopening, Switch, Verdict
+from autowu.integrations.torch.pending import mean_over_ranks
+
+MOST_WAITING: Final = 1000  # updates whose losses wait on the device
+
+_TEST: Final = (
+    *("step", "start", "p_min", "p_stall", "detected", "argmin", "argmins", "t_star"),
+    *("streak", "no_evidence", "noise"),
+)
+
+
+class Events:
+    """Events since the last :meth:`take`, in order.
+
+    Losses stay on their device until then, and come over in one transfer: logging makes the host wait for the
+    device once per ``take`` and not once per update. With several processes a loss is the mean over them, as
+    AutoWU has it, and ``take`` is a collective call.
+    """
+
+    def __init__(self, processes: int) -> None:
+        self._group = dist.group.WORLD if processes > 1 else None
+        self._waiting: list[dict[str, Any]] = []
+        self._losses: list[Tensor] = []
+        self.since_evaluation: list[float] = []
+        """Losses of the updates taken since the last evaluation."""
+
+    @property
+    def full(self) -> bool:
+        """Whether it is time to take what is here."""
+        return len(self._losses) >= MOST_WAITING
+
+    def step(self, step: int, epoch: int | None, loss: Tensor, lr: float, phase: str) -> None:
+        """One update: ``step`` counts it, ``loss``, ``lr`` and ``phase`` are what it saw."""
+        self._losses.append(loss)
+        self._waiting.append(
+            {"event": "step", "step": step, "epoch": epoch, "loss": None, "lr": lr, "phase": phase}
+        )
+
+    def test(self, verdict: Verdict) -> None:
+        """One test for a minimum."""
+        curve = {
+            name: None if (v := getattr(verdict, name)) is None else v.tolist() for name in ("mean", "sd")
+        }
+        self._waiting.append({"event": "test"} | {name: getattr(verdict, name) for name in _TEST} | curve)
+
+    def switch(self, switch: Switch) -> None:
+        """The end of AutoWU's warm-up."""
+        self._waiting.append({"event": "switch"} | asdict(switch))
+
+    def reopening(self, reopening: Reopening) -> None:
+        """A return of AutoWU to warm-up."""
+        self._waiting.append({"event": "reopening"} | asdict(reopening))
+
+    def evaluation(self, values: Mapping[str, Any]) -> None:
+        """What an evaluation found."""
+        self._waiting.append({"event": "evaluation"} | dict(values))
+
+    def mean_loss(self) -> float:
+        """Of the updates taken since the last call; NaN if there are none."""
+        losses, self.since_evaluation = self.since_evaluation, []
+        return statistics.fmean(losses) if losses else float("nan")
+
+    def take(self) -> list[dict[str, Any]]:
+        """All events since the last call, with their losses."""
+        losses = iter(self._read())
+        events, self._waiting = self._waiting, []
+        for event in events:
+            if event["event"] == "step":
+                event["loss"] = next(losses)
+                self.since_evaluation.append(event["loss"])
+        return events
+
+    def _read(self) -> list[float]:
+        if not self._losses:
+            return []
+        losses = torch.stack(self._losses).double()
+        self._losses = []
+        if self._group is None:
+            return cast("list[float]", losses.tolist())
+        return cast("list[float]", mean_over_ranks(losses, self._group).tolist())

@@ -1,0 +1,138 @@
+"""The processes of a run: how many, on what, and how they share a model; lightning-fabric does the work."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from autowu.errors import UserError
+from autowu.train.settings.options import Settings, Strategy
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+    from torch.distributed.device_mesh import DeviceMesh
+
+
+def fabric_for(settings: Settings) -> Fabric:
+    """The Fabric of ``settings``; its processes have yet to be launched.
+
+    Under ``torchrun`` or ``fabric run``, which have started the processes, these say how many there are.
+
+    Raises:
+        UserError: there are no such devices, or the batch cannot be shared between the processes.
+    """
+    from lightning_fabric import Fabric
+
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # what it does is not the user's business
+    started = _started()
+    if started is None:
+        devices, nodes = settings.devices or 1, settings.nodes
+    else:
+        devices, nodes = started
+        for name, wanted, there in (("devices", settings.devices, devices), ("nodes", settings.nodes, nodes)):
+            if wanted not in (None, 1, there):
+                raise UserError(f"--{name} {wanted}, but the launcher has started {there}")
+    world = devices * nodes
+    if settings.batch_size % world:
+        raise UserError(
+            f"--batch-size must be a multiple of the {world} processes (devices × nodes), "
+            f"not {settings.batch_size}"
+        )
+    if settings.strategy == "fsdp" and world == 1:
+        raise UserError("--strategy fsdp needs 2 processes or more, not 1 (--devices, --nodes)")
+    chosen: dict[str, Any] = {
+        "accelerator": _accelerator(settings),
+        "devices": devices,
+        "num_nodes": nodes,
+        "strategy": _strategy(settings.strategy, world),
+        "precision": settings.precision,
+    }
+    if os.environ.get("LT_CLI_USED") == "1":  # `fabric run` has said these already, and wants no second word
+        chosen = {"strategy": chosen["strategy"]} if settings.strategy == "fsdp" else {}
+    try:
+        return Fabric(**chosen)
+    except (ValueError, RuntimeError, TypeError) as error:
+        raise UserError(f"cannot set up the processes: {' '.join(str(error).split())}") from error
+
+
+def launch(fabric: Fabric) -> None:
+    """Start the processes, or join those that a launcher has started."""
+    if os.environ.get("LT_CLI_USED") != "1":  # `fabric run` has had Fabric join them already
+        fabric.launch()
+
+
+def reports_status() -> bool:
+    """Whether the user or a launcher sees this process's exit status; Fabric sees to its own children."""
+    return _started() is not None or os.environ.get("LOCAL_RANK", "0") == "0"
+
+
+def says() -> bool:
+    """Whether this process, which need not have been launched yet, is the one that tells the user things."""
+    return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
+
+
+def leave(fabric: Fabric) -> None:
+    """Wait for the other processes, and end the communication with them.
+
+    Its threads, left to the interpreter's exit, now and then abort a process that has done its work.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        fabric.barrier()
+        torch.distributed.destroy_process_group()
+
+
+def end_children(fabric: Fabric) -> None:
+    """Kill the processes that this one has started, which would wait for it forever."""
+    for child in getattr(fabric.strategy.launcher, "procs", ()):
+        child.kill()
+
+
+def _started() -> tuple[int, int] | None:
+    """(processes on a node, nodes), if a launcher has started them."""
+    if os.environ.get("LT_CLI_USED") == "1":
+        return int(os.environ.get("LT_DEVICES", "1")), int(os.environ.get("LT_NUM_NODES", "1"))
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        local, world = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
+        return local, world // local
+    return None
+
+
+def _accelerator(settings: Settings) -> str:
+    if settings.accelerator == "gpu" and not torch.cuda.is_available():
+        raise UserError("--accelerator gpu, but PyTorch finds no GPU here")
+    if settings.accelerator != "auto":
+        return settings.accelerator
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _strategy(name: Strategy, world: int) -> Any:
+    if name == "fsdp":
+        from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
+
+        return ModelParallelStrategy(shard, data_parallel_size=world, tensor_parallel_size=1)
+    if world == 1:
+        return "auto"
+    from lightning_fabric.strategies.ddp import DDPStrategy
+
+    return DDPStrategy(gradient_as_bucket_view=True)
+
+
+def shard(model: nn.Module, mesh: DeviceMesh) -> nn.Module:
+    """Split each parameter over the processes (FSDP2): block by block, so that one block is whole at a time.
+
+    A block is an element of an ``nn.Sequential`` or ``nn.ModuleList`` that has parameters.
+    """
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = mesh["data_parallel"]
+    for module in list(model.modules()):
+        if isinstance(module, (nn.Sequential, nn.ModuleList)):
+            for block in module:
+                if any(True for _ in block.parameters()) and next(block.children(), None) is not None:
+                    fully_shard(block, mesh=mesh)
+    fully_shard(model, mesh=mesh)  # in place
+    return model

@@ -1,0 +1,1 @@
+"""The trainer's settings: options, the command line, files, recipes."""

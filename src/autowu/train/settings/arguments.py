@@ -1,0 +1,301 @@
+"""The flags of ``autowu train``; :mod:`sources` makes settings of them. Imports no framework."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import fields
+from difflib import get_close_matches
+from typing import Any, Final, get_args
+
+from autowu.config import Config, Decay, Growth
+from autowu.train.settings import options, recipes
+from autowu.train.settings.options import SCHEDULES, Settings
+
+NAMES: Final = tuple(field.name for field in fields(Settings))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags of ``autowu train``. A flag that is not given leaves no attribute."""
+    parser.description = "Train a model, with the learning rate set by AutoWU, by a schedule or by a peer."
+    parser.usage = f"{parser.prog} [--recipe NAME] [--data DATA] [--schedule NAME] [OPTION …]"
+    parser.argument_default = argparse.SUPPRESS
+    _add_task(parser)
+    _add_training(parser)
+    _add_optimizer(parser)
+    _add_schedule(parser)
+    _add_machine(parser)
+    _add_run(parser)
+
+
+def _add_task(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("task")
+    group.add_argument(
+        "--recipe",
+        choices=tuple(recipes.RECIPES),
+        metavar="NAME",
+        help="settings under one name, the paper's among them; --list-recipes shows them",
+    )
+    group.add_argument(
+        "--data",
+        metavar="NAME|FILE|DIR",
+        help="digits (built in), fashion-mnist, cifar10 or cifar100 (downloaded once), FILE.npz in Keras' "
+        "layout, DIR with a folder of images for each class in train/ and val/, or FILE.txt for a language "
+        f"model (default: {_default('data')})",
+    )
+    group.add_argument(
+        "--data-dir", metavar="DIR", help=f"where downloaded sets are kept (default: {_default('data_dir')})"
+    )
+    group.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help=f"processes that decode images, for a DIR (default: {_default('workers')})",
+    )
+    group.add_argument(
+        "--image-size",
+        type=int,
+        metavar="N",
+        help=f"pixels, for a DIR (default: {_default('image_size')})",
+    )
+    group.add_argument(
+        "--tokens",
+        choices=get_args(options.Tokens),
+        help=f"of a text: its characters, or its bytes (default: {_default('tokens')})",
+    )
+    group.add_argument(
+        "--context",
+        type=int,
+        metavar="N",
+        help=f"tokens that a model of text sees (default: {_default('context')})",
+    )
+    group.add_argument(
+        "--augment",
+        choices=get_args(options.Augment),
+        help="crop-flip; cifar: AutoAugment, crop, flip and Cutout; imagenet: random crop and flip; deit: "
+        "RandAugment, mixup, CutMix, random erasing and repeated augmentation (default: "
+        f"{_default('augment')})",
+    )
+    group.add_argument(
+        "--label-smoothing",
+        type=float,
+        metavar="X",
+        help=f"in [0, 1) (default: {_default('label_smoothing')})",
+    )
+    group.add_argument(
+        "--model",
+        metavar="NAME",
+        help="cnn, mlp, vit, resnet18-cifar, wide-resnet-28-10, gpt, or any model of timm, such as resnet50 "
+        "(default: cnn; for a text: gpt)",
+    )
+    group.add_argument(
+        "--norm",
+        choices=get_args(options.Norm),
+        help=f"BatchNorm or LayerNorm, in cnn and mlp (default: {_default('norm')})",
+    )
+    group.add_argument(
+        "--drop-path",
+        type=float,
+        metavar="X",
+        help=f"stochastic depth: how often the last block is left out (default: {_default('drop_path')})",
+    )
+    group.add_argument(
+        "--blocks", type=int, metavar="N", help="depth of vit (default: 4) and gpt (default: 2)"
+    )
+    group.add_argument(
+        "--width",
+        type=int,
+        metavar="N",
+        help="of vit (default: 64) and gpt (default: 48), a multiple of heads",
+    )
+    group.add_argument("--heads", type=int, metavar="N", help="of the attention of vit and gpt (default: 4)")
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("training")
+    group.add_argument("--epochs", type=int, metavar="N", help=f"of images (default: {options.EPOCHS})")
+    group.add_argument(
+        "--steps",
+        type=int,
+        metavar="N",
+        help="updates, instead of epochs (default for a text: once through it)",
+    )
+    group.add_argument(
+        "--batch-size",
+        type=int,
+        metavar="B",
+        help="samples in an update, over all processes; what is left over at an epoch's end sits it out "
+        f"(default: {_default('batch_size')})",
+    )
+    group.add_argument(
+        "--micro-batch-size",
+        type=int,
+        metavar="N",
+        help="samples that a process takes at a time, where its share of the batch does not fit in memory",
+    )
+    group.add_argument("--clip-norm", type=float, metavar="X", help="clip the gradient's norm (default: no)")
+    group.add_argument(
+        "--seed",
+        type=int,
+        metavar="N",
+        help=f"of weights, data, augmentation, dropout and AutoWU's subsets (default: {_default('seed')})",
+    )
+    group.add_argument(
+        "--eval-every",
+        type=int,
+        metavar="N",
+        help="epochs between evaluations, or for a text updates (default: 1; for a text: 20 evaluations)",
+    )
+
+
+def _add_optimizer(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("optimizer")
+    group.add_argument(
+        "--optimizer",
+        choices=get_args(options.OptimizerName),
+        help="(default: adamp; a peer's own)",
+    )
+    group.add_argument(
+        "--weight-decay", type=float, metavar="X", help="(default: 0.1; sgd: 0.0005; a peer's own)"
+    )
+    group.add_argument(
+        "--weight-decay-on",
+        choices=get_args(options.WeightDecayOn),
+        help=f"matrices leaves out biases and the gains of norms (default: {_default('weight_decay_on')})",
+    )
+
+
+def _add_schedule(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("schedule")
+    group.add_argument(
+        "--schedule",
+        choices=SCHEDULES,
+        metavar="NAME",
+        help="autowu: the default preset; paper: AutoWU exactly as in the paper; baseline: the paper's, a "
+        "linear warm-up to lr × √(batch size / 256), then a cosine; one-cycle, constant, wsd: PyTorch's and "
+        f"warm-up-stable-decay; peers: {', '.join(get_args(options.Peer))} (default: {_default('schedule')})",
+    )
+    group.add_argument(
+        "--growth", choices=get_args(Growth), help="of AutoWU's warm-up (default: the preset's)"
+    )
+    group.add_argument("--decay", choices=get_args(Decay), help="of AutoWU's LR (default: the preset's)")
+    group.add_argument(
+        "--set",
+        action=_SetField,
+        metavar="FIELD=VALUE",
+        help="any other field of autowu.Config, such as patience=5; may be repeated",
+    )
+    group.add_argument(
+        "--lr",
+        type=float,
+        metavar="X",
+        help="for schedules that do not find it (default: adamp and adamw: 0.001; lamb: 0.01; sgd: 0.1, at "
+        "batch size 256; a peer's own)",
+    )
+    group.add_argument("--warmup-epochs", type=int, metavar="N", help="of the schedules that have a warm-up")
+    group.add_argument("--warmup-steps", type=int, metavar="N", help="the same, in updates")
+
+
+def _add_machine(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("machine")
+    group.add_argument(
+        "--accelerator",
+        choices=get_args(options.Accelerator),
+        help="auto: a GPU if there is one (default: auto)",
+    )
+    group.add_argument("--devices", type=int, metavar="N", help="processes on each machine (default: 1)")
+    group.add_argument("--nodes", type=int, metavar="N", help="machines (default: 1)")
+    group.add_argument(
+        "--strategy",
+        choices=get_args(options.Strategy),
+        help="ddp: each process has the whole model; fsdp: a part of it (default: ddp, if several)",
+    )
+    group.add_argument(
+        "--precision",
+        choices=get_args(options.Precision),
+        help=f"(default: {_default('precision')})",
+    )
+    group.add_argument("--compile", action=argparse.BooleanOptionalAction, help="the model, by torch.compile")
+    group.add_argument(
+        "--channels-last", action=argparse.BooleanOptionalAction, help="memory layout of images and kernels"
+    )
+    group.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="CPU threads of each process; a result can depend on their number in its last digits "
+        f"(default: {_default('threads')})",
+    )
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("run")
+    group.add_argument(
+        "--config", metavar="FILE.yaml", help="settings by the names of these flags; flags override it"
+    )
+    group.add_argument(
+        "--out",
+        metavar="DIR",
+        help="the run folder, for run.json, log.jsonl and checkpoints (default: runs/DATA-SCHEDULE)",
+    )
+    group.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from the newest checkpoint in --out, with that run's settings; without one, begin",
+    )
+    group.add_argument(
+        "--checkpoint-every",
+        type=int,
+        metavar="N",
+        help="updates (default: at evaluations, but not more often than every 30 seconds, and at the end)",
+    )
+    group.add_argument(
+        "--logger",
+        type=_loggers,
+        metavar="NAME[,NAME]",
+        help="also log to tensorboard, wandb or mlflow (default: none)",
+    )
+    group.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print what would run, its steps and its memory, and stop",
+    )
+    group.add_argument("--list-recipes", action="store_true", help="print the recipes, and stop")
+
+
+class _SetField(argparse.Action):
+    """Collects FIELD=VALUE in a dict."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        name, equals, text = str(values).partition("=")
+        known = [field.name for field in fields(Config)]
+        if not equals or name not in known:
+            close = get_close_matches(name, known, 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"fields: {', '.join(known)}"
+            parser.error(f"--set must be FIELD=VALUE with a field of autowu.Config, not {values!r} ({hint})")
+        try:
+            value = json.loads(text.lower() if text in ("None", "True", "False") else text)
+        except ValueError:
+            value = None if text == "None" else text
+        collected = dict(getattr(namespace, self.dest, {}))
+        setattr(namespace, self.dest, {**collected, name: value})
+
+
+def _loggers(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    for name in names:
+        if name not in get_args(options.Logger):
+            raise argparse.ArgumentTypeError(
+                f"must be of {', '.join(get_args(options.Logger))}, not {name!r}"
+            )
+    return names
+
+
+def _default(name: str) -> str:
+    return str(getattr(Settings, name))

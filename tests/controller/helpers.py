@@ -1,0 +1,116 @@
+"""What several files need: loss curves to judge, and the textbook Gaussian process to judge by."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from hypothesis import settings
+
+from autowu import Config
+from autowu.controller import machine
+from autowu.controller.state import State
+
+seeded = settings(deadline=None, derandomize=True, max_examples=100)
+
+
+def v_shape(n: int, lowest: int, noise: float = 0.0, seed: int = 0) -> np.ndarray:
+    """``n`` losses that fall in a straight line from 2 to 1 at step ``lowest``, then rise as fast."""
+    random = np.random.default_rng(seed)
+    return 1 + np.abs(np.arange(n) - lowest) / lowest + noise * random.standard_normal(n)
+
+
+def response(lr: np.ndarray, best: float) -> np.ndarray:
+    """A loss over the LR: flat at 2.3 while the LR is small, least (0.5) at ``best``, back at 2.3 beyond."""
+    z = np.log(np.asarray(lr) / best)
+    return 2.3 - 1.8 * np.exp(-0.5 * (z / np.where(z < 0, 1.5, 1.0)) ** 2)
+
+
+def run(
+    config: Config, loss: Callable[[int, float], float], steps: int | None = None
+) -> tuple[State, np.ndarray]:
+    """A run whose losses answer to the LR: the last state, and the LR of each update."""
+    state, lrs = machine.start(config), []
+    for step in range(config.total_steps if steps is None else steps):
+        lrs.append(machine.learning_rate(config, state, step))
+        state = machine.observe(config, state, np.array([loss(step, lrs[-1])]))
+        assert state.step == step + 1
+        assert state.read_at is None or state.read_at > state.step
+    return state, np.array(lrs)
+
+
+def follow(config: Config, losses: np.ndarray) -> list[State]:
+    """The states after each decision of a recorded curve, the first state included."""
+    states = [machine.start(config)]
+    for loss in losses:
+        state = machine.observe(config, states[-1], np.array([loss]))
+        if len(states) > 1 and states[-1].read == state.read:
+            states.pop()
+        states.append(state)
+    return states
+
+
+def noisy(best: float, sd: float = 0.02, seed: int = 0) -> Callable[[int, float], float]:
+    """:func:`response` with noise, by step and LR."""
+    draws = np.random.default_rng(seed).standard_normal(100_000)
+    return lambda step, lr: float(response(np.array(lr), best)) + sd * float(draws[step])
+
+
+def equal(a: Any, b: Any) -> bool:
+    """Equality bit for bit, of nested plain values and arrays."""
+    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+        return type(a) is type(b) and a.shape == b.shape and a.tobytes() == b.tobytes()
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
+        return len(a) == len(b) and all(map(equal, a, b))
+    return type(a) is type(b) and (a == b or (a != a and b != b))
+
+
+class Dense(NamedTuple):
+    """Rasmussen & Williams Eq. 2.23, 2.24 and 2.30, by solves with the n × n matrix."""
+
+    mean: np.ndarray
+    variance: np.ndarray
+    rise: np.ndarray  # E[f(1) - f(x)]
+    rise_variance: np.ndarray
+    covariance: np.ndarray  # of f at all pairs of points
+    log_marginal_likelihood: float
+    gradient: tuple[float, float, float]  # by θ, σ_f² and σ_n²: Eq. 5.9
+
+
+def kernel(a: np.ndarray, b: np.ndarray, length_scale: float) -> np.ndarray:
+    """exp(-(a - b)² / 2ℓ²) for every pair."""
+    return np.exp(-((a[:, None] - b) ** 2) / (2 * length_scale**2))
+
+
+def dense(
+    x: np.ndarray,
+    y: np.ndarray,
+    mean: float,
+    signal: float,
+    noise: float,
+    length_scale: float,
+    points: int = 500,
+) -> Dense:
+    """The posterior on as many points of [0, 1], and the marginal likelihood."""
+    grid = np.linspace(0, 1, points)
+    prior = kernel(x, x, length_scale)
+    inverse = np.linalg.inv(signal * prior + noise * np.eye(len(x)))
+    cross = signal * kernel(x, grid, length_scale)
+    gain = np.linalg.solve(signal * prior + noise * np.eye(len(x)), cross).T
+    covariance = signal * kernel(grid, grid, length_scale) - gain @ cross
+    variance = covariance.diagonal()
+    posterior_mean = mean + gain @ (y - mean)
+    whitened = np.linalg.solve(signal * prior + noise * np.eye(len(x)), y - mean)
+    logdet = np.linalg.slogdet(signal * prior + noise * np.eye(len(x)))[1]
+    slope = np.outer(whitened, whitened) - inverse
+    return Dense(
+        mean=posterior_mean,
+        variance=variance,
+        rise=posterior_mean[-1] - posterior_mean,
+        rise_variance=variance + variance[-1] - 2 * covariance[:, -1],
+        covariance=covariance,
+        log_marginal_likelihood=-0.5 * ((y - mean) @ whitened + logdet + len(y) * math.log(2 * math.pi)),
+        gradient=(whitened.sum(), 0.5 * (slope * prior).sum(), 0.5 * slope.trace()),
+    )

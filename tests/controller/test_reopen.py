@@ -1,0 +1,313 @@
+"""A switch that proves wrong reopens warm-up; one that was right does not."""
+
+import math
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autowu import Config, replay
+from autowu.controller import machine
+from autowu.controller.phases import decay
+from autowu.controller.phases.decay import Fall
+from autowu.controller.state import State
+from autowu.detector import trend
+
+from .helpers import seeded, v_shape
+from .quadratic import Outcome, train
+
+T = 800
+CONFIG = Config(total_steps=T)
+W = decay.window(CONFIG)
+LENGTHS = (200, 400, 800, 1600, 3000)
+
+
+# --- the line through a stretch of losses -------------------------------------------------------------
+
+
+def noisy_line(slope: float, n: int = 60, noise: float = 0.1, seed: int = 0) -> np.ndarray:
+    return 2 + slope * np.arange(n) + noise * np.random.default_rng(seed).standard_normal(n)
+
+
+def test_speed_and_error_are_those_of_least_squares() -> None:
+    losses = noisy_line(-0.01)
+    (slope, _), covariance = np.polyfit(np.arange(60), losses, 1, cov=True)
+    fall = trend.fall(CONFIG, losses)
+    assert fall is not None
+    assert fall.speed == pytest.approx(-slope, rel=1e-12)
+    assert fall.error == pytest.approx(math.sqrt(covariance[0, 0]), rel=1e-12)
+
+
+@seeded
+@given(st.integers(-300, 300), st.integers(0, 100))
+def test_a_power_of_two_scales_it_exactly(power: int, seed: int) -> None:
+    losses = noisy_line(-0.01, seed=seed)
+    one, other = trend.fall(CONFIG, losses), trend.fall(CONFIG, np.ldexp(losses, power))
+    assert one is not None
+    assert other == Fall(math.ldexp(one.speed, power), math.ldexp(one.error, power))
+
+
+@seeded
+@given(st.floats(-1000, 1000), st.integers(0, 100))
+def test_a_shift_does_not_matter(shift: float, seed: int) -> None:
+    one, other = (trend.fall(CONFIG, noisy_line(-0.01, seed=seed) + by) for by in (0.0, shift))
+    assert one is not None
+    assert other is not None
+    assert (other.speed, other.error) == pytest.approx((one.speed, one.error), rel=1e-6)
+
+
+def test_losses_that_are_not_finite_and_spikes_are_left_out_and_keep_their_places() -> None:
+    losses = 2 - 0.01 * np.arange(60)
+    losses[[7, 20]], losses[33] = [math.nan, math.inf], 1e9
+    fall = trend.fall(CONFIG, losses)
+    assert fall is not None
+    assert fall.speed == pytest.approx(0.01, rel=1e-9)
+    assert fall.error < 1e-9
+
+
+@pytest.mark.parametrize("losses", [[], [1.0] * 9, [math.nan] * 50, [1.0] * 9 + [math.nan] * 50])
+def test_too_few_losses_are_no_evidence(losses: list[float]) -> None:
+    assert trend.fall(CONFIG, np.array(losses)) is None
+
+
+def test_losses_without_end_are_no_evidence() -> None:
+    assert trend.fall(CONFIG, np.array([1e308, -1e308] * 25)) is None
+
+
+def test_noise_is_no_plain_fall() -> None:
+    """At 4 standard errors, of 10,000 stretches of 20 losses (Student's t with 18 degrees: 4 in 10,000)."""
+    losses = np.random.default_rng(0).standard_normal((10_000, 20))
+    falls = sum(trend.plain(trend.fall(CONFIG, row), 4.0) for row in losses)
+    assert falls <= 12
+
+
+@pytest.mark.parametrize(("total_steps", "updates"), [(100, 10), (800, 25), (12_000, 362)])
+def test_the_window_is_a_doubling_of_the_lr_but_holds_losses_enough(total_steps: int, updates: int) -> None:
+    config = Config(total_steps=total_steps, growth="exponential")
+    assert decay.window(config) == updates
+    lrs = [machine.growth(config, machine.start(config), step) for step in (0, updates)]
+    assert lrs[1] >= 2 * lrs[0]
+    if updates > config.min_losses:
+        assert machine.growth(config, machine.start(config), updates - 1) < 2 * lrs[0]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "refuted"),
+    [
+        (Fall(10, 1), Fall(9, 1), True),
+        (Fall(10, 1), Fall(15, 1), True),  # not faster by 4 standard errors of the difference, 5.7
+        (Fall(10, 1), Fall(16, 1), False),  # faster: the LR was large, and its noise goes
+        (Fall(10, 1), Fall(3, 1), False),  # falls no longer
+        (Fall(10, 1), Fall(-9, 1), False),  # rises
+        (Fall(3, 1), Fall(9, 3), False),  # had ceased to fall: a minimum
+        (Fall(10, 1), None, False),
+    ],
+)
+def test_what_refutes_a_switch(before: Fall, after: Fall | None, refuted: bool) -> None:
+    assert decay.refuted(before, after, 4.0) is refuted
+
+
+# --- the phase machine --------------------------------------------------------------------------------
+
+
+@cache
+def curve(after: float) -> np.ndarray:
+    """Losses that fall by 0.02 an update to step 100, rise until warm-up ends, then go on by ``after``."""
+    noise = 0.02 * np.random.default_rng(0).standard_normal(T)
+    state, losses, loss, switched = machine.start(CONFIG), list[float](), 10.0, False
+    for step in range(T):
+        switched = switched or state.switch is not None
+        loss += -0.02 if step < 100 else after if switched else 0.05
+        losses.append(loss + noise[step])
+        state = machine.observe(CONFIG, state, np.array(losses[-1:]))
+    assert switched
+    return np.array(losses)
+
+
+def follow(losses: np.ndarray, config: Config = CONFIG, cut: int = 1) -> list[State]:
+    """The states after each decision."""
+    states = [machine.start(config)]
+    state = states[0]
+    for start in range(0, len(losses), cut):
+        state = machine.observe(config, state, losses[start : start + cut])
+        if state.read != states[-1].read:
+            states.append(state)
+    return states
+
+
+def test_a_false_alarm_is_taken_back() -> None:
+    states = follow(curve(-0.02))
+    first = next(state for state in states if state.switch is not None)
+    assert first.switch is not None
+    assert first.doubt is not None
+    assert first.read_at == first.switch.step + 2 * W
+    after = states[states.index(first) + 1]
+    assert after.step == first.read_at
+    assert (after.switch, after.doubt, after.streak, after.copied) == (None, None, 0, None)
+    (reopening,) = after.reopenings
+    assert (reopening.step, reopening.switch, reopening.leg) == (after.step, first.switch, first.leg)
+    assert reopening.lr == machine.learning_rate(CONFIG, first, first.read_at)
+    assert len(after.losses) == 0  # the next decision looks at losses from here on alone
+    for step in (0, 1, 50):  # and the LR goes on without a jump, at the slow rate
+        lr = reopening.lr * (CONFIG.max_lr / CONFIG.min_lr) ** (step / CONFIG.warmup_steps)
+        assert machine.learning_rate(CONFIG, after, after.step + step) == pytest.approx(lr, rel=1e-12)
+
+
+@pytest.mark.parametrize("after", [0.0, 0.01, -0.2], ids=["flat", "rising", "falling faster"])
+def test_a_switch_that_the_loss_bears_out_is_final(after: float) -> None:
+    states = follow(curve(after))
+    switched = next(state for state in states if state.switch is not None)
+    assert switched.doubt is not None
+    assert states[-1].switch == switched.switch
+    assert states[-1].read == switched.read_at
+    assert (states[-1].doubt, states[-1].read_at, len(states[-1].losses)) == (None, None, 0)
+
+
+def test_no_doubt_where_the_loss_had_ceased_to_fall() -> None:
+    """A minimum with a flat bottom: no loss is read after the switch, whatever it does."""
+    t = np.arange(T)
+    trend = 10 - 0.02 * np.clip(t, 0, 55) + 0.05 * np.clip(t - 110, 0, 60) - 0.02 * np.clip(t - 170, 0, T)
+    losses = trend + 0.02 * np.random.default_rng(0).standard_normal(T)
+    states = follow(losses, Config(total_steps=T, stall=None))  # a stall is seen before all that
+    assert states[-1].switch is not None
+    assert (states[-1].read_at, states[-1].reopenings) == (None, ())
+    assert states[-1].read == states[-1].switch.step
+
+
+@pytest.mark.parametrize("power", [-40, -1, 1, 40])
+def test_scale_does_not_matter(power: int) -> None:
+    one, other = (follow(np.ldexp(curve(-0.02), by))[-1] for by in (0, power))
+    assert one.reopenings == other.reopenings
+    assert len(one.reopenings) > 0
+
+
+@pytest.mark.parametrize("cut", [2, 7, 100, T])
+def test_the_cuts_of_the_losses_do_not_matter(cut: int) -> None:
+    losses = curve(-0.02)
+    one, other = follow(losses)[-1], follow(losses, cut=cut)[-1]
+    assert one.reopenings == other.reopenings
+    assert one.switch == other.switch
+
+
+def test_the_state_survives_its_plain_form() -> None:
+    losses = curve(-0.02)
+    for state in follow(losses):
+        again = State.from_dict(state.to_dict())
+        assert (again.doubt, again.reopenings) == (state.doubt, state.reopenings)
+        end = machine.observe(CONFIG, again, losses[state.step :])
+        assert end.reopenings == machine.observe(CONFIG, state, losses[state.step :]).reopenings
+
+
+def test_a_doubt_without_a_switch_is_refused() -> None:
+    states = follow(curve(-0.02))
+    doubtful = next(state for state in states if state.doubt is not None).to_dict()
+    with pytest.raises(ValueError, match="'doubt' needs a switch"):
+        State.from_dict(doubtful | {"switch": None})
+    with pytest.raises(ValueError, match="'losses' are 3"):
+        State.from_dict(doubtful | {"losses": np.zeros(3)})
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"reopen": None}, {"warmup_fraction": 0.15}, {"reopen": 1e9}],
+    ids=["off", "the cap is near", "hardly anything is plain"],
+)
+def test_what_keeps_a_switch_final(settings: dict[str, Any]) -> None:
+    config = Config(total_steps=T, **settings)
+    end = follow(curve(-0.02), config)[-1]
+    assert end.switch is not None
+    assert end.reopenings == ()
+
+
+def test_no_return_after_the_cap() -> None:
+    """A loss that rises after a while of each warm-up, and falls in each decay: the cap ends it."""
+    random, loss, since = np.random.default_rng(0), 100.0, 0
+    state = machine.start(CONFIG)
+    for _ in range(T):
+        loss += 0.05 if state.switch is None and since > 120 else -0.02
+        before = state
+        state = machine.observe(CONFIG, state, np.array([loss + 0.02 * random.standard_normal()]))
+        since = since + 1 if (before.switch is None) == (state.switch is None) else 0
+    assert len(state.reopenings) >= 2
+    assert all(each.step < CONFIG.warmup_steps for each in state.reopenings)
+    assert state.switch is not None
+    assert state.switch.step <= CONFIG.warmup_steps
+
+
+def test_the_paper_and_linear_growth_never_return() -> None:
+    assert Config.paper(T, 20).reopen is None
+    found = replay(curve(-0.02), steps_per_epoch=20, preset="paper", standardize=True)
+    assert found.switch_step is not None
+    assert found.state.reopenings == ()
+    found = replay(curve(-0.02), growth="linear", min_lr=1e-3)
+    assert found.switch_step is not None
+    assert found.state.reopenings == ()
+
+
+def test_plateau_waits_until_the_switch_is_settled() -> None:
+    config = Config(total_steps=T, decay="plateau")
+    states = follow(curve(-0.2), config)
+    switched = next(state for state in states if state.switch is not None)
+    settled = states[states.index(switched) + 1]
+    assert switched.switch is not None
+    assert settled.step == switched.switch.step + 2 * W
+    assert settled.read_at == settled.step + T // config.plateau_intervals
+    assert follow(curve(-0.02), config)[-1].reopenings != ()
+
+
+def test_a_switch_on_a_v_stands() -> None:
+    """A sharp minimum leaves doubt, since the loss fell to the last; the rise beyond settles it."""
+    for seed in range(20):
+        found = replay(v_shape(T, 150, noise=0.02, seed=seed))
+        assert found.switched
+        assert found.state.reopenings == ()
+
+
+# --- whole runs ---------------------------------------------------------------------------------------
+
+
+Pair = tuple[Outcome, Outcome]
+
+
+def runs(count: int) -> tuple[list[Pair], list[Pair]]:
+    """Pairs of runs, with reopening and without: those that reopen unasked, and those with a false alarm."""
+    clean, false = list[Pair](), list[Pair]()
+    for seed in range(count):
+        config = {"total_steps": LENGTHS[seed % len(LENGTHS)], "seed": seed}
+        run = train(Config(**config), seed)
+        assert run.first is not None
+        if run.state.reopenings:
+            clean.append((run, train(Config(**config, reopen=None), seed)))
+        peak = run.first.peak_lr
+        final = train(Config(**config, reopen=None), seed, bump_from=peak / (10, 30)[seed % 2])
+        assert final.first is not None
+        if final.first.peak_lr < peak / 3 and final.beaten > 1.5:
+            false.append((train(Config(**config), seed, bump_from=peak / (10, 30)[seed % 2]), final))
+    return clean, false
+
+
+def check(count: int) -> None:
+    clean, false = runs(count)
+    assert len(clean) <= 0.15 * count
+    assert all(one.excess < 1.05 * final.excess for one, final in clean)
+    if len(clean) >= 10:  # fewer say nothing
+        assert sum(one.excess < final.excess for one, final in clean) >= 0.7 * len(clean)
+
+    assert len(false) >= 0.2 * count
+    taken_back = [(one, final) for one, final in false if one.state.reopenings]
+    assert len(taken_back) >= 0.25 * len(false)
+    better = sum(one.excess < final.excess for one, final in taken_back)
+    assert better >= 0.95 * len(taken_back)
+    assert max(len(one.state.reopenings) for one, _ in taken_back) <= 5
+
+
+def test_what_is_taken_back_ends_better_and_false_alarms_are() -> None:
+    check(60)
+
+
+@pytest.mark.full
+def test_what_is_taken_back_ends_better_and_false_alarms_are_of_many() -> None:
+    check(400)

@@ -1,1 +1,0 @@
-"""Tests of the framework-free core, one file to a module."""

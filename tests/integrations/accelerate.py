@@ -1,0 +1,89 @@
+"""The contract's driver for Accelerate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch.utils.data import DataLoader, TensorDataset
+
+from autowu import AutoWU
+from autowu.integrations.accelerate import AcceleratedAutoWU
+from integrations.contract.learner import Learner
+
+
+class Loop:
+    """A training loop with prescribed losses; ``lrs`` are those that updates were made with."""
+
+    def __init__(
+        self, losses: Sequence[float], accelerator: Accelerator, updates: int, **settings: Any
+    ) -> None:
+        self.accelerator = accelerator
+        # Each process holds its own losses, and Accelerate deals items out in turn.
+        values = torch.tensor(losses, dtype=torch.float32).repeat_interleave(accelerator.num_processes)
+        model = Learner()
+        optimizer = torch.optim.AdamW(model.parameters(), fused=False)
+        self.model, self.optimizer, self.batches = accelerator.prepare(
+            model, optimizer, DataLoader(TensorDataset(values))
+        )
+        scheduler = AutoWU(self.optimizer, total_steps=updates, model=model, **settings)
+        self.scheduler = AcceleratedAutoWU(accelerator, scheduler)
+        self.lrs: list[float] = []
+        optimizer.register_step_pre_hook(lambda *_: self.lrs.append(optimizer.param_groups[0]["lr"]))
+
+    def run(
+        self,
+        skip: int = 0,
+        *,
+        before_update: Callable[[int], None] = lambda update: None,
+        after_update: Callable[[int], bool | None] = lambda updates: None,
+    ) -> list[float]:
+        """Train on all but the first ``skip`` losses, until ``after_update`` (of updates done) is true."""
+        updates = self.scheduler.last_epoch
+        for (value,) in self.accelerator.skip_first_batches(self.batches, skip):
+            with self.accelerator.accumulate(self.model):
+                loss = self.model(value)["loss"]
+                self.accelerator.backward(loss)
+                if self.accelerator.sync_gradients:
+                    before_update(updates)
+                self.optimizer.step()
+                self.scheduler.step(loss)
+                self.optimizer.zero_grad()
+            if self.accelerator.sync_gradients:
+                updates += 1
+                if after_update(updates):
+                    break
+        return self.lrs
+
+
+class Accelerate:
+    name = "accelerate"
+    exact = True
+    processes = True
+
+    def train(
+        self,
+        losses: Sequence[float],
+        folder: Path,
+        *,
+        accumulation: int = 1,
+        stop_after: int | None = None,
+        resume: bool = False,
+        **settings: Any,
+    ) -> list[float]:
+        accelerator = Accelerator(cpu=True, gradient_accumulation_steps=accumulation)
+        loop = Loop(losses, accelerator, len(losses) // accumulation, **settings)
+        if resume:
+            accelerator.load_state(folder)
+        lrs = loop.run(
+            loop.scheduler.last_epoch * accumulation, after_update=lambda updates: updates == stop_after
+        )
+        if stop_after:
+            accelerator.save_state(folder)
+        return lrs
+
+
+HOSTS = [Accelerate()]

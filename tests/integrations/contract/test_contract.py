@@ -1,0 +1,89 @@
+"""The contract of `contract.py`, for every host whose framework is installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from integrations import ranks
+from integrations.contract.contract import Host, core_trace, v_curve
+from integrations.contract.registry import hosts
+
+STEPS = 120
+PAPER: dict[str, Any] = {"preset": "paper", "steps_per_epoch": 6}
+IN_WARMUP, IN_DECAY = 17, 80
+# The default preset tests after each update of so short a run. Here five losses wait for the next test.
+WAITING = PAPER | {"rewind": True}
+
+
+@pytest.fixture(params=hosts(), ids=lambda host: host.name)
+def host(request: pytest.FixtureRequest) -> Host:
+    return request.param
+
+
+def assert_same(host: Host, lrs: list[float], expected: list[float]) -> None:
+    assert len(lrs) == len(expected)
+    if host.exact:
+        assert lrs == expected
+    else:
+        np.testing.assert_array_equal(np.float32(lrs), np.float32(expected))
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"decay": "cosine", "seed": 3}, PAPER], ids=["default", "cosine", "paper"]
+)
+def test_the_lr_trace_is_the_cores(host: Host, settings: dict[str, Any], tmp_path: Path) -> None:
+    losses = v_curve(STEPS)
+    assert_same(host, host.train(losses, tmp_path, **settings), core_trace(losses, **settings))
+
+
+# `paper` is the one that minds the scale: a sum in place of the mean would not show in the other.
+@pytest.mark.parametrize("settings", [{}, PAPER], ids=["default", "paper"])
+def test_four_micro_batches_make_one_update(host: Host, settings: dict[str, Any], tmp_path: Path) -> None:
+    # Quarters of a power of two, so that neither sum nor mean rounds, in whatever order a host takes them.
+    updates = np.round(v_curve(STEPS) * 256) / 256
+    micro = (updates[:, None] + np.array([-0.5, 0.25, 0.5, -0.25]) / 64).ravel()
+    lrs = host.train(micro, tmp_path, accumulation=4, **settings)
+    assert_same(host, lrs, core_trace(updates, **settings))
+
+
+@pytest.mark.filterwarnings("ignore:AutoWU. .* not finite")
+def test_losses_that_are_nan_are_left_out(host: Host, tmp_path: Path) -> None:
+    losses = v_curve(STEPS)
+    losses[[5, 21, 22, 50]] = np.nan
+    assert_same(host, host.train(losses, tmp_path), core_trace(losses))
+
+
+@pytest.mark.parametrize(
+    ("stop", "settings"),
+    [(IN_WARMUP, {}), (IN_WARMUP, WAITING), (IN_DECAY, {})],
+    ids=["warmup", "losses-that-wait", "decay"],
+)
+def test_a_run_goes_on_from_the_hosts_own_checkpoint(
+    host: Host, stop: int, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    losses = v_curve(STEPS)
+    expected = core_trace(losses, **settings)
+    assert_same(host, host.train(losses, tmp_path, stop_after=stop, **settings), expected[:stop])
+    assert_same(host, host.train(losses, tmp_path, resume=True, **settings), expected[stop:])
+
+
+@pytest.mark.full
+def test_two_processes_decide_by_their_mean_loss_and_one_saves_for_both(host: Host, tmp_path: Path) -> None:
+    if not host.processes:
+        pytest.skip("this host runs in one process")
+    losses = np.stack([v_curve(STEPS, seed=1), np.float32(3 * v_curve(STEPS, minimum=0.4, seed=2))])
+    losses[0, [5, 21]] = np.nan
+    losses[1, [6, 21]] = np.nan
+    expected = core_trace(
+        [row.mean() if (row := both[np.isfinite(both)]).size else np.nan for both in losses.T],
+        **WAITING,
+    )
+    assert expected not in (core_trace(losses[0], **WAITING), core_trace(losses[1], **WAITING))
+    before = ranks.train(host, losses, tmp_path, stop_after=IN_WARMUP, **WAITING)
+    after = ranks.train(host, losses, tmp_path, resume=True, **WAITING)
+    for rank in range(2):
+        assert_same(host, [*before[rank], *after[rank]], expected)

@@ -1,0 +1,178 @@
+"""What is particular to Accelerate."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("accelerate")
+
+import torch
+from accelerate import Accelerator, DistributedType
+from torch import Tensor
+
+from autowu import AutoWU
+from autowu.integrations import accelerate
+from integrations import examples
+from integrations.accelerate import Loop
+from integrations.contract.contract import core_trace, v_curve
+from integrations.contract.learner import assert_equal, assert_rewound, everything
+
+EXAMPLE = "accelerate_digits.py"
+PAPER: dict[str, Any] = {"preset": "paper", "steps_per_epoch": 3}
+
+
+def loop_over(losses: Any, updates: int | None = None, *, accumulation: int = 1, **settings: Any) -> Loop:
+    accelerator = Accelerator(cpu=True, gradient_accumulation_steps=accumulation)
+    return Loop(losses, accelerator, updates or len(losses), **settings)
+
+
+# --- updates and their losses -------------------------------------------------------------------------
+
+
+def test_an_epochs_last_update_may_be_of_fewer_batches() -> None:
+    # Ten batches an epoch, four in an update: 4, 4 and 2.
+    seen = np.round(v_curve(3) * 256) / 256
+    loop = loop_over(np.repeat(seen, [4, 4, 2]), 36, accumulation=4, **PAPER)
+    for _ in range(12):
+        loop.run()
+    assert loop.lrs == core_trace(np.tile(seen, 12), **PAPER)
+
+
+def test_an_update_that_mixed_precision_skips_has_no_loss() -> None:
+    losses, skipped = v_curve(120), [4, 5, 50]
+    losses[5] = 1e30
+    weights: list[Tensor] = []
+    accelerator = Accelerator(cpu=True)
+    accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    loop = Loop(losses, accelerator, 120)
+
+    def overflow(update: int) -> None:
+        weights.append(loop.model.network[0].weight.detach().clone())
+        if update in skipped:
+            loop.model.network[0].weight.grad.fill_(torch.inf)
+
+    lrs = loop.run(before_update=overflow)
+    assert [step for step in range(119) if torch.equal(weights[step], weights[step + 1])] == skipped
+    assert loop.scheduler.last_epoch == 117
+    assert lrs == core_trace([*np.delete(losses, skipped), 0, 0, 0])[:117]
+
+
+@pytest.mark.filterwarnings("ignore:AutoWU. warm-up ended at its cap")
+def test_what_a_micro_batch_cannot_give_is_refused() -> None:
+    loop = loop_over([1.0, 1.0])
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'loss'"):
+        loop.scheduler.step()
+    with pytest.raises(ValueError, match="loss must have one element"):
+        loop.scheduler.step(torch.ones(2))
+    loop.scheduler.step(1.0)
+    assert loop.scheduler.last_epoch == 1
+
+
+@pytest.mark.filterwarnings("ignore:AutoWU. warm-up ended at its cap")
+def test_the_graph_of_a_loss_is_not_kept() -> None:
+    loop = loop_over(np.ones(8), 2, accumulation=4)
+    loop.run(after_update=lambda updates: True)
+    assert not loop.scheduler._losses
+    with loop.accelerator.accumulate(loop.model):
+        loop.scheduler.step(loop.model(torch.ones(1))["loss"])
+    assert [loss.grad_fn for loss in loop.scheduler._losses] == [None]
+
+
+# --- rewind -------------------------------------------------------------------------------------------
+
+
+def test_weights_buffers_and_optimizer_state_go_back_also_in_a_resumed_run(tmp_path: Path) -> None:
+    losses = v_curve(120)
+    whole, first, resumed = loop_over(losses), loop_over(losses), loop_over(losses)
+    after: dict[int, dict[str, Tensor]] = {}
+    whole.run(after_update=lambda updates: after.update({updates: everything(whole.model, whole.optimizer)}))
+    switch = whole.scheduler.switch
+    assert_rewound(after, switch.step, to=switch.rewound_to)
+
+    halfway = (switch.rewound_to + switch.step) // 2
+    first.run(after_update=lambda updates: updates == halfway)
+    first.accelerator.save_state(tmp_path)
+    resumed.accelerator.load_state(tmp_path)
+
+    def same(updates: int) -> None:
+        assert_equal(everything(resumed.model, resumed.optimizer), after[updates])
+
+    lrs = resumed.run(halfway, after_update=same)
+    assert first.lrs + lrs == whole.lrs == core_trace(losses)
+    assert resumed.scheduler.switch == switch
+
+
+# --- checkpoints --------------------------------------------------------------------------------------
+
+
+def test_the_scheduler_is_saved_as_accelerates_own_and_without_pickled_objects(tmp_path: Path) -> None:
+    loop = loop_over(v_curve(120))
+    loop.run(after_update=lambda updates: updates == 30)
+    loop.accelerator.save_state(tmp_path)
+    assert not list(tmp_path.glob("custom_checkpoint*"))  # those are loaded with weights_only=False
+    saved = torch.load(tmp_path / "scheduler.bin", weights_only=True)
+    assert saved["last_epoch"] == 30
+    assert saved["snapshot"] is not None
+
+
+def test_prepare_leaves_it_alone() -> None:
+    loop = loop_over(v_curve(120))
+    assert loop.accelerator.prepare(loop.scheduler) is loop.scheduler
+    assert loop.accelerator._schedulers == [loop.scheduler]
+
+
+def test_a_run_of_another_length_does_not_go_on(tmp_path: Path) -> None:
+    loop_over(v_curve(60)).accelerator.save_state(tmp_path)
+    with pytest.raises(ValueError, match="total_steps is 80 here, but 60 in the saved state"):
+        loop_over(v_curve(80)).accelerator.load_state(tmp_path)
+
+
+@pytest.mark.full
+def test_the_example_goes_on_after_kill_9(tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    printed = examples.run(EXAMPLE, "--out", whole, folder=tmp_path).splitlines()
+    for epochs, phase in ((3, "warmup"), (20, "decay")):
+        broken = tmp_path / f"killed-after-{epochs}"
+        process = examples.start(EXAMPLE, "--out", broken, folder=tmp_path)
+        examples.kill_when((broken / f"epoch-{epochs:03}").is_dir, process)
+        (broken / "unfinished").mkdir(exist_ok=True)
+        (broken / "unfinished" / "model.safetensors").write_bytes(b"cut off")
+        again = examples.run(EXAMPLE, "--out", broken, "--resume", folder=tmp_path).splitlines()
+        assert again == printed[-len(again) :]
+        assert printed[-len(again) - 1].endswith(phase)
+        assert_same_state(broken / "epoch-040", whole / "epoch-040")
+
+
+def assert_same_state(one: Path, other: Path) -> None:
+    for name in ("model.safetensors", "optimizer.bin", "scheduler.bin"):
+        assert (one / name).read_bytes() == (other / name).read_bytes()
+
+
+# --- errors -------------------------------------------------------------------------------------------
+
+
+def test_hosts_that_step_or_shard_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    accelerator = Accelerator(cpu=True)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.1)
+    for kind, message in (("DEEPSPEED", "cannot run under DEEPSPEED"), ("FSDP", "set rewind=False")):
+        monkeypatch.setattr(Accelerator, "distributed_type", DistributedType[kind])
+        with pytest.raises(ValueError, match=message):
+            accelerate.AcceleratedAutoWU(accelerator, AutoWU(optimizer, 10))
+    with pytest.raises(TypeError, match="scheduler must be AutoWU, not ConstantLR"):
+        accelerate.AcceleratedAutoWU(accelerator, torch.optim.lr_scheduler.ConstantLR(optimizer))
+
+
+@pytest.mark.parametrize("package", ["accelerate", "torch"])
+def test_what_is_missing_is_named_with_the_command_that_installs_it(
+    package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, accelerate.__name__)
+    with pytest.raises(ImportError, match=rf"needs {package}: pip install 'autowu\[accelerate\]'$"):
+        importlib.import_module(accelerate.__name__)

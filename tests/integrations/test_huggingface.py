@@ -1,0 +1,254 @@
+"""What is particular to the Hugging Face Trainer."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("transformers")
+
+import torch
+from torch import Tensor
+from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback
+
+import autowu
+from autowu.integrations import huggingface
+from integrations import examples
+from integrations.contract.contract import core_trace, v_curve
+from integrations.contract.learner import FIRST, Learner, assert_equal, assert_rewound, everything
+from integrations.huggingface import InOrder, LearningRates, Losses, StopAfter, arguments
+
+EXAMPLE = "huggingface_text.py"
+PAPER = {"preset": "paper", "steps_per_epoch": 3}
+
+
+def trainer_for(
+    losses: Sequence[float],
+    folder: Path,
+    *,
+    callbacks: Sequence[TrainerCallback] = (),
+    autowu: dict[str, Any] | None = None,
+    **changes: Any,
+) -> Any:
+    data = Losses(losses, 1)
+    args = arguments(folder, **changes)
+    return InOrder(Learner(), args, train_dataset=data, callbacks=list(callbacks), autowu=autowu)
+
+
+# --- updates and their losses -------------------------------------------------------------------------
+
+
+def test_an_epochs_last_update_may_be_of_fewer_batches(tmp_path: Path) -> None:
+    # Ten batches an epoch, four in an update: 4, 4 and 2. The Trainer divides by 4, 4 and 2 as well.
+    seen = np.round(v_curve(3) * 256) / 256
+    recorder = LearningRates()
+    losses = np.repeat(seen, [4, 4, 2])
+    trainer = trainer_for(
+        losses,
+        tmp_path,
+        callbacks=[recorder],
+        autowu=PAPER,
+        gradient_accumulation_steps=4,
+        num_train_epochs=12,
+    )
+    trainer.train()
+    assert trainer.lr_scheduler.total_steps == 36
+    assert recorder.lrs == core_trace(np.tile(seen, 12), **PAPER)
+
+
+@pytest.mark.filterwarnings("ignore:AutoWU. .* not finite")
+@pytest.mark.parametrize("logging_nan_inf_filter", [True, False])
+def test_the_filter_for_nan_is_one_of_logs_only(logging_nan_inf_filter: bool, tmp_path: Path) -> None:
+    losses, recorder = v_curve(120), LearningRates()
+    losses[3:9] = np.nan
+    trainer = trainer_for(
+        losses, tmp_path, callbacks=[recorder], logging_nan_inf_filter=logging_nan_inf_filter
+    )
+    trainer.train()
+    assert recorder.lrs == core_trace(losses)
+
+
+@pytest.mark.filterwarnings("ignore:AutoWU. warm-up ended at its cap")
+def test_the_loss_is_the_one_of_the_logs_with_tokens_weighted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    observed: list[float] = []
+    monkeypatch.setattr(autowu.AutoWU, "observe", spy(autowu.AutoWU.observe, observed))
+    torch.manual_seed(0)
+    size = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=32, **size))
+    ids = torch.randint(32, (12, 16))
+    # Batches of 15, 14, … tokens that count.
+    data = [
+        {"input_ids": row, "labels": row.where(torch.arange(16) > count, -100)}
+        for count, row in enumerate(ids)
+    ]
+    args = arguments(tmp_path, gradient_accumulation_steps=3, logging_strategy="steps", logging_steps=1)
+    trainer = huggingface.AutoWUTrainer(model, args, train_dataset=data)
+    trainer.train()
+    logged = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    assert len(observed) == 4
+    assert observed == pytest.approx(logged, abs=1e-4)
+
+
+def spy(observe: Any, seen: list[float]) -> Any:
+    def wrapped(self: autowu.AutoWU, loss: Tensor) -> None:
+        seen.append(loss.item())
+        observe(self, loss)
+
+    return wrapped
+
+
+@pytest.mark.parametrize("optim", ["adamw_torch", "adamw_torch_fused"])
+def test_an_update_that_mixed_precision_skips_has_no_loss(optim: str, tmp_path: Path) -> None:
+    class Overflowing(TrainerCallback):
+        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, *, model: Any, **_: Any) -> None:
+            if state.global_step in skipped:
+                next(model.parameters()).grad.fill_(torch.inf)
+
+    losses, skipped, recorder, weights = v_curve(120), [4, 5, 50], LearningRates(), Weights()
+    losses[5] = 1e30
+    trainer = trainer_for(
+        losses,
+        tmp_path,
+        callbacks=[recorder, weights, Overflowing()],
+        autowu=PAPER,  # which takes notice of a spike
+        optim=optim,
+        max_grad_norm=0.0,
+    )
+    trainer.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    trainer.train()
+    assert all(torch.equal(weights.after[step + 1][FIRST], weights.after[step][FIRST]) for step in skipped)
+    if optim == "adamw_torch":
+        assert recorder.lrs == core_trace([*np.delete(losses, skipped), 0, 0, 0], **PAPER)[:117]
+    else:
+        # A fused optimizer skips within its step, which nobody sees: for the Trainer it is an update.
+        assert recorder.lrs == core_trace(losses, **PAPER)
+
+
+def test_train_may_be_called_again(tmp_path: Path) -> None:
+    losses = v_curve(60)
+    trainer = trainer_for(losses, tmp_path)
+    for _ in range(2):
+        trainer.add_callback(recorder := LearningRates())
+        trainer.train()
+        trainer.remove_callback(recorder)
+        assert recorder.lrs == core_trace(losses)
+
+
+# --- rewind -------------------------------------------------------------------------------------------
+
+
+class Weights(TrainerCallback):
+    """Knows all that training changes, after each update."""
+
+    def __init__(self) -> None:
+        self.after: dict[int, dict[str, Tensor]] = {}
+
+    def on_step_end(
+        self, args: Any, state: Any, control: Any, *, model: Any, optimizer: Any, **_: Any
+    ) -> None:
+        self.after[state.global_step] = everything(model, optimizer)
+
+
+def test_weights_buffers_and_optimizer_state_go_back_also_in_a_resumed_run(tmp_path: Path) -> None:
+    losses, whole = v_curve(120), Weights()
+    trainer = trainer_for(losses, tmp_path, callbacks=[whole])
+    trainer.train()
+    switch = trainer.lr_scheduler.switch
+    assert_rewound(whole.after, switch.step, to=switch.rewound_to)
+
+    halfway = (switch.rewound_to + switch.step) // 2
+    saving = {"save_strategy": "steps", "save_steps": halfway}
+    trainer_for(losses, tmp_path, callbacks=[StopAfter(halfway)], **saving).train()
+    resumed = Weights()
+    trainer = trainer_for(losses, tmp_path, callbacks=[resumed])
+    trainer.train(resume_from_checkpoint=True)
+    assert trainer.lr_scheduler.switch == switch
+    assert list(resumed.after) == list(range(halfway + 1, 121))
+    for step, found in resumed.after.items():
+        assert_equal(found, whole.after[step])
+
+
+# --- checkpoints --------------------------------------------------------------------------------------
+
+
+def test_a_run_of_another_length_does_not_go_on(tmp_path: Path) -> None:
+    losses = v_curve(60)
+    trainer_for(losses, tmp_path, callbacks=[StopAfter(20)], save_strategy="steps", save_steps=20).train()
+    with pytest.raises(ValueError, match="total_steps is 80 here, but 60 in the saved state"):
+        trainer_for(losses, tmp_path, max_steps=80).train(resume_from_checkpoint=True)
+
+
+@pytest.mark.full
+def test_the_example_goes_on_after_kill_9(tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    printed = examples.run(EXAMPLE, "--out", whole, folder=tmp_path)
+    for updates, phase in ((50, "warmup"), (300, "decay")):
+        broken = tmp_path / f"killed-after-{updates}"
+        checkpoint = broken / f"checkpoint-{updates}"
+        process = examples.start(EXAMPLE, "--out", broken, folder=tmp_path)
+        examples.kill_when((checkpoint / "trainer_state.json").is_file, process)
+        assert phase_of(checkpoint) == phase
+        again = examples.run(EXAMPLE, "--out", broken, "--resume", folder=tmp_path)
+        assert again.splitlines()[-1] == printed.splitlines()[-1]  # the loss on unseen text
+        assert trace(broken) == trace(whole)
+        last = "checkpoint-400/model.safetensors"
+        assert (broken / last).read_bytes() == (whole / last).read_bytes()
+
+
+def phase_of(checkpoint: Path) -> str:
+    saved = torch.load(checkpoint / "scheduler.pt", weights_only=True)
+    return "warmup" if saved["controller"]["switch"] is None else "decay"
+
+
+def trace(folder: Path) -> list[tuple[int, float, float]]:
+    """Step, LR and loss of each line of the log, which the Trainer keeps in its checkpoints."""
+    state = json.loads((folder / "checkpoint-400" / "trainer_state.json").read_text())
+    lines = [(entry["step"], entry["learning_rate"], entry["loss"]) for entry in state["log_history"]]
+    assert [step for step, _, _ in lines] == list(range(10, 401, 10))
+    return lines
+
+
+# --- errors -------------------------------------------------------------------------------------------
+
+
+def test_mistakes_are_named_before_the_first_update(tmp_path: Path) -> None:
+    losses = v_curve(6)
+    with pytest.raises(TypeError, match="no setting 'sed'; did you mean 'seed'"):
+        trainer_for(losses, tmp_path, autowu={"sed": 1}).train()
+    with pytest.raises(ValueError, match="steps_per_epoch is missing"):
+        trainer_for(losses, tmp_path, autowu={"preset": "paper"}).train()
+    trainer = trainer_for(losses, tmp_path)
+    optimizer = torch.optim.SGD(trainer.model.parameters(), 0.1)
+    trainer.optimizer, trainer.lr_scheduler = optimizer, torch.optim.lr_scheduler.ConstantLR(optimizer)
+    with pytest.raises(TypeError, match="the Trainer's scheduler must be AutoWU, not ConstantLR"):
+        trainer.train()
+
+
+def test_hosts_that_step_or_shard_by_themselves(tmp_path: Path) -> None:
+    trainer = trainer_for(v_curve(6), tmp_path)
+    trainer.create_optimizer()
+    trainer.is_deepspeed_enabled = True
+    with pytest.raises(ValueError, match="cannot run under DeepSpeed"):
+        trainer.create_scheduler(6)
+    trainer.is_deepspeed_enabled, trainer.is_fsdp_enabled = False, True
+    with pytest.raises(ValueError, match="set rewind=False"):
+        trainer.create_scheduler(6)
+
+
+@pytest.mark.parametrize("package", ["transformers", "torch"])
+def test_what_is_missing_is_named_with_the_command_that_installs_it(
+    package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, huggingface.__name__)
+    with pytest.raises(ImportError, match=rf"needs {package}: pip install 'autowu\[huggingface\]'$"):
+        importlib.import_module(huggingface.__name__)

@@ -1,0 +1,181 @@
+"""What each process does in the tests with several."""
+
+import copy
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.optim import SGD, AdamW, Optimizer
+
+import autowu
+
+try:  # all public since torch 2.6
+    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
+except ImportError:
+    SHARDING = False
+else:
+    SHARDING = True
+from integrations.torch.training import STEPS, Training, drive, parameters, scheduler, v_curve
+
+COLLECTIVES = [
+    name for name in dir(dist) if name.startswith(("all_", "broadcast", "gather", "scatter", "reduce"))
+]
+COLLECTIVES += ["barrier", "send", "recv", "isend", "irecv"]
+
+
+class Trace(NamedTuple):
+    """What one rank did."""
+
+    lrs: list[float]
+    tests: list[int]
+    """Steps of the decisions."""
+    collectives: list[int]
+    """Steps of the calls of torch.distributed."""
+    switch: autowu.Switch | None
+    reopenings: tuple[autowu.Reopening, ...]
+
+
+@contextmanager
+def counted(calls: list[str]) -> Iterator[None]:
+    """Notes each call of a collective."""
+    originals = {name: getattr(dist, name) for name in COLLECTIVES if callable(getattr(dist, name))}
+    for name, original in originals.items():
+
+        def spied(*arguments: Any, _name: str = name, _original: Any = original, **keywords: Any) -> Any:
+            calls.append(_name)
+            return _original(*arguments, **keywords)
+
+        setattr(dist, name, spied)
+    try:
+        yield
+    finally:
+        for name, original in originals.items():
+            setattr(dist, name, original)
+
+
+def trace(rank: int, losses: list[list[float]], settings: dict[str, Any], members: list[list[int]]) -> Trace:
+    """Drive a scheduler by this rank's losses, in its one of the groups ``members``, if there are any."""
+    group = None
+    for ranks in members:
+        made_group = dist.new_group(ranks)
+        group = made_group if rank in ranks else group
+    made = scheduler(process_group=group, **settings)
+    lrs, tests, steps = made.get_last_lr(), [], []
+    calls: list[str] = []
+    with counted(calls):
+        for step, loss in enumerate(losses[rank], 1):
+            if step == made._state.read_at:
+                tests.append(step)
+            # Ranks need not agree on the type either.
+            made.step(loss if rank == 1 else torch.tensor(loss, dtype=torch.float64))
+            steps += [step] * len(calls)
+            calls.clear()
+            lrs += made.get_last_lr()
+    return Trace(lrs, tests, steps, made.switch, made.reopenings)
+
+
+def resumed(rank: int, losses: list[list[float]], breaks: list[int]) -> tuple[list[float], list[float]]:
+    """The last LRs of a run without and with breaks, where each rank saves and loads its own state."""
+    whole, broken = scheduler(), scheduler()
+    for step, loss in enumerate(losses[rank]):
+        if step in breaks:
+            state, broken = copy.deepcopy(broken.state_dict()), scheduler()
+            broken.load_state_dict(state)
+        whole.step(loss)
+        broken.step(loss)
+    return drive(whole, []), drive(broken, [])
+
+
+def broken_weights(rank: int) -> list[int | None]:
+    """The step of the copy at each step, where the last rank's weights are not finite at some tests."""
+    weights = parameters(3)
+    made = autowu.AutoWU(SGD(weights, lr=0.1), STEPS)
+    copied = []
+    for step, loss in enumerate(v_curve()[:60], 1):
+        with torch.no_grad():
+            weights[0][0] = math.inf if rank == dist.get_world_size() - 1 and 40 <= step < 50 else 1.0
+        made.step(loss)
+        copied.append(made._state.copied)
+    return copied
+
+
+class Sharded(nn.Module):
+    """A classifier whose sizes do not divide by two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(64, 25), nn.ReLU(), nn.Linear(25, 10))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images)
+
+
+def local(tensor: Any) -> Tensor:
+    """This rank's part, copied."""
+    plain = tensor.detach()
+    return (plain.to_local() if hasattr(plain, "to_local") else plain).clone()
+
+
+def seen(optimizer: Optimizer) -> list[Tensor]:
+    """All that this rank holds of the weights and the optimizer's state."""
+    weights = [p for group in optimizer.param_groups for p in group["params"]]
+    return [local(p) for p in weights] + [
+        local(value) for p in weights for _, value in sorted(optimizer.state[p].items())
+    ]
+
+
+def fully_sharded(rank: int, name: str) -> tuple[list[Tensor], list[Tensor], list[Tensor], Any]:
+    """Train with FSDP2: what was there at the step of the copy, right after the switch, and before it."""
+    torch.manual_seed(0)
+    model = Sharded()
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    for layer in model.layers:
+        if isinstance(layer, nn.Linear):
+            fully_shard(layer, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    made_of = {"AdamW": AdamW, "SGD": lambda params: SGD(params, lr=0.1, momentum=0.9)}
+    training = Training(made_of[name], model=model)
+    assert all(isinstance(p, DTensor) for p in model.parameters())
+    return until_the_switch(training, rank)
+
+
+def until_the_switch(training: Training, rank: int) -> tuple[list[Tensor], list[Tensor], list[Tensor], Any]:
+    """See :func:`fully_sharded`."""
+    record = {}
+    for loss in v_curve():
+        training.update()
+        step = training.scheduler.last_epoch + 1
+        record[step] = seen(training.optimizer)
+        training.scheduler.step(loss + rank / 64)
+        switch = training.scheduler.switch
+        if switch is not None:
+            after = seen(training.optimizer)
+            training.run(step + 5)
+            return record[switch.rewound_to], after, record[step], switch
+    raise AssertionError("no switch")
+
+
+def sharded_by_hand(rank: int) -> tuple[list[Tensor], list[Tensor], list[Tensor], Any]:
+    """Parameters that are DTensors, one sharded and one replicated, and losses that are DTensors."""
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    torch.manual_seed(0)
+    weight = nn.Parameter(distribute_tensor(torch.randn(7, 3), mesh, [Shard(0)]))
+    bias = nn.Parameter(distribute_tensor(torch.randn(3), mesh, [Replicate()]))
+    optimizer = AdamW([weight, bias])
+    made = autowu.AutoWU(optimizer, STEPS)
+    record = {}
+    for step, loss in enumerate(v_curve(), 1):
+        for p in (weight, bias):
+            p.grad = torch.ones_like(p)
+        optimizer.step()
+        record[step] = seen(optimizer)
+        made.step(distribute_tensor(torch.tensor(loss), mesh, [Replicate()]))
+        if made.switch is not None:
+            return record[made.switch.rewound_to], seen(optimizer), record[step], made.switch
+    raise AssertionError("no switch")

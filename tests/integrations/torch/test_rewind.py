@@ -1,0 +1,400 @@
+"""At the switch the weights and the optimizer are, bit for bit, what they were at the step it names."""
+
+import copy
+import gc
+import math
+import weakref
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adagrad, Adam, AdamW, NAdam, Optimizer, RMSprop
+
+import autowu
+from autowu.integrations.torch.snapshot import Snapshot
+from autowu.train.optimizers.table import build
+from autowu.train.settings.options import Settings
+from integrations.torch.training import (
+    PAPER,
+    STEPS,
+    Training,
+    assert_equal,
+    group_lrs,
+    mlp,
+    parameters,
+    v_curve,
+)
+
+
+class Odd(Optimizer):
+    """Keeps state of every kind: numbers, text, lists of tensors, tensors in groups, what comes and goes."""
+
+    def __init__(self, params: Any, lr: float = 0.1) -> None:
+        super().__init__(params, {"lr": lr, "distance": torch.tensor(1e-3), "count": 0})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Descend, and note things down."""
+        for group in self.param_groups:
+            group["count"] += 1
+            group["distance"] *= 1.01
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                if p not in self.state:
+                    self.state[p] = {
+                        "t": 0,
+                        "norm": 0.0,
+                        "kind": "first",
+                        "past": [],
+                        "slow": p.detach().clone(),
+                    }
+                state = self.state[p]
+                state["t"] += 1
+                state["norm"] += float(p.grad.norm())
+                state["kind"] = f"after {state['t']}"
+                state["past"] = [*state["past"][-1:], p.grad.clone()]
+                state["slow"].lerp_(p, 0.1)
+                if state["t"] % 2:
+                    state["odd"] = p.detach().clone()
+                else:
+                    state.pop("odd", None)
+                p.sub_(p.grad, alpha=group["lr"] * float(group["distance"]))
+
+
+def timm(name: str) -> Any:
+    """AdamP or LAMB, by way of a model since they treat matrices otherwise."""
+    return lambda params: build(Settings(optimizer=name), nn.ParameterList(params))  # type: ignore[arg-type]
+
+
+OPTIMIZERS = {
+    "AdamW": AdamW,
+    "AdamW amsgrad foreach": partial(AdamW, amsgrad=True, foreach=True),
+    "AdamW fused": partial(AdamW, fused=True),
+    "Adam tensor lr": lambda params: Adam(params, lr=torch.tensor(1e-3)),
+    "SGD": partial(SGD, lr=0.1),
+    "SGD momentum": partial(SGD, lr=0.1, momentum=0.9, nesterov=True),
+    "RMSprop": partial(RMSprop, momentum=0.5, centered=True),
+    "Adagrad": Adagrad,
+    "NAdam": NAdam,
+    "AdamP": timm("adamp"),
+    "LAMB": timm("lamb"),
+    "odd": Odd,
+}
+if hasattr(torch.optim, "Adafactor"):  # since torch 2.5
+    OPTIMIZERS["Adafactor"] = torch.optim.Adafactor
+
+
+def seen(optimizer: Optimizer, model: nn.Module) -> dict[str, Any]:
+    """A copy of everything that the rewind is to put back."""
+    groups = [
+        {key: value for key, value in group.items() if key not in ("params", "lr", "initial_lr")}
+        for group in optimizer.param_groups
+    ]
+    states = [
+        dict(optimizer.state[p]) if p in optimizer.state else None
+        for group in optimizer.param_groups
+        for p in group["params"]
+    ]
+    return copy.deepcopy({"model": dict(model.state_dict()), "states": states, "groups": groups})
+
+
+def run_recorded(training: Training, losses: Iterable[float | None]) -> dict[int, dict[str, Any]]:
+    """Train to the switch, the scheduler being told ``losses`` (None: the true ones). What each step left."""
+    record = {}
+    for loss in losses:
+        true = training.update()
+        step = training.scheduler.last_epoch + 1
+        record[step] = seen(training.optimizer, training.model)
+        training.scheduler.step(true if loss is None else loss)
+        if training.scheduler.switch is not None:
+            break
+        assert_equal(seen(training.optimizer, training.model), record[step])  # warm-up changes nothing
+    return record
+
+
+def assert_rewound(training: Training, record: dict[int, dict[str, Any]]) -> None:
+    switch = training.scheduler.switch
+    assert switch is not None
+    assert switch.rewound_to is not None
+    assert switch.rewound_to < switch.step
+    now = seen(training.optimizer, training.model)
+    assert_equal(now, record[switch.rewound_to])
+    with pytest.raises(AssertionError):  # it was not so before
+        assert_equal(now["model"], record[switch.step]["model"])
+
+
+@pytest.mark.filterwarnings("ignore:AutoWU. warm-up ended at its cap")
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer(name):
+    training = Training(OPTIMIZERS[name])
+    record = run_recorded(training, v_curve())
+    assert_rewound(training, record)
+    lrs = training.run(STEPS)  # and training goes on
+    assert all(map(math.isfinite, lrs))
+    assert all(p.isfinite().all() for p in training.model.parameters())
+
+
+@pytest.mark.parametrize("name", ["AdamW", "SGD momentum", "AdamP", "LAMB"])
+def test_by_its_own_losses(name):
+    training = Training(OPTIMIZERS[name])
+    record = run_recorded(training, [None] * STEPS)
+    assert_rewound(training, record)
+    training.run(STEPS)
+    assert float(training.loss(0).detach()) < 0.3
+
+
+@pytest.mark.parametrize("device", [None, "cpu", torch.device("cpu")])
+def test_the_devices_of_the_copy(device):
+    training = Training(snapshot_device=device)
+    assert_rewound(training, run_recorded(training, v_curve()))
+
+
+def test_without_the_model_the_buffers_stay():
+    training = Training(buffers=False)
+    record = run_recorded(training, v_curve())
+    switch = training.scheduler.switch
+    for name, value in training.model.state_dict().items():
+        step = switch.step if name in dict(training.model.named_buffers()) else switch.rewound_to
+        assert torch.equal(value, record[step]["model"][name]), name
+
+
+def test_with_the_model_the_buffers_go_back():
+    training = Training()
+    record = run_recorded(training, v_curve())
+    switch = training.scheduler.switch
+    assert training.model[1].num_batches_tracked == switch.rewound_to
+    assert not torch.equal(training.model[1].running_mean, record[switch.step]["model"]["1.running_mean"])
+
+
+def test_bfloat16():
+    model = mlp().to(torch.bfloat16)
+    images_type = nn.Sequential(Cast(), model)
+    training = Training(model=images_type)
+    assert_rewound(training, run_recorded(training, v_curve()))
+    assert next(model.parameters()).dtype == torch.bfloat16
+
+
+class Cast(nn.Module):
+    """Images to bfloat16."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.to(torch.bfloat16)
+
+
+class Tied(nn.Module):
+    """Two layers of one weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.down = nn.Linear(64, 64), nn.Linear(64, 64)
+        self.down.weight = self.up.weight
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.down(torch.relu(self.up(images)))[:, :10]
+
+
+def test_tied_parameters():
+    torch.manual_seed(0)
+    training = Training(model=Tied())
+    assert_rewound(training, run_recorded(training, v_curve()))
+    assert training.model.down.weight is training.model.up.weight
+    assert len(training.scheduler.optimizer.param_groups[0]["params"]) == 3
+
+
+def test_several_groups_and_a_frozen_one():
+    model = mlp()
+    weights = [p for p in model.parameters() if p.ndim == 2]
+    others = [p for p in model.parameters() if p.ndim == 1]
+    others[0].requires_grad_(False)
+    groups = [{"params": others, "weight_decay": 0.0, "betas": (0.8, 0.9)}, {"params": weights, "lr": 0.1}]
+    training = Training(lambda _: AdamW(groups, lr=0.05), model=model)
+    record = run_recorded(training, v_curve())
+    assert_rewound(training, record)
+    assert record[1]["states"][0] is None
+    assert group_lrs(training.scheduler)[1] == 2 * group_lrs(training.scheduler)[0]
+
+
+def test_a_group_added_after_the_copy_keeps_its_weights():
+    training = Training()
+    late = nn.Parameter(torch.zeros(3))
+    record = {}
+    for loss in v_curve():
+        record |= run_recorded(training, [loss])
+        scheduler = training.scheduler
+        if scheduler.switch is not None:
+            break
+        if scheduler.last_epoch == 66:
+            assert scheduler._state.copied < 66
+            training.optimizer.add_param_group({"params": late})
+            training.optimizer.register_step_pre_hook(lambda *_: setattr(late, "grad", torch.ones(3)))
+    assert scheduler.switch.rewound_to < 66
+    assert (late.detach() != 0).all()
+    assert late not in training.optimizer.state
+    then = record[scheduler.switch.rewound_to]["model"]
+    assert_equal(dict(training.model.state_dict()), then)
+
+
+# --- when there is nothing to put back, or it is not asked for -------------------------------------------
+
+
+@pytest.mark.parametrize("settings", [PAPER, {"rewind": False}], ids=["paper", "rewind=False"])
+def test_without_rewind_the_weights_stay_and_nothing_is_copied(settings, monkeypatch):
+    monkeypatch.setattr(Snapshot, "take", lambda self: pytest.fail("copied"))
+    training = Training(**settings)
+    record = run_recorded(training, v_curve())
+    switch = training.scheduler.switch
+    assert switch.rewound_to is None
+    assert_equal(seen(training.optimizer, training.model), record[switch.step])
+    assert training.scheduler.state_dict()["snapshot"] is None
+
+
+def test_the_paper_preset_can_rewind():
+    training = Training(**PAPER, rewind=True)
+    assert_rewound(training, run_recorded(training, v_curve()))
+
+
+# --- runs that die ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:AutoWU. .* not finite")
+@pytest.mark.parametrize("name", ["AdamW", "SGD momentum"])
+@pytest.mark.parametrize("at", [1, 2, 5, 20, 30, 40, 50])
+def test_a_run_that_dies_goes_on_from_the_copy(name, at):
+    """Its weights, its state and its losses are NaN from update ``at`` on."""
+    training = Training(OPTIMIZERS[name])
+    record, broken, lifted = {}, False, False
+    for step in range(1, STEPS + 1):
+        loss = training.update()
+        if step == at:
+            lifted = training.scheduler._state.lifted is not None
+            with torch.no_grad():
+                for parameter in training.model.parameters():
+                    parameter.fill_(math.nan)
+        record[step] = seen(training.optimizer, training.model)
+        training.scheduler.step(loss)
+        broken = broken or not math.isfinite(float(loss.detach()))
+        assert 0 <= group_lrs(training.scheduler)[0] <= 1
+    switch = training.scheduler.switch
+    assert broken
+    if at == 1:
+        return  # there was nothing to copy before
+    assert float(training.loss(0).detach()) < 2
+    assert all(buffer.isfinite().all() for buffer in training.model.buffers())
+    if lifted:
+        assert switch.rewound_to is None or switch.rewound_to < at
+    else:  # it began anew, from the initial weights
+        assert training.scheduler._state.restores >= 1
+        assert switch.rewound_to is None or switch.rewound_to > at
+
+
+@pytest.mark.filterwarnings("ignore:AutoWU. .* not finite")
+def test_weights_that_the_last_update_broke_are_not_copied():
+    """The loss was finite, since it is that of the weights before the update."""
+    training = Training()
+    losses = v_curve()
+    while training.scheduler._state.lifted is None or training.scheduler._state.copied < 45:
+        run_recorded(training, [losses[training.scheduler.last_epoch]])
+    good = training.scheduler._state.copied
+    while training.scheduler.last_epoch + 1 < training.scheduler._state.read_at:
+        run_recorded(training, [losses[training.scheduler.last_epoch]])
+    kept = copy.deepcopy(training.scheduler.state_dict()["snapshot"])
+    training.update()
+    with torch.no_grad():
+        training.model[3].weight[0, 0] = math.inf
+    training.scheduler.step(losses[training.scheduler.last_epoch])
+    assert training.scheduler.verdicts[-1].falling  # or else no copy was due
+    assert training.scheduler._state.copied == good
+    assert_equal(training.scheduler.state_dict()["snapshot"], kept)
+    while training.scheduler.switch is None:
+        training.scheduler.step(training.update())
+    assert training.scheduler.switch.rewound_to == good
+    assert float(training.loss(0).detach()) < 2.5
+
+
+# --- memory -------------------------------------------------------------------------------------------
+
+
+def test_one_copy_in_one_place_freed_at_the_switch():
+    training = Training()
+    places, refs, copies = set(), [], set()
+    for loss in v_curve():
+        training.update()
+        training.scheduler.step(loss)
+        snapshot = training.scheduler._snapshot
+        if training.scheduler.switch is not None:
+            break
+        if snapshot is not None:
+            places.add(tuple(tensor.data_ptr() for tensor in snapshot._tensors.values()))
+            refs = [weakref.ref(snapshot), *map(weakref.ref, snapshot._tensors.values())]
+            copies.add(training.scheduler._state.copied)
+    assert len(copies) > 10
+    assert len(places) == 1
+    del snapshot
+    gc.collect()
+    assert [ref() for ref in refs if ref() is not None] == []
+
+
+def test_the_copy_is_no_larger_than_stated():
+    """12 bytes a parameter for AdamW in float32."""
+    model = nn.Linear(1000, 100, bias=False)
+    optimizer = AdamW(model.parameters())
+    made = autowu.AutoWU(optimizer, STEPS)
+    for loss in v_curve()[:40]:
+        model(torch.ones(1, 1000)).sum().backward()
+        optimizer.step()
+        made.step(loss)
+    size = sum(tensor.nbytes for tensor in made._snapshot._tensors.values())
+    assert 12 * 100_000 <= size <= 12 * 100_000 + 100
+
+
+# --- the copy by itself -----------------------------------------------------------------------------------
+
+
+def test_state_that_came_into_being_since_is_removed():
+    weights = parameters(3, 2)
+    optimizer = SGD(weights, lr=0.1, momentum=0.9)
+    snapshot = Snapshot(optimizer, None, None)
+    snapshot.take()
+    before = [weight.detach().clone() for weight in weights]
+    for _ in range(3):
+        optimizer.step()
+    assert len(optimizer.state) == 2
+    snapshot.restore()
+    assert len(optimizer.state) == 0
+    assert_equal([weight.detach() for weight in weights], before)
+
+
+def test_restoring_twice():
+    weights = parameters(3)
+    optimizer = Odd(weights)
+    for _ in range(3):
+        optimizer.step()
+    snapshot = Snapshot(optimizer, None, None)
+    snapshot.take()
+    then = seen(optimizer, nn.ParameterList(weights))
+    for _ in range(2):
+        for _ in range(4):
+            optimizer.step()
+        snapshot.restore()
+        assert_equal(seen(optimizer, nn.ParameterList(weights)), then)
+
+
+def test_gradients_and_aliases_survive():
+    """The weights are written in place: views, optimizers and compiled graphs hold on to them."""
+    weights = parameters(3)
+    optimizer = AdamW(weights)
+    optimizer.step()
+    snapshot = Snapshot(optimizer, None, None)
+    snapshot.take()
+    view, moment = weights[0].detach()[1:], optimizer.state[weights[0]]["exp_avg"]
+    then = view.clone(), moment.clone()
+    optimizer.step()
+    snapshot.restore()
+    assert_equal((view, moment), then)
+    assert optimizer.state[weights[0]]["exp_avg"] is moment
+    assert weights[0].requires_grad
+    assert weights[0].grad is not None

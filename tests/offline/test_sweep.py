@@ -1,0 +1,179 @@
+"""Learning-rate sweeps and what-if: the peak LR, its interval, the table, and what is written with -o."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from autowu import cli
+from autowu.offline import what_if
+from autowu.offline.logs import Record
+from autowu.offline.range_test import is_sweep, sweep
+from autowu.offline.strided import replay_record
+from autowu.report import sweep_figure, what_if_figure
+
+N = 200
+LRS = 10 ** np.linspace(-7, 1, N)
+BEST = 10**-1.66
+
+
+def losses(noise: float = 0.05, seed: int = 0) -> np.ndarray:
+    """The loss of a sweep whose best LR is about 0.022; it explodes, and ends in NaN."""
+    x = np.log10(LRS)
+    curve = 2.3 - 1.5 / (1 + np.exp(-(x + 3.5) * 1.5)) + 0.08 * np.exp((x + 1.5) * 2.3)
+    found = curve + np.random.default_rng(seed).normal(0, noise, N)
+    found[-5:] = np.nan
+    return found
+
+
+def write(path: Path, y: np.ndarray) -> str:
+    rows = (f"{lr!r},{loss!r}\n" for lr, loss in zip(LRS.tolist(), y.tolist(), strict=True))
+    path.write_text("lr,loss\n" + "".join(rows))
+    return str(path)
+
+
+def test_the_interval_holds_the_best_lr_and_narrows_with_the_noise() -> None:
+    covered, widths = 0, dict[float, list[float]]()
+    for noise in (0.02, 0.1):
+        for seed in range(10):
+            of = sweep(losses(noise, seed), LRS)
+            assert of.peak_lr is not None
+            assert of.low is not None
+            assert of.high is not None
+            assert of.low < of.peak_lr < of.high
+            covered += of.low <= BEST <= of.high
+            widths.setdefault(noise, []).append(of.high / of.low)
+    assert covered >= 17  # of 20, at 90%
+    assert np.mean(widths[0.02]) < np.mean(widths[0.1])
+
+
+def test_the_same_sweep_says_the_same() -> None:
+    assert sweep(losses(), LRS).to_json() == sweep(losses(), LRS).to_json()
+
+
+@pytest.mark.parametrize(
+    ("lrs", "expected"),
+    [
+        (LRS, True),
+        (np.linspace(1e-5, 1, 50), True),
+        (LRS[::-1], False),
+        (np.full(50, 0.1), False),
+        (np.linspace(0.1, 0.2, 50), False),
+        (np.linspace(0, 1, 50), False),
+        (LRS[:10], False),
+        (np.append(LRS, np.nan), False),
+        (None, False),
+    ],
+)
+def test_what_a_sweep_is(lrs: np.ndarray | None, expected: bool) -> None:
+    assert is_sweep(lrs) is expected
+
+
+def test_lrs_that_are_no_sweep_are_refused() -> None:
+    with pytest.raises(ValueError, match="grow by a factor of 10"):
+        sweep(losses(), LRS[::-1])
+
+
+def test_the_command_reads_a_sweep_by_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path / "sweep.csv", losses())
+    assert cli.main(["replay", path]) == 0
+    words = " ".join(capsys.readouterr().out.split())
+    assert "200 losses at learning rates that grow from 1e-07 to 10, 5 of them missing" in words
+    assert "Your LR sweep says: peak LR 0.0" in words
+    assert "with 90% probability between" in words
+    assert cli.main(["replay", path, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["sweep"]
+    assert found["interval_90"][0] < found["peak_lr"] < found["interval_90"][1]
+    assert cli.main(["replay", path, "--no-sweep", "--json"]) == 0
+    assert "sweep" not in json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("curve", "said"),
+    [
+        (2 + 0.1 * np.random.default_rng(0).random(N), "says nothing: the loss has not fallen"),
+        (np.linspace(3, 1, N), "the loss was still falling at 10, where it ends"),
+    ],
+)
+def test_a_sweep_without_a_minimum_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], curve: np.ndarray, said: str
+) -> None:
+    assert cli.main(["replay", write(tmp_path / "sweep.csv", curve)]) == 0
+    assert said in " ".join(capsys.readouterr().out.split())
+
+
+def test_sweep_of_what_is_none_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "x.csv").write_text("loss\n3\n2\n")
+    assert cli.main(["replay", str(tmp_path / "x.csv"), "--sweep"]) == 2
+    assert "--sweep needs 20 or more rows" in capsys.readouterr().err
+
+
+def cases() -> list[what_if.Case]:
+    record = Record(losses(), None)
+    settings = {"max_lr": 0.5}
+    outcome = replay_record(record, 400, **settings)
+    return what_if.cases(outcome, lambda **changed: replay_record(record, 400, **changed), **settings)
+
+
+def test_what_if_changes_one_setting_at_a_time() -> None:
+    found = cases()
+    assert {case.setting for case in found} == set(what_if.VALUES)
+    assert sum(case.chosen for case in found) == len(what_if.VALUES)
+    for case in found:
+        assert case.replay.config.max_lr == 0.5
+        assert getattr(case.replay.config, case.setting) == case.value
+    text = what_if.table(found)
+    assert len(text) == 1 + len(found)
+    assert sum(">" in line for line in text) == len(what_if.VALUES)
+
+
+def test_what_if_of_the_paper_varies_the_epochs_between_tests() -> None:
+    record = Record(losses(), None)
+    paper = {"preset": "paper", "steps_per_epoch": 8}
+    outcome = replay_record(record, 400, **paper)
+    found = what_if.cases(outcome, lambda **changed: replay_record(record, 400, **changed), **paper)
+    assert [case.value for case in found if case.setting == "steps_per_epoch"] == [2, 4, 8, 16, 32]
+
+
+def test_the_figures_are_what_plotly_takes() -> None:
+    pytest.importorskip("plotly")
+    import plotly.graph_objects as go
+
+    found = cases()
+    figure = what_if_figure.figure(found)
+    go.Figure(figure)
+    json.dumps(figure, allow_nan=False)
+    assert sum(len(trace["x"]) for trace in figure["data"]) == len(found)
+    of = sweep(losses(), LRS)
+    figure = sweep_figure.figure(of, losses())
+    go.Figure(figure)
+    json.dumps(figure, allow_nan=False)
+    assert [trace["name"] for trace in figure["data"] if trace.get("showlegend", True)] == [
+        "loss",
+        "± 2 sd",
+        "smoothed loss",
+    ]
+    assert [shape["x0"] for shape in figure["layout"]["shapes"]] == [of.peak_lr, of.low]
+
+
+@pytest.mark.parametrize("name", ["page.html", "picture.png", "picture.svg"])
+@pytest.mark.parametrize("flags", [[], ["--what-if"], ["--no-sweep"]])
+def test_what_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, flags: list[str]
+) -> None:
+    pytest.importorskip("plotly")
+    pytest.importorskip("matplotlib")
+    path = write(tmp_path / "<b>sweep.csv", losses())
+    assert cli.main(["replay", path, "-o", str(tmp_path / name), *flags]) == 0
+    assert capsys.readouterr().out.endswith(f"{tmp_path / name}\n")
+    content = (tmp_path / name).read_bytes()
+    assert len(content) < 6e6
+    if name.endswith("html"):
+        text = content.decode()
+        assert ("Your learning-rate sweep" in text) == ("--no-sweep" not in flags)
+        assert ("What if?" in text) == ("--what-if" in flags)
+        assert "AutoWU did not run here" in text
+        assert "<b>sweep" not in text
+    else:
+        assert content.startswith(b"\x89PNG" if name.endswith("png") else b"<?xml")

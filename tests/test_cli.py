@@ -1,0 +1,171 @@
+"""The command `autowu`: its subcommands, its exit statuses, and what it imports."""
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+from tests.offline.curves import v_shaped, write
+
+import autowu
+from autowu import cli
+from autowu.errors import UserError
+from autowu.offline import command
+
+AUTOWU = [str(Path(sysconfig.get_path("scripts")) / "autowu")]
+MODULE = [sys.executable, "-m", "autowu"]
+
+
+def run(*command: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        input=stdin,
+        check=False,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env=os.environ | environment,
+    )
+
+
+@pytest.fixture
+def v_curve(tmp_path: Path) -> str:
+    return write(tmp_path / "v.csv", v_shaped(200))
+
+
+@pytest.mark.parametrize("command", [AUTOWU, MODULE])
+def test_the_command(command: list[str], v_curve: str) -> None:
+    done = run(*command, "replay", v_curve, "--total-steps", "300", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == autowu.replay(v_shaped(200), 300).to_json()
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["--version"])
+    assert capsys.readouterr().out == f"autowu {autowu.__version__}\n"
+
+
+@pytest.mark.parametrize("argv", [[], ["train"], ["replay"], ["report"]])
+def test_help(capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        cli.main([*argv, "--help"])
+    assert f"usage: {' '.join(['autowu', *argv])}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "autowu: error: the following arguments are required: COMMAND (see `autowu --help`)\n"),
+        (["dance"], "autowu: error: argument COMMAND: invalid choice: 'dance'"),
+        (["replay"], "autowu: error: the following arguments are required: LOSSES.csv (see `autowu replay"),
+        (["replay", "a.csv", "--fast"], "autowu: error: unrecognized arguments: --fast"),
+        (["replay", "missing.csv"], "autowu: error: missing.csv: no such file or directory\n"),
+        (["replay", "two\nlines"], "autowu: error: two lines: no such file or directory\n"),
+    ],
+)
+def test_errors_are_one_line(capsys: pytest.CaptureFixture[str], argv: list[str], message: str) -> None:
+    assert cli.main(argv) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(message)
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (UserError("no"), 2, "autowu: error: no\n"),
+        (ModuleNotFoundError("No module", name="torch.nn"), 2, "pip install 'autowu[train]' (No module)\n"),
+        (ImportError("broken", name="plotly"), 2, "pip install 'autowu[report]' (broken)\n"),
+        (PermissionError(13, "Permission denied", "runs"), 2, "Permission denied: 'runs'\n"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_what_goes_wrong_within_a_command(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    status: int,
+    message: str,
+) -> None:
+    def fail(_: object) -> int:
+        raise error
+
+    monkeypatch.setattr(command, "run", fail)
+    assert cli.main(["replay", "x"]) == status
+    assert capsys.readouterr().err.endswith(message)
+
+
+def test_mistakes_of_ours_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> int:
+        raise ModuleNotFoundError("No module named 'autowu.lost'", name="autowu.lost")
+
+    monkeypatch.setattr(command, "run", fail)
+    with pytest.raises(ModuleNotFoundError, match=r"autowu\.lost"):
+        cli.main(["replay", "x"])
+
+
+def test_standard_input() -> None:
+    done = run(*MODULE, "replay", "-", stdin="loss\n3\n2\n1\n")
+    assert done.returncode == 0
+    assert done.stdout.startswith("standard input: 3 updates")
+    done = run(*MODULE, "replay", "-", stdin="loss\nhigh\n")
+    assert done.returncode == 2
+    assert done.stderr.startswith("autowu: error: standard input, line 2: loss 'high' is not a number")
+
+
+def test_a_reader_that_leaves_early(v_curve: str) -> None:
+    with subprocess.Popen(
+        [*MODULE, "replay", v_curve], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as command:
+        assert command.stdout is not None
+        assert command.stderr is not None
+        command.stdout.close()
+        assert command.stderr.read() == b""
+    assert command.returncode == 141
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_output_that_cannot_be_written(v_curve: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [*MODULE, "replay", v_curve, "--json"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("autowu: error: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_output_that_lacks_characters(tmp_path: Path) -> None:
+    path = write(tmp_path / "verlustfälle.csv", [3, 2, 1])
+    done = run(*MODULE, "replay", path, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0
+    assert r"verlustf\xe4lle.csv:" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("argv", "absent"),
+    [
+        (["replay", "v.csv", "--json"], "torch timm rich plotly plotext autowu.train autowu.report"),
+        (["replay", "v.csv"], "torch timm rich plotly autowu.train autowu.report"),
+        (["train", "--help"], "torch timm rich plotly plotext autowu.report"),
+        (["report", "--help"], "torch timm rich autowu.train"),
+        (["--help"], "torch timm rich plotly plotext autowu.train autowu.report autowu.offline.command"),
+    ],
+)
+def test_no_command_imports_what_it_does_not_need(tmp_path: Path, argv: list[str], absent: str) -> None:
+    write(tmp_path / "v.csv", v_shaped(100))
+    code = (
+        "import contextlib, os, sys\n"
+        "from autowu.cli import main\n"
+        "with contextlib.redirect_stdout(open(os.devnull, 'w')), contextlib.suppress(SystemExit):\n"
+        f"    main({argv!r})\n"
+        f"print(set({absent.split()!r}) & set(sys.modules))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "set()\n", done.stderr
