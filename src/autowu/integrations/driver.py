@@ -1,4 +1,4 @@
-"""AutoWU for a host without PyTorch: it takes the losses as they come, and keeps the copy for rewinding."""
+"""AutoWU for a host without PyTorch: it takes losses as they come, and keeps the snapshot for rewinding."""
 
 from __future__ import annotations
 
@@ -7,19 +7,16 @@ import math
 import numbers
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Final, Literal, TypeAlias, cast
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 
 from autowu.config import Config
-from autowu.controller import machine
-from autowu.controller.state import Reopening, State, Switch
+from autowu.controller.state import Reopening, Switch
 from autowu.detector.detect import Verdict
-from autowu.integrations.saved import check_count, check_keys, check_origin, check_stage
-from autowu.integrations.warned import warnings_of
-
-VERSION: Final = 1  # of the state dict
+from autowu.integrations.saved import check_keys
+from autowu.integrations.session import Session
 
 Leaf: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 
@@ -38,7 +35,7 @@ class Weights:
 
 
 class Driver:
-    """Holds the controller's state, the losses since its last decision, and the copy for rewinding.
+    """Holds the controller's state, the losses since its last decision, and the snapshot for rewinding.
 
     ::
 
@@ -52,37 +49,45 @@ class Driver:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.step_count = 0  # updates done
-        self.missing = 0  # of them, those up to the last decision whose loss was not finite
-        self._state = machine.start(config)
+        self._session = Session(config)
         self._micro: list[Any] = []  # losses of the update that is not closed yet
         self._pending: list[list[Any]] = []  # those of each update since the last decision
-        self._copy: Weights | None = None
+        self._snapshot: Weights | None = None
+
+    @property
+    def step_count(self) -> int:
+        """Updates done."""
+        return self._session.step
+
+    @property
+    def missing(self) -> int:
+        """Of them, those up to the last decision whose loss was not finite."""
+        return self._session.missing
 
     @property
     def learning_rate(self) -> float:
         """η of the next update."""
-        return machine.learning_rate(self.config, self._state, self.step_count)
+        return self._session.learning_rate
 
     @property
     def phase(self) -> Literal["warmup", "decay"]:
         """The current phase."""
-        return "warmup" if self._state.switch is None else "decay"
+        return self._session.phase
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
         """The tests so far."""
-        return self._state.verdicts
+        return self._session.verdicts
 
     @property
     def switch(self) -> Switch | None:
         """How warm-up ended; None before."""
-        return self._state.switch
+        return self._session.switch
 
     @property
     def reopenings(self) -> tuple[Reopening, ...]:
         """The returns to warm-up after switches that proved wrong, and minima that were not the last."""
-        return self._state.reopenings
+        return self._session.reopenings
 
     def observe(self, loss: object) -> None:
         """Add the loss of a batch to the update that the next :meth:`step` closes.
@@ -107,7 +112,7 @@ class Driver:
         """Close an update, whose loss is the mean of those observed, and set the LR of the next.
 
         Args:
-            read: called where a copy for rewinding is needed; gives the weights as they are.
+            read: called where a snapshot for rewinding is needed; gives the weights as they are.
 
         Returns:
             The weights that the host has to put back, or None, as nearly always.
@@ -118,37 +123,22 @@ class Driver:
         if not self._micro:
             raise TypeError("a step needs the training loss of the update, and none has been observed")
         losses, self._micro = self._micro, []
-        self.step_count += 1
-        if self.step_count == self.config.total_steps + 1:
-            warnings.warn(
-                f"AutoWU was made for total_steps={self.config.total_steps} updates, and there are more: the"
-                f" LR stays at {self.learning_rate:.3g}.",
-                stacklevel=3,
-            )
-        if self._state.read_at is None:
+        session = self._session
+        session.step += 1
+        if text := session.overrun():
+            warnings.warn(text, stacklevel=3)
+        if session.due is None:
             return None
         self._pending.append(losses)
-        return self._decide(read) if self.step_count == self._state.read_at else None
+        return self._decide(read) if session.step == session.due else None
 
     def _decide(self, read: Callable[[], Weights]) -> Weights | None:
         losses, self._pending = self._read_losses(), []
-        before, after = self._state, machine.observe(self.config, self._state, losses)
-        restored = self._copy if after.restores > before.restores else None
-        if after.switch is not None:
-            self._copy = None
-        elif after.copied == after.step:
-            weights = read()
-            if weights.healthy():
-                self._copy = weights
-            else:
-                # The loss was finite, but the update after it broke the weights: the copy before is better.
-                after = replace(after, copied=before.copied)
-        self._state = after
-        known_missing = self.missing
-        self.missing += int((~np.isfinite(losses)).sum())
-        for text in warnings_of(self.config, before, after, known_missing, self.missing):
+        kept = _Kept(self._snapshot, read)
+        for text in self._session.decide(losses, kept):
             warnings.warn(text, stacklevel=4)
-        return restored
+        self._snapshot = kept.snapshot
+        return kept.restored
 
     def _read_losses(self) -> np.ndarray[Any, np.dtype[np.float64]]:
         return np.array([sum(map(_number, update)) / len(update) for update in self._pending])
@@ -158,22 +148,18 @@ class Driver:
     def state_dict(self) -> dict[str, Leaf]:
         """A flat dict of NumPy arrays, which any checkpointer can keep, and a run goes on from bit for bit.
 
-        ``schedule`` is JSON in UTF-8; in warm-up, the copy for rewinding follows, an array an entry.
+        ``schedule`` is JSON in UTF-8; in warm-up, the snapshot for rewinding follows, an array an entry.
         """
         schedule: dict[str, Any] = {
-            "version": VERSION,
-            "config": asdict(self.config),
-            "step": self.step_count,
-            "missing": self.missing,
-            "controller": self._state.to_dict(),
+            **self._session.to_dict(),
             "pending": self._read_losses(),
             "micro": np.array([_number(loss) for loss in self._micro]),
         }
         text = json.dumps(schedule, default=lambda array: {"array": array.tolist()})
         state: dict[str, Leaf] = {"schedule": np.frombuffer(text.encode(), np.uint8)}
-        if self._copy is not None:
-            state |= {f"parameter.{index}": leaf for index, leaf in enumerate(self._copy.parameters)}
-            state |= {f"rest.{index}": leaf for index, leaf in enumerate(self._copy.rest)}
+        if self._snapshot is not None:
+            state |= {f"parameter.{index}": leaf for index, leaf in enumerate(self._snapshot.parameters)}
+            state |= {f"rest.{index}": leaf for index, leaf in enumerate(self._snapshot.rest)}
         return state
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -187,24 +173,36 @@ class Driver:
             check_keys(state_dict, "schedule")
             text = np.asarray(state_dict["schedule"]).tobytes().decode()
             schedule = json.loads(text, object_hook=_to_array)
-            check_origin(schedule, VERSION, self.config)
-            for name in ("step", "missing"):
-                check_count(schedule, name)
-            state = State.from_dict(schedule["controller"])
-            check_stage(state, self.config)
-            step = schedule["step"]
             pending, micro = _numbers(schedule, "pending"), _numbers(schedule, "micro")
-            known = state.step + len(pending)
-            if state.read_at is not None and known != step:
-                raise ValueError(f"the saved state is of step {step}, but its losses go to step {known}")
+            session = self._session.loaded(schedule, len(pending))
             parameters, rest = _leaves(state_dict, "parameter"), _leaves(state_dict, "rest")
-            if bool(parameters) != (state.copied is not None):
-                raise ValueError("the copy for rewinding and the saved state do not fit together")
+            if bool(parameters) != (session.state.snapshot_step is not None):
+                raise ValueError("the snapshot for rewinding and the saved state do not fit together")
         except (LookupError, TypeError, AttributeError, json.JSONDecodeError, UnicodeError) as error:
             raise ValueError(f"the state of AutoWU is damaged: {type(error).__name__}: {error}") from error
-        self.step_count, self.missing, self._state = step, schedule["missing"], state
+        self._session = session
         self._pending, self._micro = [[loss] for loss in pending], micro
-        self._copy = Weights(parameters, rest) if parameters else None
+        self._snapshot = Weights(parameters, rest) if parameters else None
+
+
+class _Kept:
+    """The snapshot during a decision."""
+
+    def __init__(self, snapshot: Weights | None, read: Callable[[], Weights]) -> None:
+        self.snapshot, self._read = snapshot, read
+        self.restored: Weights | None = None
+
+    def take(self) -> bool:
+        weights = self._read()
+        healthy = weights.healthy()
+        self.snapshot = weights if healthy else self.snapshot
+        return healthy
+
+    def restore(self) -> None:
+        self.restored = self.snapshot
+
+    def drop(self) -> None:
+        self.snapshot = None
 
 
 def _number(loss: Any) -> float:

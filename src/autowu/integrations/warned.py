@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from typing import Final
 
 from autowu.config import Config
-from autowu.controller.state import State
+from autowu.controller.state import Phase, Reason, State
 
 USUAL: Final = 300  # updates; in shorter runs warm-up often has too few to find the minimum in
 
 
 def warnings_of(
-    config: Config, before: State, after: State, known_missing: int, missing: int
+    config: Config, before: State[Phase], after: State[Phase], known_missing: int, missing: int
 ) -> Iterator[str]:
     """What to warn of after a decision: each of these comes once in a run.
 
@@ -29,11 +29,10 @@ def warnings_of(
             f"AutoWU: {losses} not finite up to step {after.step}. Such losses are left out of the tests, and"
             " counted in `missing`; this is said once."
         )
-    switch, verdicts = after.switch, after.verdicts
+    switch = after.switch
     if before.switch is not None or switch is None or not (switch.capped and config.return_at_cap):
         return
-    # The test of a loss that never fell is for the record, and t* may be that of lift-off.
-    if switch.t_star is None or not verdicts or not verdicts[-1].detected:
+    if switch.reason not in (Reason.MINIMUM, Reason.STALL):
         short = (
             f" A run of fewer than {USUAL} updates is often too short for that: a fixed schedule serves it"
             " better (docs/quality.md#where-it-loses)."

@@ -17,7 +17,7 @@ from autowu.config import Config, Decay, Preset
 from autowu.errors import UserError
 from autowu.offline import range_test_text, text, what_if
 from autowu.offline.logs import Choice, Record, read
-from autowu.offline.range_test import Sweep, decision, is_sweep, sweep
+from autowu.offline.range_test import RangeTest, decision, is_sweep, sweep
 from autowu.offline.replay import Replay
 from autowu.offline.strided import replay_record
 from autowu.text import printable
@@ -155,7 +155,7 @@ def _check(args: argparse.Namespace, settings: dict[str, Any]) -> None:
         form_of(args.output)
 
 
-def _sweep(args: argparse.Namespace, record: Record, settings: dict[str, Any]) -> Sweep | None:
+def _sweep(args: argparse.Namespace, record: Record, settings: dict[str, Any]) -> RangeTest | None:
     """The record as a sweep: where the user says so, or its LRs do and no other run is spoken of."""
     if args.sweep is False or (args.sweep is None and (args.total_steps or args.preset != "default")):
         return None
@@ -170,7 +170,7 @@ def _sweep(args: argparse.Namespace, record: Record, settings: dict[str, Any]) -
 
 
 def _print(
-    args: argparse.Namespace, record: Record, outcome: Replay, of: Sweep | None, cases: list[what_if.Case]
+    args: argparse.Namespace, record: Record, outcome: Replay, of: RangeTest | None, cases: list[what_if.Case]
 ) -> None:
     width = min(shutil.get_terminal_size().columns, WIDEST)
     name = printable("standard input" if args.losses == "-" else args.losses)

@@ -39,7 +39,7 @@ FEWEST: Final = 20  # losses
 
 
 @dataclass(frozen=True, eq=False)
-class Sweep:
+class RangeTest:
     """The outcome of a sweep."""
 
     replay: Replay
@@ -78,7 +78,7 @@ def is_sweep(lrs: Array | None) -> bool:
     return bool(lrs[0] > 0 and (np.diff(lrs) >= 0).all() and lrs[-1] >= LEAST_RANGE * lrs[0])
 
 
-def sweep(losses: Array, lrs: Array, seeds: int = SEEDS, **settings: Any) -> Sweep:
+def sweep(losses: Array, lrs: Array, seeds: int = SEEDS, **settings: Any) -> RangeTest:
     """The peak LR that a sweep suggests.
 
     Args:
@@ -114,7 +114,7 @@ def sweep(losses: Array, lrs: Array, seeds: int = SEEDS, **settings: Any) -> Swe
     pooled = np.concatenate(draws) if draws else np.zeros(0)
     low, high = (float(end) for end in np.quantile(pooled, INTERVAL)) if len(pooled) else (None, None)
     peak = first.peak_lr if first.t_star is not None else None
-    return Sweep(first, lrs, peak, low, high, tuple(peaks), len(runs), pooled)
+    return RangeTest(first, lrs, peak, low, high, tuple(peaks), len(runs), pooled)
 
 
 def decision(losses: Array, lrs: Array, **settings: Any) -> Replay:
@@ -150,7 +150,7 @@ def _minima(config: Config, losses: Array, test: Verdict, count: int) -> Array:
     return test.start + (test.step - test.start) * basis.grid[curves.argmin(0)]
 
 
-def factor(of: Sweep) -> float:
+def factor(of: RangeTest) -> float:
     """Half the interval's width, as a factor: the peak LR is known up to it."""
     if of.low is None or of.high is None:
         return math.inf

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from autowu.controller.state import Reopening
+from autowu.controller.state import Reason, Reopening
 from autowu.runlog.run import Run, printable
 
 NOTHING: Final = "–"
@@ -100,9 +100,10 @@ def _last(run: Run) -> str:
         fell = "would have fallen" if run.replayed else "fell"
         return f"The growth of the learning rate {cause} at step {step}; it {fell} from {peak}{weights} on."
     went = "would have gone" if run.replayed else "went"
-    if not switch.capped and switch.probed is None and (last := _last_finite(run, switch.step)) is not None:
+    if switch.reason is Reason.NONFINITE:
+        last = f"{_last_finite(run, switch.step):,}"
         return (
-            f"At step {step} no loss had been finite since step {last:,}: training {went} back to the "
+            f"At step {step} no loss had been finite since step {last}: training {went} back to the "
             f"learning rate {peak}{weights} and let it decay from there."
         )
     cause = "growth reached its limit" if switch.capped else "enough tests had agreed"
@@ -114,11 +115,7 @@ def _last(run: Run) -> str:
     )
 
 
-def _last_finite(run: Run, step: int) -> int | None:
-    """The step of the last finite loss, if there was none in any of the last tests before ``step``."""
-    patience = run.schedule.get("patience")
-    patience = patience if isinstance(patience, int) and patience > 0 else 3
-    tests = [test.step for test in run.tests if test.step <= step]
-    since = tests[-patience - 1] if len(tests) > patience else 0
+def _last_finite(run: Run, step: int) -> int:
+    """The step of the last finite loss up to ``step``; 0 if there was none."""
     finite = run.steps[(run.steps <= step) & np.isfinite(run.losses)]
-    return int(finite[-1]) if len(tests) >= patience and len(finite) > 0 and finite[-1] <= since else None
+    return int(finite[-1]) if len(finite) else 0

@@ -23,7 +23,7 @@ def _never_changes(value: Any) -> bool:
     return all(type(item) in _ATOMS for item in items)
 
 
-def check_copy(model: object, device: object) -> torch.device | None:
+def check_snapshot(model: object, device: object) -> torch.device | None:
     """The arguments of a copy, seen to be usable before there is one; nothing is allocated.
 
     Args:
@@ -63,8 +63,13 @@ class Snapshot:
         self._optimizer = optimizer
         self._model = model
         self._device = device
+        self._kept = False
         self._tensors: dict[str, Tensor] = {}
         self._values: dict[str, Any] = {}
+
+    def drop(self) -> None:
+        """Forget what is kept, if anything is."""
+        self._kept, self._tensors, self._values = False, {}, {}
 
     def take(self) -> None:
         """Copy what is there now, into the memory of the copy before where it fits."""
@@ -84,10 +89,13 @@ class Snapshot:
             name: value if type(value) in _ATOMS or _never_changes(value) else copy.deepcopy(value)
             for name, value in self._live_values()
         }
+        self._kept = True
 
     @torch.no_grad()
     def restore(self) -> None:
         """Put the copy back, in place; optimizer state that has come into being since is removed."""
+        if not self._kept:
+            return
         self._drop_newer_state()
         for name, tensor in self._live_tensors():
             if name in self._tensors:
@@ -122,8 +130,10 @@ class Snapshot:
         together = torch.stack([norm if norm.device == first else norm.to(first) for norm in largest])
         return math.isfinite(together.max().item())
 
-    def to_dict(self) -> dict[str, Any]:
-        """The copy, as plain values and tensors (not copied again)."""
+    def to_dict(self) -> dict[str, Any] | None:
+        """What is kept, as plain values and tensors (not copied again); None if nothing is."""
+        if not self._kept:
+            return None
         return {
             "optimizer": _class_name(self._optimizer),
             "names": [*self._tensors, *self._values],
@@ -131,30 +141,33 @@ class Snapshot:
             "values": copy.deepcopy(self._values),
         }
 
-    def load(self, plain: dict[str, Any]) -> None:
-        """Take over a copy from :meth:`to_dict`.
+    def loaded(self, plain: dict[str, Any] | None) -> Snapshot:
+        """A snapshot of the same that keeps what :meth:`to_dict` gave; ``self`` stays as it is.
 
         Raises:
             ValueError: ``plain`` is not a whole copy, or not one of these parameters and such an optimizer;
                 the message names the entry.
         """
+        loaded = Snapshot(self._optimizer, self._model, self._device)
+        if plain is None:
+            return loaded
         mine = _class_name(self._optimizer)
         its = plain.get("optimizer", mine)  # the first states had none
         if type(its) is not str or its != mine:
-            raise ValueError(f"the optimizer is {mine!r} here, but {its!r:.80} in the copy for rewinding")
+            raise ValueError(f"the optimizer is {mine!r} here, but {its!r:.80} in the snapshot for rewinding")
         tensors, values = dict(plain["tensors"]), dict(plain["values"])
         odd = set(plain["names"]) ^ (tensors.keys() | values.keys())
         if odd:
-            raise ValueError(f"the copy for rewinding is not whole: {', '.join(sorted(map(str, odd)))}")
+            raise ValueError(f"the snapshot for rewinding is not whole: {', '.join(sorted(map(str, odd)))}")
         for name, kept in tensors.items():
             if not isinstance(kept, Tensor):
-                raise ValueError(f"{name} of the copy for rewinding must be a tensor, not {kept!r:.80}")
+                raise ValueError(f"{name} of the snapshot for rewinding must be a tensor, not {kept!r:.80}")
         live = dict(self._live_tensors())
         added = self._added_since(tensors.keys() | values.keys())
         for name, tensor in live.items():
             kept = tensors.get(name)
             if kept is None and name.startswith(("parameter.", "buffer.")) and name not in added:
-                raise ValueError(f"the copy for rewinding lacks {name}")
+                raise ValueError(f"the snapshot for rewinding lacks {name}")
             # (State that is missing from the copy has come into being since.)
             if kept is not None and kept.shape != tensor.shape:
                 raise ValueError(
@@ -163,11 +176,13 @@ class Snapshot:
                 )
         first = next((tensor.device for tensor in live.values()), torch.device("cpu"))
         devices = {name: tensor.device for name, tensor in live.items()}
-        self._tensors = {
+        loaded._tensors = {
             name: kept.detach().to(self._device or devices.get(name, first), copy=True)
             for name, kept in tensors.items()
         }
-        self._values = copy.deepcopy(values)
+        loaded._values = copy.deepcopy(values)
+        loaded._kept = True
+        return loaded
 
     def _added_since(self, names: Set[str]) -> set[str]:
         """The parameters of groups that a copy with these ``names`` knows nothing of."""
