@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Final, Literal, Protocol
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from autowu.arrays import Array
 from autowu.config import Config
 from autowu.controller import machine, plain
-from autowu.controller.state import Phase, Reopening, State, Switch
+from autowu.controller.state import Decay, Phase, Reopening, State, Switch, Trial
 from autowu.detector.detect import Verdict
 from autowu.integrations.saved import check_count, check_origin
 from autowu.integrations.warned import warnings_of
@@ -26,8 +26,8 @@ class Weights(Protocol):
         """Keep a snapshot of now in place of the one before; False, and nothing done, if it is worthless."""
         ...
 
-    def restore(self) -> None:
-        """Put the snapshot back, if there is one."""
+    def restore(self) -> str | None:
+        """Put the snapshot back, if there is one; if not all of it fits, nothing is done: why not."""
         ...
 
     def drop(self) -> None:
@@ -107,15 +107,16 @@ class Session:
         self.missing += len(losses) - int(np.count_nonzero(np.isfinite(losses)))
         before = self.state
         after = for_all(lambda: machine.observe(self.config, before, losses))
-        if after.restores > before.restores:
-            weights.restore()
+        obstacle = weights.restore() if after.restores > before.restores else None
+        if obstacle:
+            after = _not_rewound(after)
         if after.switch is not None:
             weights.drop()
         elif after.snapshot_step == after.step and not weights.take():
             # The loss was finite, but the update after it broke the weights: the snapshot before is better.
             after = after.replace(snapshot_step=before.snapshot_step)
         self.enter(after)
-        return warnings_of(self.config, before, after, known_missing, self.missing)
+        return warnings_of(self.config, before, after, known_missing, self.missing, obstacle)
 
     # --- checkpoints ----------------------------------------------------------------------------------
 
@@ -151,3 +152,11 @@ class Session:
         if session.due is not None and known != step:
             raise ValueError(f"the saved state is of step {step}, but its losses go to step {known}")
         return session
+
+
+def _not_rewound(state: State[Phase]) -> State[Phase]:
+    """``state`` where the host could not put the snapshot back."""
+    phase = state.phase
+    if isinstance(phase, (Trial, Decay)):
+        return state.replace(phase=replace(phase, switch=replace(phase.switch, rewound_to=None)))
+    return state

@@ -12,7 +12,12 @@ USUAL: Final = 300  # updates; in shorter runs warm-up often has too few to find
 
 
 def warnings_of(
-    config: Config, before: State[Phase], after: State[Phase], known_missing: int, missing: int
+    config: Config,
+    before: State[Phase],
+    after: State[Phase],
+    known_missing: int,
+    missing: int,
+    obstacle: str | None = None,
 ) -> Iterator[str]:
     """What to warn of after a decision: each of these comes once in a run.
 
@@ -22,7 +27,13 @@ def warnings_of(
         after: the one that it led to.
         known_missing: losses that were not finite, up to the decision before.
         missing: the same, up to this one.
+        obstacle: why the weights were not put back, if they were to be and were not.
     """
+    if obstacle:
+        yield (
+            f"AutoWU: at step {after.step} the weights were to go back to those of step"
+            f" {before.snapshot_step}, and stay as they are: {obstacle}."
+        )
     if missing > known_missing == 0:
         losses = "a loss was" if missing == 1 else f"{missing} losses were"
         yield (

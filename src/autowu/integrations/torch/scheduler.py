@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
@@ -14,14 +14,17 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from autowu.config import Config
 from autowu.controller import display
-from autowu.controller.state import Phase, Reopening, State, Switch
+from autowu.controller.state import Reopening, Switch
 from autowu.detector.detect import Verdict
-from autowu.integrations.saved import check_keys
-from autowu.integrations.session import Session
-from autowu.integrations.torch.groups import base_lr, check_saved, default_lr
+from autowu.integrations.saved import check_keys, check_origin
+from autowu.integrations.session import VERSION, Session
+from autowu.integrations.torch.groups import Groups
+from autowu.integrations.torch.nested import listed
 from autowu.integrations.torch.pending import PendingLosses
+from autowu.integrations.torch.ranks import OnAllRanks, leaders
 from autowu.integrations.torch.snapshot import Snapshot, check_snapshot
-from autowu.integrations.torch.tensors import to_arrays, to_tensors
+from autowu.integrations.torch.tensors import StateDict, to_arrays, to_tensors
+from autowu.integrations.torch.told import Told, strangers
 
 
 class AutoWU(LRScheduler):
@@ -63,7 +66,7 @@ class AutoWU(LRScheduler):
 
     def __init__(
         self,
-        optimizer: Optimizer,
+        optimizer: Optimizer | Sequence[Optimizer],
         total_steps: int | None = None,
         *,
         preset: str = "default",
@@ -75,24 +78,26 @@ class AutoWU(LRScheduler):
         **settings: Any,
     ) -> None:
         # LRScheduler.__init__ is not called: it would wrap optimizer.step and call step() without a loss.
-        if not isinstance(optimizer, Optimizer):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"optimizer must be a torch.optim.Optimizer, not {type(optimizer).__name__}")
-        snapshot_device = check_snapshot(model, snapshot_device)
+        self.optimizers = listed(optimizer)
+        self.optimizer = self.optimizers[0]
+        device = check_snapshot(model, snapshot_device)
         self.config = Config.preset(
             preset, total_steps=total_steps, steps_per_epoch=steps_per_epoch, **settings
         )
-        self._session = Session(self.config)
-        self.optimizer = optimizer
         self.total_steps = self.config.total_steps
-        self._default_lr = default_lr(optimizer)
-        self.base_lrs = [base_lr(group) for group in optimizer.param_groups]
-        self._step_count = 1
+        self._groups = Groups(self.optimizers)
+        self._session = Session(self.config)
+        self._snapshot = Snapshot(self.optimizers, model, device)
         self._pending = PendingLosses()
         self._expect()
-        self._snapshot = Snapshot(optimizer, model, snapshot_device)
         self._process_group = process_group
         self._distributed = distributed
-        self._write_lr()
+        self._step_count = 1
+        self._lacked_loss = False  # whether the last call of step() came without one
+        self._told = Told()
+        self._groups.write(self._session.learning_rate)
+        for text in strangers(self.optimizers, model):
+            warnings.warn(text, stacklevel=2)
 
     # --- what the user reads --------------------------------------------------------------------------
 
@@ -126,9 +131,14 @@ class AutoWU(LRScheduler):
         """Updates up to the last decision whose loss was not finite (on no rank), and so was left out."""
         return self._session.missing
 
+    @property
+    def base_lrs(self) -> list[float | Tensor]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The LRs that the parameter groups came with."""
+        return list(self._groups.base_lrs)
+
     def get_last_lr(self) -> list[float | Tensor]:
         """The current LR of each parameter group."""
-        return list(self._last_lr)
+        return list(self._groups.lrs())
 
     def get_lr(self) -> list[float | Tensor]:
         """The same as :meth:`get_last_lr`."""
@@ -179,56 +189,44 @@ class AutoWU(LRScheduler):
             ValueError: ``loss`` has not exactly one element; nothing is changed.
             RuntimeError: the optimizer has lost a parameter group; nothing is changed.
         """
-        if len(self.optimizer.param_groups) != len(self.base_lrs):
-            self._take_in_added_groups()
-        session = self._session
-        if loss is None and not self._pending.open:
-            raise TypeError(
+        session, pending = self._session, self._pending
+        if self._groups.changed:
+            self._groups.take_in()
+        if loss is None and not pending.open:
+            self._lacked_loss = True
+            raise RuntimeError(
                 "AutoWU.step() needs the training loss of the update: call step(loss), or observe(loss) and"
                 " then step(). (A wrapper that calls step() itself, such as SequentialLR, cannot drive it.)"
             )
+        if self._lacked_loss:
+            self._refuse_batch_size(loss)
         if session.due is None:
             if loss is not None:
-                self._pending.add(loss)  # which looks at it
-            self._pending.drop_update()
+                pending.add(loss)  # which looks at it
+            pending.drop_update()
         elif loss is None:
-            self._pending.close_update()
+            pending.close_update()
         else:
-            self._pending.add_update(loss)
+            pending.add_update(loss)
         session.step += 1
         self._step_count += 1
         texts = self._decide() if session.step == session.due else ()
-        self._write_lr()
+        self._groups.write(session.learning_rate)
         for text in texts:
             warnings.warn(text, stacklevel=2)
         if session.due is None and (text := session.overrun()):
             warnings.warn(text, stacklevel=2)
+        if self._groups.overwritten and (text := self._told.overwritten(self._groups, session.step)):
+            warnings.warn(text, stacklevel=2)
 
-    def _write_lr(self) -> None:
-        lr, default = self._session.learning_rate, self._default_lr
-        values: list[float | Tensor] = []
-        # As many of the one as of the other: asked before, and `strict` would cost a tenth of all of step().
-        for group, base in zip(self.optimizer.param_groups, self.base_lrs):  # noqa: B905
-            # The ratio first: it is exactly 1 where the group has the default LR.
-            value = lr * (base / default) if default else lr
-            values.append(value)
-            if type(group["lr"]) is not float and isinstance(group["lr"], Tensor):
-                group["lr"].fill_(value)
-            else:
-                group["lr"] = value
-        self._last_lr = values
-
-    def _take_in_added_groups(self) -> None:
-        """Parameter groups that were added since the last update keep their ratio to the default LR, too."""
-        groups, known = self.optimizer.param_groups, len(self.base_lrs)
-        if len(groups) < known:
-            raise RuntimeError(
-                f"the optimizer has {len(groups)} parameter groups, fewer than the {known} it had"
+    def _refuse_batch_size(self, loss: object) -> None:
+        """An engine that gets an error without a loss may try the batch size in its place: DeepSpeed does."""
+        if type(loss) is int:
+            raise ValueError(
+                f"loss must be the training loss of the update, not the integer {loss} right after a step()"
+                " that had none: a batch size? Call observe(loss) before the engine's step()."
             )
-        for group in groups[known:]:
-            if group["lr"] is self.optimizer.defaults.get("lr") and isinstance(group["lr"], Tensor):
-                group["lr"] = group["lr"].clone()
-            self.base_lrs.append(base_lr(group))
+        self._lacked_loss = False
 
     # --- decisions ------------------------------------------------------------------------------------
 
@@ -239,11 +237,13 @@ class AutoWU(LRScheduler):
             What to warn of.
         """
         group = self._group()
-        losses = self._pending.read(group)
-        weights = _OnAllRanks(self._snapshot, group)
-        texts = self._session.decide(losses, weights, lambda decide: _leaders(decide, group))
+        with torch.inference_mode(False), torch.no_grad():  # what is kept is written to again, and elsewhere
+            self._groups.look_at_tensors()
+            losses = self._pending.read(group)
+            weights = OnAllRanks(self._snapshot, group)
+            texts = list(self._session.decide(losses, weights, lambda decide: leaders(decide, group)))
         self._expect()
-        return texts
+        return [*texts, *self._told.of_snapshot(self._snapshot)]
 
     def _expect(self) -> None:
         session = self._session
@@ -276,13 +276,9 @@ class AutoWU(LRScheduler):
         ``snapshot_device``); as in the state of a module or optimizer its tensors are the live ones, not
         copies.
         """
-        return {
-            **to_tensors(self._session.to_dict()),
-            "base_lrs": list(self.base_lrs),
-            "default_lr": self._default_lr,
-            "pending": self._pending.to_dict(),
-            "snapshot": self._snapshot.to_dict(),
-        }
+        session = self._session.to_dict()
+        run = (to_tensors(session.pop("controller")), self._pending.to_dict(), self._snapshot.to_dict())
+        return StateDict(**session, shares=self._groups.to_list(), run=run)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on from :meth:`state_dict`, and write the LR into the optimizer.
@@ -294,58 +290,18 @@ class AutoWU(LRScheduler):
         """
         try:
             check_keys(state_dict, "version", "config")
-            pending = PendingLosses.from_dict(state_dict["pending"])
-            saved = {**state_dict, "controller": to_arrays(state_dict["controller"])}
-            session = self._session.loaded(saved, len(pending))
-            check_saved(self.optimizer, state_dict["base_lrs"], state_dict["default_lr"])
-            kept = session.state.snapshot_step is not None
-            if not kept and state_dict["snapshot"] is not None:
-                raise ValueError(
-                    "the saved state has a snapshot for rewinding that its controller knows nothing of"
-                )
-            snapshot = self._snapshot.loaded(state_dict["snapshot"] if kept else None)
+            check_origin(state_dict, VERSION, self.config)
+            controller, pending_losses, kept = state_dict["run"]
+            pending = PendingLosses.from_dict(pending_losses)
+            session = self._session.loaded({**state_dict, "controller": to_arrays(controller)}, len(pending))
+            shares = self._groups.check(state_dict["shares"])
+            if (kept is not None) != (session.state.snapshot_step is not None):
+                raise ValueError("the snapshot for rewinding and the saved state do not fit together")
+            snapshot = self._snapshot.loaded(kept)
         except (LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError) as error:
             raise ValueError(f"the state of AutoWU is damaged: {type(error).__name__}: {error}") from error
         self._pending, self._snapshot, self._session = pending, snapshot, session
-        self.base_lrs = list(state_dict["base_lrs"])
-        self._default_lr = state_dict["default_lr"]
         self._step_count = session.step + 1
+        self._groups.load(shares)
         self._expect()
-        self._write_lr()
-
-
-class _OnAllRanks:
-    """The snapshots of all ranks: each takes one, or none does."""
-
-    def __init__(self, snapshot: Snapshot, group: dist.ProcessGroup | None) -> None:
-        self._snapshot, self._group = snapshot, group
-
-    def take(self) -> bool:
-        healthy = _everywhere(self._snapshot.healthy(), self._group)
-        if healthy:
-            self._snapshot.take()
-        return healthy
-
-    def restore(self) -> None:
-        self._snapshot.restore()
-
-    def drop(self) -> None:
-        self._snapshot.drop()
-
-
-def _leaders(decide: Callable[[], State[Phase]], group: dist.ProcessGroup | None) -> State[Phase]:
-    """What rank 0 decides, on all ranks."""
-    if group is None:
-        return decide()
-    leader = dist.get_global_rank(group, 0)
-    message = [decide() if dist.get_rank() == leader else None]
-    dist.broadcast_object_list(message, src=leader, group=group)
-    return cast("State[Phase]", message[0])
-
-
-def _everywhere(flag: bool, group: dist.ProcessGroup | None) -> bool:
-    if group is None:
-        return flag
-    flags: list[bool] = [False] * dist.get_world_size(group)
-    dist.all_gather_object(flags, flag, group=group)
-    return all(flags)
+        self._groups.write(session.learning_rate)
