@@ -43,7 +43,14 @@ def warnings_of(
     switch = after.switch
     if before.switch is not None or switch is None or not (switch.capped and config.return_at_cap):
         return
-    if switch.reason not in (Reason.MINIMUM, Reason.STALL):
+    if switch.reason in (Reason.RISE, Reason.NO_FALL):
+        yield (
+            f"AutoWU: by its cap, {switch.step} of {config.total_steps} updates, warm-up has seen no fall of"
+            " the loss, and no learning rate is known to be good: the decay begins at an LR of"
+            f" {switch.peak_lr:.3g}. If this loss does not fall by design (GANs, reinforcement learning), AutoWU is not for it"
+            " (docs/when-not.md)."
+        )
+    elif switch.reason not in (Reason.MINIMUM, Reason.STALL):
         short = (
             f" A run of fewer than {USUAL} updates is often too short for that: a fixed schedule serves it"
             " better (docs/quality.md#where-it-loses)."

@@ -187,4 +187,6 @@ def _never(config: Config, state: State[Sweep | Search], *, risen: bool) -> Stat
         config, good=None if neither else good, too_large=min(too_large, default=None), least=least
     )
     reason = Reason.NONFINITE if dead else Reason.RISE if risen else Reason.NO_FALL
-    return ending.switch(config, state, None, peak_lr, reason, rewind=True, capped=capped)
+    # Weights of a loss that never rose are not known to be damaged: half of a run is not undone for nothing.
+    rewind = reason is not Reason.NO_FALL
+    return ending.switch(config, state, None, peak_lr, reason, rewind=rewind, capped=capped)

@@ -18,6 +18,8 @@ class OnAllRanks:
 
     def __init__(self, snapshot: Snapshot, group: dist.ProcessGroup | None) -> None:
         self._snapshot, self._group = snapshot, group
+        self.gone: list[str] = []
+        """Parameters of the snapshot that are trained no longer, when it was put back."""
 
     def take(self) -> bool:
         """Keep a snapshot of now, if the weights are finite on every rank."""
@@ -28,6 +30,7 @@ class OnAllRanks:
 
     def restore(self) -> str | None:
         """Put the snapshot back, if it fits on every rank; else why not."""
+        self.gone = self._snapshot.gone()
         for obstacle in _gathered(self._snapshot.obstacle(), self._group):
             if obstacle is not None:
                 return obstacle

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, Literal
 
 import torch
@@ -19,7 +19,8 @@ from autowu.detector.detect import Verdict
 from autowu.integrations.saved import check_keys, check_origin
 from autowu.integrations.session import VERSION, Session
 from autowu.integrations.torch.groups import Groups
-from autowu.integrations.torch.nested import listed
+from autowu.integrations.torch.nested import listed, within
+from autowu.integrations.torch.nested import parameters as trained
 from autowu.integrations.torch.pending import PendingLosses
 from autowu.integrations.torch.ranks import OnAllRanks, leaders
 from autowu.integrations.torch.snapshot import Snapshot, check_snapshot
@@ -96,6 +97,10 @@ class AutoWU(LRScheduler):
         self._lacked_loss = False  # whether the last call of step() came without one
         self._told = Told()
         self._groups.write(self._session.learning_rate)
+        if self._group() is not None:
+            from autowu.integrations.torch.uneven import join_with_ddp  # only several processes need it
+
+            join_with_ddp(self)
         for text in strangers(self.optimizers, model):
             warnings.warn(text, stacklevel=2)
 
@@ -173,6 +178,9 @@ class AutoWU(LRScheduler):
         Raises:
             TypeError, ValueError: ``loss`` is not one real number; nothing is changed.
         """
+        if torch.compiler.is_compiling():
+            torch.compiler.disable(self.observe)(loss)
+            return
         self._pending.add(loss)
 
     def step(self, loss: object = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -185,10 +193,13 @@ class AutoWU(LRScheduler):
         After ``total_steps`` calls the LR stays as it is, and a warning says so once.
 
         Raises:
-            TypeError: no loss was given, or it is not a real number; nothing is changed.
-            ValueError: ``loss`` has not exactly one element; nothing is changed.
-            RuntimeError: the optimizer has lost a parameter group; nothing is changed.
+            TypeError: ``loss`` is not a real number; nothing is changed.
+            ValueError: ``loss`` has not exactly one element, or looks like a batch size; nothing is changed.
+            RuntimeError: no loss was given, or the optimizer has lost a parameter group; nothing is changed.
         """
+        if torch.compiler.is_compiling():  # in a compiled function, as PyTorch's recipe has it
+            torch.compiler.disable(self.step)(loss)
+            return
         session, pending = self._session, self._pending
         if self._groups.changed:
             self._groups.take_in()
@@ -243,11 +254,19 @@ class AutoWU(LRScheduler):
             weights = OnAllRanks(self._snapshot, group)
             texts = list(self._session.decide(losses, weights, lambda decide: leaders(decide, group)))
         self._expect()
-        return [*texts, *self._told.of_snapshot(self._snapshot)]
+        return [
+            *texts,
+            *self._told.gone(weights.gone, self._session.step),
+            *self._told.of_snapshot(self._snapshot),
+        ]
 
     def _expect(self) -> None:
         session = self._session
         self._pending.expect(1 if session.due is None else session.due - session.step)
+
+    def trains(self, parameters: Set[int]) -> bool:
+        """Whether one of its optimizers holds one of the ``parameters``, given by their ids."""
+        return any(id(each) in parameters for each in trained(within(self.optimizers)))
 
     def _group(self) -> dist.ProcessGroup | None:
         if not (self._distributed and dist.is_available() and dist.is_initialized()):

@@ -77,7 +77,7 @@ class Snapshot:
         self.left_out: dict[str, str] = {}
         """What cannot be kept, by name, and why: of the last snapshot taken."""
         self.stateless = False
-        """Whether the optimizers train without a state that can be seen, though their settings ask for one."""
+        """Whether training goes on without a state that can be seen, though the settings ask for one."""
 
     def drop(self) -> None:
         """Forget what is kept, if anything is."""

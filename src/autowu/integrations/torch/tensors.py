@@ -37,10 +37,10 @@ def _map_leaves(value: Any, function: Callable[[Any], Any]) -> Any:
 
 
 class StateDict(dict[str, Any]):
-    """A state dict whose entry "run" is a tuple: (controller, pending, snapshot), which are read by name, too.
+    """A state dict whose entry "run" is a tuple, (controller, pending, snapshot), read by name, too.
 
-    `torch.distributed.checkpoint` asks a new scheduler for the entries that it loads: they have to be the same
-    at all times, and a tuple is one entry for it. It is saved as a plain dict.
+    `torch.distributed.checkpoint` asks a new scheduler for the entries that it loads: they have to be the
+    same at all times, and a tuple is one entry for it. It is saved as a plain dict.
     """
 
     PARTS = ("controller", "pending", "snapshot")

@@ -54,6 +54,15 @@ class Told:
             " that AutoWU reports are only its own."
         )
 
+    @staticmethod
+    def gone(names: Sequence[str], step: int) -> Iterator[str]:
+        """Which weights of the snapshot could not go back."""
+        if names:
+            yield (
+                f"AutoWU: at step {step} the weights went back, but for {listed(names)}: the optimizer holds"
+                " other tensors in their place now, and these stay as they are."
+            )
+
     def of_snapshot(self, snapshot: Snapshot) -> Iterator[str]:
         """What the last snapshot had to leave out."""
         yield from self._what(snapshot.left_out)
