@@ -123,7 +123,7 @@ def test_no_tracked_file_names_a_folder_of_somebodys_machine() -> None:
         ("--out=/" + "tmp/x", True),
         ("C:" + "\\Users\\ada", True),
         ("https://example.org/home/page", False),
-        ("src/autowu/torch.py, ~/code/x, $HOME/code/x", False),
+        ("src/autowu/config.py, ~/code/x, $HOME/code/x", False),
         ("#!/usr/bin/env bash", False),
     ],
 )

@@ -5,13 +5,16 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from autowu import Config
 from autowu.controller import machine
 from autowu.controller.state import State
 
-seeded = settings(deadline=None, derandomize=True, max_examples=100)
+# Neither an example nor the drawing of them has a limit of time, which a machine that others use would fail.
+seeded = settings(
+    deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True, max_examples=100
+)
 
 
 def v_shape(n: int, lowest: int, noise: float = 0.0, seed: int = 0) -> np.ndarray:

@@ -6,16 +6,17 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
+
+import limits
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 # As `python FILE ARGUMENTS`, but where torchvision's operators do not load.
 _START = """
 import runpy, sys
-from autowu.train import torchvision_shim
+from autowu.train.models import torchvision_shim
 torchvision_shim.install()
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
@@ -37,18 +38,15 @@ def start(name: str, *arguments: object, folder: Path) -> subprocess.Popen[str]:
 def run(name: str, *arguments: object, folder: Path) -> str:
     """What an example prints; it has to succeed."""
     process = start(name, *arguments, folder=folder)
-    output, _ = process.communicate(timeout=300)
+    output, _ = process.communicate(timeout=limits.HANG)
     assert process.returncode == 0, output
     return output
 
 
 def kill_when(ready: Callable[[], bool], process: subprocess.Popen[str]) -> None:
     """Kill an example with SIGKILL once ``ready`` holds, which has to be while it runs."""
-    deadline = time.monotonic() + 300
-    while not ready():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    limits.wait_for(ready, lambda: process.poll() is None)
+    assert process.poll() is None, process.communicate()[0]
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL

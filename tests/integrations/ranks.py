@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import limits
 from integrations.contract.contract import Host
 
 
@@ -36,7 +37,7 @@ def train(host: Host, losses: Sequence[Sequence[float]], folder: Path, **argumen
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(tests)},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=limits.HANG,
     )
     assert done.returncode == 0, done.stderr
     return [json.loads((folder / f"lrs-{rank}.json").read_text()) for rank in range(len(losses))]

@@ -8,12 +8,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
+import limits
 
 pytest.importorskip("h5py")  # keras itself cannot be imported before its backend is chosen
 
@@ -123,9 +124,9 @@ def test_the_example_goes_on_after_kill_9_as_if_unbroken(backend: str, tmp_path:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     subprocess.run([*command, str(whole)], check=True, capture_output=True, env=environment)
     with subprocess.Popen([*command, str(killed)], stdout=subprocess.DEVNULL, env=environment) as process:
-        while not (killed / "log.csv").exists() or len(log(killed)) < 2:
-            assert process.poll() is None
-            time.sleep(0.01)
+        limits.wait_for(
+            lambda: (killed / "log.csv").exists() and len(log(killed)) >= 2, lambda: process.poll() is None
+        )
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
     assert log(killed) == log(whole)[: len(log(killed))]

@@ -189,6 +189,13 @@ def test_a_peak_is_held_against_the_fixed_ones_that_are_as_good_as_the_best():
     assert analysis.peak_ratios(runs, "autowu", {}) == []
 
 
+def test_the_tree_holds_no_records_that_no_part_of_a_study_reads():
+    parts, folders = {*plan.PARTS, *records.ABLATIONS}, {suite.results for suite in SUITES.values()}
+    found = list(records.RESULTS.rglob("*.jsonl"))
+    assert records.RESULTS / "compare.jsonl" in found
+    assert [path for path in found if path.stem not in parts or path.parent not in folders] == []
+
+
 def test_the_pilot_holds_long_runs_that_may_be_looked_at_and_is_not_in_the_comparison():
     pilot = SUITES["pilot"]
     assert len(pilot.workloads) == 6

@@ -200,9 +200,9 @@ def test_a_million_updates(trials: Trials) -> None:
     gc.collect()
     for trial in trials:
         loss, testing = losses[trial], trial + 1 == made._state.read_at
-        begun = time.perf_counter()
+        begun = time.process_time()
         made.step(loss)
-        took = time.perf_counter() - begun
+        took = time.process_time() - begun
         if testing:
             slowest = max(slowest, took)
         else:

@@ -370,7 +370,7 @@ def test_an_old_pytorch_has_no_muon(monkeypatch):
 
 def test_torchvision_and_timm_can_be_imported_after_the_shim():
     code = (
-        "from autowu.train import torchvision_shim as shim; first = shim.install(); "
+        "from autowu.train.models import torchvision_shim as shim; first = shim.install(); "
         "import torchvision.transforms.v2, timm; "
         "assert not shim.install(); print(first == (not torchvision.extension._has_ops()))"
     )

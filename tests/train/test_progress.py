@@ -1,6 +1,7 @@
 """What is printed while a run goes on: plain lines in a file, a live display on a terminal."""
 
 import io
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -257,14 +258,14 @@ def test_between_two_drawings_a_step_takes_microseconds():
     terminal = Terminal()
     display = terminal.display
     display.step(1, 1e-3, "warmup", ())
-    display._due = time.monotonic() + 1000  # so that nothing is drawn, however slow the machine
+    display._due = math.inf  # so that nothing is drawn, however slow the machine
     terminal.new()
     times = []
     for _ in range(20):
-        began = time.perf_counter()
+        began = time.thread_time()
         for step in range(1000):
             display.step(step, 1e-3, "warmup", ())
-        times.append((time.perf_counter() - began) / 1000)
+        times.append((time.thread_time() - began) / 1000)
     display._due = 0.0
     assert min(times) < 20e-6
     assert terminal.new() == ""
