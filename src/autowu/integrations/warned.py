@@ -43,11 +43,12 @@ def warnings_of(
     switch = after.switch
     if before.switch is not None or switch is None or not (switch.capped and config.return_at_cap):
         return
+    ended = f"AutoWU: warm-up ended at its cap, {switch.step} of {config.total_steps} updates,"
+    begins = f"the decay begins at an LR of {switch.peak_lr:.3g}."
     if switch.reason in (Reason.RISE, Reason.NO_FALL):
         yield (
-            f"AutoWU: by its cap, {switch.step} of {config.total_steps} updates, warm-up has seen no fall of"
-            " the loss, and no learning rate is known to be good: the decay begins at an LR of"
-            f" {switch.peak_lr:.3g}. If this loss does not fall by design (GANs, reinforcement learning), AutoWU is not for it"
+            f"{ended} and has seen no fall of the loss; {begins} No learning rate is known to be good. If"
+            " this loss does not fall by design (GANs, reinforcement learning), AutoWU is not for it"
             " (docs/when-not.md)."
         )
     elif switch.reason not in (Reason.MINIMUM, Reason.STALL):
@@ -56,7 +57,6 @@ def warnings_of(
             " better (docs/quality.md#where-it-loses)."
         )
         yield (
-            f"AutoWU: warm-up ended at its cap, {switch.step} of {config.total_steps} updates, before a"
-            " minimum of the loss was detected, and the decay begins at an LR of"
-            f" {switch.peak_lr:.3g}.{short if config.total_steps < USUAL else ''}"
+            f"{ended} before a minimum of the loss was detected, and {begins}"
+            f"{short if config.total_steps < USUAL else ''}"
         )

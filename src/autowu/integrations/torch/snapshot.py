@@ -168,10 +168,10 @@ class Snapshot:
         stored = self._stored
         if stored is None:
             return
-        live, missing = list[tuple[Tensor, Tensor]](), stored.tensors.keys() | stored.values.keys()
+        live, found = list[tuple[Tensor, Tensor]](), set[Key]()
         for place in list(self._training.places(stored.anchors)):
             key, value = place.key, place.value
-            missing = missing - {key} if key in missing else missing
+            found.add(key)
             if (
                 key in stored.tensors
                 and isinstance(value, Tensor)
@@ -184,8 +184,8 @@ class Snapshot:
                 del place.entry[0][place.entry[1]]
         write(live)
         numbers = Numbers(self._training)
-        for key in missing:
-            if key[0] == "state" and numbers.of(key) is not None:
+        for key in (*stored.tensors, *stored.values):
+            if key[0] == "state" and key not in found and numbers.of(key) is not None:
                 _set(numbers.holder(key), stored, key)
         for optimizer in self._training.optimizers():
             for owner in [owner for owner, held in optimizer.state.items() if held == {}]:
@@ -240,7 +240,13 @@ class Snapshot:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["given"], state["model"], state["device"])
         if state["kept"] is not None:
-            self._stored = from_plain(self._training, self._device, state["kept"])
+            try:
+                self._stored = from_plain(self._training, self._device, state["kept"])
+            except LookupError as error:
+                raise ValueError(
+                    "a copy of an optimizer that holds others has lost them (torch.optim.Optimizer copies no"
+                    " attributes of its own): make it anew, and load its state and AutoWU's"
+                ) from error
 
 
 def _never_changes(value: Any) -> bool:
