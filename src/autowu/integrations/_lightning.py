@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from torch import Tensor
 
 from autowu.integrations._lightning_length import Start, updates_from
-from autowu.integrations.ended import ended_early, length_and_progress, may_end_early
+from autowu.integrations.ended import length_and_progress, may_end_early, scheduler_ended_early
 from autowu.integrations.saved import check_keys
 from autowu.integrations.torch.scheduler import AutoWU
 
@@ -79,11 +79,8 @@ class Hooks:
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say so if the run ends before its LR has fallen."""
-        scheduler = self.scheduler
-        assert scheduler is not None
-        peak_lr = None if scheduler.switch is None else scheduler.switch.peak_lr
-        lr = float(scheduler.get_last_lr()[0])
-        text = ended_early(scheduler.total_steps, scheduler.last_epoch, lr, peak_lr)
+        assert self.scheduler is not None
+        text = scheduler_ended_early(self.scheduler)
         if text is not None and trainer.is_global_zero:
             warnings.warn(text, stacklevel=2)
 
