@@ -75,6 +75,7 @@ class ShardedAccelerate:
         loop, weights = Loop(losses, accelerator, len(losses), **settings), Weights(folder)
         if resume:
             accelerator.load_state(folder / "checkpoint")
+            loop.lrs.clear()  # FSDP2 makes an optimizer's state by a step with an LR of 0
 
         def after_update(updates: int) -> bool:
             weights.look(updates, loop.model, loop.optimizer)
