@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch.utils.data import Dataset, SequentialSampler
 from transformers import TrainerCallback, TrainingArguments
 
 from autowu.integrations.huggingface import AutoWUTrainer
+from integrations.contract.contract import KilledError
 from integrations.contract.learner import Learner
 
 
@@ -51,8 +53,9 @@ class StopAfter(TrainerCallback):
     def __init__(self, steps: int) -> None:
         self.steps = steps
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        control.should_training_stop = state.global_step == self.steps
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == self.steps:
+            raise KilledError
 
 
 def arguments(folder: Path, **changes: Any) -> TrainingArguments:
@@ -84,7 +87,8 @@ class Trainer:
         args = arguments(folder, **changes)
         data = Losses(losses, args.world_size)
         trainer = InOrder(Learner(), args, train_dataset=data, callbacks=callbacks, autowu=settings)
-        trainer.train(resume_from_checkpoint=resume)
+        with suppress(KilledError):
+            trainer.train(resume_from_checkpoint=resume)
         return recorder.lrs
 
 

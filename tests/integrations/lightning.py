@@ -6,13 +6,15 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from integrations.contract.contract import KilledError
 
 # A `Trainer` as tests want it: nothing on the screen, no logs, no progress to wait for.
 QUIET: dict[str, Any] = {
@@ -57,7 +59,7 @@ class Lightning:
             accumulate_grad_batches=1 if self.manual else accumulation,
         )
         model = module_class(pl)(accumulation if self.manual else None)
-        with lightnings_warnings():
+        with lightnings_warnings(), suppress(KilledError):
             trainer.fit(model, Batches(losses), ckpt_path=checkpoint if resume else None)
         return recorder.lrs
 
@@ -148,6 +150,6 @@ def recorder_class(pl: Any) -> Any:
         def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
             if trainer.global_step == self.stop_after:
                 trainer.save_checkpoint(self.checkpoint)
-                trainer.should_stop = True
+                raise KilledError
 
     return Recorder

@@ -30,11 +30,12 @@ def train(host: Host, losses: Sequence[Sequence[float]], folder: Path, **argumen
     (folder / "job.json").write_text(json.dumps(job))
     launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={len(losses)}"]
     tests = Path(__file__).parents[1]
+    path = [str(tests), *filter(None, [os.environ.get("PYTHONPATH")])]
     done = subprocess.run(
         [sys.executable, *launch, "-m", "integrations.ranks", str(folder)],
         check=False,
         cwd=tests,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(tests)},
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(path)},
         capture_output=True,
         text=True,
         timeout=limits.HANG,

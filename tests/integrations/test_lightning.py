@@ -6,6 +6,7 @@ import csv
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from integrations import examples
-from integrations.contract.contract import core_trace, v_curve
+from integrations.contract.contract import KilledError, core_trace, v_curve
 from integrations.lightning import (
     QUIET,
     Batches,
@@ -53,7 +54,8 @@ def fit(
     """Train with ``settings`` of the Trainer, and give the LR of each update."""
     recorder = Recorder()
     trainer = pl.Trainer(**QUIET | {"max_epochs": 1} | settings, callbacks=[callback, recorder, *callbacks])
-    trainer.fit(OneParameter() if model is None else model, Batches(losses), ckpt_path=ckpt_path)
+    with suppress(KilledError):
+        trainer.fit(OneParameter() if model is None else model, Batches(losses), ckpt_path=ckpt_path)
     return recorder.lrs
 
 
@@ -183,7 +185,7 @@ class Weights(pl.Callback):
         self.after[trainer.global_step] = {name: value.clone() for name, value in found.items()}
         if trainer.global_step == self.save_at:
             trainer.save_checkpoint(self.checkpoint)
-            trainer.should_stop = True
+            raise KilledError
 
 
 def assert_equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:

@@ -16,6 +16,10 @@ from autowu.config import Config
 from autowu.controller import machine
 
 
+class KilledError(Exception):
+    """Ends a run of a host as a kill does: it comes to none of its ends."""
+
+
 class Host(Protocol):
     """One framework, driven through its adapter."""
 

@@ -141,6 +141,11 @@ class AutoWU(LRScheduler):
         """The LRs that the parameter groups came with."""
         return list(self._groups.base_lrs)
 
+    @property
+    def learning_rate(self) -> float:
+        """The schedule's LR of the next update, of which each parameter group has its share."""
+        return self._session.learning_rate
+
     def get_last_lr(self) -> list[float | Tensor]:
         """The current LR of each parameter group."""
         return list(self._groups.lrs())

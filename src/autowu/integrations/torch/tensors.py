@@ -55,3 +55,9 @@ class StateDict(dict[str, Any]):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> StateDict:
         return StateDict(copy.deepcopy(dict(self), memo))
+
+
+def with_snapshot(state: Mapping[str, Any], snapshot: Any) -> dict[str, Any]:
+    """A scheduler's ``state`` with another snapshot, or none."""
+    controller, pending, _ = state["run"]
+    return {**state, "run": (controller, pending, snapshot)}
