@@ -35,9 +35,9 @@ def test_the_text_has_the_numbers() -> None:
 @pytest.mark.parametrize(
     ("saved", "known"),
     [
-        ({"last_epoch": 7, "config": {"total_steps": 9}}, (9, 7)),
+        ({"step": 7, "config": {"total_steps": 9}}, (9, 7)),
         ({"last_epoch": 7, "base_lrs": [0.1]}, None),  # of another scheduler
-        ({"last_epoch": 7, "config": {"total_steps": "9"}}, None),
+        ({"step": 7, "config": {"total_steps": "9"}}, None),
         ([], None),
     ],
 )
