@@ -250,7 +250,7 @@ class _Kept:
         return healthy
 
     def restore(self) -> None:
-        self.refused = not self.fits()
+        self.refused = self.snapshot is None or not self.fits()
         self.restored = None if self.refused else self.snapshot
 
     def drop(self) -> None:

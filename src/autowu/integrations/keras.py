@@ -146,7 +146,7 @@ class AutoWUCallback(keras.callbacks.Callback):
         """Log the epoch's last learning rate, where Keras' own schedules log theirs."""
         if self._idle:
             self._warn(
-                "AutoWU: `model.optimizer` has made no update in a whole epoch, so there is nothing to set the"
+                "AutoWU: `model.optimizer` has made no update in a whole epoch: there is nothing to set the"
                 " LR for. A model whose train_step uses other optimizers is trained without AutoWU."
             )
         if logs is not None:
