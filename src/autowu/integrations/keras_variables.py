@@ -24,8 +24,8 @@ class Variables:
     """Names each variable by its path, and knows by its identity which name it has in the snapshot.
 
     So a variable that gets the path of another, such as a new head, does not get that one's values. In
-    another process names are all there is. Keras numbers layers without a name of their own from the start of a
-    process: here the numbers count from 0 in each model, as in Keras' weights files.
+    another process names are all there is. Keras numbers layers without a name of their own from a process's
+    start: here the numbers count from 0 in each model, as in Keras' weights files.
     """
 
     def __init__(self) -> None:
