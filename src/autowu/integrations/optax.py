@@ -166,7 +166,7 @@ class AutoWU:
             self._watched = {
                 path: (leaf, self._written[path]) for path, leaf in rates.items() if path in self._written
             }
-        if not all(leaf.is_ready() for leaf, _ in self._watched.values() if isinstance(leaf, jax.Array)):
+        if not all(getattr(leaf, "is_ready", lambda: True)() for leaf, _ in self._watched.values()):
             return
         for path, (leaf, written) in self._watched.items():
             here = np.asarray(leaf)
