@@ -180,7 +180,8 @@ def test_a_loss_in_a_donated_state_is_read_nevertheless() -> None:
     loss = jnp.float32(2.0)
     for value in v_curve(STEPS)[:SWITCH]:
         given = loss
-        run.params, run.opt_state = run.schedule.step(given, run.params, run.opt_state)
+        run.schedule.observe(given)
         loss = donating(given, jnp.float32(value))
         assert given.is_deleted()
+        run.params, run.opt_state = run.schedule.step(None, run.params, run.opt_state)
     assert run.schedule.driver.step_count == SWITCH
