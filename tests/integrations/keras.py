@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
@@ -53,6 +54,7 @@ def prepare(backend: str) -> None:
     warnings.simplefilter("error")
     warnings.filterwarnings("ignore", "AutoWU: .* not finite")
     warnings.filterwarnings("ignore", "AutoWU: warm-up ended at its cap")
+    warnings.filterwarnings("ignore", "AutoWU: the run ended after")
     # Keras has NumPy copy a tensor of PyTorch, which does not know of `copy` yet.
     warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
     if backend == "torch":
@@ -61,11 +63,9 @@ def prepare(backend: str) -> None:
         torch.set_num_threads(1)
 
 
-def trial(name: str, *arguments: Any) -> Any:
-    """A function of `keras_trials`, which only a process with a backend can import."""
-    from integrations import keras_trials
-
-    return getattr(keras_trials, name)(*arguments)
+def trial(module: str, name: str, *arguments: Any) -> Any:
+    """A function of such a module as `keras_trials`, which only a process with a backend can import."""
+    return getattr(import_module(f"integrations.{module}"), name)(*arguments)
 
 
 def train(

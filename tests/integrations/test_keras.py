@@ -29,7 +29,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 
 def run(backend: str, name: str, *arguments: Any) -> Any:
-    return worker(backend).submit(trial, name, *arguments).result()
+    return worker(backend).submit(trial, "keras_trials", name, *arguments).result()
 
 
 def assert_same_lrs(actual: list[float], expected: list[float]) -> None:
@@ -58,6 +58,14 @@ def test_weights_statistics_and_optimizer_go_back_to_the_minimum(backend: str) -
     assert result["unlike the step before"] == [True] * (6 + 1 + 8)
     assert result["iterations"] == len(result["lrs"]) - step + rewound_to
     assert_same_lrs(result["lrs"], result["expected"])
+
+
+@pytest.mark.parametrize(("optimizer", "states"), [("averages", 1 + 3 * 4), ("loss scale", 4 + 1 + 2 * 4)])
+def test_what_an_optimizer_holds_besides_goes_back(backend: str, optimizer: str, states: int) -> None:
+    result = run(backend, "rewind", optimizer)
+    assert result["restored"]
+    assert len(result["unlike the step before"]) == 6 + states
+    assert result["iterations"] == len(result["lrs"]) - result["steps"][1] + result["steps"][0]
 
 
 def test_a_copy_can_be_put_back_twice(backend: str) -> None:

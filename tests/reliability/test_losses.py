@@ -72,7 +72,7 @@ def test_losses_that_are_not_finite(trials: Trials) -> None:
                 assert 0 <= lr <= config.max_lr
                 settled = driver.switch is not None
                 driver.observe(float(loss))
-                driver.step(lambda: Weights([np.zeros(1)], []))
+                driver.step(lambda: Weights({"w": np.zeros(1)}, {}))
                 if settled:
                     assert driver.learning_rate <= lr * (1 + 1e-12), step
         read = driver._state.read if driver._state.read_at is not None or decay == "plateau" else None
@@ -256,7 +256,7 @@ def test_overrun(trials: Trials) -> None:
             warnings.filterwarnings("ignore", "AutoWU: warm-up ended at its cap")
             for step, loss in enumerate(losses, start=1):
                 driver.observe(loss)
-                driver.step(lambda: Weights([np.zeros(1)], []))
+                driver.step(lambda: Weights({"w": np.zeros(1)}, {}))
                 if step >= total:
                     assert driver.learning_rate == final
                 elif driver.switch is not None:

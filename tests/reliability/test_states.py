@@ -84,7 +84,7 @@ def test_damaged_states_of_the_driver(trials: Trials) -> None:
         driver = Driver(Config(total_steps=120))
         for loss in v_curve(120, 3)[:steps]:
             driver.observe(loss)
-            driver.step(lambda: Weights([np.arange(3.0)], [np.ones(2)]))
+            driver.step(lambda: Weights({"w": np.arange(3.0)}, {"m": np.ones(2)}))
         return driver
 
     good = [trained(steps).state_dict() for steps in (0, 12, 30, 100)]
@@ -121,7 +121,7 @@ def test_damaged_states_of_the_driver(trials: Trials) -> None:
             for loss in v_curve(120, 3)[:20]:
                 if driver.step_count < 120:
                     driver.observe(loss)
-                    driver.step(lambda: Weights([np.arange(3.0)], [np.ones(2)]))
+                    driver.step(lambda: Weights({"w": np.arange(3.0)}, {"m": np.ones(2)}))
             assert 0 <= driver.learning_rate < float("inf")
 
 

@@ -74,6 +74,7 @@ class PerRank:
                 f"the snapshot for rewinding was saved by {parts!r:.80} processes, each its part, and here"
                 f" are {self._ranks}: go on with as many. (After warm-up a checkpoint has no snapshot, and"
                 " serves any number.)"
+            )
         part, problem = self._read(state.get("step"))
         problem = _first(problem)
         if problem is not None:
