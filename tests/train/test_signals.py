@@ -16,7 +16,7 @@ from autowu.train.run.signals import StopRequest
 from train import commands
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals a process group")
-WORKERS = 2
+WORKERS = 1  # of each process; each imports what it needs anew, for many seconds
 FLAGS = (
     "--model",
     "mlp",

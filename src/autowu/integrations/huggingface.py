@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 try:
     import torch
+
+    from autowu.integrations import torchvision_shim
+
+    torchvision_shim.install()
     from transformers import Trainer, TrainerCallback
 except ModuleNotFoundError as error:
     if error.name not in ("torch", "transformers"):
