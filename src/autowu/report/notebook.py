@@ -118,7 +118,8 @@ def plot(config: Config, state: State, step: int, losses: Array | None = None) -
     """
     from autowu.report.overview import overview
 
-    return import_module("plotly.graph_objects").Figure(overview(as_run(config, state, step, losses)))
+    graph_objects = _import("plotly.graph_objects", "plot() needs plotly: pip install 'autowu[report]'")
+    return graph_objects.Figure(overview(as_run(config, state, step, losses)))
 
 
 def records(config: Config, tests: Sequence[Verdict]) -> list[dict[str, Any]]:
@@ -148,7 +149,20 @@ def to_frame(config: Config, tests: Sequence[Verdict]) -> Any:
     Raises:
         ImportError: pandas is not installed; :func:`records` needs nothing.
     """
-    return import_module("pandas").DataFrame.from_records(records(config, tests))
+    pandas = _import(
+        "pandas", "to_frame() needs pandas: pip install pandas; records() has the same, and needs nothing"
+    )
+    return pandas.DataFrame.from_records(records(config, tests))
+
+
+def _import(module: str, otherwise: str) -> Any:
+    """``module``, or an ImportError that says what is needed."""
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name not in (module, module.partition(".")[0]):
+            raise  # installed, but broken: its own error says more
+        raise ImportError(otherwise, name=error.name) from error
 
 
 def html(title: str, config: Config, state: State, step: int) -> str:
