@@ -7,14 +7,15 @@ Usage::
     torchrun --nproc-per-node 2 examples/huggingface_text.py       the same in two processes
 """
 
+# First: beside a torchvision that was built for another torch, transformers can be imported only after it.
+from autowu.integrations.huggingface import AutoWUTrainer  # isort: split
+
 import argparse
 from pathlib import Path
 from pydoc_data.topics import topics  # 450 kB of English, part of every Python
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, TrainingArguments, set_seed
-
-from autowu.integrations.huggingface import AutoWUTrainer
 
 LENGTH = 64  # bytes of context
 

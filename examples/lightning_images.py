@@ -7,6 +7,9 @@ Usage::
     python examples/lightning_images.py --data fashion_mnist.npz  other images, in Keras' layout
 """
 
+# First: beside a torchvision that was built for another torch, Lightning can be imported only after it.
+from autowu.integrations.lightning import AutoWUCallback  # isort: split
+
 import argparse
 from pathlib import Path
 
@@ -17,7 +20,6 @@ from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
-from autowu.integrations.lightning import AutoWUCallback
 from autowu.train.data import arrays
 
 

@@ -3,6 +3,6 @@
 import importlib.util
 
 if importlib.util.find_spec("torch"):  # not every host needs it
-    from autowu.train.models import torchvision_shim
+    from autowu.integrations import torchvision_shim
 
     torchvision_shim.install()

@@ -13,20 +13,11 @@ import limits
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
-# As `python FILE ARGUMENTS`, but where torchvision's operators do not load.
-_START = """
-import runpy, sys
-from autowu.train.models import torchvision_shim
-torchvision_shim.install()
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-
 
 def start(name: str, *arguments: object, folder: Path) -> subprocess.Popen[str]:
     """Start an example, with ``folder`` as its working directory and standard error joined to its output."""
     return subprocess.Popen(
-        [sys.executable, "-c", _START, str(EXAMPLES / name), *map(str, arguments)],
+        [sys.executable, str(EXAMPLES / name), *map(str, arguments)],
         cwd=folder,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,

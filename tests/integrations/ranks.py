@@ -46,7 +46,7 @@ def train(host: Host, losses: Sequence[Sequence[float]], folder: Path, **argumen
 
 def main(folder: Path) -> None:
     """Be one rank of the job described in ``folder``."""
-    from autowu.train.models import torchvision_shim
+    from autowu.integrations import torchvision_shim
 
     torchvision_shim.install()
     job, rank = json.loads((folder / "job.json").read_text()), int(os.environ["RANK"])

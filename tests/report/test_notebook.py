@@ -1,6 +1,7 @@
 """What a scheduler and a replay show in a notebook."""
 
 import sys
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -81,8 +82,24 @@ def test_the_frame_is_pandas_where_it_is_installed(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "pandas", pandas)
     assert outcome.to_frame() == ("frame", outcome.records())
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ImportError):
+    message = r"to_frame\(\) needs pandas: pip install pandas; records\(\) has the same, and needs nothing"
+    with pytest.raises(ImportError, match=message):
         outcome.to_frame()
+    assert len(outcome.records()) == len(outcome.tests) > 0
+
+
+def test_a_plot_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "plotly.graph_objects", None)
+    with pytest.raises(ImportError, match=r"plot\(\) needs plotly: pip install 'autowu\[report\]'"):
+        autowu.replay(curve(), 500).plot()
+
+
+def test_a_library_that_is_broken_speaks_for_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "pandas.py").write_text("import what_pandas_needs\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "pandas", raising=False)
+    with pytest.raises(ModuleNotFoundError, match=r"^No module named 'what_pandas_needs'$"):
+        autowu.replay(curve(), 500).to_frame()
 
 
 def test_the_rich_display_needs_no_other_library_and_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,15 @@
 
 import json
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from http.client import HTTPConnection, HTTPResponse
+from http.client import HTTPConnection, HTTPResponse, RemoteDisconnected
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,6 +80,58 @@ def test_a_run_that_is_gone_is_told(server: watch.Server, autowu_run: Path) -> N
     answer, content = ask(server, "/data.json")
     assert answer.status == 503
     assert b"log.jsonl: no such file" in content
+
+
+@pytest.mark.parametrize("path", ["/", "/data.json", None])
+def test_a_browser_that_leaves_is_no_error(
+    server: watch.Server, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, path: str | None
+) -> None:
+    answering, left = threading.Event(), threading.Event()
+
+    def large(*_: object) -> str:
+        answering.set()
+        assert left.wait(10)
+        return "x" * 10_000_000  # more than a connection holds
+
+    monkeypatch.setattr(server.source, "html", large)
+    monkeypatch.setattr(server.source, "news", lambda: {"revision": large()})
+    done = finished(server, monkeypatch)
+    browser = socket.create_connection((watch.LOOPBACK, server.server_port), timeout=10)
+    if path is None:  # it leaves in the middle of its request
+        browser.sendall(b"GET ")
+    else:
+        browser.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{server.server_port}\r\n\r\n".encode())
+        assert answering.wait(10)
+    browser.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # with a reset
+    browser.close()
+    left.set()
+    assert done.wait(10)
+    assert capfd.readouterr().err == ""
+    monkeypatch.undo()
+    assert ask(server, "/data.json")[0].status == 200
+
+
+def test_another_error_is_told(
+    server: watch.Server, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server.source, "news", dict)
+    done = finished(server, monkeypatch)
+    with pytest.raises(RemoteDisconnected):
+        ask(server, "/data.json?seen=1")
+    assert done.wait(10)
+    assert "KeyError: 'revision'" in capfd.readouterr().err
+
+
+def finished(server: watch.Server, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set once a request has been dealt with, whatever came of it."""
+    done, close = threading.Event(), server.shutdown_request
+
+    def closed(request: Any) -> None:
+        close(request)
+        done.set()
+
+    monkeypatch.setattr(server, "shutdown_request", closed)
+    return done
 
 
 def test_a_port_that_is_taken_is_named(server: watch.Server, autowu_run: Path) -> None:

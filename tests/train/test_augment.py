@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from autowu.errors import UserError
+from autowu.integrations import torchvision_shim
 from autowu.train.data import augment, load
 from autowu.train.data.augment.auto import POLICY, AutoAugment
 from autowu.train.data.augment.crop import CropFlip
 from autowu.train.data.augment.cutout import Cutout
-from autowu.train.models import torchvision_shim
 from autowu.train.run.randomness import generator
 from autowu.train.settings.options import Settings
 

@@ -1,15 +1,18 @@
 """A folder of images: what is read from it, its workers, and what is said of one that cannot be used."""
 
 import multiprocessing
+import os
 import shutil
+import signal
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from PIL import Image
 
 from autowu.errors import UserError
-from autowu.train.data import load
+from autowu.train.data import load, workers
 from autowu.train.data.images import transform
 from autowu.train.settings.options import Settings
 
@@ -226,3 +229,44 @@ def test_folders_that_cannot_be_used(root):
         UserError, match=r"--batch-size must be at most the number of training images, 14, not 20"
     ):
         task(root, batch_size=20)
+
+
+# --- signals to the process group ---------------------------------------------------------------------
+
+
+def running(task):
+    """An iterator of updates, of which the first has been seen."""
+    updates = task.updates(0, 300)
+    list(next(updates))
+    return updates
+
+
+@pytest.mark.skipif(workers.START != "forkserver", reason="asks for the server's process")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_workers_and_their_server_outlive_a_signal(root, number):
+    pets = task(root, workers=2)
+    updates = running(pets)
+    of_this_process = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    started = multiprocessing.active_children()
+    assert len(started) == 2
+    server = psutil.Process(started[0].pid).ppid()
+    for pid in (server, *(worker.pid for worker in started)):
+        os.kill(pid, number)
+    assert not {signal.SIGTERM, signal.SIGINT} & of_this_process
+    for update in range(1, 300):  # more than were read ahead
+        assert len(list(next(updates))) == 1, update
+    assert all(worker.is_alive() for worker in started)
+    pets.close()
+    assert not multiprocessing.active_children()
+
+
+def test_a_worker_that_will_not_end_is_killed(monkeypatch, root):
+    monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.5)  # seconds that it is given
+    pets = task(root, workers=1)
+    updates = running(pets)
+    (worker,) = multiprocessing.active_children()
+    os.kill(worker.pid, signal.SIGSTOP)
+    pets.close()
+    worker.join(10)
+    assert worker.exitcode == -signal.SIGKILL
+    assert next(updates, None) is None

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from autowu.errors import UserError
+from autowu.integrations import torchvision_shim
 from autowu.train.data import load
-from autowu.train.models import torchvision_shim
 from autowu.train.settings.options import Settings
 
 torchvision_shim.install()

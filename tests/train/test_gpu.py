@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import autowu
-from autowu.train.models import torchvision_shim
+from autowu.integrations import torchvision_shim
 from autowu.train.run import engine, loop
 from autowu.train.run.processes import fabric_for
 from autowu.train.settings.options import Settings

@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn import functional
 
 from autowu.errors import UserError
+from autowu.integrations import torchvision_shim
 from autowu.train import models
-from autowu.train.models import torchvision_shim
 from autowu.train.models.drop_path import DropPath, rising
 from autowu.train.models.gpt import GPT
 from autowu.train.models.resnet import resnet18

@@ -1,8 +1,6 @@
 """The optimizers' settings, Muon beside AdamW, and timm beside a torchvision whose library does not load."""
 
 import copy
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -11,8 +9,8 @@ from torch import nn
 
 import autowu
 from autowu.errors import UserError
+from autowu.integrations import torchvision_shim
 from autowu.train import models
-from autowu.train.models import torchvision_shim
 from autowu.train.optimizers import muon, table
 from autowu.train.run.randomness import generator
 from autowu.train.settings.options import Settings
@@ -363,36 +361,3 @@ def test_an_old_pytorch_has_no_muon(monkeypatch):
     monkeypatch.setattr(table.torch, "optim", SimpleNamespace())
     with pytest.raises(UserError, match=r"--optimizer muon needs PyTorch 2\.9 or newer, not 2\."):
         build("muon")
-
-
-# --- timm and torchvision -----------------------------------------------------------------------------
-
-
-def test_torchvision_and_timm_can_be_imported_after_the_shim():
-    code = (
-        "from autowu.train.models import torchvision_shim as shim; first = shim.install(); "
-        "import torchvision.transforms.v2, timm; "
-        "assert not shim.install(); print(first == (not torchvision.extension._has_ops()))"
-    )
-    out = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
-    )
-    assert out.stdout == "True\n", out.stderr
-
-
-def test_the_shim_leaves_a_torchvision_alone_that_is_imported_or_absent_or_whole(monkeypatch, tmp_path):
-    monkeypatch.setattr(torchvision_shim, "_declared", [])
-    monkeypatch.setitem(sys.modules, "torchvision", object())
-    assert not torchvision_shim.install()
-
-    monkeypatch.delitem(sys.modules, "torchvision")
-    monkeypatch.setattr(torchvision_shim.importlib.util, "find_spec", lambda name: None)
-    assert not torchvision_shim.install()
-
-    class Spec:
-        submodule_search_locations = (str(tmp_path),)
-
-    (tmp_path / "_C.so").touch()
-    monkeypatch.setattr(torchvision_shim.importlib.util, "find_spec", lambda name: Spec)
-    monkeypatch.setattr(torch.ops, "load_library", lambda path: None)
-    assert not torchvision_shim.install()

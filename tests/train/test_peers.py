@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from autowu.errors import UserError
-from autowu.train.models import torchvision_shim
+from autowu.integrations import torchvision_shim
 from autowu.train.settings.options import Peer
 from train.learning import STEPS_PER_EPOCH, Digits, assert_resumes, batches, equal
 

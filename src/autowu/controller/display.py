@@ -43,7 +43,20 @@ def to_frame(config: Config, tests: Sequence[Verdict]) -> Any:
     Raises:
         ImportError: pandas is not installed; :func:`records` needs nothing.
     """
-    return import_module("pandas").DataFrame.from_records(records(config, tests))
+    pandas = needed(
+        "pandas", "to_frame() needs pandas: pip install pandas; records() has the same, and needs nothing"
+    )
+    return pandas.DataFrame.from_records(records(config, tests))
+
+
+def needed(module: str, otherwise: str) -> Any:
+    """``module``, or an ImportError that says what is needed."""
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name not in (module, module.partition(".")[0]):
+            raise  # installed, but broken: its own error says more
+        raise ImportError(otherwise, name=error.name) from error
 
 
 def html(title: str, config: Config, state: State[Phase], step: int) -> str:

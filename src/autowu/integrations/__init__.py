@@ -5,4 +5,7 @@ accelerate   AcceleratedAutoWU, in place of what ``accelerator.prepare`` makes o
 lightning    AutoWUCallback, a callback for ``lightning.pytorch``; ``pytorch_lightning`` has its own
 keras        AutoWUCallback, a callback for Keras 3
 optax        AutoWU, which sets the learning rate of ``optax.inject_hyperparams`` from outside of jit
+
+torchvision_shim, which those of PyTorch call before they import their framework, lets torchvision be imported
+where its compiled operators do not load.
 """

@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 try:
     import torch
+
+    from autowu.integrations import torchvision_shim
+
+    torchvision_shim.install()
     from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainerState
 except ModuleNotFoundError as error:
     if error.name not in ("torch", "transformers"):

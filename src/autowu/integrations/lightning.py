@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 try:
+    from autowu.integrations import torchvision_shim
+
+    torchvision_shim.install()
     from lightning.pytorch import Callback
 except ModuleNotFoundError as error:
     if error.name not in ("torch", "lightning"):

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
-from importlib import import_module
 from typing import Any, Final
 
 import numpy as np
 
 from autowu.arrays import Array
 from autowu.config import Config
+from autowu.controller.display import needed
 from autowu.controller.history import learning_rates
 from autowu.controller.state import Phase, State
 from autowu.report.overview import overview
@@ -61,4 +61,5 @@ def plot(config: Config, state: State[Phase], step: int, losses: Array | None = 
     Raises:
         ImportError: Plotly, of the extra ``report``, is not installed.
     """
-    return import_module("plotly.graph_objects").Figure(overview(as_run(config, state, step, losses)))
+    graph_objects = needed("plotly.graph_objects", "plot() needs plotly: pip install 'autowu[report]'")
+    return graph_objects.Figure(overview(as_run(config, state, step, losses)))

@@ -6,6 +6,7 @@ The page asks for ``data.json`` every two seconds and is told what has changed s
 from __future__ import annotations
 
 import hashlib
+import sys
 import threading
 from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -67,6 +68,11 @@ class Server(ThreadingHTTPServer):
         super().__init__((LOOPBACK, port), _Handler)
         self.source, self.plotly_js = source, plotly_js
         self.hosts = {f"{name}:{self.server_port}" for name in (LOOPBACK, "localhost")}
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a browser that has left: closed, reloaded, or tired of waiting."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

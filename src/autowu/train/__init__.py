@@ -28,7 +28,7 @@ What is seen of it:
     progress/           lines, and on a terminal a live display
     loggers/            TensorBoard, W&B, MLflow
     dry_run, memory     what would run, and the memory that it would take
-    torchvision_shim    lets timm be imported where torchvision's compiled operators do not load
+    torchvision_shim    another name of that of integrations
 
 Importing this package imports no framework: PyTorch comes in when a run starts.
 """

@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
         recipes_table.show()
         return 0
     settings = settings_from(args)
-    from autowu.train.models import torchvision_shim
+    from autowu.integrations import torchvision_shim
 
     torchvision_shim.install()
     from autowu.train.dry_run import command

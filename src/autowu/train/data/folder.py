@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import weakref
 from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import islice
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,15 +15,13 @@ import torch
 from torch.utils.data import DataLoader
 
 from autowu.errors import UserError
-from autowu.train.data import order
+from autowu.train.data import order, workers
 from autowu.train.data.images import ImageFiles, Key, Unreadable, collate, transform
 from autowu.train.data.listing import Listing, read
 from autowu.train.data.mix import Mix
 from autowu.train.data.task import Batch, Share, digest
 from autowu.train.settings.options import Settings
 
-START = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-"""How the processes that decode are started."""
 REPEATS = 3  # of an image in an epoch, with --augment deit
 
 
@@ -89,6 +87,7 @@ class ImageFolder:
         self._pieces = order.pieces(share.of(self.test_size), pieces)
         self._running: weakref.WeakSet[Any] = weakref.WeakSet()
         self._evaluation: DataLoader[Any] | None = None
+        self._started: list[BaseProcess] = []
 
     def updates(self, first: int, last: int) -> Iterator[Iterator[Batch]]:
         """For each update ``first`` … ``last`` - 1, counted from 0: the micro-batches of this process.
@@ -138,6 +137,7 @@ class ImageFolder:
         for updates in list(self._running):
             updates.close()
         self._evaluation = None
+        workers.end(self._started)
 
     def _loader(
         self, images: ImageFiles, keys: Iterable[list[Key]], *, stay: bool = False
@@ -146,8 +146,8 @@ class ImageFolder:
             images,
             batch_sampler=keys,  # pyright: ignore[reportArgumentType]  # any iterable of lists will do
             num_workers=self._workers,
-            # Not forked from this process: its threads would be missing, and what they had locked remain so.
-            multiprocessing_context=START if self._workers else None,
+            multiprocessing_context=workers.START if self._workers else None,
+            worker_init_fn=workers.ignore_signals,
             persistent_workers=stay and self._workers > 0,
             collate_fn=collate,
             pin_memory=self._device.type == "cuda",
@@ -155,7 +155,7 @@ class ImageFolder:
         )
 
     def _batches(self, loader: DataLoader[Any]) -> Iterator[Batch]:
-        for batch in loader:
+        for batch in workers.begin(loader, self._started):
             if isinstance(batch, Unreadable):
                 raise UserError(f"cannot read the image {batch.path}: {batch.reason}")
             images, labels = batch

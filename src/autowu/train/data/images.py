@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from autowu.train.models import torchvision_shim
+from autowu.integrations import torchvision_shim
 from autowu.train.run.randomness import seed_for
 from autowu.train.settings.options import Augment
 

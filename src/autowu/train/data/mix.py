@@ -6,10 +6,10 @@ from importlib import import_module
 from typing import Any
 
 from autowu.errors import UserError
+from autowu.integrations import torchvision_shim
 from autowu.train.data.images import seeded
 from autowu.train.data.order import micro_batches
 from autowu.train.data.task import Batch, Share
-from autowu.train.models import torchvision_shim
 from autowu.train.run.randomness import seed_for
 from autowu.train.settings.options import Settings
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from autowu.errors import UserError
+from autowu.integrations import torchvision_shim
 from autowu.train.data.arrays import Images, from_arrays
-from autowu.train.models import torchvision_shim
 
 CLASSES = {"fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100"}
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from autowu.errors import UserError
-from autowu.train.models import torchvision_shim
+from autowu.integrations import torchvision_shim
 
 
 def timm_model(

@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from autowu.errors import UserError
-from autowu.train.models import torchvision_shim
+from autowu.integrations import torchvision_shim
 from autowu.train.optimizers.muon import Muon, split
 from autowu.train.settings.options import OptimizerName, Settings, WeightDecayOn
 

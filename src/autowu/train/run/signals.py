@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import signal
+import time
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, Final
 
 import torch
 import torch.distributed as dist
+
+ECHO: Final = 2.0
+"""Seconds in which a signal may come again without meaning more: ``timeout`` sends it to the process and to
+its group, and torchrun passes on to its processes what the group has had already."""
 
 
 class StopRequest:
@@ -17,11 +22,12 @@ class StopRequest:
     received into a sum over all of them, which is awaited one update later: all stop at the same update, and
     none waits for the others in between. (It goes through host memory, whatever the device.)
 
-    A second signal while the first is being acted on ends the process as if there were no such context.
+    A signal more than two seconds after the first ends the process as if there were no such context.
     """
 
     def __init__(self, processes: int) -> None:
         self._received = 0
+        self._received_at = 0.0
         self._before: dict[int, Any] = {}
         self._group: Any = dist.new_group(backend="gloo") if processes > 1 else None
         self._pending: Any = None
@@ -41,8 +47,11 @@ class StopRequest:
         self._put_back()
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        self._received = number
-        self._put_back()
+        if not self._received:
+            self._received, self._received_at = number, time.monotonic()
+        elif time.monotonic() - self._received_at > ECHO:
+            self._put_back()
+            signal.raise_signal(number)
 
     def _put_back(self) -> None:
         for number, handler in self._before.items():

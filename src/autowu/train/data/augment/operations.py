@@ -14,7 +14,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from autowu.train.models import torchvision_shim
+from autowu.integrations import torchvision_shim
 
 LEVELS = 10
 SIGNED = {

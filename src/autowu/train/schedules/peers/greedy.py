@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from autowu.train.models import torchvision_shim
+from autowu.integrations import torchvision_shim
 from autowu.train.optimizers import table
 from autowu.train.schedules.method import Method, WithoutTests
 from autowu.train.schedules.plan import Plan, Reduce

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from autowu.train.models import torchvision_shim
+from autowu.integrations import torchvision_shim
 from autowu.train.optimizers import table
 from autowu.train.schedules.baseline import warmup_cosine
 from autowu.train.schedules.method import Method
