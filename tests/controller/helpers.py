@@ -1,5 +1,6 @@
 """What several files need: loss curves to judge, and the textbook Gaussian process to judge by."""
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,7 +10,8 @@ from hypothesis import settings
 
 from autowu import Config
 from autowu.controller import machine
-from autowu.controller.state import State
+from autowu.controller.plain import from_plain, to_plain
+from autowu.controller.state import Grow, Growth, Probe, Search, State, Sweep, TooLarge, Trial
 
 seeded = settings(deadline=None, derandomize=True, max_examples=100)
 
@@ -26,17 +28,29 @@ def response(lr: np.ndarray, best: float) -> np.ndarray:
     return 2.3 - 1.8 * np.exp(-0.5 * (z / np.where(z < 0, 1.5, 1.0)) ** 2)
 
 
+def watched(
+    config: Config, loss: Callable[[int, float], float], steps: int | None = None
+) -> tuple[list[State], np.ndarray]:
+    """A run whose losses answer to the LR: the states after each decision, and the LR of each update."""
+    states, lrs = [machine.start(config)], []
+    for step in range(config.total_steps if steps is None else steps):
+        lrs.append(machine.learning_rate(config, states[-1], step))
+        state = machine.observe(config, states[-1], np.array([loss(step, lrs[-1])]))
+        assert state.step == step + 1
+        due = machine.next_read(config, state)
+        assert due is None or due > state.step
+        if states[-1].read == state.read and len(states) > 1:
+            states.pop()
+        states.append(state)
+    return states, np.array(lrs)
+
+
 def run(
     config: Config, loss: Callable[[int, float], float], steps: int | None = None
 ) -> tuple[State, np.ndarray]:
-    """A run whose losses answer to the LR: the last state, and the LR of each update."""
-    state, lrs = machine.start(config), []
-    for step in range(config.total_steps if steps is None else steps):
-        lrs.append(machine.learning_rate(config, state, step))
-        state = machine.observe(config, state, np.array([loss(step, lrs[-1])]))
-        assert state.step == step + 1
-        assert state.read_at is None or state.read_at > state.step
-    return state, np.array(lrs)
+    """The same with the last state alone."""
+    states, lrs = watched(config, loss, steps)
+    return states[-1], lrs
 
 
 def follow(config: Config, losses: np.ndarray) -> list[State]:
@@ -48,6 +62,34 @@ def follow(config: Config, losses: np.ndarray) -> list[State]:
             states.pop()
         states.append(state)
     return states
+
+
+def waits(state: State) -> bool:
+    """Whether the loss has not fallen as yet: before lift-off."""
+    return isinstance(state.phase, (Sweep, Search))
+
+
+def growth_of(state: State) -> Growth:
+    """The last growth: of the LR now, or of the end of warm-up."""
+    return state.phase.grow.growth if isinstance(state.phase, Trial) else state.phase.growth
+
+
+def lift_off(states: list[State]) -> int | None:
+    """The step of the last lift-off that is known of after a decision."""
+    phases = [state.phase for state in states if isinstance(state.phase, (Grow, Probe, Trial))]
+    grows = [phase if isinstance(phase, Grow) else phase.grow for phase in phases]
+    return grows[-1].lift_off if grows else None
+
+
+def too_large(states: list[State]) -> TooLarge | None:
+    """The last LR that growth went back for."""
+    found = [state.phase.too_large for state in states if isinstance(state.phase, Search)]
+    return found[-1] if found else None
+
+
+def through_plain(config: Config, state: State) -> State:
+    """The state as a checkpoint gives it back."""
+    return from_plain(copy.deepcopy(to_plain(state)), config)
 
 
 def noisy(best: float, sd: float = 0.02, seed: int = 0) -> Callable[[int, float], float]:

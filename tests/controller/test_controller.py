@@ -2,9 +2,9 @@
 
 import copy
 import math
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from itertools import pairwise
-from typing import Any, get_origin
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from autowu import Config, Switch, Verdict
 from autowu.controller import ending, machine, schedule
-from autowu.controller.state import Leg, State, _convert
-from autowu.detector.fit import AdamState
+from autowu.controller.plain import to_plain
+from autowu.controller.rate import grown
+from autowu.controller.state import Grow, Growth, Reason, State
+from autowu.detector.trend import Level
 
-from .helpers import equal, follow, noisy, run, seeded, v_shape
+from .helpers import equal, follow, growth_of, noisy, run, seeded, through_plain, v_shape
 
 T, EPOCH = 400, 25
 PAPER = Config.paper(T, EPOCH)
@@ -43,17 +45,17 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> list[Verdict]:
 # --- one step from a hand-made state ------------------------------------------------------------------
 
 
-def paper_state(streak: int = 0, step: int = 99, **changes: Any) -> State:
+def paper_state(detections: int = 0, step: int = 99) -> State[Grow]:
     """The paper's run one update before the end of an epoch."""
-    state = replace(machine.start(PAPER), step=step, read_at=step + 1, losses=np.ones(step), streak=streak)
-    return replace(state, read=step + 1 - EPOCH, **changes)
+    phase = Grow(Growth(0, 1e-5, T // 2), lift_off=0, origin=None, detections=detections)
+    return State(phase, step=step, read=step + 1 - EPOCH, losses=np.ones(step))
 
 
 ONE = np.ones(1)
 
 
 def test_a_loss_within_an_epoch_is_only_kept() -> None:
-    before = replace(machine.start(PAPER), step=30, read_at=50, losses=np.arange(30.0))
+    before = machine.start(PAPER).replace(step=30, read=25, losses=np.arange(30.0))
     after = machine.observe(PAPER, before, np.array([7.0]))
     assert after.step == 31
     np.testing.assert_array_equal(after.losses, [*np.arange(30.0), 7.0])
@@ -67,51 +69,50 @@ def test_no_losses_change_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("streak", "detected", "after"), [(0, True, 1), (1, True, 2), (1, False, 0), (2, False, 0)]
+    ("detections", "detected", "after"), [(0, True, 1), (1, True, 2), (1, False, 0), (2, False, 0)]
 )
 def test_a_detection_adds_to_the_streak_and_its_absence_ends_it(
-    streak: int, detected: bool, after: int, scripted: list[Verdict]
+    detections: int, detected: bool, after: int, scripted: list[Verdict]
 ) -> None:
     scripted.append(verdict(detected))
-    state = machine.observe(PAPER, paper_state(streak), ONE)
-    assert state.streak == state.verdicts[-1].streak == after
+    state = machine.observe(PAPER, paper_state(detections), ONE)
+    assert state.phase.detections == state.verdicts[-1].streak == after
     assert state.switch is None
-    assert (state.read, state.read_at, state.step) == (100, 125, 100)
+    assert (state.read, machine.next_read(PAPER, state), state.step) == (100, 125, 100)
 
 
 def test_the_last_detection_of_patience_switches_to_the_lr_of_t_star(scripted: list[Verdict]) -> None:
     scripted.append(verdict(True, argmin=0.62))
-    state = machine.observe(PAPER, paper_state(streak=2), ONE)
+    state = machine.observe(PAPER, paper_state(detections=2), ONE)
     gamma = 1e5 ** (1 / 200)
     assert state.switch is not None
     assert (state.switch.step, state.switch.capped, state.switch.rewound_to) == (100, False, None)
     assert state.switch.t_star == pytest.approx(62, rel=1e-12)
     assert state.switch.peak_lr == pytest.approx(1e-5 * gamma**62, rel=1e-12, abs=0)
-    assert (state.read_at, len(state.losses), state.first) == (None, 0, 100)
+    assert (state.switch.reason, state.switch.reads) == (Reason.MINIMUM, 3)
+    assert (machine.next_read(PAPER, state), len(state.losses), state.first) == (None, 0, 100)
 
 
 def test_a_failed_test_ends_the_streak(scripted: list[Verdict]) -> None:
     scripted.append(Verdict(100, 0, no_evidence="numerical failure: x"))
-    state = machine.observe(PAPER, paper_state(streak=2), ONE)
-    assert (state.streak, state.switch) == (0, None)
+    state = machine.observe(PAPER, paper_state(detections=2), ONE)
+    assert (state.phase.detections, state.switch) == (0, None)
     assert state.verdicts[-1].no_evidence == "numerical failure: x"
 
 
 def test_a_state_is_never_changed() -> None:
     state = machine.start(DEFAULT)
     for loss in v_shape(300, 120, 0.02):
-        before, plain = state, copy.deepcopy(state.to_dict())
+        before, plain = state, copy.deepcopy(to_plain(state))
         state = machine.observe(DEFAULT, state, np.array([loss]))
-        assert equal(before.to_dict(), plain)
+        assert equal(to_plain(before), plain)
 
 
-def default_state(**changes: Any) -> State:
+def default_state(detections: int = 0, **changes: Any) -> State[Grow]:
     """The default preset after lift-off at step 30 with an LR of 1e-3, one update before a test."""
-    state = replace(
-        machine.start(DEFAULT), step=99, read_at=100, read=95, first=30, lifted=30, sweeping=False,
-        leg=Leg(30, 1e-3, 500), losses=np.linspace(2, 1, 69), copied=95,
-    )  # fmt: skip
-    return replace(state, **changes)
+    phase = Grow(Growth(30, 1e-3, 500), lift_off=30, origin=Level(2.0, 5), detections=detections)
+    state = State(phase, step=99, read=95, losses=np.linspace(2, 1, 69), snapshot_step=95)
+    return state.replace(**changes)
 
 
 def test_the_copy_is_renewed_while_the_loss_is_falling(scripted: list[Verdict]) -> None:
@@ -123,37 +124,38 @@ def test_the_copy_is_renewed_while_the_loss_is_falling(scripted: list[Verdict]) 
     ]:
         scripted.append(made)
         state = machine.observe(DEFAULT, default_state(), ONE)
-        assert (state.copied, state.restores) == (kept, 0)
+        assert (state.snapshot_step, state.restores) == (kept, 0)
     scripted.append(verdict(False, argmin=1.0))
     state = machine.observe(DEFAULT, default_state(), np.array([math.nan]))
-    assert state.copied == 95  # the last update's weights are in doubt
+    assert state.snapshot_step == 95  # the last update's weights are in doubt
     scripted.append(verdict(False, argmin=1.0))
-    assert machine.observe(replace(DEFAULT, rewind=False), default_state(copied=None), ONE).copied is None
+    without = machine.observe(replace(DEFAULT, rewind=False), default_state(snapshot_step=None), ONE)
+    assert without.snapshot_step is None
 
 
-def falling_state(copied: int | None) -> State:
+def falling_state(snapshot_step: int | None) -> State[Grow]:
     """The default preset 400 updates after lift-off, in a fall that is plain, one update before a read."""
     losses = 3 - 0.005 * np.arange(399)
-    return default_state(step=429, read_at=430, read=425, losses=losses, streak=2, copied=copied)
+    return default_state(2, step=429, read=425, losses=losses, snapshot_step=snapshot_step)
 
 
-@pytest.mark.parametrize(("copied", "kept"), [(430 - 20, 430), (430 - 19, 430 - 19), (31, 430)])
+@pytest.mark.parametrize(("snapshot_step", "kept"), [(430 - 20, 430), (430 - 19, 430 - 19), (31, 430)])
 def test_a_plain_fall_needs_no_test_and_a_copy_a_stretch(
-    copied: int, kept: int, scripted: list[Verdict]
+    snapshot_step: int, kept: int, scripted: list[Verdict]
 ) -> None:
     """A stretch is a twentieth of the window: of 400 losses, 20."""
-    state = machine.observe(DEFAULT, falling_state(copied), ONE)
-    assert (state.read, state.streak, state.verdicts, state.switch) == (430, 0, (), None)
-    assert (state.copied, state.restores) == (kept, 0)
+    state = machine.observe(DEFAULT, falling_state(snapshot_step), ONE)
+    assert (state.read, state.phase.detections, state.verdicts) == (430, 0, ())
+    assert (state.snapshot_step, state.restores) == (kept, 0)
     without = machine.observe(replace(DEFAULT, rewind=False), falling_state(None), ONE)
-    assert (without.copied, without.verdicts) == (None, ())
+    assert (without.snapshot_step, without.verdicts) == (None, ())
 
 
 def test_without_a_screen_every_read_is_a_test(scripted: list[Verdict]) -> None:
     scripted.append(verdict(False, argmin=1.0))
     state = machine.observe(replace(DEFAULT, screen=None), falling_state(400), ONE)
     assert len(state.verdicts) == 1
-    assert state.copied == 430
+    assert state.snapshot_step == 430
 
 
 def test_the_cap_is_always_tested(scripted: list[Verdict]) -> None:
@@ -171,17 +173,17 @@ def test_the_paper_screens_nothing() -> None:
 
 def test_the_switch_puts_the_copy_back(scripted: list[Verdict]) -> None:
     scripted.append(verdict(True, argmin=0.5))
-    state = machine.observe(replace(DEFAULT, probe=None), default_state(streak=2), ONE)
+    state = machine.observe(replace(DEFAULT, probe=None), default_state(2), ONE)
     assert state.switch is not None
     assert state.switch.t_star == pytest.approx(30 + 35, rel=1e-12)
     assert state.switch.peak_lr == pytest.approx(1e-3 * 1e5 ** (35 / 500), rel=1e-12, abs=0)
-    assert (state.switch.rewound_to, state.restores, state.copied) == (95, 1, None)
+    assert (state.switch.rewound_to, state.restores, state.snapshot_step) == (95, 1, None)
 
 
 @pytest.mark.parametrize("detected", [True, False])
 def test_at_the_cap_one_detection_is_enough_for_the_default(detected: bool, scripted: list[Verdict]) -> None:
     scripted.append(verdict(detected, argmin=0.5))
-    state = default_state(step=499, read_at=500, read=495, losses=np.ones(469))
+    state = default_state(step=499, read=495, losses=np.ones(469))
     state = machine.observe(DEFAULT, state, ONE)
     assert state.switch is not None
     assert (state.switch.step, state.switch.capped) == (500, True)
@@ -196,13 +198,14 @@ def test_at_the_cap_one_detection_is_enough_for_the_default(detected: bool, scri
 
 def test_at_the_cap_the_paper_decays_from_max_lr_whatever_it_saw(scripted: list[Verdict]) -> None:
     scripted.append(verdict(True))
-    state = machine.observe(PAPER, paper_state(streak=1, step=199), ONE)
-    assert state.switch == Switch(200, True, None, pytest.approx(1.0, rel=1e-12), None)
+    state = machine.observe(PAPER, paper_state(detections=1, step=199), ONE)
+    peak_lr = pytest.approx(1.0, rel=1e-12)
+    assert state.switch == Switch(200, True, None, peak_lr, None, reason=Reason.CAP, reads=2)
 
 
 def test_a_detection_that_completes_patience_at_the_cap_is_no_cap(scripted: list[Verdict]) -> None:
     scripted.append(verdict(True))
-    state = machine.observe(PAPER, paper_state(streak=2, step=199), ONE)
+    state = machine.observe(PAPER, paper_state(detections=2, step=199), ONE)
     assert state.switch is not None
     assert (state.switch.capped, state.switch.t_star) == (False, pytest.approx(100))
 
@@ -214,7 +217,8 @@ def test_the_paper_tests_at_the_end_of_each_epoch_and_never_else() -> None:
     state = follow(PAPER, 3 - 0.01 * np.arange(400))[-1]
     assert [test.step for test in state.verdicts] == list(range(25, 201, 25))
     assert {test.start for test in state.verdicts} == {0}
-    assert state.switch == Switch(200, True, None, pytest.approx(1.0, rel=1e-12), None)
+    peak_lr = pytest.approx(1.0, rel=1e-12)
+    assert state.switch == Switch(200, True, None, peak_lr, None, reason=Reason.CAP)
 
 
 def test_the_cap_within_an_epoch_makes_no_test() -> None:
@@ -284,24 +288,22 @@ def test_reads_come_each_time_the_lr_has_grown_by_the_factor() -> None:
     loss = noisy(1e-2)
     while state.switch is None:
         states.append(state)
-        steps = range(state.step, state.read_at)
+        steps = range(state.step, machine.next_read(config, state))
         lrs = [machine.learning_rate(config, state, step) for step in steps]
         state = machine.observe(
             config, state, np.array([loss(*pair) for pair in zip(steps, lrs, strict=True)])
         )
-    lifted = state.lifted
-    assert lifted is not None
+    assert any(isinstance(each.phase, Grow) for each in states)
     for before, after in pairwise(states):
-        if after.read_at == config.sweep_steps:
+        due = machine.next_read(config, after)
+        if due == config.sweep_steps:
             continue
-        growth = [
-            machine.growth(config, after, after.read_at - k) / machine.growth(config, after, after.step)
-            for k in (0, 1)
-        ]
+        lr_now = grown(config, after.phase.growth, after.step)
+        growth = [grown(config, after.phase.growth, due - k) / lr_now for k in (0, 1)]
         # The first step at which the LR has grown enough, and not one later.
         assert growth[0] >= 1.1 * (1 - 1e-9)
         assert growth[1] < 1.1
-        assert after.read == after.step == before.read_at
+        assert after.read == after.step == machine.next_read(config, before)
 
 
 @pytest.mark.parametrize("best", [1e-3, 1e-2, 1e-1])
@@ -331,7 +333,7 @@ def test_a_run_that_dies_goes_back_in_the_default(dead_from: int) -> None:
     assert state.switch.rewound_to is not None
     assert state.switch.rewound_to <= dead_from
     alive = [s for s in states if s.step <= dead_from][-1]
-    lr_of_death = machine.growth(DEFAULT, alive, dead_from)
+    lr_of_death = grown(DEFAULT, growth_of(alive), dead_from)
     assert state.switch.peak_lr <= 0.5 * lr_of_death * (1 + 1e-12)
 
 
@@ -345,7 +347,7 @@ def test_a_run_that_dies_goes_back_in_the_paper(bad: float) -> None:
     assert state.switch.step == 175  # three epochs without one finite loss end at 125, 150 and 175
     assert state.switch.t_star is not None
     assert state.switch.t_star <= 90
-    assert state.switch.peak_lr <= machine.growth(PAPER, machine.start(PAPER), 90)
+    assert state.switch.peak_lr <= grown(PAPER, growth_of(machine.start(PAPER)), 90)
 
 
 @pytest.mark.parametrize("config", [DEFAULT, PAPER])
@@ -474,7 +476,7 @@ def test_however_the_losses_are_cut_the_state_is_the_same(name: str, curve: str,
     state = machine.start(config)
     for part in np.split(losses, sorted(cuts)):
         state = machine.observe(config, state, part)
-    assert equal(state.to_dict(), whole.to_dict())
+    assert equal(to_plain(state), to_plain(whole))
 
 
 @given(
@@ -489,7 +491,7 @@ def test_no_losses_whatever_break_a_run(total: int, losses: list[float], preset:
     assert state.switch is not None
     assert np.all((lrs > 0) & (lrs <= config.max_lr))
     assert np.all(np.diff(lrs[state.switch.step :]) <= 0)
-    assert equal(State.from_dict(state.to_dict()).to_dict(), state.to_dict())
+    assert equal(to_plain(through_plain(config, state)), to_plain(state))
 
 
 @pytest.mark.full
@@ -501,173 +503,3 @@ def test_no_losses_whatever_break_a_run(total: int, losses: list[float], preset:
 @settings(seeded, max_examples=10_000)
 def test_no_losses_whatever_break_any_of_10_000_runs(total: int, losses: list[float], preset: str) -> None:
     test_no_losses_whatever_break_a_run.hypothesis.inner_test(total, losses, preset)
-
-
-# --- the plain form of the state ----------------------------------------------------------------------
-
-
-def rich() -> dict[str, State]:
-    """States with every field filled in somewhere."""
-    adam = follow(PAPER, v_shape(400, 100, 0.02)[:60])[-1]
-    switched = follow(DEFAULT, v_shape(600, 200, 0.02))[-1]
-    warm = follow(DEFAULT, v_shape(600, 200, 0.02)[:180])[-1]
-    plateau = follow(Config(total_steps=500, decay="plateau"), v_shape(400, 100, 0.02))[-1]
-    rising = 2.3 + 0.01 * np.random.default_rng(0).standard_normal(60)
-    rising[35:] += 0.2 * np.arange(1, 26)
-    risen = follow(DEFAULT, rising[:45])[-1]
-    probing = next(state for state in follow(DEFAULT, v_shape(600, 200, 0.02)) if state.probe)
-    assert adam.adam
-    assert risen.rise
-    assert risen.rise.level
-    assert switched.switch
-    assert warm.copied
-    assert warm.verdicts
-    assert plateau.drops or plateau.previous
-    found = {"adam": adam, "switched": switched, "warm": warm, "plateau": plateau}
-    return found | {"risen": risen, "probing": probing}
-
-
-RICH = rich()
-
-
-@pytest.mark.parametrize("name", RICH)
-def test_a_state_goes_through_its_plain_form_bit_for_bit(name: str) -> None:
-    state = RICH[name]
-    plain = state.to_dict()
-    again = State.from_dict(copy.deepcopy(plain))
-    assert equal(again.to_dict(), plain)
-    for field in fields(State):
-        assert type(getattr(again, field.name)) is type(getattr(state, field.name))
-
-
-@pytest.mark.parametrize("name", ["default", "paper", "plateau"])
-@pytest.mark.parametrize("at", [0, 1, 37, 103, 180, 250, 320])
-def test_a_run_resumed_from_the_plain_form_is_the_same_run(name: str, at: int) -> None:
-    config, losses = CONFIGS[name], CURVES["V"]
-    whole = machine.observe(config, machine.start(config), losses)
-    half = machine.observe(config, machine.start(config), losses[:at])
-    resumed = machine.observe(config, State.from_dict(copy.deepcopy(half.to_dict())), losses[at:])
-    assert equal(resumed.to_dict(), whole.to_dict())
-
-
-def leaves(plain: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The paths of all values in nested dicts and lists."""
-    found = [path] if path else []
-    if isinstance(plain, dict):
-        return found + [leaf for key, value in plain.items() for leaf in leaves(value, (*path, key))]
-    if isinstance(plain, (list, tuple)):
-        return found + [leaf for i, value in enumerate(plain[:2]) for leaf in leaves(value, (*path, i))]
-    return found
-
-
-def mutated(plain: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict[str, Any]:
-    """A copy of nested values, with the one at ``path`` replaced."""
-    plain = copy.deepcopy(plain)
-
-    def put(at: Any, path: tuple[Any, ...]) -> Any:
-        if not path:
-            return value
-        at = list(at) if isinstance(at, tuple) else at
-        at[path[0]] = put(at[path[0]], path[1:])
-        return at
-
-    return put(plain, path)
-
-
-@pytest.mark.parametrize("name", RICH)
-@pytest.mark.parametrize("value", ["x", object(), {"a": 1}, [[1]], b"\x00"], ids=lambda v: type(v).__name__)
-def test_a_value_of_the_wrong_kind_is_refused_by_name(name: str, value: Any) -> None:
-    plain = RICH[name].to_dict()
-    for path in leaves(plain):
-        old = plain
-        for key in path:
-            old = old[key]
-        if isinstance(value, str) and (isinstance(old, str) or path[-1] == "no_evidence"):
-            continue
-        named = [key for key in path if isinstance(key, str)]
-        with pytest.raises(ValueError) as error:
-            State.from_dict(mutated(plain, path, value))
-        assert any(key in str(error.value) for key in named), (path, str(error.value))
-
-
-@pytest.mark.parametrize("name", RICH)
-def test_a_key_that_is_missing_or_unknown_is_refused_by_name(name: str) -> None:
-    plain = RICH[name].to_dict()
-    for key in plain:
-        with pytest.raises(ValueError, match=key):
-            State.from_dict({k: v for k, v in plain.items() if k != key})
-    with pytest.raises(ValueError, match="surplus"):
-        State.from_dict({**plain, "surplus": 1})
-    for part in ("leg", "switch", "adam", "probe"):
-        if plain[part] is not None:
-            for key in plain[part]:
-                with pytest.raises(ValueError, match=key):
-                    State.from_dict({**plain, part: {k: v for k, v in plain[part].items() if k != key}})
-
-
-@pytest.mark.parametrize(
-    ("path", "value"),
-    [
-        (("version",), 2), (("version",), None), (("step",), -1), (("step",), 1.0), (("step",), True),
-        (("step",), 10**6), (("read_at",), 3), (("first",), 10**6), (("streak",), -4), (("dead",), -1),
-        (("restores",), -1), (("drops",), -1), (("read",), -1), (("leg", "lr"), 0.0), (("leg", "lr"), -1.0),
-        (("leg", "lr"), math.nan), (("leg", "lr"), math.inf), (("leg", "span"), 0), (("leg", "start"), -1),
-        (("lifted",), -3), (("copied",), -3), (("losses",), np.zeros(3)), (("losses",), np.zeros((2, 2))),
-        (("losses",), None), (("sweeping",), 1), (("sweeping",), None), (("leg",), None),
-        (("verdicts",), None),
-    ],
-)  # fmt: skip
-def test_an_impossible_value_is_refused_by_name(path: tuple[str, ...], value: Any) -> None:
-    plain = RICH["warm"].to_dict()
-    with pytest.raises(ValueError, match=path[-1]):
-        State.from_dict(mutated(plain, path, value))
-
-
-@pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
-def test_an_impossible_peak_is_refused_by_name(value: float) -> None:
-    plain = RICH["switched"].to_dict()
-    with pytest.raises(ValueError, match="peak_lr"):
-        State.from_dict(mutated(plain, ("switch", "peak_lr"), value))
-
-
-def test_a_state_but_for_some_fields() -> None:
-    state = RICH["warm"]
-    assert equal(state.but(step=7, streak=2).to_dict(), replace(state, step=7, streak=2).to_dict())
-    assert type(state.but()) is State
-    assert state.step != 7
-
-
-def test_the_plain_form_is_plain() -> None:
-    def check(value: Any) -> None:
-        if isinstance(value, dict):
-            assert all(type(key) is str for key in value)
-            list(map(check, value.values()))
-        elif isinstance(value, (list, tuple)):
-            list(map(check, value))
-        else:
-            assert type(value) in {int, float, bool, str, type(None), np.ndarray}, type(value)
-
-    for state in RICH.values():
-        check(state.to_dict())
-    assert asdict(AdamState.start(2.0))["count"] == 0
-
-
-def test_what_a_loaded_state_holds_is_its_own() -> None:
-    plain = RICH["warm"].to_dict()
-    state = State.from_dict(plain)
-    before = state.losses.copy()
-    plain["losses"][:] = -1.0
-    np.testing.assert_array_equal(state.losses, before)
-
-
-def test_arrays_are_known_by_their_type_whatever_numpy_makes_it_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From NumPy 2.5 on, with Python 3.12, ``NDArray`` is an alias with no class behind it."""
-    extensions = pytest.importorskip("typing_extensions")
-    scalar = extensions.TypeVar("scalar", bound=np.generic)
-    array = np.ndarray[Any, np.dtype[scalar]]
-    hint = extensions.TypeAliasType("NDArray", array, type_params=(scalar,))[np.float64]
-    assert get_origin(hint) is not np.ndarray
-    monkeypatch.setattr("autowu.controller.state.Array", hint)
-    np.testing.assert_array_equal(_convert(hint, np.arange(3.0), "'losses'"), [0, 1, 2])
-    with pytest.raises(ValueError, match="'losses' must be"):
-        _convert(hint, [0.0], "'losses'")

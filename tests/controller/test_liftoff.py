@@ -9,31 +9,47 @@ import pytest
 
 from autowu import Config
 from autowu.controller import machine, schedule
-from autowu.controller.state import Leg, State
+from autowu.controller.plain import to_plain
+from autowu.controller.rate import grown
+from autowu.controller.state import Grow, Growth, Reason, Search, State
 from autowu.detector import noise, trend
 
-from .helpers import equal, follow, noisy, response, run, v_shape
+from .helpers import (
+    equal,
+    follow,
+    growth_of,
+    lift_off,
+    noisy,
+    response,
+    run,
+    through_plain,
+    too_large,
+    v_shape,
+    waits,
+    watched,
+)
 
 DEFAULT = Config(total_steps=1000)
 
 
 def test_no_test_before_lift_off_and_only_later_losses_after_it() -> None:
     config = Config(total_steps=2000)
-    state, lrs = run(config, noisy(1e-2))
-    assert state.lifted is not None
+    states, lrs = watched(config, noisy(1e-2))
+    state, lifted = states[-1], lift_off(states)
+    assert lifted is not None
     assert state.switch is not None
     assert not state.switch.capped
-    assert state.verdicts[0].start > state.lifted  # once the LR is again what it was there
+    assert state.verdicts[0].start > lifted  # once the LR is again what it was there
     assert all(test.start == state.verdicts[0].start < test.step for test in state.verdicts)
     assert len(state.verdicts) >= 3
-    assert state.lifted < config.sweep_steps
+    assert lifted < config.sweep_steps
     # Fast before lift-off, a decade of LR in 20 updates; slow after it, a decade in 200, from the LR five
     # updates before: the fall that medians of five losses show began there.
-    np.testing.assert_allclose(lrs[: state.lifted], 1e-5 * 1e5 ** (np.arange(state.lifted) / 100), rtol=1e-12)
+    np.testing.assert_allclose(lrs[:lifted], 1e-5 * 1e5 ** (np.arange(lifted) / 100), rtol=1e-12)
     end = state.verdicts[-1].step
-    slow = np.arange(end - state.lifted)
-    start = 1e-5 * 1e5 ** ((state.lifted - 5) / 100)
-    np.testing.assert_allclose(lrs[state.lifted : end], start * 1e5 ** (slow / 1000), rtol=1e-12)
+    slow = np.arange(end - lifted)
+    start = 1e-5 * 1e5 ** ((lifted - 5) / 100)
+    np.testing.assert_allclose(lrs[lifted:end], start * 1e5 ** (slow / 1000), rtol=1e-12)
 
 
 def test_flat_losses_never_make_a_minimum() -> None:
@@ -50,8 +66,8 @@ def test_a_failed_sweep_starts_again_slowly() -> None:
     config = Config(total_steps=1000)
     rng = np.random.default_rng(0)
     state = follow(config, 2.3 + 0.01 * rng.standard_normal(config.sweep_steps))[-1]
-    assert (state.step, state.sweeping, state.lifted, state.switch) == (50, False, None, None)
-    assert state.leg == Leg(50, config.min_lr, config.warmup_steps)
+    assert state.step == 50
+    assert state.phase == Search(Growth(50, config.min_lr, config.warmup_steps))
     assert machine.learning_rate(config, state, 50) == config.min_lr
     assert state.restores == 1
     assert (state.first, len(state.losses)) == (50, 0)
@@ -62,7 +78,7 @@ def test_a_failed_sweep_starts_again_slowly() -> None:
 def test_what_the_loss_does_below_the_lr_of_lift_off_is_not_looked_at() -> None:
     """It falls from lift-off on only where the LR is larger; before that it rests, and dips."""
     config = Config(total_steps=1000)
-    lifted = follow(config, 3 - 0.02 * np.arange(20))[-1].lifted
+    lifted = lift_off(follow(config, 3 - 0.02 * np.arange(20)))
     assert lifted is not None
     back = lifted + round(5 * 500 / 50)  # the slow growth takes so long for five updates of the fast one
     losses = np.full(600, 3 - 0.02 * lifted) + 0.01 * np.random.default_rng(0).standard_normal(600)
@@ -79,17 +95,19 @@ def test_what_the_loss_does_below_the_lr_of_lift_off_is_not_looked_at() -> None:
     assert switch.t_star == pytest.approx(back + 200, abs=15)
     waiting = [state for state in states if lifted < state.read < back]
     assert waiting
-    assert all((state.streak, state.first, state.copied) == (0, lifted, state.read) for state in waiting)
+    assert {(state.phase.detections, state.first) for state in waiting} == {(0, lifted)}
+    assert all(state.snapshot_step == state.read for state in waiting)
     assert not any(state.verdicts for state in waiting)
 
 
 def test_no_copy_is_taken_at_a_loss_that_is_not_finite_on_the_way_back() -> None:
     config = Config(total_steps=1000)
-    lifted = next(state for state in follow(config, 3 - 0.02 * np.arange(20)) if state.lifted is not None)
-    losses = 3 - 0.02 * np.arange(lifted.read_at)
-    assert follow(config, losses)[-1].copied == lifted.read_at
+    lifted = next(state for state in follow(config, 3 - 0.02 * np.arange(20)) if not waits(state))
+    due = machine.next_read(config, lifted)
+    losses = 3 - 0.02 * np.arange(due)
+    assert follow(config, losses)[-1].snapshot_step == due
     losses[-1] = np.nan
-    assert follow(config, losses)[-1].copied == lifted.lifted
+    assert follow(config, losses)[-1].snapshot_step == lifted.phase.lift_off
 
 
 def test_a_sweep_in_which_the_loss_rises_starts_again_two_decades_lower() -> None:
@@ -98,17 +116,18 @@ def test_a_sweep_in_which_the_loss_rises_starts_again_two_decades_lower() -> Non
     losses = 2.3 + 0.01 * np.random.default_rng(0).standard_normal(60)
     losses[35:] += 0.2 * np.arange(1, 26)
     states = follow(config, losses)
-    again = next(state for state in states if not state.sweeping)
-    seen = again.leg.start
+    again = next(state for state in states if isinstance(state.phase, Search))
+    seen = again.phase.growth.start
     assert 38 <= seen <= 42  # with the third loss of five that is plainly above the first ones
-    assert again.leg == Leg(seen, pytest.approx(1e-5 * 1e5 ** (seen / 50) / 100, rel=1e-12), 500)
-    assert (again.restores, again.lifted, again.switch, again.first) == (1, None, None, seen)
+    assert again.phase.growth == Growth(seen, pytest.approx(1e-5 * 1e5 ** (seen / 50) / 100, rel=1e-12), 500)
+    assert (again.restores, again.first) == (1, seen)
 
 
 def test_a_rise_at_once_starts_again_at_the_start() -> None:
     losses = 1.0 + 0.5 * np.arange(30)
-    again = next(state for state in follow(Config(total_steps=1000), losses) if not state.sweeping)
-    assert again.leg == Leg(11, 1e-5, 500)
+    states = follow(Config(total_steps=1000), losses)
+    again = next(state for state in states if isinstance(state.phase, Search))
+    assert again.phase.growth == Growth(11, 1e-5, 500)
 
 
 def test_after_a_failed_sweep_tests_see_the_slow_growth_from_its_start() -> None:
@@ -117,10 +136,9 @@ def test_after_a_failed_sweep_tests_see_the_slow_growth_from_its_start() -> None
     losses = 2.3 + 0.02 * np.random.default_rng(0).standard_normal(600)
     losses[config.sweep_steps :] -= 0.3 * np.minimum(np.arange(550) / 200, 1)
     states = follow(config, losses)
-    lifted = next(state for state in states if state.lifted is not None)
-    assert lifted.lifted is not None
+    lifted = next(state for state in states if isinstance(state.phase, Grow))
     assert (lifted.first, len(lifted.losses)) == (50, lifted.step - 50)
-    assert lifted.leg == Leg(50, config.min_lr, 500)
+    assert lifted.phase.growth == Growth(50, config.min_lr, 500)
     assert states[-1].verdicts[0].start == 50
 
 
@@ -130,11 +148,12 @@ def test_the_minimum_of_a_loss_that_never_fell_is_no_reason_for_a_large_lr() -> 
     losses = 2.3 + 0.05 * np.random.default_rng(1).standard_normal(600)
     losses -= 0.06 * np.exp(-(((np.arange(600) - 420) / 30) ** 2))
     losses[440:] += 0.0006 * np.arange(160)
-    state = follow(config, losses)[-1]
-    assert state.lifted is None
+    states = follow(config, losses)
+    state = states[-1]
+    assert lift_off(states) is None
     assert state.switch is not None
     assert state.verdicts[-1].detected
-    least = machine.growth(config, state, state.verdicts[-1].t_star)
+    least = grown(config, growth_of(state), state.verdicts[-1].t_star)
     assert math.sqrt(1e-5) < least < 0.1
     assert (state.switch.t_star, state.switch.capped, state.switch.step) == (None, True, 500)
     assert state.switch.peak_lr == least
@@ -144,9 +163,10 @@ def test_after_a_rise_it_is_no_reason_for_an_lr_above_the_middle_of_the_range() 
     config = Config(total_steps=1000)
     losses = 2.3 + 0.05 * np.random.default_rng(1).standard_normal(600)
     losses[44:50] = 5.0  # in the fast growth, at LRs above 0.1
-    state = follow(config, losses)[-1]
-    assert state.lifted is None
-    assert state.rise is not None
+    states = follow(config, losses)
+    state = states[-1]
+    assert lift_off(states) is None
+    assert too_large(states) is not None
     assert state.switch is not None
     assert state.switch.peak_lr == pytest.approx(math.sqrt(1e-5), rel=1e-12)
 
@@ -155,8 +175,9 @@ def test_after_a_rise_it_is_no_reason_for_an_lr_above_the_middle_of_the_range() 
 def test_nor_is_the_last_loss_of_a_run_that_never_fell_before_it_died(dies: int) -> None:
     losses = 2.3 + 0.02 * np.random.default_rng(0).standard_normal(600)
     losses[dies:] = np.nan
-    state = follow(Config(total_steps=1000), losses)[-1]
-    assert state.lifted is None
+    states = follow(Config(total_steps=1000), losses)
+    state = states[-1]
+    assert lift_off(states) is None
     assert state.switch is not None
     assert state.switch.peak_lr <= math.sqrt(1e-5) * (1 + 1e-12)
 
@@ -165,8 +186,9 @@ def test_nor_is_the_last_loss_of_a_run_that_never_fell_before_it_died(dies: int)
 def test_a_loss_that_neither_falls_nor_rises_ends_at_a_tenth_of_max_lr(total: int, peak_lr: float) -> None:
     """Or, where there was but the fast growth, in the middle of the range."""
     config = Config(total_steps=total)
-    state = follow(config, np.full(total, 2.3))[-1]
-    assert state.lifted is None
+    states = follow(config, np.full(total, 2.3))
+    state = states[-1]
+    assert lift_off(states) is None
     assert state.switch is not None
     assert (state.switch.step, state.switch.capped, state.switch.t_star) == (total // 2, True, None)
     assert state.switch.peak_lr == pytest.approx(peak_lr, rel=1e-12)
@@ -174,8 +196,9 @@ def test_a_loss_that_neither_falls_nor_rises_ends_at_a_tenth_of_max_lr(total: in
 
 def test_growth_without_tests_of_lift_off_is_eq_1() -> None:
     config = Config(total_steps=1000, growth="exponential", lift_off=None)
-    state = follow(config, v_shape(600, 300, 0.02))[-1]
-    assert state.lifted == 0
+    states = follow(config, v_shape(600, 300, 0.02))
+    state = states[-1]
+    assert lift_off(states) == 0
     assert {test.start for test in state.verdicts} == {0}
     assert state.switch is not None
     assert state.switch.t_star == pytest.approx(300, abs=10)
@@ -185,8 +208,9 @@ def test_growth_without_tests_of_lift_off_is_eq_1() -> None:
 @pytest.mark.parametrize("growth", ["linear", "exponential"])
 def test_other_growths_may_wait_for_lift_off(growth: str) -> None:
     config = Config(total_steps=1000, growth=growth)
-    state = follow(config, v_shape(600, 300, 0.02))[-1]
-    assert state.lifted
+    states = follow(config, v_shape(600, 300, 0.02))
+    state = states[-1]
+    assert lift_off(states)
     assert state.switch is not None
     assert state.switch.t_star == pytest.approx(300, abs=10)
 
@@ -194,7 +218,6 @@ def test_other_growths_may_wait_for_lift_off(growth: str) -> None:
 def test_lift_off_at_the_cap_goes_back_to_lift_off() -> None:
     config = Config(total_steps=22)  # 11 losses are the fewest that show a straight fall, and all of warm-up
     state = follow(config, 3 - 0.1 * np.arange(22))[-1]
-    assert state.lifted == 11
     assert state.switch is not None
     assert (state.switch.step, state.switch.capped, state.switch.rewound_to) == (11, True, None)
     assert (state.switch.t_star, type(state.switch.t_star)) == (11.0, float)
@@ -208,7 +231,7 @@ def test_lift_off_is_asked_for_at_reads_of_all_finite_losses(monkeypatch: pytest
         asked.append(len(losses))
         return 0
 
-    monkeypatch.setattr(noise, "shift", shift)
+    monkeypatch.setattr(trend, "shift", shift)
     losses = 3 - 0.01 * np.arange(40)
     losses[5] = np.nan
     follow(DEFAULT, losses)  # five decades in 50 updates: a read at each
@@ -229,9 +252,10 @@ def explodes(edge: float, sd: float = 0.1, seed: int = 0) -> Callable[[int, floa
 def test_a_loss_that_only_explodes_gets_a_tenth_of_the_lr_that_it_explodes_at(
     edge: float, total: int
 ) -> None:
-    state, lrs = run(Config(total_steps=total), explodes(edge), total // 2 + 1)
-    assert state.lifted is None
-    assert state.rise is not None
+    states, lrs = watched(Config(total_steps=total), explodes(edge), total // 2 + 1)
+    state = states[-1]
+    assert lift_off(states) is None
+    assert too_large(states) is not None
     assert state.switch is not None
     assert (state.switch.capped, state.switch.t_star, state.restores) == (False, None, 2)
     assert edge / 10 <= state.switch.peak_lr < edge / 10 * (2.5 if total < 1000 else 1.6)
@@ -246,11 +270,12 @@ def test_a_rise_seen_twice_at_much_lower_an_lr_is_not_the_lr_s_doing() -> None:
         return float(response(np.array(lr), 0.02)) + (3.0 if step >= 12 else 0.0) + 0.02 * float(draws[step])
 
     draws = np.random.default_rng(0).standard_normal(1000)
-    state, _ = run(Config(total_steps=1000), jumps, 501)
-    assert state.rise is not None
-    assert state.rise.lr < 1e-2
-    assert state.rise.level is None  # the level to fall from is that of after the jump
-    assert state.lifted is not None
+    states, _ = watched(Config(total_steps=1000), jumps, 501)
+    state, rise = states[-1], too_large(states)
+    assert rise is not None
+    assert rise.lr < 1e-2
+    assert rise.level is None  # the level to fall from is that of after the jump
+    assert lift_off(states) is not None
     assert state.switch is not None
     assert 0.01 < state.switch.peak_lr < 0.04
 
@@ -260,7 +285,7 @@ def resumed(config: Config, loss: Callable[[int, float], float], every: int) -> 
     state = machine.start(config)
     for step in range(config.warmup_steps + 1):
         if step % every == 0:
-            state = State.from_dict(state.to_dict())
+            state = through_plain(config, state)
         lr = machine.learning_rate(config, state, step)
         state = machine.observe(config, state, np.array([loss(step, lr)]))
     return state
@@ -270,9 +295,10 @@ def resumed(config: Config, loss: Callable[[int, float], float], every: int) -> 
 def test_a_run_goes_on_from_any_checkpoint_before_lift_off(loss: Callable[[int, float], float]) -> None:
     config = Config(total_steps=600)
     whole = resumed(config, loss, 10_000)
-    assert (whole.rise is not None) == (loss(0, 1.0) > 10)
-    assert equal(resumed(config, loss, 1).to_dict(), whole.to_dict())
-    assert equal(resumed(config, loss, 7).to_dict(), whole.to_dict())
+    risen = too_large(watched(config, loss, config.warmup_steps + 1)[0]) is not None
+    assert risen == (loss(0, 1.0) > 10)
+    for every in (1, 7):
+        assert equal(to_plain(resumed(config, loss, every)), to_plain(whole))
 
 
 @pytest.mark.parametrize(
@@ -319,8 +345,9 @@ def test_where_noise_hides_fall_and_rise_alike_the_least_loss_bounds_the_lr() ->
             rise = 0.4 * max(0.0, math.log10(lr / 0.03)) ** 2
             return 2.3 - fall + rise + (0.02 + 0.1 * lr**0.3) * float(draws[step])
 
-        state, lrs = run(Config(total_steps=240), loss, 120)
-        if state.switch is not None and state.rise is not None and state.lifted is None:
+        states, lrs = watched(Config(total_steps=240), loss, 120)
+        state = states[-1]
+        if state.switch is not None and too_large(states) is not None and lift_off(states) is None:
             found.append((state.switch.peak_lr, 0.1 * lrs[state.switch.step - 1]))
             assert state.switch.rewound_to == 1
             assert state.switch.t_star is None
@@ -356,16 +383,17 @@ def test_the_cap_does_not_fix_an_lr_at_which_the_loss_has_risen(total: int, at: 
     """It rises in the slow growth; in what is left of warm-up the LR does not come so far again."""
     config = Config(total_steps=total)
     draws = np.random.default_rng(0).standard_normal(total)
-    state, goes_back = machine.start(config), 0
+    states, goes_back = [machine.start(config)], 0
     for step in range(total // 2 + 1):
-        goes_back = goes_back or (state.restores if step > at and state.rise else 0)
+        goes_back = goes_back or (states[-1].restores if step > at and too_large(states) else 0)
         loss = (8.0 if step >= at and not goes_back else 2.3) + 0.01 * float(draws[step])
-        state = machine.observe(config, state, np.array([loss]))
-    assert state.rise is not None
+        states.append(machine.observe(config, states[-1], np.array([loss])))
+    state, rise = states[-1], too_large(states)
+    assert rise is not None
     assert state.switch is not None
     assert state.switch.capped
-    assert machine.growth(config, state, total // 2) < 1.001 * state.rise.lr
-    assert state.switch.peak_lr == pytest.approx(max(state.rise.lr / 10, 1e-5), rel=1e-9)
+    assert grown(config, growth_of(state), total // 2) < 1.001 * rise.lr
+    assert state.switch.peak_lr == pytest.approx(max(rise.lr / 10, 1e-5), rel=1e-9)
 
 
 @pytest.mark.parametrize("total", [400, 1000, 4000])
@@ -395,8 +423,9 @@ def test_no_lr_that_a_first_rise_was_seen_at_is_fixed_after_a_second_lower_one()
         state = machine.observe(
             config, state, np.array([(8.0 if high and not seen else 2.3) + 0.01 * draws[step]])
         )
-        rises |= {state.rise.lr} if state.rise is not None else set()
-        lr = machine.growth(config, state, step) if state.switch is None else lr
+        if isinstance(state.phase, Search) and state.phase.too_large:
+            rises.add(state.phase.too_large.lr)
+        lr = grown(config, growth_of(state), step) if state.switch is None else lr
     assert len(rises) == 2
     assert state.switch is not None
     assert state.switch.capped
@@ -410,17 +439,18 @@ def test_no_copy_is_named_that_cannot_have_been_taken() -> None:
             states = follow(Config(total_steps=total), losses[: total // 2])
             before, after = states[-2], states[-1]
             if after.switch is not None and after.switch.rewound_to is not None:
-                assert after.switch.rewound_to == before.copied
+                assert after.switch.rewound_to == before.snapshot_step
 
 
 def test_a_copy_made_after_the_rise_is_none_of_the_initial_weights() -> None:
     config = Config(total_steps=4000)
     losses = 2.3 + 0.01 * np.random.default_rng(0).standard_normal(200)
     losses[150:] += 5
-    state = machine.observe(config, machine.start(config).but(read_at=200), losses)  # no read before
-    assert state.copied == 200
-    assert state.rise is not None
-    assert state.rise.level is None
+    unread = machine.start(config).replace(step=199, read=199, losses=losses[:199])  # no read before 200
+    state = machine.observe(config, unread, losses[199:])
+    assert state.snapshot_step == 200
+    assert state.phase.too_large is not None
+    assert state.phase.too_large.level is None
 
 
 @pytest.mark.parametrize("spacing", [30, 130, 400, 1.5, 3.0])
@@ -428,38 +458,44 @@ def test_however_far_tests_are_apart_the_sweep_is_looked_at_all_the_same(spacing
     """Epochs shorter and longer than the sweep, of 200 updates, or many times the LR between two tests."""
     settings = {"steps_per_epoch": spacing} if isinstance(spacing, int) else {}
     config = Config(total_steps=4000, test_growth=None if settings else spacing, **settings)
-    by_default, _ = run(Config(total_steps=4000), noisy(1e-2))
-    state, lrs = run(config, noisy(1e-2))
-    assert state.lifted == by_default.lifted
+    by_default, _ = watched(Config(total_steps=4000), noisy(1e-2))
+    states, lrs = watched(config, noisy(1e-2))
+    state = states[-1]
+    assert lift_off(states) == lift_off(by_default) is not None
     assert max(lrs[:200]) < 1e-2  # the sweep alone would have come to 1
     assert state.verdicts
     if settings:
         assert {verdict.step % spacing for verdict in state.verdicts} == {0}
     assert state.switch is not None
     assert state.switch.peak_lr == pytest.approx(1e-2, rel=0.5)
-    assert follow(config, np.full(2, 2.3))[-1].copied == 2  # the weights to go back to if the loss rises
+    assert (
+        follow(config, np.full(2, 2.3))[-1].snapshot_step == 2
+    )  # the weights to go back to if the loss rises
     # So is the slow growth that follows a sweep without a fall.
     slow = follow(config, 2.3 + 0.01 * np.random.default_rng(0).standard_normal(200))[-1]
-    assert (slow.step, slow.sweeping, slow.lifted) == (200, False, None)
-    assert slow.read_at is not None
-    assert slow.read_at - slow.step < 20
+    assert (slow.step, type(slow.phase)) == (200, Search)
+    assert machine.next_read(config, slow) - slow.step < 20
 
 
 @pytest.mark.parametrize("growth", ["two-speed", "exponential"])
 def test_a_run_that_dies_before_lift_off_is_put_back_whatever_happens_at_the_cap(growth: str) -> None:
+    dead = 0
     for dies in range(170, 200):
         losses = 2.3 + 0.01 * np.random.default_rng(0).standard_normal(200)
         losses[dies:] = np.nan
         state = follow(Config(total_steps=400, growth=growth, return_at_cap=False), losses)[-1]
         assert state.switch is not None
-        if state.dead >= 3:
+        if state.switch.reason is Reason.NONFINITE:
+            dead += 1
+            assert state.switch.reads >= 3
             assert state.switch.rewound_to is not None
             assert state.switch.peak_lr < 0.1
+    assert dead > 10
 
 
 def test_losses_that_are_not_finite_on_the_way_back_do_not_add_up() -> None:
     config = Config(total_steps=1000)
-    lifted = next(state for state in follow(config, 3 - 0.02 * np.arange(20)) if state.lifted is not None)
+    lifted = next(state for state in follow(config, 3 - 0.02 * np.arange(20)) if not waits(state))
     losses = np.full(lifted.step + 60, 3 - 0.02 * lifted.step)
     losses[: lifted.step] = 3 - 0.02 * np.arange(lifted.step)
     losses += 0.01 * np.random.default_rng(0).standard_normal(len(losses))
@@ -467,8 +503,9 @@ def test_losses_that_are_not_finite_on_the_way_back_do_not_add_up() -> None:
     for gone in (14, 20, 26, 32, 38):
         losses[lifted.step + gone : lifted.step + gone + 6] = np.nan if gone % 12 == 2 else 3.5
     states = follow(config, losses)
-    dead = [state.streak for state in states if lifted.step < state.read < lifted.step + 50]
-    assert max(dead) <= 1
+    back = [state for state in states if lifted.step < state.read < lifted.step + 50]
+    assert max(state.nonfinite_reads for state in back) == 1
+    assert max(state.phase.detections for state in back) <= 1
 
 
 @pytest.mark.parametrize("length", [6, 8, 12])
@@ -480,12 +517,13 @@ def test_the_end_of_a_burst_is_no_lift_off(length: int) -> None:
         return float(response(np.array(lr), 0.02)) + high + 0.02 * float(draws[step])
 
     draws = np.random.default_rng(1).standard_normal(1000)
-    state, _ = run(Config(total_steps=1000), burst, 501)
-    assert state.rise is not None
-    assert state.rise.lr < 1e-3
-    assert state.rise.level is not None
-    assert state.rise.level.median == pytest.approx(2.3, abs=0.05)
-    assert state.rise.level.losses == state.leg.start - 5
+    states, _ = watched(Config(total_steps=1000), burst, 501)
+    state, rise = states[-1], too_large(states)
+    assert rise is not None
+    assert rise.lr < 1e-3
+    assert rise.level is not None
+    assert rise.level.median == pytest.approx(2.3, abs=0.05)
+    assert rise.level.losses == growth_of(state).start - 5
     assert state.switch is not None
     assert 0.01 < state.switch.peak_lr < 0.04
 
@@ -498,8 +536,8 @@ def test_a_network_destroyed_on_the_way_back_to_lift_off_is_seen(total: int) -> 
     losses: list[float] = []
 
     def fragile(step: int, lr: float) -> float:
-        state = states[-1]
-        late = state.lifted is not None and step >= state.lifted + 8
+        lifted = lift_off(states)
+        late = lifted is not None and step >= lifted + 8
         losses.append((8.0 if late else float(response(np.array(lr), 0.01))) + 0.02 * float(draws[step]))
         return losses[-1]
 
@@ -508,7 +546,7 @@ def test_a_network_destroyed_on_the_way_back_to_lift_off_is_seen(total: int) -> 
         lr = machine.learning_rate(config, states[-1], step)
         states.append(machine.observe(config, states[-1], np.array([fragile(step, lr)])))
     switch = states[-1].switch
-    lifted = states[-1].lifted
+    lifted = lift_off(states)
     assert lifted is not None
     assert switch is not None
     assert not switch.capped
@@ -524,9 +562,9 @@ def test_a_network_destroyed_on_the_way_back_to_lift_off_is_seen(total: int) -> 
 def test_a_fall_that_noise_hides_from_five_losses_lifts_off_by_a_twentieth_of_the_window() -> None:
     found = []
     for seed in range(20):
-        state, _ = run(Config(total_steps=4000), noisy(0.1, sd=0.6, seed=seed), 2001)
-        found.append(state.lifted is not None)
-        assert state.switch is not None
+        states, _ = watched(Config(total_steps=4000), noisy(0.1, sd=0.6, seed=seed), 2001)
+        found.append(lift_off(states) is not None)
+        assert states[-1].switch is not None
     assert all(found)
 
 
@@ -534,10 +572,10 @@ def test_the_slow_growth_begins_further_back_where_more_losses_show_the_fall() -
     config = Config(total_steps=40_000)
     states = []
     state = machine.start(config)
-    while state.lifted is None:
+    while waits(state):
         lr = machine.learning_rate(config, state, state.step)
         state = machine.observe(config, state, np.array([noisy(0.1, sd=0.5)(state.step, lr)]))
         states.append(state)
-    width = trend.ends(state.step)
+    width = trend.end_width(state.step)
     assert width > 50
-    assert state.leg.lr == pytest.approx(1e-5 * 1e5 ** ((state.step - width) / 2000), rel=1e-12)
+    assert state.phase.growth.lr == pytest.approx(1e-5 * 1e5 ** ((state.step - width) / 2000), rel=1e-12)

@@ -70,7 +70,7 @@ class Switch:
     reason: Reason = Reason.MINIMUM
     """Why warm-up ended."""
     reads: int = 0
-    """Reads in a row that gave the reason: tests that detected the minimum, or reads without a finite loss."""
+    """Reads in a row that gave it: tests that detected the minimum, or reads without a finite loss."""
 
 
 # --- phases: each holds what only it knows, and the phase that it may go back to --------------------
