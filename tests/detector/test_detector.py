@@ -293,13 +293,13 @@ def test_no_more_losses_than_a_subset_holds_are_all_of_them() -> None:
 
 def test_subsets_have_the_sizes_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
-    of_gp = gp.moments
+    of_gp = gp.sufficient_statistics
 
     def spy(basis: gp.Basis, x: np.ndarray, y: np.ndarray) -> gp.SufficientStatistics:
         sizes.extend(len(np.unique(one)) for one in x)
         return of_gp(basis, x, y)
 
-    monkeypatch.setattr(gp, "moments", spy)
+    monkeypatch.setattr(gp, "sufficient_statistics", spy)
     detect(PAPER, v_shape(900, 600, 0.1))
     assert sizes == [100, 500, 500, 500, 500, 500]
 
@@ -329,13 +329,13 @@ def test_losses_that_are_not_finite_leave_the_others_at_their_place(
     bad: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    of_gp = gp.moments
+    of_gp = gp.sufficient_statistics
 
     def spy(basis: gp.Basis, x: np.ndarray, y: np.ndarray) -> gp.SufficientStatistics:
         seen.extend(x)
         return of_gp(basis, x, y)
 
-    monkeypatch.setattr(gp, "moments", spy)
+    monkeypatch.setattr(gp, "sufficient_statistics", spy)
     losses = v_shape(100, 60, 0.05)
     gaps = [0, 17, 18, 19, 60, 99]
     losses[gaps] = bad

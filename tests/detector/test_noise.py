@@ -112,10 +112,10 @@ def reads(total_steps: int) -> list[int]:
     """The steps of the fast growth at which lift-off is asked for."""
     config = Config(total_steps=total_steps)
     state = machine.start(config)
-    steps = [state.read_at]
-    while state.read_at < config.sweep_steps:
-        state = machine.observe(config, state, np.full(state.read_at - state.step, 1.0))
-        steps.append(state.read_at)
+    steps = [machine.next_read(config, state)]
+    while steps[-1] < config.sweep_steps:
+        state = machine.observe(config, state, np.full(steps[-1] - state.step, 1.0))
+        steps.append(machine.next_read(config, state))
     return steps
 
 
@@ -274,7 +274,8 @@ def screened(losses: np.ndarray, **settings: Any) -> tuple[int, int, int]:
     state = machine.start(config)
     plain = detected = both = 0
     while state.step < len(losses) and state.switch is None:
-        before, state = state, machine.observe(config, state, losses[state.step : state.read_at])
+        due = machine.next_read(config, state)
+        before, state = state, machine.observe(config, state, losses[state.step : due])
         if len(state.verdicts) > len(before.verdicts):
             verdict = state.verdicts[-1]
             falls = trend.falling(losses[verdict.start : verdict.step], SCREEN)

@@ -92,7 +92,7 @@ def test_what_one_variant_has_trained_does_not_change_the_next() -> None:
     config = Config(total_steps=of.total_steps)
     simulated.train(Config(total_steps=of.total_steps, patience=1, sweep_fraction=0.1), of)
     after, alone = simulated.train(config, of), simulated.train(config, simulated.task("valley", 0))
-    assert (after.switch, after.copied, after.restores) == (alone.switch, alone.copied, alone.restores)
+    assert (after.phase, after.restores) == (alone.phase, alone.restores)
     assert [verdict.p_min for verdict in after.verdicts] == [verdict.p_min for verdict in alone.verdicts]
 
 

@@ -13,8 +13,7 @@ import plotly.graph_objects as go
 
 import autowu
 from autowu.config import Config
-from autowu.controller import machine
-from autowu.report import notebook
+from autowu.controller import display, history, machine
 
 
 def curve(n: int = 300) -> np.ndarray:
@@ -32,7 +31,7 @@ def test_the_lrs_are_those_that_the_updates_had(settings: dict[str, Any], losses
     for step, loss in enumerate(losses):
         had.append(machine.learning_rate(config, state, step))
         state = machine.observe(config, state, np.array([loss]))
-    known = notebook.learning_rates(config, state, np.arange(len(losses), dtype=float))
+    known = history.learning_rates(config, state, np.arange(len(losses), dtype=float))
     np.testing.assert_allclose(known, had, rtol=1e-12)
 
 
@@ -91,4 +90,4 @@ def test_the_rich_display_needs_no_other_library_and_is_escaped(monkeypatch: pyt
     html = autowu.replay(curve(), 500)._repr_html_()
     assert "<svg" in html
     assert "peak LR" in html
-    assert "<b>" not in notebook.html("<b>", Config(total_steps=5), machine.start(Config(total_steps=5)), 0)
+    assert "<b>" not in display.html("<b>", Config(total_steps=5), machine.start(Config(total_steps=5)), 0)
