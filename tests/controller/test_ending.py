@@ -4,20 +4,25 @@ import math
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autowu import Config, Verdict
-from autowu.controller import ending
+from autowu import Config, Switch, Verdict
+from autowu.controller import ending, machine
+from autowu.controller.rate import grown
 from autowu.controller.state import Reason
 from autowu.detector.detect import detect
 
 from .endings import ENDINGS
-from .helpers import equal, seeded
+from .helpers import equal, follow, growth_of, run, seeded
+from .made import default_state, paper_state, verdict
 
 CONFIG = Config(total_steps=1000)
 MIDDLE = math.sqrt(1e-5)  # of the range of LRs, 1e-5 to 1
+DEFAULT = Config(total_steps=1000)
+PAPER = Config.paper(400, 25)
 
 
 # --- the LR where no minimum was seen -----------------------------------------------------------------
@@ -149,3 +154,80 @@ def test_after_two_rises_with_a_tenth_of_the_lr_that_the_second_was_seen_at() ->
     assert found.switch_step is not None
     seen_at = found.learning_rates[found.switch_step - 1] * grown_by(1, 500) / 1e-5
     assert found.peak_lr == pytest.approx(0.1 * seen_at, rel=1e-12)
+
+
+# --- at the cap ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("detected", [True, False])
+def test_at_the_cap_one_detection_is_enough_for_the_default(detected: bool, scripted: list[Verdict]) -> None:
+    scripted.append(verdict(detected, argmin=0.5))
+    state = default_state(step=499, read=495, losses=np.ones(469))
+    state = machine.observe(DEFAULT, state, np.ones(1))
+    assert state.switch is not None
+    assert (state.switch.step, state.switch.capped) == (500, True)
+    if detected:
+        assert state.switch.t_star == pytest.approx(30 + 235, rel=1e-12)
+        assert state.switch.peak_lr == pytest.approx(1e-3 * 1e5 ** (235 / 500), rel=1e-12)
+        assert state.switch.rewound_to == 95
+    else:
+        assert (state.switch.t_star, state.switch.rewound_to) == (None, None)
+        assert state.switch.peak_lr == DEFAULT.max_lr
+
+
+def test_at_the_cap_the_paper_decays_from_max_lr_whatever_it_saw(scripted: list[Verdict]) -> None:
+    scripted.append(verdict(True))
+    state = machine.observe(PAPER, paper_state(detections=1, step=199), np.ones(1))
+    peak_lr = pytest.approx(1.0, rel=1e-12)
+    assert state.switch == Switch(200, True, None, peak_lr, None, reason=Reason.CAP, reads=2)
+
+
+def test_a_detection_that_completes_patience_at_the_cap_is_no_cap(scripted: list[Verdict]) -> None:
+    scripted.append(verdict(True))
+    state = machine.observe(PAPER, paper_state(detections=2, step=199), np.ones(1))
+    assert state.switch is not None
+    assert (state.switch.capped, state.switch.t_star) == (False, pytest.approx(100))
+
+
+# --- dead runs ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dead_from", [120, 260, 333])
+def test_a_run_that_dies_goes_back_in_the_default(dead_from: int) -> None:
+    losses = 3 - 0.005 * np.arange(1000)
+    losses[dead_from:] = np.nan
+    states = follow(DEFAULT, losses)
+    state = states[-1]
+    assert state.switch is not None
+    assert not state.switch.capped
+    assert state.switch.step < dead_from + 30
+    assert state.switch.t_star is not None
+    assert state.switch.t_star < dead_from
+    assert state.switch.rewound_to is not None
+    assert state.switch.rewound_to <= dead_from
+    alive = [s for s in states if s.step <= dead_from][-1]
+    lr_of_death = grown(DEFAULT, growth_of(alive), dead_from)
+    assert state.switch.peak_lr <= 0.5 * lr_of_death * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_run_that_dies_goes_back_in_the_paper(bad: float) -> None:
+    losses = 3 - 0.005 * np.arange(400)
+    losses[90:] = bad
+    state = follow(PAPER, losses)[-1]
+    assert state.switch is not None
+    assert (state.switch.capped, state.switch.rewound_to) == (False, None)
+    assert state.switch.step == 175  # three epochs without one finite loss end at 125, 150 and 175
+    assert state.switch.t_star is not None
+    assert state.switch.t_star <= 90
+    assert state.switch.peak_lr <= grown(PAPER, growth_of(machine.start(PAPER)), 90)
+
+
+@pytest.mark.parametrize("config", [DEFAULT, PAPER])
+def test_a_run_that_never_lived_ends_at_the_least_lr(config: Config) -> None:
+    state, lrs = run(config, lambda step, lr: math.nan)
+    assert state.switch is not None
+    assert state.switch.peak_lr <= config.min_lr * (1 + 1e-12)
+    assert np.all(np.isfinite(lrs))
+    # It is the first look that says so, not the cap.
+    assert not state.switch.capped

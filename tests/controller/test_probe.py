@@ -133,7 +133,7 @@ def goes_on(config: Config, loss: Callable[[int, float], float]) -> bool:
 
 
 def test_where_there_is_none() -> None:
-    """Without a copy to go back to, in short runs, and where growth has one speed."""
+    """Without a snapshot to go back to, in short runs, and where growth has one speed."""
     assert goes_on(DEFAULT, noisy(1e-2))
     assert goes_on(replace(DEFAULT, total_steps=800), noisy(1e-2))
     assert not goes_on(replace(DEFAULT, total_steps=799), noisy(1e-2))
@@ -143,8 +143,8 @@ def test_where_there_is_none() -> None:
     assert not goes_on(Config.paper(2000, 40, rewind=True), noisy(1e-2))
 
 
-def test_where_the_host_has_taken_no_copy_there_is_none() -> None:
-    """A copy asked for at this very read may be refused, since the weights are not finite."""
+def test_where_the_host_has_taken_no_snapshot_there_is_none() -> None:
+    """A snapshot asked for at this very read may be refused, since the weights are not finite."""
     state = machine.start(DEFAULT)
     loss = noisy(1e-2)
     while state.switch is None:

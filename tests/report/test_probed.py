@@ -10,9 +10,8 @@ import pytest
 pytest.importorskip("plotly")
 pytest.importorskip("torch")
 
-from autowu import Config, replay
+from autowu import replay
 from autowu.controller import display, history
-from autowu.controller import machine as controller
 from autowu.controller.state import Probe, Reason, Reopening, Switch
 from autowu.offline import text as replay_text
 from autowu.offline.logs import Record
@@ -92,22 +91,6 @@ def test_a_record_of_every_third_update_is_told_in_updates(run: Run) -> None:
     assert plain.switch is not None
     assert plain.switch.probed is not None
     assert found.state.switch.probed == 3 * plain.switch.probed
-
-
-@pytest.mark.parametrize("cut", [0, 3, 400])
-def test_a_notebook_has_the_lrs_that_the_updates_had(run: Run, cut: int) -> None:
-    """At the end, in the middle of the last probe, and between the two."""
-    config = Config(total_steps=2000)
-    reopening, switch = both(run)
-    end = {0: 2000, 3: switch.step - 3, 400: reopening.step + 60}[cut]
-    state, had = controller.start(config), list[float]()
-    for step, loss in enumerate(run.losses[:end]):
-        had.append(controller.learning_rate(config, state, step))
-        state = controller.observe(config, state, np.array([loss]))
-    assert isinstance(state.phase, Probe) == (cut == 3)
-    np.testing.assert_allclose(
-        history.learning_rates(config, state, np.arange(end, dtype=float)), had, rtol=1e-12
-    )
 
 
 def test_a_log_from_before_there_were_probes_can_be_read(run: Run, tmp_path: Path) -> None:

@@ -10,9 +10,7 @@ import pytest
 pytest.importorskip("plotly")
 pytest.importorskip("torch")
 
-from autowu import Config, replay
-from autowu.controller import display, history
-from autowu.controller import machine as controller
+from autowu import replay
 from autowu.offline import text as replay_text
 from autowu.offline.logs import Record
 from autowu.offline.strided import replay_record
@@ -124,22 +122,6 @@ def test_the_events_of_tensorboard_have_the_phases(run: Run) -> None:
     assert [phases[step] for step in at] == ["warmup", "decay", "warmup"]
     assert [phases[step + 1] for step in at] == ["decay", "warmup", "decay"]
     assert [each["step"] for each in records if each["event"] == "switch"] == at[::2]
-
-
-@pytest.mark.parametrize("decay", ["linear", "plateau"])
-@pytest.mark.parametrize("growth", ["two-speed", "exponential"])
-def test_a_notebook_has_the_lrs_that_the_updates_had(losses: np.ndarray, growth: str, decay: str) -> None:
-    config = Config.preset(total_steps=len(losses), growth=growth, decay=decay)
-    state, had = controller.start(config), list[float]()
-    for step, loss in enumerate(losses):
-        had.append(controller.learning_rate(config, state, step))
-        state = controller.observe(config, state, np.array([loss]))
-    assert state.reopenings
-    known = history.learning_rates(config, state, np.arange(len(losses), dtype=float))
-    shown = np.isfinite(known)
-    assert shown[: state.reopenings[-1].step].all()
-    np.testing.assert_allclose(known[shown], np.array(had)[shown], rtol=1e-12)
-    assert "1; warm-up went on at step" in display.html("a", config, state, len(losses))
 
 
 def test_a_replay_tells_of_it_in_words_and_numbers(losses: np.ndarray) -> None:

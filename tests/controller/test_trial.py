@@ -1,13 +1,10 @@
 """A switch that proves wrong reopens warm-up; one that was right does not."""
 
-import math
 from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from autowu import Config, replay
 from autowu.controller import ending, machine
@@ -15,75 +12,15 @@ from autowu.controller.phases import decay
 from autowu.controller.plain import from_plain, to_plain
 from autowu.controller.rate import grown
 from autowu.controller.state import Decay, Grow, State, Trial
-from autowu.detector import trend
 from autowu.detector.trend import Fall
 
-from .helpers import growth_of, seeded, through_plain, v_shape
+from .helpers import growth_of, through_plain, v_shape
 from .quadratic import Outcome, train
 
 T = 800
 CONFIG = Config(total_steps=T)
 W = ending.window(CONFIG)
 LENGTHS = (200, 400, 800, 1600, 3000)
-
-
-# --- the line through a stretch of losses -------------------------------------------------------------
-
-
-def noisy_line(slope: float, n: int = 60, noise: float = 0.1, seed: int = 0) -> np.ndarray:
-    return 2 + slope * np.arange(n) + noise * np.random.default_rng(seed).standard_normal(n)
-
-
-def test_speed_and_error_are_those_of_least_squares() -> None:
-    losses = noisy_line(-0.01)
-    (slope, _), covariance = np.polyfit(np.arange(60), losses, 1, cov=True)
-    fall = trend.fall(CONFIG, losses)
-    assert fall is not None
-    assert fall.speed == pytest.approx(-slope, rel=1e-12)
-    assert fall.error == pytest.approx(math.sqrt(covariance[0, 0]), rel=1e-12)
-
-
-@seeded
-@given(st.integers(-300, 300), st.integers(0, 100))
-def test_a_power_of_two_scales_it_exactly(power: int, seed: int) -> None:
-    losses = noisy_line(-0.01, seed=seed)
-    one, other = trend.fall(CONFIG, losses), trend.fall(CONFIG, np.ldexp(losses, power))
-    assert one is not None
-    assert other == Fall(math.ldexp(one.speed, power), math.ldexp(one.error, power))
-
-
-@seeded
-@given(st.floats(-1000, 1000), st.integers(0, 100))
-def test_a_shift_does_not_matter(shift: float, seed: int) -> None:
-    one, other = (trend.fall(CONFIG, noisy_line(-0.01, seed=seed) + by) for by in (0.0, shift))
-    assert one is not None
-    assert other is not None
-    assert (other.speed, other.error) == pytest.approx((one.speed, one.error), rel=1e-6)
-
-
-def test_losses_that_are_not_finite_and_spikes_are_left_out_and_keep_their_places() -> None:
-    losses = 2 - 0.01 * np.arange(60)
-    losses[[7, 20]], losses[33] = [math.nan, math.inf], 1e9
-    fall = trend.fall(CONFIG, losses)
-    assert fall is not None
-    assert fall.speed == pytest.approx(0.01, rel=1e-9)
-    assert fall.error < 1e-9
-
-
-@pytest.mark.parametrize("losses", [[], [1.0] * 9, [math.nan] * 50, [1.0] * 9 + [math.nan] * 50])
-def test_too_few_losses_are_no_evidence(losses: list[float]) -> None:
-    assert trend.fall(CONFIG, np.array(losses)) is None
-
-
-def test_losses_without_end_are_no_evidence() -> None:
-    assert trend.fall(CONFIG, np.array([1e308, -1e308] * 25)) is None
-
-
-def test_noise_is_no_plain_fall() -> None:
-    """At 4 standard errors, of 10,000 stretches of 20 losses (Student's t with 18 degrees: 4 in 10,000)."""
-    losses = np.random.default_rng(0).standard_normal((10_000, 20))
-    falls = sum(trend.plain(trend.fall(CONFIG, row), 4.0) for row in losses)
-    assert falls <= 12
 
 
 @pytest.mark.parametrize(("total_steps", "updates"), [(100, 10), (800, 25), (12_000, 362)])
