@@ -72,15 +72,23 @@ def _check_steps(config: Config, state: State[Phase]) -> None:
             raise ValueError(f"the state's 'switch' must have a finite peak_lr > 0, not {switch.peak_lr}")
         if switch.step > state.step:
             raise ValueError(f"the state's 'switch' is at {switch.step}, after step {state.step}")
-    due = next_read(config, state)
+    if state.read > state.step:
+        raise ValueError(f"the state's 'read' is {state.read}, after its step {state.step}")
+    try:
+        due = next_read(config, state)
+    except (ArithmeticError, ValueError) as error:
+        raise ValueError(
+            f"the state's 'growth' must have a span and an lr that it can grow from to step {state.read},"
+            f" not {_growths(state.phase)[0]}"
+        ) from error
     if not state.read <= state.step < (math.inf if due is None else due):
         raise ValueError(
             f"the state's steps do not fit together: read {state.read}, step {state.step}, next read {due}"
         )
     if len(state.losses) > state.step:
         raise ValueError(f"the state's 'losses' are {len(state.losses)}, more than its step, {state.step}")
-    held = len(state.losses) - (state.step - state.read)
-    if due is not None and held < 0:
+    held = len(state.losses) - (0 if due is None else state.step - state.read)  # of before the last read
+    if held < 0 or (held and isinstance(state.phase, (Trial, Decay))):
         raise ValueError(
             f"the state's 'losses' are {len(state.losses)}, for steps {state.read} to {state.step}"
         )

@@ -25,6 +25,7 @@ import numpy as np
 
 from autowu.arrays import Array
 from autowu.config import Config
+from autowu.controller.state import Decay, Trial
 from autowu.detector import fit, gp
 from autowu.detector.detect import Verdict
 from autowu.detector.noise import spikes
@@ -122,10 +123,11 @@ def decision(losses: Array, lrs: Array, **settings: Any) -> Replay:
     warmup: dict[str, Any] = {"growth": "exponential", "warmup_fraction": 0.5, "total_steps": 2 * len(losses)}
     ends: dict[str, Any] = {"min_lr": float(lrs[0]), "max_lr": float(lrs[-1])}
     outcome = replay(losses, **(settings | warmup | ends))
-    switch = outcome.state.switch
-    if switch is not None and switch.t_star is not None:
-        switch = replace(switch, peak_lr=lr_at(lrs, switch.t_star))
-    return Replay(outcome.config, replace(outcome.state, switch=switch), lrs)
+    state, phase = outcome.state, outcome.state.phase
+    if isinstance(phase, (Trial, Decay)) and phase.switch.t_star is not None:
+        switch = replace(phase.switch, peak_lr=lr_at(lrs, phase.switch.t_star))
+        state = state.replace(phase=replace(phase, switch=switch))
+    return Replay(outcome.config, state, lrs)
 
 
 def lr_at(lrs: Array, steps: Any) -> Any:

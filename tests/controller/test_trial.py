@@ -1,97 +1,36 @@
 """A switch that proves wrong reopens warm-up; one that was right does not."""
 
-import math
 from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from autowu import Config, replay
-from autowu.controller import machine
+from autowu.controller import ending, machine
 from autowu.controller.phases import decay
-from autowu.controller.phases.decay import Fall
-from autowu.controller.state import State
-from autowu.detector import trend
+from autowu.controller.plain import from_plain, to_plain
+from autowu.controller.rate import grown
+from autowu.controller.state import Decay, Grow, State, Trial
+from autowu.detector.trend import Fall
 
-from .helpers import seeded, v_shape
+from .helpers import growth_of, through_plain, v_shape
 from .quadratic import Outcome, train
 
 T = 800
 CONFIG = Config(total_steps=T)
-W = decay.window(CONFIG)
+W = ending.window(CONFIG)
 LENGTHS = (200, 400, 800, 1600, 3000)
-
-
-# --- the line through a stretch of losses -------------------------------------------------------------
-
-
-def noisy_line(slope: float, n: int = 60, noise: float = 0.1, seed: int = 0) -> np.ndarray:
-    return 2 + slope * np.arange(n) + noise * np.random.default_rng(seed).standard_normal(n)
-
-
-def test_speed_and_error_are_those_of_least_squares() -> None:
-    losses = noisy_line(-0.01)
-    (slope, _), covariance = np.polyfit(np.arange(60), losses, 1, cov=True)
-    fall = trend.fall(CONFIG, losses)
-    assert fall is not None
-    assert fall.speed == pytest.approx(-slope, rel=1e-12)
-    assert fall.error == pytest.approx(math.sqrt(covariance[0, 0]), rel=1e-12)
-
-
-@seeded
-@given(st.integers(-300, 300), st.integers(0, 100))
-def test_a_power_of_two_scales_it_exactly(power: int, seed: int) -> None:
-    losses = noisy_line(-0.01, seed=seed)
-    one, other = trend.fall(CONFIG, losses), trend.fall(CONFIG, np.ldexp(losses, power))
-    assert one is not None
-    assert other == Fall(math.ldexp(one.speed, power), math.ldexp(one.error, power))
-
-
-@seeded
-@given(st.floats(-1000, 1000), st.integers(0, 100))
-def test_a_shift_does_not_matter(shift: float, seed: int) -> None:
-    one, other = (trend.fall(CONFIG, noisy_line(-0.01, seed=seed) + by) for by in (0.0, shift))
-    assert one is not None
-    assert other is not None
-    assert (other.speed, other.error) == pytest.approx((one.speed, one.error), rel=1e-6)
-
-
-def test_losses_that_are_not_finite_and_spikes_are_left_out_and_keep_their_places() -> None:
-    losses = 2 - 0.01 * np.arange(60)
-    losses[[7, 20]], losses[33] = [math.nan, math.inf], 1e9
-    fall = trend.fall(CONFIG, losses)
-    assert fall is not None
-    assert fall.speed == pytest.approx(0.01, rel=1e-9)
-    assert fall.error < 1e-9
-
-
-@pytest.mark.parametrize("losses", [[], [1.0] * 9, [math.nan] * 50, [1.0] * 9 + [math.nan] * 50])
-def test_too_few_losses_are_no_evidence(losses: list[float]) -> None:
-    assert trend.fall(CONFIG, np.array(losses)) is None
-
-
-def test_losses_without_end_are_no_evidence() -> None:
-    assert trend.fall(CONFIG, np.array([1e308, -1e308] * 25)) is None
-
-
-def test_noise_is_no_plain_fall() -> None:
-    """At 4 standard errors, of 10,000 stretches of 20 losses (Student's t with 18 degrees: 4 in 10,000)."""
-    losses = np.random.default_rng(0).standard_normal((10_000, 20))
-    falls = sum(trend.plain(trend.fall(CONFIG, row), 4.0) for row in losses)
-    assert falls <= 12
 
 
 @pytest.mark.parametrize(("total_steps", "updates"), [(100, 10), (800, 25), (12_000, 362)])
 def test_the_window_is_a_doubling_of_the_lr_but_holds_losses_enough(total_steps: int, updates: int) -> None:
     config = Config(total_steps=total_steps, growth="exponential")
-    assert decay.window(config) == updates
-    lrs = [machine.growth(config, machine.start(config), step) for step in (0, updates)]
+    assert ending.window(config) == updates
+    lrs = [grown(config, growth_of(machine.start(config)), step) for step in (0, updates)]
     assert lrs[1] >= 2 * lrs[0]
     if updates > config.min_losses:
-        assert machine.growth(config, machine.start(config), updates - 1) < 2 * lrs[0]
+        assert grown(config, growth_of(machine.start(config)), updates - 1) < 2 * lrs[0]
 
 
 @pytest.mark.parametrize(
@@ -142,14 +81,17 @@ def test_a_false_alarm_is_taken_back() -> None:
     states = follow(curve(-0.02))
     first = next(state for state in states if state.switch is not None)
     assert first.switch is not None
-    assert first.doubt is not None
-    assert first.read_at == first.switch.step + 2 * W
+    assert isinstance(first.phase, Trial)
+    due = first.switch.step + 2 * W
+    assert machine.next_read(CONFIG, first) == due
     after = states[states.index(first) + 1]
-    assert after.step == first.read_at
-    assert (after.switch, after.doubt, after.streak, after.copied) == (None, None, 0, None)
+    assert after.step == due
+    assert isinstance(after.phase, Grow)
+    assert (after.switch, after.phase.detections, after.snapshot_step) == (None, 0, None)
     (reopening,) = after.reopenings
-    assert (reopening.step, reopening.switch, reopening.leg) == (after.step, first.switch, first.leg)
-    assert reopening.lr == machine.learning_rate(CONFIG, first, first.read_at)
+    assert (reopening.step, reopening.switch) == (after.step, first.switch)
+    assert reopening.growth == first.phase.grow.growth
+    assert reopening.lr == machine.learning_rate(CONFIG, first, due)
     assert len(after.losses) == 0  # the next decision looks at losses from here on alone
     for step in (0, 1, 50):  # and the LR goes on without a jump, at the slow rate
         lr = reopening.lr * (CONFIG.max_lr / CONFIG.min_lr) ** (step / CONFIG.warmup_steps)
@@ -160,10 +102,10 @@ def test_a_false_alarm_is_taken_back() -> None:
 def test_a_switch_that_the_loss_bears_out_is_final(after: float) -> None:
     states = follow(curve(after))
     switched = next(state for state in states if state.switch is not None)
-    assert switched.doubt is not None
-    assert states[-1].switch == switched.switch
-    assert states[-1].read == switched.read_at
-    assert (states[-1].doubt, states[-1].read_at, len(states[-1].losses)) == (None, None, 0)
+    assert isinstance(switched.phase, Trial)
+    assert states[-1].phase == Decay(switched.phase.switch, switched.phase.grow.growth)
+    assert states[-1].read == machine.next_read(CONFIG, switched)
+    assert (machine.next_read(CONFIG, states[-1]), len(states[-1].losses)) == (None, 0)
 
 
 def test_no_doubt_where_the_loss_had_ceased_to_fall() -> None:
@@ -173,7 +115,8 @@ def test_no_doubt_where_the_loss_had_ceased_to_fall() -> None:
     losses = trend + 0.02 * np.random.default_rng(0).standard_normal(T)
     states = follow(losses, Config(total_steps=T, stall=None))  # a stall is seen before all that
     assert states[-1].switch is not None
-    assert (states[-1].read_at, states[-1].reopenings) == (None, ())
+    assert isinstance(states[-1].phase, Decay)
+    assert (machine.next_read(CONFIG, states[-1]), states[-1].reopenings) == (None, ())
     assert states[-1].read == states[-1].switch.step
 
 
@@ -195,19 +138,19 @@ def test_the_cuts_of_the_losses_do_not_matter(cut: int) -> None:
 def test_the_state_survives_its_plain_form() -> None:
     losses = curve(-0.02)
     for state in follow(losses):
-        again = State.from_dict(state.to_dict())
-        assert (again.doubt, again.reopenings) == (state.doubt, state.reopenings)
+        again = through_plain(CONFIG, state)
+        assert (again.phase, again.reopenings) == (state.phase, state.reopenings)
         end = machine.observe(CONFIG, again, losses[state.step :])
         assert end.reopenings == machine.observe(CONFIG, state, losses[state.step :]).reopenings
 
 
-def test_a_doubt_without_a_switch_is_refused() -> None:
+def test_a_trial_without_a_switch_or_with_losses_of_before_it_is_refused() -> None:
     states = follow(curve(-0.02))
-    doubtful = next(state for state in states if state.doubt is not None).to_dict()
-    with pytest.raises(ValueError, match="'doubt' needs a switch"):
-        State.from_dict(doubtful | {"switch": None})
+    on_trial = to_plain(next(state for state in states if isinstance(state.phase, Trial)))
+    with pytest.raises(ValueError, match="'switch' must be a mapping"):
+        from_plain(on_trial | {"phase": on_trial["phase"] | {"switch": None}}, CONFIG)
     with pytest.raises(ValueError, match="'losses' are 3"):
-        State.from_dict(doubtful | {"losses": np.zeros(3)})
+        from_plain(on_trial | {"losses": np.zeros(3)}, CONFIG)
 
 
 @pytest.mark.parametrize(
@@ -254,7 +197,7 @@ def test_plateau_waits_until_the_switch_is_settled() -> None:
     settled = states[states.index(switched) + 1]
     assert switched.switch is not None
     assert settled.step == switched.switch.step + 2 * W
-    assert settled.read_at == settled.step + T // config.plateau_intervals
+    assert machine.next_read(config, settled) == settled.step + T // config.plateau_intervals
     assert follow(curve(-0.02), config)[-1].reopenings != ()
 
 
