@@ -173,6 +173,7 @@ class Driver:
             check_keys(state_dict, "schedule")
             text = np.asarray(state_dict["schedule"]).tobytes().decode()
             schedule = json.loads(text, object_hook=_to_array)
+            check_keys(schedule, "version", "config")
             pending, micro = _numbers(schedule, "pending"), _numbers(schedule, "micro")
             session = self._session.loaded(schedule, len(pending))
             parameters, rest = _leaves(state_dict, "parameter"), _leaves(state_dict, "rest")
