@@ -1,4 +1,4 @@
-"""The driver of hosts without PyTorch: the trace of the core, the copy for rewinding, the state."""
+"""The driver of hosts without PyTorch: the trace of the core, the snapshot for rewinding, the state."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_losses_are_read_at_decisions_only_and_not_at_all_in_the_decay() -> None
         driver.observe(loss)
         driver.step(weights)
         switch = driver.switch
-        known = driver._state.step
+        known = driver._session.state.step
         assert all(
             loss.reads == (index < known) for index, loss in enumerate(curve[: done + 1]) if not switch
         )
@@ -273,15 +273,15 @@ def changed(state: dict[str, Any], **changes: Any) -> dict[str, Any]:
             "preset differs, 'default' here, but 'paper'",
         ),
         (lambda state: state | {"schedule": state["schedule"][:100]}, "damaged: JSONDecodeError"),
-        (lambda state: changed(state, version=0), "version 0, this is 1"),
+        (lambda state: changed(state, version=0), "version 0, this is 2"),
         (lambda state: changed(state, config__total_steps=7), "total_steps is 200 here, but 7 in the saved"),
         (lambda state: changed(state, config__seed=1), "seed is 0 here, but 1 in the saved"),
         (lambda state: changed(state, step=-1), "step of the saved state must be an integer ≥ 0, not -1"),
         (lambda state: changed(state, step=3), "of step 3, but its losses go to step 25"),
-        (lambda state: changed(state, controller__leg=None), "leg"),
+        (lambda state: changed(state, controller__phase__growth=None), "growth"),
         (lambda state: changed(state, pending="x"), "'pending' of the saved state must be an array, not 'x'"),
-        (lambda state: {"schedule": state["schedule"]}, "the copy for rewinding"),
-        (lambda state: changed(state, controller__copied=None), "the copy for rewinding"),
+        (lambda state: {"schedule": state["schedule"]}, "the snapshot for rewinding"),
+        (lambda state: changed(state, controller__snapshot_step=None), "the snapshot for rewinding"),
     ],
 )
 def test_a_damaged_state_is_refused_and_nothing_changes(damage: Callable[[Any], Any], message: str) -> None:

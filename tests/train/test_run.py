@@ -348,7 +348,7 @@ def test_a_return_to_warm_up_is_logged_and_said(tmp_path, monkeypatch, capsys):
     (reopening,), (first, last) = of_kind("reopening", log), of_kind("switch", log)
     assert reopening["switch"] | {"event": "switch"} == first
     assert first["step"] < reopening["step"] < last["step"]
-    assert set(reopening) == {"event", "step", "lr", "switch", "leg", "probed"}
+    assert set(reopening) == {"event", "step", "lr", "switch", "growth", "probed"}
     phases = {event["step"]: event["phase"] for event in of_kind("step", log)}
     turns = [step for step in range(1, len(phases)) if phases[step] != phases[step + 1]]
     assert turns == [first["step"], reopening["step"], last["step"]]
