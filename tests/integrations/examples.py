@@ -15,7 +15,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 # As `python FILE ARGUMENTS`, but where torchvision's operators do not load.
 _START = """
 import runpy, sys
-from autowu.train import torchvision_shim
+from autowu.train.models import torchvision_shim
 torchvision_shim.install()
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")

@@ -117,7 +117,7 @@ def test_the_scheduler_is_saved_as_accelerates_own_and_without_pickled_objects(t
     loop.accelerator.save_state(tmp_path)
     assert not list(tmp_path.glob("custom_checkpoint*"))  # those are loaded with weights_only=False
     saved = torch.load(tmp_path / "scheduler.bin", weights_only=True)
-    assert saved["last_epoch"] == 30
+    assert saved["step"] == 30
     assert saved["snapshot"] is not None
 
 

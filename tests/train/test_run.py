@@ -104,7 +104,7 @@ def test_the_run_folder(tmp_path):
     assert epochs[-1]["test_accuracy"] == metrics["test_accuracy"]
 
     (switch,) = of_kind("switch", log)
-    assert set(switch) == {"event", "step", "probed", *SWITCH}
+    assert set(switch) == {"event", "step", "probed", "reason", "reads", *SWITCH}
     assert (switch["step"], switch["peak_lr"]) == (metrics["switch_step"], metrics["peak_lr"])
     assert [event["phase"] for event in steps] == ["warmup"] * switch["step"] + ["decay"] * (
         352 - switch["step"]
