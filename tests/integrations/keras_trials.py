@@ -83,7 +83,7 @@ def fit(model: Any, losses: np.ndarray, *callbacks: Any, **arguments: Any) -> Hi
 def rewind() -> dict[str, Any]:
     model, autowu = prescribed(), AutoWUCallback(STEPS)
     history = fit(model, v_curve(STEPS), autowu)
-    switch = autowu.integrations.driver.switch
+    switch = autowu.driver.switch
     at, kept, last = (history.before[step] for step in (switch.step, switch.rewound_to, switch.step - 1))
     return {
         "steps": (switch.rewound_to, switch.step),
@@ -101,7 +101,7 @@ def rewind_twice() -> bool:
     autowu = AutoWUCallback(STEPS)
     history = fit(prescribed(), losses, autowu)
     first = next(step for step in range(1, STEPS) if history.lrs[step] < history.lrs[step - 1])
-    switch = autowu.integrations.driver.switch
+    switch = autowu.driver.switch
     assert switch.step > first
     return all(
         np.array_equal(a, b)
@@ -115,8 +115,8 @@ def batch_losses() -> dict[str, list[float]]:
     losses = np.random.default_rng(0).normal(size=STEPS).astype(np.float32)
     losses[70] = np.nan
     autowu, history, read = AutoWUCallback(STEPS), History(), []
-    autowu.integrations.driver.observe = read.append
-    autowu.integrations.driver.step = lambda _: None
+    autowu.driver.observe = read.append
+    autowu.driver.step = lambda _: None
     model = one_parameter()
     model.fit(losses[:, None], losses, batch_size=1, shuffle=False, verbose=0, callbacks=[autowu, history])
     sums = np.array(history.means) * np.arange(1, STEPS + 1)
@@ -173,7 +173,7 @@ def overflowing_steps() -> dict[str, Any]:
     means = [group.mean() for group in groups[: len(updates)]]
     expected = core_trace([*means, *[np.nan] * (40 - len(means))])
     return {
-        "updates": (autowu.integrations.driver.step_count, len(updates)),
+        "updates": (autowu.driver.step_count, len(updates)),
         "lrs": [history.lrs[batch] for batch in updates],
         "expected": expected[: len(updates)],
     }
