@@ -28,7 +28,8 @@ def test_the_frame_is_pandas_where_it_is_installed(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "pandas", pandas)
     assert OUTCOME.to_frame() == ("frame", OUTCOME.records())
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ImportError):
+    message = r"to_frame\(\) needs pandas: pip install pandas; records\(\) has the same, and needs nothing"
+    with pytest.raises(ImportError, match=message):
         OUTCOME.to_frame()
 
 

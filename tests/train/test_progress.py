@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 
 from autowu import Reopening, Switch, Verdict
-from autowu.controller.state import Leg
+from autowu.controller.state import Growth
 from autowu.train.output import progress
 from autowu.train.output.progress.lines import LINES, Progress, p_min
 from autowu.train.output.progress.live import SECONDS, LiveProgress, duration
@@ -113,7 +113,7 @@ def test_the_switch_has_a_line_that_says_why(capsys, switch, verdict, line):
 def test_a_return_to_warm_up_has_a_line(capsys):
     display = begin(Progress(500, IMAGES))
     capsys.readouterr()
-    display.reopening(Reopening(143, 0.0118, Switch(93, False, 81.42, 0.0123, 80), Leg(20, 1e-4, 250)))
+    display.reopening(Reopening(143, 0.0118, Switch(93, False, 81.42, 0.0123, 80), Growth(20, 1e-4, 250)))
     line = "step 143: the switch at step 93 was a false alarm; warm-up goes on from LR 0.0118"
     assert capsys.readouterr().out == line + "\n"
 

@@ -194,7 +194,7 @@ def test_a_copy_of_another_optimizer():
     made = autowu.AutoWU(SGD(parameters(), lr=1e-3, momentum=0.9), STEPS)
     before = everything(made)
     with pytest.raises(
-        ValueError, match="the optimizer is 'SGD' here, but 'AdamW' in the copy for rewinding"
+        ValueError, match="the optimizer is 'SGD' here, but 'AdamW' in the snapshot for rewinding"
     ):
         made.load_state_dict(saved.state_dict())
     assert_equal(everything(made), before)
@@ -221,10 +221,20 @@ def test_another_number_of_groups():
     assert_equal(everything(made), before)
 
 
-def test_another_version():
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"version": 99}, "the state of AutoWU has version 99, this is 2$"),
+        ({"version": 1}, "the state of AutoWU has version 1, this is 2$"),
+        ({"controller": {"version": 3}}, "the state's version must be 4, not 3$"),
+    ],
+)
+def test_another_version(changes, message):
     made = scheduler()
-    with pytest.raises(ValueError, match="version 99, this is 1"):
-        made.load_state_dict(made.state_dict() | {"version": 99})
+    before = everything(made)
+    with pytest.raises(ValueError, match=message):
+        made.load_state_dict(made.state_dict() | changes)
+    assert_equal(everything(made), before)
 
 
 def test_a_copy_of_other_parameters():

@@ -111,6 +111,13 @@ class AutoWU(LRScheduler):
         """Updates done; the name is LRScheduler's."""
         return self._session.step
 
+    @last_epoch.setter
+    def last_epoch(self, value: int) -> None:
+        raise TypeError(
+            "last_epoch of AutoWU cannot be set: it counts the calls of step(loss). (A wrapper that sets it,"
+            " such as SequentialLR, cannot drive it.)"
+        )
+
     @property
     def phase(self) -> Literal["warmup", "decay"]:
         """The current phase."""
