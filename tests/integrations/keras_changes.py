@@ -168,11 +168,19 @@ def misfit() -> dict[str, Any]:
     }
 
 
+class Unnamed(layers.Layer):
+    def build(self, shape: Any) -> None:
+        self.scale, self.shift = self.add_weight(), self.add_weight()
+
+    def call(self, x: Any) -> Any:
+        return self.scale * x + self.shift
+
+
 def names() -> dict[str, list[str]]:
     """Of the variables of one model that is built twice in a process, its layers without names."""
 
     def build() -> list[str]:
-        inner = keras.Sequential([layers.Dense(2), layers.BatchNormalization()])
+        inner = keras.Sequential([layers.Dense(2), layers.BatchNormalization(), Unnamed()])
         model = keras.Sequential([keras.Input((2,)), layers.Dense(2), inner, layers.Dense(2, name="head_7")])
         compiled(model, keras.optimizers.Adam())
         model.optimizer.build(model.trainable_variables)

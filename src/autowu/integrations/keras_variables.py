@@ -150,14 +150,12 @@ def _paths(model: Any) -> Iterator[tuple[Any, str]]:
     ]
     first: dict[str, int] = {}
     for variable in [*model.weights, *states]:
-        for part in variable.path.split("/")[:-1]:
-            base, number = _parts(part)
+        for base, number in map(_parts, variable.path.split("/")):
             first[base] = min(number, first.get(base, number))
 
     def from_zero(path: str) -> str:
-        *parents, last = path.split("/")
-        counted = [(base, number - first[base]) for base, number in map(_parts, parents)]
-        return "/".join([*(f"{base}_{number}" if number else base for base, number in counted), last])
+        counted = [(base, number - first.get(base, 0)) for base, number in map(_parts, path.split("/"))]
+        return "/".join(f"{base}_{number}" if number else base for base, number in counted)
 
     for variable in model.weights:
         yield variable, from_zero(variable.path)
