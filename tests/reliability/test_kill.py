@@ -65,7 +65,7 @@ def test_kill_9(trials: Trials, tmp_path: Path) -> None:
     process.join()
     usual = time.monotonic() - begun
     expected = torch.load(whole / "end.pt", weights_only=True)
-    assert expected["scheduler"]["controller"]["switch"] is not None
+    assert expected["scheduler"]["controller"]["phase"]["kind"] == "Decay"
 
     places: Counter[str] = Counter()
     for trial in trials:
