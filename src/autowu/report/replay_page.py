@@ -10,7 +10,10 @@ from autowu.offline.range_test import RangeTest
 from autowu.offline.replay import Replay
 from autowu.offline.what_if import Case
 from autowu.report import output, picture, sweep_figure, what_if_figure
+from autowu.report.output import form_of
 from autowu.report.replayed import run_of
+
+__all__ = ["form_of", "write"]
 
 
 def write(

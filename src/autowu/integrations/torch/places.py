@@ -168,17 +168,19 @@ class Numbers:
         Raises:
             LookupError, TypeError: there is no such parameter or optimizer.
         """
-        kind, *rest = numbers
+        kind, rest = numbers[0], list(numbers[1:])
         if kind == "parameter":
             return kind, self._id(order, rest[0])
         if kind in ("state", "attribute"):
             rest[0] = id(self._optimizers[rest[0]])
-        parts: list[Any] = []
-        for part in rest:
-            parts.append(("parameter", self._id(order, part[1])) if isinstance(part, list) else part)
-        return kind, *parts
+        return (kind, *(self._part(order, part) for part in rest))
 
-    def _id(self, order: Sequence[int], number: Any) -> int:
+    def _part(self, order: Sequence[int], part: Any) -> Any:
+        if not isinstance(part, list):
+            return part
+        return "parameter", self._id(order, cast("list[int]", part)[1])
+
+    def _id(self, order: Sequence[int], number: int) -> int:
         return id(self._parameters[order[number]])
 
     def holder(self, key: Key) -> tuple[dict[Any, Any], Any] | None:

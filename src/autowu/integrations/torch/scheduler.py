@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence, Set
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 import torch.distributed as dist
@@ -191,7 +191,7 @@ class AutoWU(LRScheduler):
             TypeError, ValueError: ``loss`` is not one real number; nothing is changed.
         """
         if torch.compiler.is_compiling():
-            torch.compiler.disable(self.observe)(loss)
+            cast("Any", torch.compiler.disable)(self.observe)(loss)
             return
         self._pending.add(loss)
 
@@ -210,7 +210,7 @@ class AutoWU(LRScheduler):
             RuntimeError: no loss was given, or the optimizer has lost a parameter group; nothing is changed.
         """
         if torch.compiler.is_compiling():  # in a compiled function, as PyTorch's recipe has it
-            torch.compiler.disable(self.step)(loss)
+            cast("Any", torch.compiler.disable)(self.step)(loss)
             return
         session, pending = self._session, self._pending
         if self._groups.changed:

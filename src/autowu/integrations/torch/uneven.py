@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
+from typing import Any, cast
 from weakref import WeakSet
 
 import torch
@@ -71,12 +71,13 @@ def join_with_ddp(scheduler: Any) -> None:
         schedulers = [each for each in _JOINED if each.trains(own)]
         if not (schedulers and enable):
             return join(self, divide_by_initial_world_size, enable, throw_on_early_termination)
+        others = [Uneven(each, cast("dist.ProcessGroup", self.process_group)) for each in schedulers]
         return Join(
-            [self, *(Uneven(each, self.process_group) for each in schedulers)],
+            [cast("Joinable", self), *others],
             enable,
             throw_on_early_termination,
             divide_by_initial_world_size=divide_by_initial_world_size,
         )
 
-    joined.joins_schedulers = True  # pyright: ignore[reportFunctionMemberAccess]
+    vars(joined)["joins_schedulers"] = True
     DistributedDataParallel.join = joined
