@@ -321,7 +321,7 @@ def test_the_example_goes_on_after_kill_9(tmp_path: Path) -> None:
 
 def phase_of(checkpoint: Path) -> str:
     saved = torch.load(checkpoint / "scheduler.pt", weights_only=True)
-    return "warmup" if saved["controller"]["switch"] is None else "decay"
+    return "decay" if saved["controller"]["phase"]["kind"] in ("Trial", "Decay") else "warmup"
 
 
 def trace(folder: Path) -> list[tuple[int, float, float]]:
