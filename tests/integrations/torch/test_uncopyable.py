@@ -1,0 +1,189 @@
+"""What cannot be copied or put back is seen when the snapshot is taken, named, and ends no run."""
+
+import pytest
+import torch
+from torch import nn
+from torch.optim import SGD, AdamW
+
+import autowu
+from integrations.torch.training import STEPS, v_curve
+
+
+def run(model, optimizer, *, frozen=()):
+    """A run to its end; the weights at the snapshot that it went back to, and those right after."""
+    made = autowu.AutoWU(optimizer, STEPS, model=model)
+    kept, back = {}, None
+    for step, loss in enumerate(v_curve(), 1):
+        with torch.no_grad():
+            for group in optimizer.param_groups:
+                for parameter in group["params"]:
+                    if parameter.requires_grad:
+                        parameter.grad = torch.full_like(parameter, 0.1)
+        optimizer.step()
+        made.step(loss)
+        if made.switch and back is None:
+            back = trained(model)
+        if made._session.state.snapshot_step == step:
+            kept = trained(model)
+    assert made.switch.rewound_to is not None
+    return made, kept, back
+
+
+def trained(model):
+    return {
+        name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad and not p.is_meta
+    }
+
+
+def with_buffer(buffer):
+    model = nn.Linear(3, 2)
+    model.register_buffer("extra", buffer)
+    return model
+
+
+def expanded():
+    return with_buffer(torch.eye(4).expand(3, 4, 4))
+
+
+def overlapping():
+    return with_buffer(torch.arange(5.0).as_strided((3, 3), (1, 1)))
+
+
+def inference():
+    with torch.inference_mode():
+        buffer = torch.zeros(3)
+    return with_buffer(buffer)
+
+
+def meta():
+    return with_buffer(torch.zeros(3, device="meta"))
+
+
+def frozen(dtype):
+    def make():
+        model = nn.Linear(3, 2)
+        model.register_parameter("table", nn.Parameter(torch.ones(4).to(dtype), requires_grad=False))
+        return model
+
+    return make
+
+
+def frozen_meta():
+    model = nn.Linear(3, 2)
+    model.register_parameter("table", nn.Parameter(torch.ones(4, device="meta"), requires_grad=False))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (expanded, None),
+        (overlapping, "buffer extra cannot be rewound: buffer extra has elements that share their memory"),
+        (inference, None),
+        (meta, "buffer extra cannot be rewound: buffer extra is on the meta device"),
+        (frozen(torch.float8_e4m3fn), None),
+        (frozen(torch.int8), None),
+        (frozen_meta, None),
+    ],
+)
+@pytest.mark.parametrize("optimizer", [AdamW, lambda p: SGD(p, lr=0.1, momentum=0.9)])
+def test_the_rest_goes_back_and_the_run_goes_on(make, told, optimizer, recwarn):
+    model = make()
+    _, kept, back = run(model, optimizer(model.parameters()))
+    assert kept.keys() == back.keys()
+    assert all(torch.equal(kept[name], back[name]) for name in kept)
+    messages = [str(each.message) for each in recwarn]
+    assert [told in message for message in messages] == [True] * (told is not None)
+
+
+def test_an_expanded_buffer_goes_back_too():
+    model = with_buffer(torch.zeros(1, 4).expand(3, 4))
+    made = autowu.AutoWU(AdamW(model.parameters()), STEPS, model=model)
+    for step, loss in enumerate(v_curve(), 1):
+        model.extra[:1].fill_(step)
+        made.step(loss)
+        if made.switch:
+            break
+    assert model.extra.eq(made.switch.rewound_to).all()
+
+
+def test_a_lazy_layer_takes_part_from_its_first_forward_pass_on():
+    model = nn.Sequential(nn.LazyLinear(3), nn.Linear(3, 2))
+    made = autowu.AutoWU(SGD(model.parameters(), lr=0.1), STEPS, model=model)
+    model(torch.zeros(1, 5))
+    weight = model[0].weight
+    for step, loss in enumerate(v_curve(), 1):
+        with torch.no_grad():
+            weight.fill_(step)
+        made.step(loss)
+        if made.switch:
+            break
+    assert weight.eq(made.switch.rewound_to).all()
+
+
+def test_a_sparse_gradient_and_a_sparse_state_are_no_hindrance():
+    model = nn.Embedding(5, 3, sparse=True)
+    optimizer = torch.optim.SparseAdam(model.parameters())
+    made = autowu.AutoWU(optimizer, STEPS, model=model)
+    kept = None
+    for step, loss in enumerate(v_curve(), 1):
+        optimizer.zero_grad()
+        model(torch.tensor([step % 5])).sum().backward()
+        optimizer.step()
+        made.step(loss)
+        if made.switch:
+            break
+        if made._session.state.snapshot_step == step:
+            kept = model.weight.detach().clone()
+    assert torch.equal(model.weight, kept)
+
+
+class Queue(nn.Module):
+    """A buffer that grows, as a queue of examples."""
+
+    def __init__(self):
+        super().__init__()
+        self.lin = nn.Linear(3, 2)
+        self.register_buffer("queue", torch.zeros(1))
+
+
+def test_a_buffer_that_has_grown_since_leaves_all_as_it_is():
+    model = Queue()
+    made = autowu.AutoWU(AdamW(model.parameters()), STEPS, model=model)
+
+    def train():
+        for loss in v_curve():
+            model.queue = torch.cat([model.queue, torch.zeros(1)])
+            made.step(loss)
+
+    with pytest.warns(UserWarning, match=r"stay as they are: buffer queue has shape \(\d+,\) now, and had"):
+        train()
+    assert made.switch.rewound_to is None
+
+
+class Quantised(AdamW):
+    """A state of lists and of objects, as eight-bit and shampoo-like optimizers keep."""
+
+    def step(self, closure=None):
+        super().step()
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                history = self.state[parameter].setdefault("history", [])
+                history.append(parameter.detach().clone())
+                self.state[parameter]["handle"] = _Handle()
+
+
+class _Handle:
+    def __deepcopy__(self, memo):
+        raise TypeError("cannot be copied")
+
+
+def test_a_state_that_cannot_be_copied_is_named_and_lists_of_tensors_go_back(recwarn):
+    model = nn.Linear(3, 2)
+    optimizer = Quantised(model.parameters())
+    made, kept, back = run(model, optimizer)
+    assert all(torch.equal(kept[name], back[name]) for name in kept)
+    assert len(optimizer.state[model.weight]["history"]) == STEPS - made.switch.step + made.switch.rewound_to
+    (told,) = [str(each.message) for each in recwarn]
+    assert "weight / handle of the optimizer, bias / handle of the optimizer cannot be rewound" in told
+    assert "cannot be copied (TypeError)" in told
