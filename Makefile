@@ -56,7 +56,7 @@ format: $(INSTALLED)  ## Let ruff correct what it can, and format.
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(INSTALLED)  ## Run the benchmarks; the tables go to benchmarks/results.
+bench: $(INSTALLED)  ## Run the benchmarks; what they measured goes to runs/benchmarks.
 	@$(BIN)/python -m benchmarks
 
 # The CUDA packages are dropped: torch pins them itself where it needs them, and a CPU build needs none.

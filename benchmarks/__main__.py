@@ -1,4 +1,4 @@
-"""Run the benchmarks: print one table, and write it to benchmarks/results."""
+"""Run the benchmarks: print one table, and write it to runs/benchmarks."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ import torch
 from benchmarks.timing import Row, table
 
 NAMES = ("paper_test", "default_test", "scaling", "step", "training", "loader")
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "runs" / "benchmarks"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; by default all")
     parser.add_argument("--quick", action="store_true", help="few repetitions, nothing written")
-    parser.add_argument("--output", type=Path, help="file to write in place of results/<date>.json")
+    parser.add_argument("--output", type=Path, help="file to write in place of runs/benchmarks/<date>.json")
     options = parser.parse_args()
     for name in options.names:
         if name not in NAMES:
@@ -39,6 +39,7 @@ def main() -> None:
     if options.output or not options.quick:
         path = options.output or RESULTS / f"{datetime.now(timezone.utc):%Y-%m-%d}.json"
         contents = {"machine": machine(), "rows": [row.to_json() for row in rows]}
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(contents, indent=2, ensure_ascii=False) + "\n")
         print(f"\nWritten to {path}.", file=sys.stderr)
 

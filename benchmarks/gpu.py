@@ -308,7 +308,8 @@ def waits_of_training(folder: Path, count: int, **more: Any) -> dict[str, Any]:
         nonlocal reads, copies
         outcome = spied("tests", decide)
         reads += 1
-        copies += schedule._state.copied == schedule._state.step
+        state = schedule._session.state
+        copies += state.snapshot_step == state.step
         return outcome
 
     schedule._decide = deciding

@@ -85,7 +85,7 @@ def main() -> None:
         ],
     )
 
-    switch, steps = autowu.integrations.driver.switch, options.epochs * len(train)
+    switch, steps = autowu.driver.switch, options.epochs * len(train)
     print(f"warm-up ended at update {switch.step} of {steps}, peak LR {switch.peak_lr:.2g}")
     print(f"accuracy on unseen images: {model.evaluate(*test, verbose=0)[1]:.1%}")
 

@@ -13,7 +13,7 @@ import json
 import math
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
 from itertools import product
@@ -27,8 +27,8 @@ from torch import nn
 
 import autowu
 from autowu.config import Config
-from autowu.controller.phases import sweep as liftoff
-from autowu.controller.state import State
+from autowu.controller import ending
+from autowu.controller.ending import fallback
 from autowu.train.models import torchvision_shim
 
 torchvision_shim.install()
@@ -47,7 +47,6 @@ OPTIMIZERS: dict[str, Any] = {
     "sgd": torch.optim.SGD,
     "sgd, momentum 0.9": lambda parameters, lr: torch.optim.SGD(parameters, lr=lr, momentum=0.9),
 }
-_never = liftoff._never
 
 
 @dataclass(frozen=True)
@@ -78,14 +77,12 @@ def data() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.tensor(images.reshape(len(images), -1) / images.max()).float(), torch.tensor(labels).long()
 
 
-def middle(config: Config, state: State, risen: bool) -> State:
+def middle(config: Config, **known: float | None) -> float:
     """The rule of before."""
-    found = _never(config, state, risen)
-    assert found.switch is not None
-    peak_lr = math.sqrt(config.min_lr * config.max_lr)
-    if risen or state.rise is not None or found.switch.peak_lr <= peak_lr:
-        return found
-    return found.but(switch=replace(found.switch, peak_lr=peak_lr))
+    peak_lr = fallback(config, **known)
+    if known.get("good") is None and known.get("too_large") is None:
+        peak_lr = min(peak_lr, math.sqrt(config.min_lr * config.max_lr))
+    return peak_lr
 
 
 def run(job: Job, rule: str) -> dict[str, Any]:
@@ -108,7 +105,7 @@ def run(job: Job, rule: str) -> dict[str, Any]:
     model = nn.Sequential(*hidden(64), *hidden(128), nn.Linear(128, 10))
     optimizer = OPTIMIZERS[job.optimizer](model.parameters(), lr=1e-3)
     scheduler = autowu.AutoWU(optimizer, total_steps=job.steps, model=model)
-    with mock.patch.object(liftoff, "_never", middle if rule == "middle" else _never):
+    with mock.patch.object(ending, "fallback", middle if rule == "middle" else fallback):
         for _ in range(job.steps):
             batch = torch.randint(0, len(images), (job.batch_size,), generator=random)
             optimizer.zero_grad()

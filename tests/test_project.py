@@ -1,5 +1,6 @@
 """What the packaging promises: a light import, one version, named extras, a whole wheel, no stray paths."""
 
+import ast
 import json
 import re
 import shutil
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from collections import defaultdict
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -18,10 +20,6 @@ from packaging.version import Version
 import autowu
 
 ROOT = Path(__file__).parents[1]
-FRAMEWORKS = {
-    "accelerate", "jax", "keras", "lightning", "optax", "pytorch_lightning", "tensorflow", "torch",
-    "transformers",
-}  # fmt: skip
 EXTRAS = {
     "accelerate", "docs", "huggingface", "keras", "lightning", "optax", "peers", "report", "tensorboard",
     "test", "torch", "train",
@@ -52,12 +50,76 @@ def requirements() -> dict[str, list[Requirement]]:
     return by_extra
 
 
-def test_import_brings_in_no_framework() -> None:
-    code = "import json, sys, autowu; print(json.dumps(list(sys.modules)))"
-    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    imported = set(json.loads(run.stdout))
-    assert "autowu" in imported
-    assert imported & FRAMEWORKS == set()
+IMPORTED = """
+import json, sys
+before = set(sys.modules)
+import autowu
+new = [name for name in sys.modules.keys() - before if hasattr(sys.modules[name], "__file__")]
+new = {name.partition(".")[0] for name in new}
+print(json.dumps(sorted(new - sys.stdlib_module_names)))
+"""
+
+
+def test_import_brings_in_numpy_alone() -> None:
+    run = subprocess.run([sys.executable, "-c", IMPORTED], check=True, capture_output=True, text=True)
+    assert json.loads(run.stdout) == ["autowu", "numpy"]
+
+
+# --- who may import whom ------------------------------------------------------------------------------
+
+ROOMS = (
+    ("text", "arrays", "errors", "config"), ("detector",), ("controller",), ("integrations",), ("runlog",),
+    ("offline",), ("",), ("report",), ("train",), ("cli",), ("__main__",),
+)  # fmt: skip
+"""From the bottom up; "" is the package itself, whose public names come from `offline` and below."""
+RANK = {room: rank for rank, rooms in enumerate(ROOMS) for room in rooms}
+
+UPWARD = {
+    ("offline/replay.py", "autowu.report"),  # Replay.plot
+    ("integrations/torch/scheduler.py", "autowu.report"),  # AutoWU.plot
+}
+"""What is imported upward: within a function, when somebody asks for a picture."""
+
+
+def room(module: str) -> str:
+    """The folder, or the file, of the package that a module is in."""
+    return module.removeprefix("autowu").removeprefix(".").partition(".")[0]
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """The modules of the package that a file imports, at its top level or within a function, and which."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    within = {id(node) for of in ast.walk(tree) if isinstance(of, FUNCTIONS) for node in ast.walk(of)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            modules = [name.name for name in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            modules = [f"{node.module}.{name.name}" for name in node.names]
+            if node.module == "autowu":  # its public names, or a room
+                modules = [each if room(each) in RANK else "autowu" for each in modules]
+        elif isinstance(node, ast.Call) and "import_module" in ast.dump(node.func):
+            modules = [of.value for of in node.args if isinstance(of, ast.Constant)]
+        else:
+            continue
+        yield from ((each, id(node) in within) for each in modules if each.split(".")[0] == "autowu")
+
+
+PACKAGE = ROOT / "src" / "autowu"
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+
+
+def test_no_import_runs_upward() -> None:
+    upward, seen = set(), set()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = path.relative_to(PACKAGE)
+        own = "" if name.name == "__init__.py" and len(name.parts) == 1 else name.parts[0].removesuffix(".py")
+        for module, lazy in imports(path):
+            seen.add(room(module))
+            if RANK[room(module)] > RANK[own]:
+                upward.add((name.as_posix(), ".".join(module.split(".")[:2]), lazy))
+    assert upward == {(*each, True) for each in UPWARD}
+    assert seen >= {"text", "config", "detector", "controller", "integrations", "runlog", "offline"}
 
 
 def test_the_version_is_one_and_the_same() -> None:
@@ -123,7 +185,7 @@ def test_no_tracked_file_names_a_folder_of_somebodys_machine() -> None:
         ("--out=/" + "tmp/x", True),
         ("C:" + "\\Users\\ada", True),
         ("https://example.org/home/page", False),
-        ("src/autowu/torch.py, ~/code/x, $HOME/code/x", False),
+        ("src/autowu/config.py, ~/code/x, $HOME/code/x", False),
         ("#!/usr/bin/env bash", False),
     ],
 )

@@ -61,3 +61,6 @@ TRIED: Final[dict[str, dict[str, Any]]] = {
     )
 }
 """Those that no setting makes: functions of `tried` stand in for the library's."""
+
+SETTLED: Final = ("sweep, back, short growth", "slow rate fixed per update")
+"""Of these the results are there, but no code any more: commit 6fabf07 runs them."""

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from autowu.train.models import torchvision_shim
+from autowu.integrations import torchvision_shim
 from autowu.train.run import engine, loop
 from autowu.train.run.processes import fabric_for
 from autowu.train.run.run import Run

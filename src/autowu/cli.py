@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from autowu import __version__
 from autowu.errors import UserError
@@ -95,11 +95,17 @@ def _run(arguments: list[str]) -> int:
         if name == chosen:
             import_module(module).add_arguments(command)
     args = parser.parse_args(arguments)
-    return import_module(COMMANDS[args.command][0]).run(args)
+    command = import_module(COMMANDS[args.command][0])
+    return command.run(args, _pages) if args.command == "replay" else command.run(args)
+
+
+def _pages() -> Any:
+    """What `replay -o` writes with: heavier than the rest of it."""
+    return import_module("autowu.report.replay_page")
 
 
 def _fail(message: str) -> int:
-    from autowu.runlog.events import printable  # a file may be called anything
+    from autowu.text import printable  # a file may be called anything
 
     print(f"autowu: error: {printable(' '.join(message.splitlines()))}", file=sys.stderr)
     return 2

@@ -218,6 +218,11 @@ class Config:
             raise TypeError(f"{name} must be True or False, not {getattr(self, name)!r}")
 
     @cached_property
+    def fall_threshold(self) -> float:
+        """``lift_off``; where that is None no fall is asked for, and none is more than noise explains."""
+        return math.inf if self.lift_off is None else self.lift_off
+
+    @cached_property
     def warmup_steps(self) -> int:
         """⌊ρ_w T⌋, the most updates that warm-up takes (at least 1)."""
         return max(1, math.floor(self.warmup_fraction * self.total_steps))

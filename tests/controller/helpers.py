@@ -1,17 +1,21 @@
-"""What several files need: loss curves to judge, and the textbook Gaussian process to judge by."""
+"""What several files need: loss curves, runs that answer to the LR, and what is known of their states."""
 
-import math
+import copy
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from autowu import Config
 from autowu.controller import machine
-from autowu.controller.state import State
+from autowu.controller.plain import from_plain, to_plain
+from autowu.controller.state import Grow, Growth, Probe, Search, State, Sweep, TooLarge, Trial
 
-seeded = settings(deadline=None, derandomize=True, max_examples=100)
+# Neither an example nor the drawing of them has a limit of time, which a machine that others use would fail.
+seeded = settings(
+    deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True, max_examples=100
+)
 
 
 def v_shape(n: int, lowest: int, noise: float = 0.0, seed: int = 0) -> np.ndarray:
@@ -26,17 +30,29 @@ def response(lr: np.ndarray, best: float) -> np.ndarray:
     return 2.3 - 1.8 * np.exp(-0.5 * (z / np.where(z < 0, 1.5, 1.0)) ** 2)
 
 
+def watched(
+    config: Config, loss: Callable[[int, float], float], steps: int | None = None
+) -> tuple[list[State], np.ndarray]:
+    """A run whose losses answer to the LR: the states after each decision, and the LR of each update."""
+    states, lrs = [machine.start(config)], []
+    for step in range(config.total_steps if steps is None else steps):
+        lrs.append(machine.learning_rate(config, states[-1], step))
+        state = machine.observe(config, states[-1], np.array([loss(step, lrs[-1])]))
+        assert state.step == step + 1
+        due = machine.next_read(config, state)
+        assert due is None or due > state.step
+        if states[-1].read == state.read and len(states) > 1:
+            states.pop()
+        states.append(state)
+    return states, np.array(lrs)
+
+
 def run(
     config: Config, loss: Callable[[int, float], float], steps: int | None = None
 ) -> tuple[State, np.ndarray]:
-    """A run whose losses answer to the LR: the last state, and the LR of each update."""
-    state, lrs = machine.start(config), []
-    for step in range(config.total_steps if steps is None else steps):
-        lrs.append(machine.learning_rate(config, state, step))
-        state = machine.observe(config, state, np.array([loss(step, lrs[-1])]))
-        assert state.step == step + 1
-        assert state.read_at is None or state.read_at > state.step
-    return state, np.array(lrs)
+    """The same with the last state alone."""
+    states, lrs = watched(config, loss, steps)
+    return states[-1], lrs
 
 
 def follow(config: Config, losses: np.ndarray) -> list[State]:
@@ -48,6 +64,34 @@ def follow(config: Config, losses: np.ndarray) -> list[State]:
             states.pop()
         states.append(state)
     return states
+
+
+def waits(state: State) -> bool:
+    """Whether the loss has not fallen as yet: before lift-off."""
+    return isinstance(state.phase, (Sweep, Search))
+
+
+def growth_of(state: State) -> Growth:
+    """The last growth: of the LR now, or of the end of warm-up."""
+    return state.phase.grow.growth if isinstance(state.phase, Trial) else state.phase.growth
+
+
+def lift_off(states: list[State]) -> int | None:
+    """The step of the last lift-off that is known of after a decision."""
+    phases = [state.phase for state in states if isinstance(state.phase, (Grow, Probe, Trial))]
+    grows = [phase if isinstance(phase, Grow) else phase.grow for phase in phases]
+    return grows[-1].lift_off if grows else None
+
+
+def too_large(states: list[State]) -> TooLarge | None:
+    """The last LR that growth went back for."""
+    found = [state.phase.too_large for state in states if isinstance(state.phase, Search)]
+    return found[-1] if found else None
+
+
+def through_plain(config: Config, state: State) -> State:
+    """The state as a checkpoint gives it back."""
+    return from_plain(copy.deepcopy(to_plain(state)), config)
 
 
 def noisy(best: float, sd: float = 0.02, seed: int = 0) -> Callable[[int, float], float]:
@@ -65,52 +109,3 @@ def equal(a: Any, b: Any) -> bool:
     if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
         return len(a) == len(b) and all(map(equal, a, b))
     return type(a) is type(b) and (a == b or (a != a and b != b))
-
-
-class Dense(NamedTuple):
-    """Rasmussen & Williams Eq. 2.23, 2.24 and 2.30, by solves with the n × n matrix."""
-
-    mean: np.ndarray
-    variance: np.ndarray
-    rise: np.ndarray  # E[f(1) - f(x)]
-    rise_variance: np.ndarray
-    covariance: np.ndarray  # of f at all pairs of points
-    log_marginal_likelihood: float
-    gradient: tuple[float, float, float]  # by θ, σ_f² and σ_n²: Eq. 5.9
-
-
-def kernel(a: np.ndarray, b: np.ndarray, length_scale: float) -> np.ndarray:
-    """exp(-(a - b)² / 2ℓ²) for every pair."""
-    return np.exp(-((a[:, None] - b) ** 2) / (2 * length_scale**2))
-
-
-def dense(
-    x: np.ndarray,
-    y: np.ndarray,
-    mean: float,
-    signal: float,
-    noise: float,
-    length_scale: float,
-    points: int = 500,
-) -> Dense:
-    """The posterior on as many points of [0, 1], and the marginal likelihood."""
-    grid = np.linspace(0, 1, points)
-    prior = kernel(x, x, length_scale)
-    inverse = np.linalg.inv(signal * prior + noise * np.eye(len(x)))
-    cross = signal * kernel(x, grid, length_scale)
-    gain = np.linalg.solve(signal * prior + noise * np.eye(len(x)), cross).T
-    covariance = signal * kernel(grid, grid, length_scale) - gain @ cross
-    variance = covariance.diagonal()
-    posterior_mean = mean + gain @ (y - mean)
-    whitened = np.linalg.solve(signal * prior + noise * np.eye(len(x)), y - mean)
-    logdet = np.linalg.slogdet(signal * prior + noise * np.eye(len(x)))[1]
-    slope = np.outer(whitened, whitened) - inverse
-    return Dense(
-        mean=posterior_mean,
-        variance=variance,
-        rise=posterior_mean[-1] - posterior_mean,
-        rise_variance=variance + variance[-1] - 2 * covariance[:, -1],
-        covariance=covariance,
-        log_marginal_likelihood=-0.5 * ((y - mean) @ whitened + logdet + len(y) * math.log(2 * math.pi)),
-        gradient=(whitened.sum(), 0.5 * (slope * prior).sum(), 0.5 * slope.trace()),
-    )

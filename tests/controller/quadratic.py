@@ -17,6 +17,8 @@ from autowu.config import Config
 from autowu.controller import machine
 from autowu.controller.state import State, Switch
 
+from .helpers import waits
+
 LONGER = (2, 4, 8, 16)  # factors of the peak LR that more growth could have come to
 
 
@@ -71,16 +73,16 @@ def train(config: Config, seed: int, bump_from: float = math.inf) -> Outcome:
     state = machine.start(config)
     with np.errstate(all="ignore"):
         while state.step < config.total_steps:
-            end = min(state.read_at or config.total_steps, config.total_steps)
+            end = min(machine.next_read(config, state) or config.total_steps, config.total_steps)
             losses: list[float] = []
             for step in range(state.step, end):
                 lr = machine.learning_rate(config, state, step)
-                bump += first is None and (bump > 0 or (state.lifted is not None and lr >= bump_from))
+                bump += first is None and (bump > 0 or (not waits(state) and lr >= bump_from))
                 losses.append(task.update(lr) + (0.1 * min(bump, 5) if first is None else 0.0))
             before, state = state, machine.observe(config, state, np.array(losses))
             if state.restores > before.restores and kept is not None:
                 task.theta = kept
-            if state.switch is None and state.copied == state.step:
+            if state.switch is None and state.snapshot_step == state.step:
                 kept = task.theta
             if first is None and state.switch is not None:
                 first = state.switch

@@ -10,10 +10,12 @@ import pytest
 
 from autowu import Config
 from autowu.controller import machine, schedule
-from autowu.controller.state import Probe, State
+from autowu.controller.plain import from_plain, to_plain
+from autowu.controller.rate import grown
+from autowu.controller.state import Decay, Grow, Growth, Probe, State, Trial
 from autowu.detector import trend
 
-from .helpers import equal, noisy, response, run
+from .helpers import equal, growth_of, noisy, response, run, through_plain
 
 DEFAULT = Config(total_steps=2000)  # the range of LRs in 100 updates of the fast growth, in 1,000 of the slow
 
@@ -32,7 +34,7 @@ def two_minima(best: float, seed: int = 0, sd: float = 0.02) -> Callable[[int, f
 def states(config: Config, loss: Callable[[int, float], float]) -> list[State]:
     """The state after each update until the switch is final."""
     found = [machine.start(config)]
-    while found[-1].switch is None or found[-1].doubt is not None:
+    while not isinstance(found[-1].phase, Decay):
         step = found[-1].step
         lr = machine.learning_rate(config, found[-1], step)
         found.append(machine.observe(config, found[-1], np.array([loss(step, lr)])))
@@ -77,25 +79,26 @@ def test_the_lr_goes_on_at_the_fast_rate_to_ten_times_and_then_back_to_the_minim
 def test_what_is_known_in_the_middle_of_it() -> None:
     config = DEFAULT
     found = states(config, noisy(1e-2))
-    on = [state for state in found if state.probe is not None]
+    on = [state for state in found if isinstance(state.phase, Probe)]
     first = on[0]
     assert len(on) == 20
-    assert isinstance(first.probe, Probe)
-    assert first.probe.leg == found[found.index(first) - 1].leg
-    assert (first.leg.start, first.leg.span) == (first.step, config.sweep_steps)
+    probe = first.phase
+    before = found[found.index(first) - 1]
+    assert probe.grow.growth == before.phase.growth
+    assert (probe.growth.start, probe.growth.span) == (first.step, config.sweep_steps)
     assert (first.first, len(first.losses)) == (first.step, 0)
-    assert first.copied == first.probe.switch.rewound_to
+    assert first.snapshot_step == probe.switch.rewound_to
     assert first.switch is None
     assert {state.restores for state in on} == {0}
-    level, t_star = first.probe.level, first.probe.switch.t_star
+    level, t_star = probe.minimum, probe.switch.t_star
     assert t_star is not None
-    before = found[found.index(first) - 1]
-    width = trend.ends(len(before.losses) + 1)
+    width = trend.end_width(len(before.losses) + 1)
     assert level.losses == 2 * width + 1
     at = math.floor(t_star) - before.first
     assert level.median == trend.median(before.losses[at - width : at + width + 1])
     after = found[found.index(on[-1]) + 1]
-    assert (after.probe, after.restores, after.copied, after.leg) == (None, 1, None, first.probe.leg)
+    assert isinstance(after.phase, (Trial, Decay))
+    assert (after.restores, after.snapshot_step, growth_of(after)) == (1, None, probe.grow.growth)
 
 
 def test_from_a_lower_loss_warm_up_goes_on_as_from_lift_off() -> None:
@@ -103,21 +106,22 @@ def test_from_a_lower_loss_warm_up_goes_on_as_from_lift_off() -> None:
     found = states(config, two_minima(0.1, seed=3))
     again = next(state for state in found if state.reopenings)
     before = found[found.index(again) - 1]
-    assert before.probe is not None
+    probe = before.phase
+    assert isinstance(probe, Probe)
     (reopening,) = again.reopenings
     assert reopening.probed
-    assert (reopening.step, reopening.leg, reopening.switch) == (
+    assert (reopening.step, reopening.growth, reopening.switch) == (
         again.step,
-        before.probe.leg,
-        before.probe.switch,
+        probe.grow.growth,
+        probe.switch,
     )
-    back = trend.ends(again.step - before.leg.start)
-    assert reopening.lr == pytest.approx(machine.growth(config, before, again.step - back), rel=1e-12)
-    assert (again.leg.start, again.leg.lr, again.leg.span) == (again.step, reopening.lr, 1000)
-    assert (again.lifted, again.copied, again.first) == (again.step,) * 3
-    assert again.settled == again.step + 10 * back  # until the slow growth is back at the LR of before
-    assert (again.streak, again.probe, again.restores) == (0, None, before.restores)
-    later = [state for state in found if again.step < state.step < again.settled]
+    back = trend.end_width(again.step - probe.growth.start)
+    assert reopening.lr == pytest.approx(grown(config, probe.growth, again.step - back), rel=1e-12)
+    tests_from = again.step + 10 * back  # until the slow growth is back at the LR of before
+    slow = Growth(again.step, reopening.lr, 1000)
+    assert again.phase == Grow(slow, again.step, probe.origin, tests_from, detections=0)
+    assert (again.snapshot_step, again.first, again.restores) == (again.step, again.step, before.restores)
+    later = [state for state in found if again.step < state.step < tests_from]
     assert len(later) > 40
     assert all(len(state.verdicts) == len(again.verdicts) for state in later)
 
@@ -129,7 +133,7 @@ def goes_on(config: Config, loss: Callable[[int, float], float]) -> bool:
 
 
 def test_where_there_is_none() -> None:
-    """Without a copy to go back to, in short runs, and where growth has one speed."""
+    """Without a snapshot to go back to, in short runs, and where growth has one speed."""
     assert goes_on(DEFAULT, noisy(1e-2))
     assert goes_on(replace(DEFAULT, total_steps=800), noisy(1e-2))
     assert not goes_on(replace(DEFAULT, total_steps=799), noisy(1e-2))
@@ -139,48 +143,51 @@ def test_where_there_is_none() -> None:
     assert not goes_on(Config.paper(2000, 40, rewind=True), noisy(1e-2))
 
 
-def test_where_the_host_has_taken_no_copy_there_is_none() -> None:
-    """A copy asked for at this very read may be refused, since the weights are not finite."""
+def test_where_the_host_has_taken_no_snapshot_there_is_none() -> None:
+    """A snapshot asked for at this very read may be refused, since the weights are not finite."""
     state = machine.start(DEFAULT)
     loss = noisy(1e-2)
     while state.switch is None:
-        assert state.probe is None
+        assert not isinstance(state.phase, Probe)
         lr = machine.learning_rate(DEFAULT, state, state.step)
         state = machine.observe(DEFAULT, state, np.array([loss(state.step, lr)]))
-        state = state.but(copied=None) if state.copied == state.step else state
+        state = state.replace(snapshot_step=None) if state.snapshot_step == state.step else state
     assert state.switch.probed is None
 
 
 @pytest.mark.parametrize(
     "broken",
     [
-        {"origin": None},
-        {"lifted": None},
-        {"copied": None},
-        {"copied": 10**6},
-        {"sweeping": True},
-        {"probe": {"switch": {"peak_lr": math.nan}}},
-        {"probe": {"switch": {"step": 10**6}}},
-        {"probe": {"leg": {"span": 0}}},
-        {"probe": {"leg": {"lr": -1.0}}},
-        {"probe": {"leg": {"start": 10**6}}},
-        {"probe": {"level": {"losses": 0}}},
+        {"phase": {"origin": None}},
+        {"phase": {"grow": None}},
+        {"phase": {"grow": {"kind": "Decay"}}},
+        {"phase": {"grow": {"lift_off": None}}},
+        {"snapshot_step": None},
+        {"snapshot_step": 10**6},
+        {"phase": {"switch": {"peak_lr": math.nan}}},
+        {"phase": {"switch": {"step": 10**6}}},
+        {"phase": {"grow": {"growth": {"span": 0}}}},
+        {"phase": {"grow": {"growth": {"lr": -1.0}}}},
+        {"phase": {"grow": {"growth": {"start": 10**6}}}},
+        {"phase": {"growth": {"span": 0}}},
+        {"phase": {"minimum": {"losses": 0}}},
+        {"phase": {"origin": {"losses": 0}}},
     ],
 )
 def test_a_broken_state_of_it_is_refused(broken: dict[str, Any]) -> None:
-    plain = next(state for state in states(DEFAULT, noisy(1e-2)) if state.probe is not None).to_dict()
-    assert State.from_dict(plain).probe is not None
+    plain = to_plain(next(state for state in states(DEFAULT, noisy(1e-2)) if isinstance(state.phase, Probe)))
+    assert isinstance(from_plain(plain, DEFAULT).phase, Probe)
 
     def changed(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
         return old | {k: changed(old[k], v) if isinstance(v, dict) else v for k, v in new.items()}
 
-    with pytest.raises(ValueError, match=r"the state's '(probe|leg|switch)'"):
-        State.from_dict(changed(plain, broken))
+    with pytest.raises(ValueError, match=r"the state's ('(phase|growth|switch)'|probe)"):
+        from_plain(changed(plain, broken), DEFAULT)
 
 
 def test_a_loss_that_is_not_finite_ends_it_at_the_next_read() -> None:
     config, base = DEFAULT, noisy(1e-2)
-    begin = next(state for state in states(config, base) if state.probe is not None).step
+    begin = next(state for state in states(config, base) if isinstance(state.phase, Probe)).step
 
     def dies(step: int, lr: float) -> float:
         return base(step, lr) if step < begin + 7 else math.nan
@@ -202,13 +209,12 @@ def test_a_loss_above_the_first_ones_ends_it(above: float) -> None:
         return base(step, lr) if lr < 0.03 else 2.3 + above + base(step, lr) - 0.5
 
     found = states(config, explodes)
-    on = [state for state in found if state.probe is not None]
+    on = [state for state in found if isinstance(state.phase, Probe)]
     state = found[-1]
-    assert on[0].origin is not None
-    assert on[0].origin.median == pytest.approx(2.3, abs=0.02)
+    assert on[0].phase.origin.median == pytest.approx(2.3, abs=0.02)
     assert state.switch is not None
     assert state.switch.peak_lr == pytest.approx(0.01, rel=0.3)
-    beyond = sum(machine.growth(config, each, each.step) >= 0.03 for each in on)
+    beyond = sum(grown(config, each.phase.growth, each.step) >= 0.03 for each in on)
     assert beyond <= 12  # half of a twentieth of the new losses, or of five, until the next read
     assert len(on) < 150  # of 200
 
@@ -219,7 +225,7 @@ def test_it_goes_no_further_than_max_lr_and_the_cap() -> None:
     assert state.switch.probed is not None
     assert lrs.max() <= 0.1
     assert state.switch.step - state.switch.probed >= 1
-    first = next(state for state in states(DEFAULT, noisy(1e-2)) if state.probe is not None)
+    first = next(state for state in states(DEFAULT, noisy(1e-2)) if isinstance(state.phase, Probe))
     sooner = replace(DEFAULT, warmup_fraction=(first.step + 5) / 2000)  # as if warm-up had begun late
     ended = machine.observe(sooner, first, np.full(20, 1.0))
     assert ended.switch is not None
@@ -232,7 +238,7 @@ def test_it_goes_no_further_than_max_lr_and_the_cap() -> None:
     ended = machine.observe(late, first, np.full(20, -5.0))  # lower, but there is no time to go on
     assert ended.switch is not None
     assert (ended.switch.step, ended.switch.probed, ended.reopenings) == (first.step + 10, first.step, ())
-    assert equal(State.from_dict(ended.to_dict()).to_dict(), ended.to_dict())
+    assert equal(to_plain(through_plain(late, ended)), to_plain(ended))
 
 
 @pytest.mark.parametrize("loss", [noisy(1e-2), two_minima(0.1, seed=3)])
@@ -240,24 +246,25 @@ def test_a_run_goes_on_from_any_checkpoint_of_it(loss: Callable[[int, float], fl
     whole = states(DEFAULT, loss)
     state = machine.start(DEFAULT)
     for expected in whole[1:]:
-        state = State.from_dict(state.to_dict())
+        state = through_plain(DEFAULT, state)
         lr = machine.learning_rate(DEFAULT, state, state.step)
         state = machine.observe(DEFAULT, state, np.array([loss(state.step, lr)]))
-        assert equal(state.to_dict(), expected.to_dict())
+        assert equal(to_plain(state), to_plain(expected))
 
 
 def test_it_ends_where_the_losses_say_however_they_are_cut() -> None:
     loss = two_minima(0.1, seed=3)
     step_by_step = states(DEFAULT, loss)[-1]
     state = machine.start(DEFAULT)
-    while state.switch is None or state.doubt is not None:
-        assert state.read_at is not None
-        steps = range(state.step, state.read_at)
+    while not isinstance(state.phase, Decay):
+        due = machine.next_read(DEFAULT, state)
+        assert due is not None
+        steps = range(state.step, due)
         lrs = [machine.learning_rate(DEFAULT, state, step) for step in steps]
         state = machine.observe(
             DEFAULT, state, np.array([loss(*each) for each in zip(steps, lrs, strict=True)])
         )
-    assert equal(state.to_dict(), step_by_step.to_dict())
+    assert equal(to_plain(state), to_plain(step_by_step))
 
 
 def test_epochs_between_tests_do_not_hold_it_up() -> None:

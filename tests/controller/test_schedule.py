@@ -1,39 +1,30 @@
 """Growth and decay of the LR against the formulas of the paper, at their ends and joins."""
 
 import math
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from autowu import Config
 from autowu.controller import machine, schedule
-from autowu.controller.state import Leg, State, Switch
+from autowu.controller.rate import grown
+from autowu.controller.state import Grow, Growth, State
 
-from .helpers import seeded
+from .helpers import growth_of, seeded
 
 LOW, HIGH = 1e-5, 1.0
 SMOOTH = ("cosine", "linear", "1-sqrt")
 
 spans = st.integers(1, 10**7)
+
 ranges = st.tuples(st.floats(1e-8, 1e-2), st.floats(1.5, 1e8)).map(lambda pair: (pair[0], pair[0] * pair[1]))
 
 
 def close(value: float, rel: float = 1e-12) -> Any:
     return pytest.approx(value, rel=rel, abs=0)
-
-
-def state(config: Config, **changes: object) -> State:
-    return replace(machine.start(config), **changes)  # type: ignore[arg-type]
-
-
-def decaying(config: Config, begin: int, peak: float = 0.02) -> State:
-    """The state at a switch, made by hand."""
-    return state(config, step=begin, read_at=None, switch=Switch(begin, False, float(begin), peak, None))
 
 
 # --- growth -------------------------------------------------------------------------------------------
@@ -92,7 +83,7 @@ def test_growth_from_another_start_is_the_same_growth(
 @pytest.mark.parametrize("growth", ["exponential", "linear"])
 def test_warm_up_goes_from_min_lr_to_max_lr_at_the_cap(growth: str) -> None:
     config = Config.paper(12_000, 391, growth=growth)
-    lr = [machine.growth(config, machine.start(config), t) for t in range(config.warmup_steps + 1)]
+    lr = [grown(config, growth_of(machine.start(config)), t) for t in range(config.warmup_steps + 1)]
     assert lr[0] == config.min_lr
     assert lr[-1] == close(config.max_lr)
     assert all(a < b for a, b in pairwise(lr))
@@ -102,24 +93,22 @@ def test_warm_up_goes_from_min_lr_to_max_lr_at_the_cap(growth: str) -> None:
 def test_the_two_speeds_join_at_lift_off(lifted: int) -> None:
     config = Config(total_steps=12_000)
     before = machine.start(config)
-    lr = machine.growth(config, before, lifted)
-    after = state(
-        config, step=lifted, lifted=lifted, sweeping=False, leg=Leg(lifted, lr, config.warmup_steps)
-    )
+    lr = grown(config, growth_of(before), lifted)
+    after = State(Grow(Growth(lifted, lr, config.warmup_steps), lifted, None), step=lifted, read=lifted)
     assert lr == close(1e-5 * 1e5 ** (lifted / 600))
     assert machine.learning_rate(config, after, lifted) == close(lr)
     for t in (0.5, 1, 1000):
         expected = lr * 1e5 ** (t / 6000)
-        assert machine.growth(config, after, lifted + t) == close(min(expected, 1.0))
+        assert grown(config, after.phase.growth, lifted + t) == close(min(expected, 1.0))
 
 
 def test_growth_stops_at_max_lr() -> None:
     config = Config(total_steps=1000)
-    late = state(config, sweeping=False, leg=Leg(20, 0.5, 500))
-    assert machine.growth(config, late, 499) == config.max_lr
+    assert grown(config, Growth(20, 0.5, 500), 499) == config.max_lr
 
 
 # --- decay --------------------------------------------------------------------------------------------
+
 
 FORMULAS = {
     "cosine": lambda u: math.sin(math.pi / 2 * (1 - u)) ** 2,  # = ½(1 + cos πu), and no digit cancels
@@ -186,76 +175,3 @@ def test_constant_then_cosine_that_starts_late_is_a_cosine() -> None:
     for step in range(900, 1000):
         late = schedule.decay("constant-cosine", step, 900, 1000, 0.02, 0.2)
         assert late == schedule.decay("cosine", step, 900, 1000, 0.02, 0.2)
-
-
-@pytest.mark.parametrize("shape", [*SMOOTH, "constant-cosine"])
-def test_the_decay_phase_runs_from_the_switch_to_the_last_step(shape: str) -> None:
-    config = Config(total_steps=1200, decay=shape)
-    after = decaying(config, 520)
-    assert machine.learning_rate(config, after, 520) == 0.02
-    assert machine.learning_rate(config, after, 1199) > 0
-    assert machine.learning_rate(config, after, 1200) == 0
-    assert machine.learning_rate(config, after, 12_000) == 0
-
-
-# --- plateau, the statistical alternative -------------------------------------------------------------
-
-INTERVAL = 20  # updates, of 1000
-
-
-def drops(losses: np.ndarray, **settings: object) -> list[int]:
-    """The steps at which the LR drops."""
-    config = Config(total_steps=1000, decay="plateau", **settings)  # type: ignore[arg-type]
-    now = decaying(config, 200)
-    now = replace(now, first=200, read_at=200 + INTERVAL)
-    at = []
-    for i, loss in enumerate(losses):
-        before = now.drops
-        now = machine.observe(config, now, np.array([loss]))
-        at += [201 + i] * (now.drops - before)
-        assert machine.learning_rate(config, now, now.step) == close(0.02 * 0.1**now.drops)
-    return at
-
-
-def test_plateau_keeps_the_lr_while_the_mean_loss_falls() -> None:
-    noise = 0.01 * np.random.default_rng(0).standard_normal(800)
-    assert drops(3 - 0.002 * np.arange(800) + noise) == []
-
-
-def test_plateau_drops_the_lr_when_the_mean_loss_stops_falling() -> None:
-    noise = 0.01 * np.random.default_rng(0).standard_normal(800)
-    falling_then_flat = np.maximum(2 - 0.005 * np.arange(800), 1.5) + noise
-    # Flat from update 300 on, so the intervals [300, 320) and [320, 340) have the same mean.
-    assert drops(falling_then_flat)[0] in (320, 340)
-
-
-def test_plateau_compares_intervals_within_one_lr() -> None:
-    # After a drop, the interval before it is no measure: two whole intervals pass between two drops.
-    at = drops(np.full(800, 1.0))
-    assert at == list(range(200 + 2 * INTERVAL, 1000, 2 * INTERVAL))
-
-
-def test_plateau_drops_at_a_rise() -> None:
-    assert drops(np.r_[np.linspace(2, 1, 100), np.linspace(1, 2, 60)])[0] == 200 + 100 + INTERVAL
-
-
-def test_plateau_is_blind_to_losses_that_are_not_finite() -> None:
-    losses = 3 - 0.002 * np.arange(800)
-    losses[100:160] = np.nan
-    losses[300] = np.inf
-    assert drops(losses) == []
-
-
-def test_plateau_multiplies_by_its_factor() -> None:
-    config = Config(total_steps=1000, decay="plateau", plateau_factor=0.3)
-    after = replace(decaying(config, 200), drops=4)
-    assert machine.learning_rate(config, after, 500) == close(0.02 * 0.3**4)
-
-
-def test_plateau_leaves_the_lr_alone_after_the_last_step() -> None:
-    config = Config(total_steps=1030, decay="plateau")
-    now = replace(decaying(config, 500), first=500, read_at=520)
-    now = machine.observe(config, now, np.ones(530))
-    final = machine.learning_rate(config, now, 1030)
-    now = machine.observe(config, now, np.ones(3000))
-    assert machine.learning_rate(config, now, now.step) == final

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from autowu.detector import fit, gp
-from controller.helpers import dense, kernel, v_shape
+from controller.helpers import v_shape
 from reference import curves
+
+from .dense import dense, kernel
 
 LENGTH_SCALE = 0.2
 PARAMETERS = [

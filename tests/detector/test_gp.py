@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autowu.detector import gp
-from controller.helpers import dense, kernel, seeded
+from controller.helpers import seeded
+
+from .dense import dense, kernel
 
 LENGTH_SCALE = 0.2
 PARAMETERS = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from autowu import AutoWU
 from autowu.integrations.accelerate import AcceleratedAutoWU
+from integrations.contract.contract import Host, Job
 from integrations.contract.learner import Learner
 
 
@@ -59,30 +59,20 @@ class Loop:
         return self.lrs
 
 
-class Accelerate:
+class Accelerate(Host):
     name = "accelerate"
     exact = True
     processes = True
 
-    def train(
-        self,
-        losses: Sequence[float],
-        folder: Path,
-        *,
-        accumulation: int = 1,
-        stop_after: int | None = None,
-        resume: bool = False,
-        **settings: Any,
-    ) -> list[float]:
-        accelerator = Accelerator(cpu=True, gradient_accumulation_steps=accumulation)
-        loop = Loop(losses, accelerator, len(losses) // accumulation, **settings)
-        if resume:
-            accelerator.load_state(folder)
-        lrs = loop.run(
-            loop.scheduler.last_epoch * accumulation, after_update=lambda updates: updates == stop_after
-        )
-        if stop_after:
-            accelerator.save_state(folder)
+    def make(self, job: Job) -> list[float]:
+        accelerator = Accelerator(cpu=True, gradient_accumulation_steps=job.accumulation)
+        loop = Loop(job.losses, accelerator, job.total_steps, **job.settings)
+        if job.resume:
+            accelerator.load_state(job.folder)
+        done = loop.scheduler.last_epoch * job.accumulation
+        lrs = loop.run(done, after_update=lambda updates: updates == job.stop_after)
+        if job.stop_after:
+            accelerator.save_state(job.folder)
         return lrs
 
 

@@ -6,9 +6,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
+
+import limits
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -28,18 +29,15 @@ def start(name: str, *arguments: object, folder: Path) -> subprocess.Popen[str]:
 def run(name: str, *arguments: object, folder: Path) -> str:
     """What an example prints; it has to succeed."""
     process = start(name, *arguments, folder=folder)
-    output, _ = process.communicate(timeout=300)
+    output, _ = process.communicate(timeout=limits.HANG)
     assert process.returncode == 0, output
     return output
 
 
 def kill_when(ready: Callable[[], bool], process: subprocess.Popen[str]) -> None:
     """Kill an example with SIGKILL once ``ready`` holds, which has to be while it runs."""
-    deadline = time.monotonic() + 300
-    while not ready():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    limits.wait_for(ready, lambda: process.poll() is None)
+    assert process.poll() is None, process.communicate()[0]
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL

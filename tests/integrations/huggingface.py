@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch.utils.data import Dataset, SequentialSampler
 from transformers import TrainerCallback, TrainingArguments
 
 from autowu.integrations.huggingface import AutoWUTrainer
+from integrations.contract.contract import Host, Job, KilledError
 from integrations.contract.learner import Learner
 
 
@@ -51,8 +53,9 @@ class StopAfter(TrainerCallback):
     def __init__(self, steps: int) -> None:
         self.steps = steps
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        control.should_training_stop = state.global_step == self.steps
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == self.steps:
+            raise KilledError
 
 
 def arguments(folder: Path, **changes: Any) -> TrainingArguments:
@@ -61,30 +64,22 @@ def arguments(folder: Path, **changes: Any) -> TrainingArguments:
     return TrainingArguments(output_dir=str(folder), **(quiet | fixed | changes))
 
 
-class Trainer:
+class Trainer(Host):
     name = "huggingface"
     exact = True
     processes = True
 
-    def train(
-        self,
-        losses: Sequence[float],
-        folder: Path,
-        *,
-        accumulation: int = 1,
-        stop_after: int | None = None,
-        resume: bool = False,
-        **settings: Any,
-    ) -> list[float]:
-        changes: dict[str, Any] = {"gradient_accumulation_steps": accumulation}
+    def make(self, job: Job) -> list[float]:
+        changes: dict[str, Any] = {"gradient_accumulation_steps": job.accumulation}
         callbacks: list[TrainerCallback] = [recorder := LearningRates()]
-        if stop_after:
-            changes |= {"save_strategy": "steps", "save_steps": stop_after}
-            callbacks.append(StopAfter(stop_after))
-        args = arguments(folder, **changes)
-        data = Losses(losses, args.world_size)
-        trainer = InOrder(Learner(), args, train_dataset=data, callbacks=callbacks, autowu=settings)
-        trainer.train(resume_from_checkpoint=resume)
+        if job.stop_after:
+            changes |= {"save_strategy": "steps", "save_steps": job.stop_after}
+            callbacks.append(StopAfter(job.stop_after))
+        args = arguments(job.folder, **changes)
+        data = Losses(job.losses, args.world_size)
+        trainer = InOrder(Learner(), args, train_dataset=data, callbacks=callbacks, autowu=job.settings)
+        with suppress(KilledError):
+            trainer.train(resume_from_checkpoint=job.resume)
         return recorder.lrs
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from integrations.contract.contract import Host, Job
 
 BACKENDS = tuple(filter(find_spec, ("torch", "jax")))  # of those that are installed
 # What a process with Keras in it must be given before it starts.
@@ -27,7 +28,7 @@ ENVIRONMENT = {
 }
 
 
-class Keras:
+class Keras(Host):
     exact = False  # Keras keeps the LR in float32
     processes = False
 
@@ -35,8 +36,8 @@ class Keras:
         self.backend = backend
         self.name = f"keras-{backend}"
 
-    def train(self, losses: Sequence[float], folder: Path, **kwargs: Any) -> list[float]:
-        return worker(self.backend).submit(train, np.asarray(losses), folder, **kwargs).result()
+    def make(self, job: Job) -> list[float]:
+        return worker(self.backend).submit(train, job).result()
 
 
 HOSTS = [Keras(backend) for backend in BACKENDS]
@@ -53,6 +54,7 @@ def prepare(backend: str) -> None:
     warnings.simplefilter("error")
     warnings.filterwarnings("ignore", "AutoWU: .* not finite")
     warnings.filterwarnings("ignore", "AutoWU: warm-up ended at its cap")
+    warnings.filterwarnings("ignore", "AutoWU: the run ended after")
     # Keras has NumPy copy a tensor of PyTorch, which does not know of `copy` yet.
     warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
     if backend == "torch":
@@ -61,22 +63,12 @@ def prepare(backend: str) -> None:
         torch.set_num_threads(1)
 
 
-def trial(name: str, *arguments: Any) -> Any:
-    """A function of `keras_trials`, which only a process with a backend can import."""
-    from integrations import keras_trials
-
-    return getattr(keras_trials, name)(*arguments)
+def trial(module: str, name: str, *arguments: Any) -> Any:
+    """A function of such a module as `keras_trials`, which only a process with a backend can import."""
+    return getattr(import_module(f"integrations.{module}"), name)(*arguments)
 
 
-def train(
-    losses: np.ndarray,
-    folder: Path,
-    *,
-    accumulation: int = 1,
-    stop_after: int | None = None,
-    resume: bool = False,
-    **settings: Any,
-) -> list[float]:
+def train(job: Job) -> list[float]:
     import keras
 
     from autowu.integrations.keras import AutoWUCallback
@@ -90,23 +82,23 @@ def train(
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             self.lrs.append(float(self.model.optimizer.learning_rate))
-            if stop_after is not None and batch + 1 == stop_after * accumulation:
+            if job.stop_after is not None and batch + 1 == job.stop_after * job.accumulation:
                 raise InterruptedError
 
-    total_steps, done = len(losses) // accumulation, 0
-    if resume:
-        metadata = json.loads((folder / "training_metadata.json").read_text())
+    done = 0
+    if job.resume:
+        metadata = json.loads((job.folder / "training_metadata.json").read_text())
         done = metadata["batch"] + 1  # BackupAndRestore itself goes back to the epoch's begin
-    model = one_parameter(accumulation)
+    model = one_parameter(job.accumulation)
     recorder = Recorder()
-    callbacks = [AutoWUCallback(total_steps, **settings), recorder]
-    if stop_after is not None or resume:
-        freq = stop_after * accumulation if stop_after else len(losses)
-        callbacks.insert(1, keras.callbacks.BackupAndRestore(folder, save_freq=freq))
-    x = np.float32(losses[done:, None])
+    callbacks = [AutoWUCallback(job.total_steps, **job.settings), recorder]
+    if job.stop_after is not None or job.resume:
+        freq = job.stop_after * job.accumulation if job.stop_after else len(job.losses)
+        callbacks.insert(1, keras.callbacks.BackupAndRestore(job.folder, save_freq=freq))
+    x = np.float32(job.losses)[done:, None]
     with suppress(InterruptedError):
         model.fit(x, x, batch_size=1, shuffle=False, verbose=0, callbacks=callbacks)
-    return recorder.lrs[accumulation - 1 :: accumulation]
+    return recorder.lrs[job.accumulation - 1 :: job.accumulation]
 
 
 def one_parameter(accumulation: int = 1, optimizer: Any = None) -> Any:

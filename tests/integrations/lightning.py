@@ -6,13 +6,15 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from integrations.contract.contract import Host, Job, KilledError
 
 # A `Trainer` as tests want it: nothing on the screen, no logs, no progress to wait for.
 QUIET: dict[str, Any] = {
@@ -24,7 +26,7 @@ QUIET: dict[str, Any] = {
 }
 
 
-class Lightning:
+class Lightning(Host):
     exact = True
     processes = True
 
@@ -33,32 +35,23 @@ class Lightning:
         self.manual = manual
         self.name = package.replace(".", "-") + ("-manual" if manual else "")
 
-    def train(
-        self,
-        losses: Sequence[float],
-        folder: Path,
-        *,
-        accumulation: int = 1,
-        stop_after: int | None = None,
-        resume: bool = False,
-        **settings: Any,
-    ) -> list[float]:
+    def make(self, job: Job) -> list[float]:
         pl, autowu_callback = packages(self.package)
-        total_steps = len(losses) // accumulation
-        checkpoint = folder / "halfway.ckpt"
-        recorder = recorder_class(pl)(stop_after, checkpoint)
+        total_steps = job.total_steps if self.manual else None
+        checkpoint = job.folder / "halfway.ckpt"
+        recorder = recorder_class(pl)(job.stop_after, checkpoint)
         processes = int(os.environ.get("WORLD_SIZE", "1"))  # torchrun's
         trainer = pl.Trainer(
             **QUIET,
             devices=processes,
             strategy="ddp" if processes > 1 else "auto",
             max_epochs=1,
-            callbacks=[autowu_callback(total_steps if self.manual else None, **settings), recorder],
-            accumulate_grad_batches=1 if self.manual else accumulation,
+            callbacks=[autowu_callback(total_steps, **job.settings), recorder],
+            accumulate_grad_batches=1 if self.manual else job.accumulation,
         )
-        model = module_class(pl)(accumulation if self.manual else None)
-        with lightnings_warnings():
-            trainer.fit(model, Batches(losses), ckpt_path=checkpoint if resume else None)
+        model = module_class(pl)(job.accumulation if self.manual else None)
+        with lightnings_warnings(), suppress(KilledError):
+            trainer.fit(model, Batches(job.losses), ckpt_path=checkpoint if job.resume else None)
         return recorder.lrs
 
 
@@ -148,6 +141,6 @@ def recorder_class(pl: Any) -> Any:
         def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
             if trainer.global_step == self.stop_after:
                 trainer.save_checkpoint(self.checkpoint)
-                trainer.should_stop = True
+                raise KilledError
 
     return Recorder

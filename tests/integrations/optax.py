@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,31 +10,23 @@ import numpy as np
 import optax
 
 from autowu.integrations.optax import AutoWU
+from integrations.contract.contract import Host, Job
 
 
-class Optax:
+class Optax(Host):
     name = "optax"
     exact = False  # optax keeps the LR in float32
     processes = False
 
-    def train(
-        self,
-        losses: Sequence[float],
-        folder: Path,
-        *,
-        accumulation: int = 1,
-        stop_after: int | None = None,
-        resume: bool = False,
-        **settings: Any,
-    ) -> list[float]:
+    def make(self, job: Job) -> list[float]:
         optimizer: Any = optax.inject_hyperparams(optax.sgd)(learning_rate=0.0, momentum=0.9)
-        if accumulation > 1:
-            optimizer = optax.MultiSteps(optimizer, accumulation)
+        if job.accumulation > 1:
+            optimizer = optax.MultiSteps(optimizer, job.accumulation)
         params = {"w": jnp.ones(())}
         opt_state = optimizer.init(params)
-        schedule = AutoWU(len(losses) // accumulation, **settings)
-        checkpoint = folder / "schedule.npz"  # this model has nothing else worth keeping
-        if resume:
+        schedule = AutoWU(job.total_steps, **job.settings)
+        checkpoint = job.folder / "schedule.npz"  # this model has nothing else worth keeping
+        if job.resume:
             with np.load(checkpoint) as saved:
                 schedule.load_state_dict(saved)
 
@@ -51,14 +41,14 @@ class Optax:
 
         opt_state = schedule.set_learning_rate(opt_state)
         lrs: list[float] = []
-        micro = np.float32(losses).reshape(-1, accumulation)
-        for update in micro[schedule.driver.step_count : stop_after]:
+        micro = np.float32(job.losses).reshape(-1, job.accumulation)
+        for update in micro[schedule.driver.step_count : job.stop_after]:
             lrs.append(float(optax.tree_utils.tree_get(opt_state, "learning_rate")))
             for loss in update:
                 params, opt_state, seen = train_step(params, opt_state, loss[None])
                 schedule.observe(seen)
             params, opt_state = schedule.step(None, params, opt_state)
-        if stop_after is not None:
+        if job.stop_after is not None:
             np.savez(checkpoint, **schedule.state_dict())
         return lrs
 

@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import limits
 from integrations.contract.contract import Host
 
 
@@ -29,14 +30,15 @@ def train(host: Host, losses: Sequence[Sequence[float]], folder: Path, **argumen
     (folder / "job.json").write_text(json.dumps(job))
     launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={len(losses)}"]
     tests = Path(__file__).parents[1]
+    path = [str(tests), *filter(None, [os.environ.get("PYTHONPATH")])]
     done = subprocess.run(
         [sys.executable, *launch, "-m", "integrations.ranks", str(folder)],
         check=False,
         cwd=tests,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(tests)},
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(path)},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=limits.HANG,
     )
     assert done.returncode == 0, done.stderr
     return [json.loads((folder / f"lrs-{rank}.json").read_text()) for rank in range(len(losses))]

@@ -14,6 +14,7 @@ pytest.importorskip("accelerate")
 
 import torch
 from accelerate import Accelerator, DistributedType
+from accelerate.utils import GradientAccumulationPlugin
 from torch import Tensor
 
 from autowu import AutoWU
@@ -117,7 +118,7 @@ def test_the_scheduler_is_saved_as_accelerates_own_and_without_pickled_objects(t
     loop.accelerator.save_state(tmp_path)
     assert not list(tmp_path.glob("custom_checkpoint*"))  # those are loaded with weights_only=False
     saved = torch.load(tmp_path / "scheduler.bin", weights_only=True)
-    assert saved["last_epoch"] == 30
+    assert saved["step"] == 30
     assert saved["snapshot"] is not None
 
 
@@ -154,13 +155,49 @@ def assert_same_state(one: Path, other: Path) -> None:
         assert (one / name).read_bytes() == (other / name).read_bytes()
 
 
+# --- the length of the run ----------------------------------------------------------------------------
+
+
+def test_a_run_that_ends_before_its_lr_has_fallen_says_so_once() -> None:
+    """Such as one whose length was counted before `prepare` dealt the batches out to two processes."""
+    losses = v_curve(120)
+    loop = loop_over(losses, 2 * len(losses))
+    loop.run()
+    peak_lr = loop.scheduler.switch.peak_lr
+    share = rf"the run ended after 120 of the 240 updates .* \({loop.lrs[-1] / peak_lr:.0%} of its peak\)"
+    with pytest.warns(UserWarning, match=share) as warned:
+        loop.accelerator.end_training()
+    assert len(warned) == 1
+
+
+@pytest.mark.parametrize("updates", [120, 0])
+def test_a_run_of_its_length_or_of_no_update_ends_in_silence(updates: int) -> None:
+    loop = loop_over(v_curve(120))
+    if updates:
+        loop.run()
+    loop.accelerator.end_training()
+    assert loop.scheduler.last_epoch == updates
+
+
+def test_accumulation_may_go_on_over_the_ends_of_epochs() -> None:
+    # Ten batches an epoch, four in an update: 25 updates in ten epochs, not three in each.
+    seen = np.round(v_curve(25) * 256) / 256
+    micro = np.repeat(seen, 4).reshape(10, 10)
+    plugin = GradientAccumulationPlugin(num_steps=4, sync_with_dataloader=False)
+    loop = Loop(micro[0], Accelerator(cpu=True, gradient_accumulation_plugin=plugin), 25, **PAPER)
+    for row in micro:
+        loop.batches.dataset.tensors[0].copy_(torch.tensor(row))
+        loop.run()
+    assert loop.lrs == core_trace(seen, **PAPER)
+
+
 # --- errors -------------------------------------------------------------------------------------------
 
 
 def test_hosts_that_step_or_shard_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
     accelerator = Accelerator(cpu=True)
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.1)
-    for kind, message in (("DEEPSPEED", "cannot run under DEEPSPEED"), ("FSDP", "set rewind=False")):
+    for kind, message in (("DEEPSPEED", "cannot run under DEEPSPEED"), ("FSDP", "under version 1 of FSDP")):
         monkeypatch.setattr(Accelerator, "distributed_type", DistributedType[kind])
         with pytest.raises(ValueError, match=message):
             accelerate.AcceleratedAutoWU(accelerator, AutoWU(optimizer, 10))

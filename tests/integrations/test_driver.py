@@ -1,4 +1,4 @@
-"""The driver of hosts without PyTorch: the trace of the core, the copy for rewinding, the state."""
+"""The driver of hosts without PyTorch: the trace of the core, the snapshot for rewinding, the state."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from autowu.config import Config
-from autowu.integrations.driver import Driver, Weights
+from autowu.integrations.driver import Driver
+from autowu.integrations.weights import Weights
 from autowu.offline.replay import replay
 from controller.helpers import v_shape
 
@@ -29,7 +30,9 @@ def config(**settings: Any) -> Config:
 
 
 def weights(value: float = 0.0) -> Weights:
-    return Weights([np.full(3, value)], [np.array(7), np.full((2, 2), value, np.float32)])
+    return Weights(
+        {"w": np.full(3, value)}, {"count": np.array(7), "moment": np.full((2, 2), value, np.float32)}
+    )
 
 
 class Model:
@@ -53,7 +56,7 @@ class Model:
             self.driver.observe(loss)
             restored = self.driver.step(self.read)
             if restored is not None:
-                self.restored.append(float(restored.parameters[0][0]))
+                self.restored.append(float(restored.parameters["w"][0]))
         return lrs
 
 
@@ -101,7 +104,7 @@ def test_losses_are_read_at_decisions_only_and_not_at_all_in_the_decay() -> None
         driver.observe(loss)
         driver.step(weights)
         switch = driver.switch
-        known = driver._state.step
+        known = driver._session.state.step
         assert all(
             loss.reads == (index < known) for index, loss in enumerate(curve[: done + 1]) if not switch
         )
@@ -234,7 +237,7 @@ def test_the_state_is_flat_and_of_arrays() -> None:
     Model(driver).train(losses()[:IN_WARMUP])
     state = driver.state_dict()
     assert {type(leaf) for leaf in state.values()} == {np.ndarray}
-    assert set(state) == {"schedule", "parameter.0", "rest.0", "rest.1"}
+    assert set(state) == {"schedule", "parameter.w", "rest.count", "rest.moment"}
     Model(driver).train(losses()[IN_WARMUP:])
     assert set(driver.state_dict()) == {"schedule"}
 
@@ -245,9 +248,9 @@ def test_a_loaded_copy_does_not_hang_on_the_checkpoint() -> None:
     state = {name: leaf.copy() for name, leaf in driver.state_dict().items()}
     other = Driver(config())
     other.load_state_dict(state)
-    expected = other.state_dict()["parameter.0"].copy()
-    state["parameter.0"][:] = -1
-    assert other.state_dict()["parameter.0"].tolist() == expected.tolist()
+    expected = other.state_dict()["parameter.w"].copy()
+    state["parameter.w"][:] = -1
+    assert other.state_dict()["parameter.w"].tolist() == expected.tolist()
 
 
 def changed(state: dict[str, Any], **changes: Any) -> dict[str, Any]:
@@ -273,15 +276,15 @@ def changed(state: dict[str, Any], **changes: Any) -> dict[str, Any]:
             "preset differs, 'default' here, but 'paper'",
         ),
         (lambda state: state | {"schedule": state["schedule"][:100]}, "damaged: JSONDecodeError"),
-        (lambda state: changed(state, version=0), "version 0, this is 1"),
+        (lambda state: changed(state, version=0), "version 0, this is 2"),
         (lambda state: changed(state, config__total_steps=7), "total_steps is 200 here, but 7 in the saved"),
         (lambda state: changed(state, config__seed=1), "seed is 0 here, but 1 in the saved"),
         (lambda state: changed(state, step=-1), "step of the saved state must be an integer ≥ 0, not -1"),
         (lambda state: changed(state, step=3), "of step 3, but its losses go to step 25"),
-        (lambda state: changed(state, controller__leg=None), "leg"),
+        (lambda state: changed(state, controller__phase__growth=None), "growth"),
         (lambda state: changed(state, pending="x"), "'pending' of the saved state must be an array, not 'x'"),
-        (lambda state: {"schedule": state["schedule"]}, "the copy for rewinding"),
-        (lambda state: changed(state, controller__copied=None), "the copy for rewinding"),
+        (lambda state: {"schedule": state["schedule"]}, "the snapshot for rewinding"),
+        (lambda state: changed(state, controller__snapshot_step=None), "the snapshot for rewinding"),
     ],
 )
 def test_a_damaged_state_is_refused_and_nothing_changes(damage: Callable[[Any], Any], message: str) -> None:

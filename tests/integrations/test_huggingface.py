@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,13 @@ pytest.importorskip("transformers")
 
 import torch
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback
+from torch.utils.data import IterableDataset
+from transformers import EarlyStoppingCallback, LlamaConfig, LlamaForCausalLM, Trainer, TrainerCallback
 
 import autowu
 from autowu.integrations import huggingface
 from integrations import examples
-from integrations.contract.contract import core_trace, v_curve
+from integrations.contract.contract import KilledError, core_trace, v_curve
 from integrations.contract.learner import FIRST, Learner, assert_equal, assert_rewound, everything
 from integrations.huggingface import InOrder, LearningRates, Losses, StopAfter, arguments
 
@@ -167,7 +170,8 @@ def test_weights_buffers_and_optimizer_state_go_back_also_in_a_resumed_run(tmp_p
 
     halfway = (switch.rewound_to + switch.step) // 2
     saving = {"save_strategy": "steps", "save_steps": halfway}
-    trainer_for(losses, tmp_path, callbacks=[StopAfter(halfway)], **saving).train()
+    with pytest.raises(KilledError):
+        trainer_for(losses, tmp_path, callbacks=[StopAfter(halfway)], **saving).train()
     resumed = Weights()
     trainer = trainer_for(losses, tmp_path, callbacks=[resumed])
     trainer.train(resume_from_checkpoint=True)
@@ -180,11 +184,122 @@ def test_weights_buffers_and_optimizer_state_go_back_also_in_a_resumed_run(tmp_p
 # --- checkpoints --------------------------------------------------------------------------------------
 
 
+def saved_at(step: int, losses: Sequence[float], folder: Path, **changes: Any) -> None:
+    """A checkpoint of a run over ``losses`` in ``folder``, which is ended there as by a kill."""
+    changes = {"callbacks": [StopAfter(step)], "save_strategy": "steps", "save_steps": step} | changes
+    with pytest.raises(KilledError):
+        trainer_for(losses, folder, **changes).train()
+
+
 def test_a_run_of_another_length_does_not_go_on(tmp_path: Path) -> None:
-    losses = v_curve(60)
-    trainer_for(losses, tmp_path, callbacks=[StopAfter(20)], save_strategy="steps", save_steps=20).train()
-    with pytest.raises(ValueError, match="total_steps is 80 here, but 60 in the saved state"):
-        trainer_for(losses, tmp_path, max_steps=80).train(resume_from_checkpoint=True)
+    saved_at(20, v_curve(60), tmp_path)
+    message = "total_steps is 80 here, but 60 in the saved state, of which 20 are done: go on with"
+    with pytest.raises(ValueError, match=message):
+        trainer_for(v_curve(60), tmp_path, max_steps=80).train(resume_from_checkpoint=True)
+
+
+def resumed(
+    losses: Sequence[float], folder: Path, match: str | None, **changes: Any
+) -> tuple[Any, list[float]]:
+    recorder = LearningRates()
+    trainer = trainer_for(losses, folder, callbacks=[recorder, *changes.pop("callbacks", ())], **changes)
+    with nullcontext() if match is None else pytest.warns(UserWarning, match=match):
+        trainer.train(resume_from_checkpoint=True)
+    return trainer, recorder.lrs
+
+
+def test_the_updates_that_are_left_are_planned_where_the_checkpoint_has_no_lr(tmp_path: Path) -> None:
+    losses = v_curve(180)
+    saved_at(60, losses, tmp_path, save_only_model=True)
+    why = r"no scheduler.pt to go on .* as with save_only_model. It is planned anew, for the 120 updates"
+    trainer, lrs = resumed(losses, tmp_path, why)
+    assert lrs == core_trace(losses[60:])
+    assert set(trainer.lr_scheduler.get_last_lr()) == {0.0}
+
+
+def test_what_was_planned_anew_goes_on_from_its_own_checkpoints(tmp_path: Path) -> None:
+    losses = v_curve(180)
+    saved_at(60, losses, tmp_path, save_only_model=True)
+    again = {"callbacks": [StopAfter(120)], "save_strategy": "steps", "save_steps": 60}
+    with pytest.raises(KilledError):
+        resumed(losses, tmp_path, "planned anew, for the 120 updates", **again)
+    _, lrs = resumed(losses, tmp_path, None)
+    assert lrs == core_trace(losses[60:])[60:]
+
+
+def test_a_run_that_is_complete_can_be_given_more_epochs(tmp_path: Path) -> None:
+    losses = v_curve(90)
+    trainer_for(losses, tmp_path, save_strategy="epoch", autowu={"rewind": False}).train()
+    why = r"the end of a run of 90 updates, and its LR has fallen. It is planned anew, for the 90 updates"
+    settings = {"rewind": False}
+    trainer, lrs = resumed(losses, tmp_path, why, num_train_epochs=2, autowu=settings)
+    assert lrs == core_trace(losses, **settings)
+    assert next(iter(trainer.optimizer.state.values()))["step"] == 180  # the optimizer's state goes on
+
+
+def test_a_checkpoint_from_before_autowu_is_taken_over(tmp_path: Path) -> None:
+    losses = v_curve(180)
+    args = arguments(tmp_path, save_strategy="steps", save_steps=60, learning_rate=0.3)
+    before = Trainer(Learner(), args, train_dataset=Losses(losses, 1), callbacks=[StopAfter(60)])
+    with pytest.raises(KilledError):
+        before.train()
+    why = r"scheduler.pt in the checkpoint is of another scheduler, .* anew, for the 120 updates"
+    settings = {"rewind": False}
+    trainer, lrs = resumed(losses, tmp_path, why, autowu=settings)
+    assert lrs == core_trace(losses[60:], **settings)
+    assert next(iter(trainer.optimizer.state.values()))["step"] == 180
+
+
+def test_a_scheduler_of_the_users_own_needs_the_right_length(tmp_path: Path) -> None:
+    losses = v_curve(180)
+    saved_at(60, losses, tmp_path, save_only_model=True)
+    trainer = trainer_for(losses, tmp_path)
+    optimizer = torch.optim.AdamW(trainer.model.parameters())
+    trainer.optimizer, trainer.lr_scheduler = optimizer, autowu.AutoWU(optimizer, 180)
+    with pytest.raises(ValueError, match="as with save_only_model: give AutoWU total_steps=120, the updates"):
+        trainer.train(resume_from_checkpoint=True)
+
+
+# --- the length of the run ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stop", [100, 171])
+def test_a_run_that_is_ended_while_its_lr_is_high_says_so_once(stop: int, tmp_path: Path) -> None:
+    class Enough(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            control.should_training_stop = state.global_step == stop
+
+    trainer = trainer_for(v_curve(180), tmp_path, callbacks=[Enough()])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trainer.train()
+    fallen = trainer.lr_scheduler.get_last_lr()[0] <= 0.1 * trainer.lr_scheduler.switch.peak_lr
+    said = [str(each.message) for each in caught if "the run ended after" in str(each.message)]
+    assert fallen == (stop == 171)
+    assert len(said) == (stop == 100)
+
+
+def test_early_stopping_is_warned_of(tmp_path: Path) -> None:
+    class Patient(EarlyStoppingCallback):
+        pass
+
+    trainer = trainer_for(v_curve(6), tmp_path)
+    trainer.add_callback(Patient())
+    trainer.create_optimizer()
+    with pytest.warns(UserWarning, match="AutoWU: Patient may end the run while the LR is still high"):
+        trainer.create_scheduler(6)
+
+
+def test_a_stream_without_a_length_is_planned_by_max_steps(tmp_path: Path) -> None:
+    class Stream(IterableDataset):
+        def __iter__(self) -> Iterator[dict[str, Tensor]]:
+            return ({"loss": value} for value in torch.tensor(losses, dtype=torch.float32))
+
+    losses, recorder = v_curve(120), LearningRates()
+    args = arguments(tmp_path, max_steps=120)
+    trainer = InOrder(Learner(), args, train_dataset=Stream(), callbacks=[recorder])
+    trainer.train()
+    assert recorder.lrs == core_trace(losses)
 
 
 @pytest.mark.full
@@ -206,7 +321,7 @@ def test_the_example_goes_on_after_kill_9(tmp_path: Path) -> None:
 
 def phase_of(checkpoint: Path) -> str:
     saved = torch.load(checkpoint / "scheduler.pt", weights_only=True)
-    return "warmup" if saved["controller"]["switch"] is None else "decay"
+    return "decay" if saved["controller"]["phase"]["kind"] in ("Trial", "Decay") else "warmup"
 
 
 def trace(folder: Path) -> list[tuple[int, float, float]]:
@@ -240,7 +355,7 @@ def test_hosts_that_step_or_shard_by_themselves(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot run under DeepSpeed"):
         trainer.create_scheduler(6)
     trainer.is_deepspeed_enabled, trainer.is_fsdp_enabled = False, True
-    with pytest.raises(ValueError, match="set rewind=False"):
+    with pytest.raises(ValueError, match="under version 1 of FSDP"):
         trainer.create_scheduler(6)
 
 

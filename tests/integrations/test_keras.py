@@ -8,12 +8,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
+import limits
 
 pytest.importorskip("h5py")  # keras itself cannot be imported before its backend is chosen
 
@@ -28,7 +29,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 
 def run(backend: str, name: str, *arguments: Any) -> Any:
-    return worker(backend).submit(trial, name, *arguments).result()
+    return worker(backend).submit(trial, "keras_trials", name, *arguments).result()
 
 
 def assert_same_lrs(actual: list[float], expected: list[float]) -> None:
@@ -57,6 +58,14 @@ def test_weights_statistics_and_optimizer_go_back_to_the_minimum(backend: str) -
     assert result["unlike the step before"] == [True] * (6 + 1 + 8)
     assert result["iterations"] == len(result["lrs"]) - step + rewound_to
     assert_same_lrs(result["lrs"], result["expected"])
+
+
+@pytest.mark.parametrize(("optimizer", "states"), [("averages", 1 + 3 * 4), ("loss scale", 4 + 1 + 2 * 4)])
+def test_what_an_optimizer_holds_besides_goes_back(backend: str, optimizer: str, states: int) -> None:
+    result = run(backend, "rewind", optimizer)
+    assert result["restored"]
+    assert len(result["unlike the step before"]) == 6 + states
+    assert result["iterations"] == len(result["lrs"]) - result["steps"][1] + result["steps"][0]
 
 
 def test_a_copy_can_be_put_back_twice(backend: str) -> None:
@@ -123,9 +132,9 @@ def test_the_example_goes_on_after_kill_9_as_if_unbroken(backend: str, tmp_path:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     subprocess.run([*command, str(whole)], check=True, capture_output=True, env=environment)
     with subprocess.Popen([*command, str(killed)], stdout=subprocess.DEVNULL, env=environment) as process:
-        while not (killed / "log.csv").exists() or len(log(killed)) < 2:
-            assert process.poll() is None
-            time.sleep(0.01)
+        limits.wait_for(
+            lambda: (killed / "log.csv").exists() and len(log(killed)) >= 2, lambda: process.poll() is None
+        )
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
     assert log(killed) == log(whole)[: len(log(killed))]

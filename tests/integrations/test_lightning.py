@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import csv
-import os
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from integrations import examples
-from integrations.contract.contract import core_trace, v_curve
+from integrations.contract.contract import KilledError, core_trace, v_curve
 from integrations.lightning import (
     QUIET,
     Batches,
@@ -56,7 +54,8 @@ def fit(
     """Train with ``settings`` of the Trainer, and give the LR of each update."""
     recorder = Recorder()
     trainer = pl.Trainer(**QUIET | {"max_epochs": 1} | settings, callbacks=[callback, recorder, *callbacks])
-    trainer.fit(OneParameter() if model is None else model, Batches(losses), ckpt_path=ckpt_path)
+    with suppress(KilledError):
+        trainer.fit(OneParameter() if model is None else model, Batches(losses), ckpt_path=ckpt_path)
     return recorder.lrs
 
 
@@ -186,7 +185,7 @@ class Weights(pl.Callback):
         self.after[trainer.global_step] = {name: value.clone() for name, value in found.items()}
         if trainer.global_step == self.save_at:
             trainer.save_checkpoint(self.checkpoint)
-            trainer.should_stop = True
+            raise KilledError
 
 
 def assert_equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
@@ -279,23 +278,15 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("updates", [90, 315], ids=["in warm-up", "in decay"])
 def test_the_example_goes_on_after_kill_9(updates: int, whole: Path, tmp_path: Path) -> None:
     process = examples.start(EXAMPLE, "--out", tmp_path, folder=tmp_path)
-    wait_until(lambda: any(saved_at(path) >= updates for path in tmp_path.glob("epoch=*.ckpt")))
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    process.stdout.close()
+    examples.kill_when(
+        lambda: any(saved_at(path) >= updates for path in tmp_path.glob("epoch=*.ckpt")), process
+    )
     examples.run(EXAMPLE, "--out", tmp_path, "--resume", folder=tmp_path)
 
     expected, resumed = lr_log(whole / "log/version_0"), lr_log(tmp_path / "log/version_1")
     # The checkpoint `last` follows that of the epoch, and may not have come: then it is an epoch older.
     assert updates - 45 <= min(resumed) < max(resumed) == max(expected) == 674
     assert resumed == {step: lr for step, lr in expected.items() if step >= min(resumed)}
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def saved_at(checkpoint: Path) -> int:

@@ -1,11 +1,16 @@
-"""Loss curves that look like real ones, and a way to write them down."""
+"""Loss curves that look like real ones, a way to write them down, and what `autowu replay` prints of them."""
 
 import csv
+import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
+
+from autowu import cli
 
 
 def v_shaped(
@@ -29,3 +34,21 @@ def write(path: Path, losses: Iterable[float | str], steps: Iterable[int] | None
             rows.writerow(["step", "loss"])
             rows.writerows(zip(steps, losses, strict=True))
     return str(path)
+
+
+def printed(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    assert cli.main(["replay", *argv]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    return captured.out
+
+
+def as_json(capsys: pytest.CaptureFixture[str], *argv: str) -> dict[str, Any]:
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    return json.loads(printed(capsys, *argv, "--json"), parse_constant=refuse)
+
+
+def words(text: str) -> str:
+    return " ".join(text.split())

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from benchmarks.quality import __main__ as command
 from benchmarks.quality import (
+    ablations,
     analysis,
     methods,
     page,
@@ -23,6 +24,7 @@ from benchmarks.quality.suites import SUITES
 from benchmarks.quality.workloads import PILOT, WORKLOADS
 
 from autowu import Config
+from controller import helpers
 
 CNN, GPT = WORKLOADS["cifar10-cnn-adamp"], WORKLOADS["shakespeare-gpt-adamw"]
 LONG = WORKLOADS["shakespeare-gpt-adamw-long"]
@@ -189,6 +191,13 @@ def test_a_peak_is_held_against_the_fixed_ones_that_are_as_good_as_the_best():
     assert analysis.peak_ratios(runs, "autowu", {}) == []
 
 
+def test_the_tree_holds_no_records_that_no_part_of_a_study_reads():
+    parts, folders = {*plan.PARTS, *records.ABLATIONS}, {suite.results for suite in SUITES.values()}
+    found = list(records.RESULTS.rglob("*.jsonl"))
+    assert records.RESULTS / "compare.jsonl" in found
+    assert [path for path in found if path.stem not in parts or path.parent not in folders] == []
+
+
 def test_the_pilot_holds_long_runs_that_may_be_looked_at_and_is_not_in_the_comparison():
     pilot = SUITES["pilot"]
     assert len(pilot.workloads) == 6
@@ -196,6 +205,7 @@ def test_the_pilot_holds_long_runs_that_may_be_looked_at_and_is_not_in_the_compa
     assert not PILOT.keys() & SUITES["small"].workloads.keys()
     jobs = plan.jobs("ablations", pilot, PILOT.values(), pilot.results)
     assert {job.workload for job in jobs} == set(PILOT)
+    assert not {job.method for job in jobs} & set(ablations.SETTLED)
     assert not any(name in tables.workloads() for name in PILOT)
     assert "held out" not in tables.ablations(pilot).splitlines()[0]
 
@@ -205,6 +215,25 @@ def test_a_change_that_is_tried_is_there_while_its_run_lasts_and_no_longer():
     with tried.applied("fast rate fixed per update"):
         assert Config(total_steps=4000).sweep_steps == Config(total_steps=400).sweep_steps == 40
     assert config.sweep_steps == 200
+
+
+def test_every_change_that_is_tried_makes_another_run():
+    """The average of the weights is the trainer's alone: it changes no LR but with the constant one."""
+    config = Config(total_steps=4000)
+    plain = outcome(config)
+    assert plain == outcome(config)
+    for change in tried.CHANGES:
+        with tried.applied(change):
+            other = outcome(config)
+        assert (other == plain) == (change == "average of the weights"), change
+    assert plain == outcome(config)
+    assert set(ablations.TRIED) == {*tried.CHANGES, *ablations.SETTLED}
+
+
+def outcome(config):
+    """The LR of every update, and the snapshots, of a run with a minimum."""
+    states, lrs = helpers.watched(config, helpers.noisy(0.02))
+    return lrs.tolist(), [state.snapshot_step for state in states]
 
 
 def test_the_longest_runs_are_apart():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from autowu.config import Config
 from autowu.controller import machine
-from autowu.controller.state import State
+from autowu.controller.state import Grow, State
 
 Array = np.ndarray
 
@@ -22,20 +24,33 @@ def v_curve(steps: int, seed: int = 0, *, noise: float | None = None) -> Array:
     return 0.5 + fall + rise + sd * random.standard_normal(steps)
 
 
-def follow(config: Config, losses: Array) -> tuple[State, list[float]]:
-    """The core driven by losses [n]: its last state, and the LR of each update and of the one after."""
-    state, lrs = machine.start(config), []
+class Run(NamedTuple):
+    """What the core did with a record of losses."""
+
+    state: State[Any]
+    """The last."""
+    lrs: list[float]
+    """Of each update, and of the one after."""
+    lift_off: int | None
+    """The step of the last lift-off."""
+
+    def decisions(self) -> tuple[object, ...]:
+        """What is decided by yes or no, or a whole number: where tests came, what they said, the switch."""
+        switch = self.state.switch
+        tests = tuple((v.step, v.start, v.detected, v.streak, v.no_evidence) for v in self.state.verdicts)
+        decided = switch and (switch.step, switch.capped, switch.rewound_to, switch.reason, switch.reads)
+        return tests, self.lift_off, decided
+
+
+def follow(config: Config, losses: Array) -> Run:
+    """The core driven by losses [n]."""
+    state, lrs, lift_off = machine.start(config), [], None
     step = 0
     while step < len(losses):
-        end = len(losses) if state.read_at is None else min(state.read_at, len(losses))
+        due = machine.next_read(config, state)
+        end = len(losses) if due is None else min(due, len(losses))
         lrs += [machine.learning_rate(config, state, at) for at in range(step, end)]
         state = machine.observe(config, state, losses[step:end])
         step = end
-    return state, [*lrs, machine.learning_rate(config, state, len(losses))]
-
-
-def decisions(state: State) -> tuple[object, ...]:
-    """What is decided by yes or no, or a whole number: where tests came, what they said, the switch."""
-    switch = state.switch
-    tests = tuple((v.step, v.start, v.detected, v.streak, v.no_evidence) for v in state.verdicts)
-    return tests, state.lifted, switch and (switch.step, switch.capped, switch.rewound_to)
+        lift_off = state.phase.lift_off if isinstance(state.phase, Grow) else lift_off
+    return Run(state, [*lrs, machine.learning_rate(config, state, len(losses))], lift_off)

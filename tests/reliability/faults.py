@@ -8,7 +8,7 @@ import numpy as np
 
 from autowu.config import Config
 from autowu.controller import machine
-from autowu.controller.state import State
+from autowu.controller.state import Decay, State
 
 STEPS, PER_EPOCH = 800, 20
 EARLY, LATE = 4.0, 4.0  # factors from the best LR to the peak, from which a decision is a mistake
@@ -57,8 +57,8 @@ def run(config: Config, of: Task, kind: str) -> State:
     heights = random.pareto(1.5, steps) * of.depth
     low = of.best / 30  # of the false minimum, or the plateau
     state, step = machine.start(config), 0
-    while state.switch is None or state.doubt is not None:
-        end = state.read_at
+    while not isinstance(state.phase, Decay):
+        end = machine.next_read(config, state)
         assert end is not None
         losses = []
         for at in range(step, end):

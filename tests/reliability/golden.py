@@ -8,7 +8,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import autowu
-from autowu.controller.state import VERSION
+from autowu.controller.plain import VERSION
 from reliability.test_states import GOLDEN, state_of
 
 if __name__ == "__main__":

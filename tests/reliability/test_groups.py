@@ -98,7 +98,7 @@ class Groups(RuleBasedStateMachine):
 
     @invariant()
     def ratios_are_kept(self) -> None:
-        lr = machine.learning_rate(self.made.config, self.made._state, self.made.last_epoch)
+        lr = machine.learning_rate(self.made.config, self.made._session.state, self.made.last_epoch)
         seen = len(self.own) - self.fresh
         for own, held in zip(self.own[:seen], self.optimizer.param_groups[:seen], strict=True):
             expected = lr * (1 if own is None else own / DEFAULT)

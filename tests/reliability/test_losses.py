@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 
 from autowu.config import Config
 from autowu.controller import machine
-from autowu.controller.state import State
 from autowu.integrations.driver import Driver, Weights
-from reliability.curves import decisions, follow, v_curve
+from reliability.curves import Run, follow, v_curve
 from reliability.promises import Trials, promise
 
 BAD = [math.nan, math.inf, -math.inf]
@@ -72,10 +71,11 @@ def test_losses_that_are_not_finite(trials: Trials) -> None:
                 assert 0 <= lr <= config.max_lr
                 settled = driver.switch is not None
                 driver.observe(float(loss))
-                driver.step(lambda: Weights([np.zeros(1)], []))
+                driver.step(lambda: Weights({"w": np.zeros(1)}, {}))
                 if settled:
                     assert driver.learning_rate <= lr * (1 + 1e-12), step
-        read = driver._state.read if driver._state.read_at is not None or decay == "plateau" else None
+        session = driver._session
+        read = session.state.read if session.due is not None or decay == "plateau" else None
         if read is None:
             assert driver.switch is not None
             read = driver.switch.step
@@ -99,14 +99,14 @@ def test_a_run_that_dies(trials: Trials) -> None:
         total = int(random.integers(60, 400))
         losses = v_curve(total, trial)
         config = Config(total_steps=total)
-        alive, _ = follow(config, losses)
+        alive = follow(config, losses).state
         assert alive.switch is not None
         dies = int(random.integers(3, max(4, alive.switch.step - 1)))
         losses[dies:] = random.choice(BAD)
-        state, lrs = follow(config, losses)
+        state, lrs, lift_off = follow(config, losses)
         assert state.switch is not None
         last_finite = lrs[dies - 1]
-        if state.switch.capped or state.lifted is None or state.lifted >= dies:
+        if state.switch.capped or lift_off is None or lift_off >= dies:
             # It died before a fall was seen: a slow second attempt finds nothing either.
             assert state.switch.peak_lr <= config.max_lr / 2
             continue
@@ -115,13 +115,14 @@ def test_a_run_that_dies(trials: Trials) -> None:
         assert state.switch.peak_lr <= last_finite * (0.5 + 1e-12) or state.switch.t_star <= dies
 
 
-def assert_same_decisions(found: State, expected: State) -> None:
+def assert_same_decisions(found: Run, expected: Run) -> None:
     """The same tests, detections and switch, and t* the same but for rounding."""
-    assert decisions(found) == decisions(expected)
-    assert found.switch is not None
-    assert expected.switch is not None
-    if expected.switch.t_star is not None:
-        assert found.switch.t_star == pytest.approx(expected.switch.t_star, abs=1e-6 * 160)
+    assert found.decisions() == expected.decisions()
+    switch, other = found.state.switch, expected.state.switch
+    assert switch is not None
+    assert other is not None
+    if other.t_star is not None:
+        assert switch.t_star == pytest.approx(other.t_star, abs=1e-6 * 160)
 
 
 SCALES = [10.0**k for k in range(-12, 13)]
@@ -139,8 +140,8 @@ def test_scale_does_not_matter(trials: Trials) -> None:
         curve, scale = divmod(trial, len(SCALES))
         if scale == 0:
             losses, config = v_curve(160, curve), Config(total_steps=160, seed=curve)
-            expected, _ = follow(config, losses)
-        found, _ = follow(config, losses * SCALES[scale])
+            expected = follow(config, losses)
+        found = follow(config, losses * SCALES[scale])
         assert_same_decisions(found, expected)
 
 
@@ -157,10 +158,10 @@ def test_powers_of_two_change_not_one_bit(trials: Trials) -> None:
         curve, scale = divmod(trial, len(exponents))
         if scale == 0:
             losses, config = v_curve(160, curve), Config(total_steps=160, seed=curve)
-            expected, lrs = follow(config, losses)
-        found, found_lrs = follow(config, np.ldexp(losses, exponents[scale]))
-        assert found_lrs == lrs
-        assert decisions(found) == decisions(expected)
+            expected = follow(config, losses)
+        found = follow(config, np.ldexp(losses, exponents[scale]))
+        assert found.lrs == expected.lrs
+        assert found.decisions() == expected.decisions()
 
 
 @promise(
@@ -176,8 +177,8 @@ def test_shifts_do_not_matter(trials: Trials) -> None:
         curve, shift = divmod(trial, len(shifts))
         if shift == 0:
             losses, config = v_curve(160, curve), Config(total_steps=160, seed=curve)
-            expected, _ = follow(config, losses)
-        found, _ = follow(config, losses + shifts[shift] * np.ptp(losses))
+            expected = follow(config, losses)
+        found = follow(config, losses + shifts[shift] * np.ptp(losses))
         assert_same_decisions(found, expected)
 
 
@@ -196,7 +197,7 @@ def test_the_least_there_can_be(trials: Trials) -> None:
         total, value = int(total), float(value)
         changes = {"decay": ["linear", "cosine", "plateau"][trial // len(cases)]}
         config = Config.preset(str(name), total_steps=total, steps_per_epoch=int(per_epoch), **changes)
-        state, lrs = follow(config, np.full(total, value))
+        state, lrs, _ = follow(config, np.full(total, value))
         assert len(lrs) == total + 1
         assert all(0 <= lr <= config.max_lr for lr in lrs)
         if math.isfinite(value):
@@ -220,11 +221,11 @@ def test_one_spike(trials: Trials) -> None:
         random = np.random.default_rng(trial)
         losses, config = v_curve(total, trial), Config(total_steps=total, seed=trial)
         minimum = int(v_curve(total, trial, noise=0.0).argmin())
-        without, _ = follow(config, losses)
+        without = follow(config, losses).state
         assert without.switch is not None
         at = int(random.integers(without.switch.step))
         losses[at] = random.choice([1e38, 1e10, 10.0 * float(np.abs(losses).max())])
-        found, _ = follow(config, losses)
+        found = follow(config, losses).state
         assert found.switch is not None
         early_without += without.switch.step < minimum
         early += found.switch.step < minimum <= without.switch.step
@@ -247,7 +248,7 @@ def test_overrun(trials: Trials) -> None:
         name = str(random.choice(["default", "paper"]))
         config = preset(name, total, decay=decay)
         losses = v_curve(10 * total, trial)
-        state, _ = follow(config, losses[:total])
+        state = follow(config, losses[:total]).state
         final = machine.learning_rate(config, state, total)
         driver = Driver(config)
         before = math.inf
@@ -256,7 +257,7 @@ def test_overrun(trials: Trials) -> None:
             warnings.filterwarnings("ignore", "AutoWU: warm-up ended at its cap")
             for step, loss in enumerate(losses, start=1):
                 driver.observe(loss)
-                driver.step(lambda: Weights([np.zeros(1)], []))
+                driver.step(lambda: Weights({"w": np.zeros(1)}, {}))
                 if step >= total:
                     assert driver.learning_rate == final
                 elif driver.switch is not None:

@@ -36,7 +36,7 @@ def test_one_decision(world: World, trials: Trials) -> None:
     for trial in trials:
         if trial % PORTION == 0:
             found = world.run(worlds.traces, trial, PORTION)
-        _, expected = follow(Config(total_steps=STEPS), mean_of(losses_of(trial, world.size)))
+        _, expected, _ = follow(Config(total_steps=STEPS), mean_of(losses_of(trial, world.size)))
         for rank in range(world.size):
             assert found[rank][trial % PORTION] == expected
 
@@ -57,7 +57,7 @@ def test_another_world_size(world: World, trials: Trials) -> None:
         stop = int(np.random.default_rng(trial).integers(1, STEPS))
         first, second = mean_of(losses_of(trial, before)), mean_of(losses_of(trial + 10**6, after))
         losses = np.concatenate([first[:stop], second[stop:]])
-        _, expected = follow(Config(total_steps=STEPS, test_growth=1.5), losses)
+        _, expected, _ = follow(Config(total_steps=STEPS, test_growth=1.5), losses)
         for rank in range(world.size):
             wanted = (expected[:stop] if rank < before else []) + (expected[stop:] if rank < after else [])
             assert found[rank][trial % PORTION] == wanted

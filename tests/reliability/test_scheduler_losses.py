@@ -61,7 +61,7 @@ KINDS: dict[str, Callable[[float], Any]] = {
 )
 def test_every_type(trials: Trials) -> None:
     losses = [float(round(20 * loss)) for loss in v_curve(STEPS, 3)]  # which every type can hold
-    _, expected = follow(Config(total_steps=STEPS), np.array(losses))
+    _, expected, _ = follow(Config(total_steps=STEPS), np.array(losses))
     kinds = list(KINDS.values())
     for trial in trials:
         made = scheduler()
@@ -157,5 +157,5 @@ def test_one_mean_loss_an_update(trials: Trials) -> None:
             made.step(kind(float(micro[-1])))
             lrs += made.get_last_lr()
             expected.append(loss)
-        _, wanted = follow(Config(total_steps=STEPS), np.array(expected))
+        _, wanted, _ = follow(Config(total_steps=STEPS), np.array(expected))
         assert lrs == wanted

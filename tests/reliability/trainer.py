@@ -7,17 +7,16 @@ import multiprocessing
 import os
 import signal
 import sys
-import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import torch
 
+import limits
 from autowu.train.checkpoints import checkpoint
 from reliability.killed import kill_in
 
-PATIENCE = 120  # seconds: more is a hang
 STEPS, EVERY = 132, 6
 FLAGS = ("--epochs", "6", "--model", "mlp", "--batch-size", "64", "--optimizer", "adamw")
 FLAGS = (*FLAGS, "--checkpoint-every", str(EVERY))
@@ -43,7 +42,7 @@ def _run(words: list[str], out: Path, killed_in: str | None, at: int) -> None:
 
 def finish(process: BaseProcess, status: int = 0) -> None:
     """Wait for a run, which must end with ``status``."""
-    process.join(PATIENCE)
+    process.join(limits.HANG)
     if process.exitcode is None:
         process.kill()
         raise AssertionError("hangs")
@@ -57,10 +56,9 @@ def told(out: Path) -> str:
 
 def wait_for_update(out: Path, step: int, process: BaseProcess) -> None:
     """Until a checkpoint of update ``step`` or later is there, or the run has ended."""
-    end = time.monotonic() + PATIENCE
-    while not any(int(path.name) >= step for path in out.glob("checkpoints/[0-9]*")) and process.is_alive():
-        assert time.monotonic() < end, "nothing happens"
-        time.sleep(0.002)
+    limits.wait_for(
+        lambda: any(int(path.name) >= step for path in out.glob("checkpoints/[0-9]*")), process.is_alive
+    )
 
 
 def kill(process: BaseProcess) -> bool:

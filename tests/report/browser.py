@@ -1,13 +1,16 @@
 """A real Chromium without a window, for tests of the page as readers see it."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.support.ui import WebDriverWait
+
+import limits
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
@@ -26,6 +29,8 @@ def chromium(width: int = 1280, height: int = 900, *, dark: bool = False) -> Ite
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     session = webdriver.Chrome(options=options, service=Service(driver))
     try:
+        session.set_page_load_timeout(limits.HANG)
+        session.set_script_timeout(limits.HANG)
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 640}
         session.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
@@ -35,13 +40,18 @@ def chromium(width: int = 1280, height: int = 900, *, dark: bool = False) -> Ite
         session.quit()
 
 
-def drawn(session: webdriver.Chrome, timeout: float = 20) -> None:
+def until(session: webdriver.Chrome, condition: Callable[[], Any]) -> Any:
+    """Wait until ``condition()`` holds; what it gave."""
+    return WebDriverWait(session, limits.HANG, poll_frequency=0.05).until(lambda _: condition())
+
+
+def drawn(session: webdriver.Chrome) -> None:
     """Wait until every figure has been drawn."""
     script = """
         const places = [...document.querySelectorAll('.figure')];
         return places.length > 0 && places.every((place) => place.querySelector('.main-svg'));
     """
-    WebDriverWait(session, timeout, poll_frequency=0.05).until(lambda _: session.execute_script(script))
+    until(session, lambda: session.execute_script(script))
 
 
 def complaints(session: webdriver.Chrome) -> list[str]:

@@ -13,12 +13,11 @@ pytest.importorskip("plotly")
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import WebDriverWait
 
 from autowu import report
 from autowu.report import output, watch
 from report import simulated
-from report.browser import chromium, complaints, drawn
+from report.browser import chromium, complaints, drawn, until
 
 FIGURE = "document.querySelectorAll('.figure')"
 
@@ -56,9 +55,7 @@ def test_the_slider_moves_through_the_tests(
     )
     before = session.execute_script(f"return {FIGURE}[1].data[3].x.slice(-1)[0]")
     ActionChains(session).move_to_element(rail).click().perform()
-    WebDriverWait(session, 5).until(
-        lambda _: session.execute_script(f"return {FIGURE}[1].data[3].x.slice(-1)[0]") < before
-    )
+    until(session, lambda: session.execute_script(f"return {FIGURE}[1].data[3].x.slice(-1)[0]") < before)
     words = session.execute_script(f"return {FIGURE}[1].layout.annotations[0].text")
     assert "of 5 subsets" in words
 
@@ -68,9 +65,7 @@ def test_hovering_tells_the_values(session: webdriver.Chrome, autowu_run: Path, 
     drawn(session)
     plot = session.find_element(By.CSS_SELECTOR, ".figure .nsewdrag")
     ActionChains(session).move_to_element(plot).perform()
-    label = WebDriverWait(session, 5).until(
-        lambda _: session.find_elements(By.CSS_SELECTOR, ".figure .hoverlayer .legend text")
-    )
+    label = until(session, lambda: session.find_elements(By.CSS_SELECTOR, ".figure .hoverlayer .legend text"))
     assert any("autowu" in text.text for text in label)
 
 
@@ -155,9 +150,7 @@ def test_the_live_page_takes_in_new_data_and_keeps_the_zoom_and_the_chosen_test(
     plot = session.find_element(By.CSS_SELECTOR, ".figure .nsewdrag")
     drag = ActionChains(session).move_to_element_with_offset(plot, -200, -40)
     drag.click_and_hold().move_by_offset(150, 80).release().perform()
-    WebDriverWait(session, 5).until(
-        lambda _: session.execute_script(f"return {FIGURE}[0]._fullLayout.xaxis.range[0]") > 1
-    )
+    until(session, lambda: session.execute_script(f"return {FIGURE}[0]._fullLayout.xaxis.range[0]") > 1)
     zoom = session.execute_script(f"return {FIGURE}[0]._fullLayout.xaxis.range")
     rail = session.find_elements(By.CSS_SELECTOR, ".figure")[1].find_element(
         By.CSS_SELECTOR, ".slider-rail-rect"
@@ -169,7 +162,7 @@ def test_the_live_page_takes_in_new_data_and_keeps_the_zoom_and_the_chosen_test(
     lines = (tmp_path / "whole" / "log.jsonl").read_text().splitlines(keepends=True)
     with (folder / "log.jsonl").open("a") as log:
         log.write("".join(lines[300:]))
-    WebDriverWait(session, 15).until(lambda _: session.execute_script(last) > before)
+    until(session, lambda: session.execute_script(last) > before)
     assert session.execute_script(f"return {FIGURE}[0]._fullLayout.xaxis.range") == zoom
     assert session.execute_script(chosen) == test
     assert "went back to the learning rate" in session.find_element(By.ID, "head").text
@@ -185,7 +178,7 @@ def test_the_live_page_says_when_the_run_cannot_be_read(
     drawn(session)
     (folder / "log.jsonl").unlink()
     live = session.find_element(By.ID, "live")
-    WebDriverWait(session, 10).until(lambda _: live.text.startswith("Not live:"))
+    until(session, lambda: live.text.startswith("Not live:"))
     assert "log.jsonl" in live.text
 
 
@@ -201,6 +194,6 @@ def test_a_log_of_a_million_updates_opens_within_three_seconds(
     assert (tmp_path / "page.html").stat().st_size < 6e6
     session.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})  # not what others use
     session.get(address)
-    drawn(session, timeout=60)
+    drawn(session)
     metrics = session.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
     assert {metric["name"]: metric["value"] for metric in metrics}["TaskDuration"] < 3

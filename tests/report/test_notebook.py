@@ -1,10 +1,5 @@
 """What a scheduler and a replay show in a notebook."""
 
-import sys
-from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any
-
 import numpy as np
 import pytest
 
@@ -13,28 +8,11 @@ pytest.importorskip("plotly")
 import plotly.graph_objects as go
 
 import autowu
-from autowu.config import Config
-from autowu.controller import machine
-from autowu.report import notebook
 
 
 def curve(n: int = 300) -> np.ndarray:
     x = np.arange(n) / n
     return 0.5 + 1.8 / (1 + np.exp((x - 0.3) * 20)) + 6 * np.clip(x - 0.6, 0, None) ** 2
-
-
-@pytest.mark.parametrize(
-    "settings", [{}, {"preset": "paper", "steps_per_epoch": 10}, {"growth": "exponential"}]
-)
-@pytest.mark.parametrize("losses", [curve(), np.full(300, 1.0), np.append(curve(40), np.full(260, np.nan))])
-def test_the_lrs_are_those_that_the_updates_had(settings: dict[str, Any], losses: np.ndarray) -> None:
-    config = autowu.replay(losses, 500, **settings).config
-    state, had = machine.start(config), list[float]()
-    for step, loss in enumerate(losses):
-        had.append(machine.learning_rate(config, state, step))
-        state = machine.observe(config, state, np.array([loss]))
-    known = notebook.learning_rates(config, state, np.arange(len(losses), dtype=float))
-    np.testing.assert_allclose(known, had, rtol=1e-12)
 
 
 def scheduler(losses: np.ndarray) -> "autowu.AutoWU":
@@ -64,48 +42,3 @@ def test_the_figure_has_lr_loss_and_votes() -> None:
     assert {"loss", "smoothed loss", "median of the subsets"} <= set(names)
     assert len(figure.data[names.index("loss")].x) == outcome.switch_step
     assert any("t* =" in note.text for note in figure.layout.annotations)
-
-
-def test_the_records_tell_what_the_json_tells() -> None:
-    outcome = autowu.replay(curve(), 500)
-    for row, test in zip(outcome.records(), outcome.to_json()["tests"], strict=True):
-        assert {key: row[key] for key in ("step", "detected", "argmin", "streak", "no_evidence")} == {
-            key: test[key] for key in ("step", "detected", "argmin", "streak", "no_evidence")
-        }
-        assert row["votes"] == sum(p > 0.95 for p in test["p_min"])
-
-
-def test_the_frame_is_pandas_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    outcome = autowu.replay(curve(), 500)
-    pandas = ModuleType("pandas")
-    pandas.DataFrame = SimpleNamespace(from_records=lambda rows: ("frame", rows))  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "pandas", pandas)
-    assert outcome.to_frame() == ("frame", outcome.records())
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    message = r"to_frame\(\) needs pandas: pip install pandas; records\(\) has the same, and needs nothing"
-    with pytest.raises(ImportError, match=message):
-        outcome.to_frame()
-    assert len(outcome.records()) == len(outcome.tests) > 0
-
-
-def test_a_plot_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "plotly.graph_objects", None)
-    with pytest.raises(ImportError, match=r"plot\(\) needs plotly: pip install 'autowu\[report\]'"):
-        autowu.replay(curve(), 500).plot()
-
-
-def test_a_library_that_is_broken_speaks_for_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "pandas.py").write_text("import what_pandas_needs\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "pandas", raising=False)
-    with pytest.raises(ModuleNotFoundError, match=r"^No module named 'what_pandas_needs'$"):
-        autowu.replay(curve(), 500).to_frame()
-
-
-def test_the_rich_display_needs_no_other_library_and_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("plotly", "matplotlib", "pandas"):
-        monkeypatch.setitem(sys.modules, name, None)
-    html = autowu.replay(curve(), 500)._repr_html_()
-    assert "<svg" in html
-    assert "peak LR" in html
-    assert "<b>" not in notebook.html("<b>", Config(total_steps=5), machine.start(Config(total_steps=5)), 0)

@@ -10,13 +10,13 @@ import pytest
 pytest.importorskip("plotly")
 pytest.importorskip("torch")
 
-from autowu import Config, replay
-from autowu.controller import machine as controller
-from autowu.controller.state import Reopening, Switch
+from autowu import replay
+from autowu.controller import display, history
+from autowu.controller.state import Probe, Reason, Reopening, Switch
 from autowu.offline import text as replay_text
 from autowu.offline.logs import Record
 from autowu.offline.strided import replay_record
-from autowu.report import figures, notebook, summary, tensorboard
+from autowu.report import figures, summary, tensorboard
 from autowu.runlog import run as runlog
 from autowu.runlog.run import Run
 from report import simulated
@@ -69,7 +69,7 @@ def test_words_tell_of_both(run: Run) -> None:
     assert words.startswith(f"The minimum detected at step {reopening.switch.step} was not the last")
     assert f"(3 tests in a row), and from step {switch.probed} on no lower loss beyond it" in words
     assert found.to_json()["reopenings"][0]["probed"] is True
-    html = notebook.html("a", found.config, found.state, len(run.losses))
+    html = display.html("a", found.config, found.state, len(run.losses))
     assert "minima that were not the last" in html
     assert "false alarms" not in html
 
@@ -93,22 +93,6 @@ def test_a_record_of_every_third_update_is_told_in_updates(run: Run) -> None:
     assert found.state.switch.probed == 3 * plain.switch.probed
 
 
-@pytest.mark.parametrize("cut", [0, 3, 400])
-def test_a_notebook_has_the_lrs_that_the_updates_had(run: Run, cut: int) -> None:
-    """At the end, in the middle of the last probe, and between the two."""
-    config = Config(total_steps=2000)
-    reopening, switch = both(run)
-    end = {0: 2000, 3: switch.step - 3, 400: reopening.step + 60}[cut]
-    state, had = controller.start(config), list[float]()
-    for step, loss in enumerate(run.losses[:end]):
-        had.append(controller.learning_rate(config, state, step))
-        state = controller.observe(config, state, np.array([loss]))
-    assert (state.probe is not None) == (cut == 3)
-    np.testing.assert_allclose(
-        notebook.learning_rates(config, state, np.arange(end, dtype=float)), had, rtol=1e-12
-    )
-
-
 def test_a_log_from_before_there_were_probes_can_be_read(run: Run, tmp_path: Path) -> None:
     folder = simulated.reopened(tmp_path / "old")
     log = (folder / "log.jsonl").read_text()
@@ -127,7 +111,8 @@ def test_a_loss_that_ceased_to_be_finite_is_no_minimum_that_tests_agreed_on(run:
     gone, once = run.losses.copy(), run.losses.copy()
     since = run.tests[-4].step  # the last three tests saw nothing since
     gone[since : switch.step] = once[switch.step - 1] = np.nan
-    words = summary.sentence(replace(alone, losses=gone))
+    dead = replace(switch, probed=None, reason=Reason.NONFINITE, reads=3)
+    words = summary.sentence(replace(alone, switch=dead, losses=gone))
     assert words.startswith(
         f"At step {switch.step} no loss had been finite since step {since}: training went"
     )
@@ -139,9 +124,9 @@ def test_a_record_of_every_tenth_update_may_end_in_a_probe(run: Run) -> None:
     _, switch = both(run)
     plain = replay(run.losses[: switch.step - 3], 2000)
     found = replay_record(Record(run.losses[: switch.step - 3], None, 10, ()), total_steps=20_000)
-    assert found.state.probe is not None
-    assert plain.state.probe is not None
-    assert found.state.probe.switch.step == 10 * plain.state.probe.switch.step
+    assert isinstance(found.state.phase, Probe)
+    assert isinstance(plain.state.phase, Probe)
+    assert found.state.phase.switch.step == 10 * plain.state.phase.switch.step
     steps = np.arange(0, len(found.learning_rates), 10, dtype=float)
-    shown = notebook.learning_rates(found.config, found.state, steps)
+    shown = history.learning_rates(found.config, found.state, steps)
     np.testing.assert_allclose(shown, plain.learning_rates[: len(shown)], rtol=0.02)

@@ -10,12 +10,11 @@ import pytest
 pytest.importorskip("plotly")
 pytest.importorskip("torch")
 
-from autowu import Config, replay
-from autowu.controller import machine as controller
+from autowu import replay
 from autowu.offline import text as replay_text
 from autowu.offline.logs import Record
 from autowu.offline.strided import replay_record
-from autowu.report import figures, notebook, output, picture, replayed, summary, tensorboard
+from autowu.report import figures, output, picture, replayed, summary, tensorboard
 from autowu.runlog import run as runlog
 from autowu.runlog.run import Run
 from report import simulated
@@ -62,7 +61,8 @@ def test_a_log_that_stops_in_the_second_warm_up_has_no_switch(run: Run, folder: 
 
 
 @pytest.mark.parametrize(
-    "broken", [{"lr": 0}, {"lr": None}, {"switch": None}, {"leg": {}}, {"step": -1}, {"switch": {"step": 3}}]
+    "broken",
+    [{"lr": 0}, {"lr": None}, {"switch": None}, {"growth": {}}, {"step": -1}, {"switch": {"step": 3}}],
 )
 def test_a_broken_line_is_told_and_left_out(folder: Path, tmp_path: Path, broken: dict[str, Any]) -> None:
     events = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
@@ -124,22 +124,6 @@ def test_the_events_of_tensorboard_have_the_phases(run: Run) -> None:
     assert [each["step"] for each in records if each["event"] == "switch"] == at[::2]
 
 
-@pytest.mark.parametrize("decay", ["linear", "plateau"])
-@pytest.mark.parametrize("growth", ["two-speed", "exponential"])
-def test_a_notebook_has_the_lrs_that_the_updates_had(losses: np.ndarray, growth: str, decay: str) -> None:
-    config = Config.preset(total_steps=len(losses), growth=growth, decay=decay)
-    state, had = controller.start(config), list[float]()
-    for step, loss in enumerate(losses):
-        had.append(controller.learning_rate(config, state, step))
-        state = controller.observe(config, state, np.array([loss]))
-    assert state.reopenings
-    known = notebook.learning_rates(config, state, np.arange(len(losses), dtype=float))
-    shown = np.isfinite(known)
-    assert shown[: state.reopenings[-1].step].all()
-    np.testing.assert_allclose(known[shown], np.array(had)[shown], rtol=1e-12)
-    assert "1; warm-up went on at step" in notebook.html("a", config, state, len(losses))
-
-
 def test_a_replay_tells_of_it_in_words_and_numbers(losses: np.ndarray) -> None:
     found = replay(losses)
     (reopening,) = found.state.reopenings
@@ -155,10 +139,10 @@ def test_a_record_of_every_third_update_is_told_in_updates(losses: np.ndarray) -
     record = Record(losses, None, 3, ())
     found = replay_record(record, total_steps=3 * len(losses))
     (one,), (other,) = replay(losses).state.reopenings, found.state.reopenings
-    assert (other.step, other.switch.step, other.leg.start) == (
+    assert (other.step, other.switch.step, other.growth.start) == (
         3 * one.step,
         3 * one.switch.step,
-        3 * one.leg.start,
+        3 * one.growth.start,
     )
     assert replayed.run_of("losses.csv", record, found).reopenings == (other,)
     assert "would have gone on" in summary.sentence(replayed.run_of("losses.csv", record, found))

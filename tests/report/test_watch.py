@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import limits
 from autowu.errors import UserError
 from autowu.report import watch
 
@@ -29,7 +30,7 @@ def server(autowu_run: Path) -> Iterator[watch.Server]:
 
 
 def ask(server: watch.Server, path: str, host: str | None = None) -> tuple[HTTPResponse, bytes]:
-    connection = HTTPConnection(watch.LOOPBACK, server.server_port, timeout=10)
+    connection = HTTPConnection(watch.LOOPBACK, server.server_port, timeout=limits.HANG)
     connection.request("GET", path, headers={} if host is None else {"Host": host})
     answer = connection.getresponse()
     content = answer.read()
@@ -152,7 +153,7 @@ def test_ctrl_c_stops_it_cleanly(autowu_run: Path) -> None:
             assert process.stdout is not None
             assert "http://127.0.0.1:" in process.stdout.readline()
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=20)
+            out, err = process.communicate(timeout=limits.HANG)
         finally:
             process.kill()  # nothing where it has ended
     assert (process.returncode, out, err) == (0, "\nStopped.\n", "")

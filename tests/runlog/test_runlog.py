@@ -4,10 +4,12 @@ import json
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from autowu.controller.state import Reason
 from autowu.errors import UserError
 from autowu.runlog import events as runlog_events
 from autowu.runlog import run as runlog
@@ -101,6 +103,44 @@ def test_the_second_account_of_a_step_counts(autowu_run: Path) -> None:
     run = runlog.read(autowu_run)
     assert len(run.steps) == 1000
     assert (run.losses[6], run.lrs[6]) == (0.5, 0.25)
+
+
+def with_switch(folder: Path, **changes: object) -> None:
+    """The log with another account of the switch; None leaves a key out."""
+    events = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    for event in events:
+        if event["event"] == "switch":
+            event.update(changes)
+            for key in changes:
+                if event[key] is None:
+                    del event[key]
+    (folder / "log.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_the_reason_of_the_switch_is_read(autowu_run: Path, reason: Reason) -> None:
+    with_switch(autowu_run, reason=reason.value, reads=2)
+    run = runlog.read(autowu_run)
+    assert run.switch is not None
+    assert (run.switch.reason, run.switch.reads, run.notes) == (reason, 2, ())
+
+
+@pytest.mark.parametrize(("capped", "reason"), [(True, Reason.CAP), (False, Reason.MINIMUM)])
+def test_a_switch_without_a_reason_has_that_of_its_kind(
+    autowu_run: Path, capped: bool, reason: Reason
+) -> None:
+    with_switch(autowu_run, reason=None, reads=None, capped=capped)
+    run = runlog.read(autowu_run)
+    assert run.switch is not None
+    assert (run.switch.reason, run.switch.reads, run.notes) == (reason, 0, ())
+
+
+@pytest.mark.parametrize("broken", [{"reason": "a whim"}, {"reason": 3}, {"reads": -1}])
+def test_a_switch_for_no_known_reason_is_told_and_left_out(autowu_run: Path, broken: dict[str, Any]) -> None:
+    with_switch(autowu_run, **broken)
+    run = runlog.read(autowu_run)
+    assert run.switch is None
+    assert any("not of an autowu log" in note for note in run.notes)
 
 
 def test_unknown_events_are_passed_over(autowu_run: Path) -> None:

@@ -7,13 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import torch
 
-PATIENCE = 120  # seconds: more is a hang
+import limits
+
 ENVIRONMENT = {
     **os.environ,
     "OMP_NUM_THREADS": "1",
@@ -39,7 +39,7 @@ def start(*flags, launcher=(sys.executable, "-m", "autowu"), **options) -> subpr
 def finish(process: subprocess.Popen, status: int = 0) -> str:
     """Wait for a run; what it has printed. It must end with ``status``."""
     try:
-        out, _ = process.communicate(timeout=PATIENCE)
+        out, _ = process.communicate(timeout=limits.HANG)
     except subprocess.TimeoutExpired:
         raise AssertionError(f"hangs: {kill(process)}") from None
     assert process.returncode == status, out
@@ -60,10 +60,7 @@ def kill(process: subprocess.Popen) -> str:
 
 def wait_for(condition, process: subprocess.Popen) -> None:
     """Until ``condition()`` holds or the run has ended."""
-    end = time.monotonic() + PATIENCE
-    while not condition() and process.poll() is None:
-        assert time.monotonic() < end, "nothing happens"
-        time.sleep(0.01)
+    limits.wait_for(condition, lambda: process.poll() is None)
 
 
 def wait_for_checkpoint(run: Path, process: subprocess.Popen, step: int = 0) -> None:

@@ -63,10 +63,11 @@ def test_the_scheduler_waits_at_tests_alone_and_there_for_one_transfer(dtype, se
     optimizer.step()
     reads = copies = 0
     for loss in losses:
-        if made.last_epoch + 1 == made._state.read_at:
+        if made.last_epoch + 1 == made._session.due:
             with waiting("warn") as found:
                 made.step(loss)
-            copied = made._state.switch is None and made._state.copied == made._state.step
+            state = made._session.state
+            copied = state.switch is None and state.snapshot_step == state.step
             reads, copies = reads + 1, copies + copied
             assert len(found) == 1 + copied
         else:
@@ -117,8 +118,8 @@ def test_the_trainer_s_loop_waits_at_tests_and_for_its_log_alone(settings, noise
     def deciding():
         with waiting("warn") as found:
             outcome = decide()
-        state = run.method.schedule._state
-        at_tests.append((len(found), 1 + (state.switch is None and state.copied == state.step)))
+        state = run.method.schedule._session.state
+        at_tests.append((len(found), 1 + (state.switch is None and state.snapshot_step == state.step)))
         return outcome
 
     def writing():

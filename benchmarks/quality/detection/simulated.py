@@ -14,7 +14,7 @@ import numpy as np
 
 from autowu.config import Config
 from autowu.controller import machine
-from autowu.controller.state import State
+from autowu.controller.state import Decay, State
 from benchmarks.quality.detection.dynamics import Array, Model, Quadratic, Valley
 
 PEAKS = 10 ** np.linspace(-5, 0, 51)  # the candidates for the best peak LR
@@ -125,13 +125,13 @@ def task(family: str, seed: int) -> Task:
     )
 
 
-def train(config: Config, of: Task) -> State:
+def train(config: Config, of: Task) -> State[Decay]:
     """AutoWU's state when the switch is final, as a host gets there that goes back to copies when told."""
     noises = of.noises()
     state, step = machine.start(config), 0
     moment = copy = of.begin
-    while state.switch is None or state.doubt is not None:
-        end = state.read_at
+    while not isinstance(state.phase, Decay):
+        end = machine.next_read(config, state)
         assert end is not None  # since no switch is final yet
         clean = np.empty(end - step)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -142,7 +142,7 @@ def train(config: Config, of: Task) -> State:
         before, state = state, machine.observe(config, state, losses)
         if state.restores > before.restores:
             moment = copy
-        elif state.copied == state.step:
+        elif state.snapshot_step == state.step:
             copy = moment
         step = end
     return state

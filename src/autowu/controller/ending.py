@@ -1,95 +1,215 @@
-"""A test, and what may follow from it: the switch to the decay phase.
-
-Pure functions of configuration and state.
-"""
+"""A test, the switch to the decay phase that may follow from it, and the LR where no minimum was seen."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
 from autowu.config import Config
-from autowu.controller.phases import decay
-from autowu.controller.rate import growth
-from autowu.controller.state import State, Switch, no_losses
+from autowu.controller.rate import grown
+from autowu.controller.state import Decay, Grow, Growth, Reason, State, Switch, Trial, WarmUp, no_losses
 from autowu.detector import trend
-from autowu.detector.detect import detect
+from autowu.detector.detect import Verdict, detect
+from autowu.detector.trend import Fall
+
+# As in LR range tests: the loss explodes at some ten times a good LR (docs/algorithm.md, "Two speeds").
+MARGIN: Final = 10.0
 
 # A run whose loss ended in NaN never showed its minimum: it goes on at half of the last LR known as good.
 DEAD_FACTOR: Final = 0.5
 
+W = TypeVar("W", bound=WarmUp)
 
-def test(config: Config, state: State) -> State:
-    """Ask the detector whether the minimum is past; while the loss falls to its end, renew the copy."""
-    verdict, adam = detect(config, state.losses, state.first, state.adam, _doublings(config, state))
-    if state.dead:
-        # No finite loss since the last read: as far as can be known, the minimum is past.
-        verdict = replace(verdict, p_min=(1.0,) * config.subsets, detected=True)
-    verdict = replace(verdict, streak=state.streak + 1 if verdict.detected else 0)
-    state = state.but(streak=verdict.streak, adam=adam, verdicts=(*state.verdicts, verdict))
-    if config.rewind and verdict.falling and not verdict.detected and np.isfinite(state.losses[-1]):
-        state = state.but(copied=state.step)
+
+def with_snapshot(config: Config, state: State[W]) -> State[W]:
+    """Each read of warm-up wants a snapshot to be kept, where weights are rewound."""
+    if config.rewind and state.snapshot_step is None:
+        return state.replace(snapshot_step=state.step)
     return state
 
 
-def _doublings(config: Config, state: State) -> float:
-    """How often the LR has doubled over the window; 0 for a growth that takes longer and longer for it."""
-    if config.growth == "linear":
-        return 0.0
-    return math.log2(growth(config, state, state.step) / growth(config, state, state.first))
+# --- a test --------------------------------------------------------------------------------------------
 
 
-def at_cap(config: Config, state: State) -> State:
+def test(config: Config, state: State[Grow]) -> State[Grow]:
+    """Ask the detector whether the minimum is past; while the loss falls to its end, renew the snapshot.
+
+    Where no loss was finite since the last read the minimum is past, as far as can be known.
+    """
+    grow = state.phase
+    past = state.nonfinite_reads > 0
+    state, verdict = _tested(config, state, grow.growth, grow.detections, past)
+    state = state.replace(phase=replace(grow, detections=verdict.streak))
+    if config.rewind and verdict.falling and not verdict.streak and np.isfinite(state.losses[-1]):
+        return state.replace(snapshot_step=state.step)
+    return state
+
+
+def recorded(config: Config, state: State[W], growth: Growth) -> tuple[State[W], Verdict]:
+    """With a test before lift-off, which counts towards nothing."""
+    return _tested(config, state, growth, 0, past=state.nonfinite_reads > 0)
+
+
+def _tested(
+    config: Config, state: State[W], growth: Growth, detections: int, past: bool
+) -> tuple[State[W], Verdict]:
+    doublings = 0.0  # a linear growth takes longer and longer for one
+    if config.growth != "linear":
+        doublings = math.log2(grown(config, growth, state.step) / grown(config, growth, state.first))
+    verdict, adam = detect(config, state.losses, state.first, state.adam, doublings)
+    verdict = replace(verdict, streak=detections + 1 if verdict.detected or past else 0)
+    return state.replace(adam=adam, verdicts=(*state.verdicts, verdict)), verdict
+
+
+# --- the LR where no minimum was seen ------------------------------------------------------------------
+
+
+def fallback(
+    config: Config,
+    *,
+    good: float | None = None,
+    too_large: float | None = None,
+    least: float | None = None,
+) -> float:
+    """The first LR of the decay phase where the loss has shown no minimum.
+
+    ======================  ======================================================================
+    known                   LR
+    ======================  ======================================================================
+    a good one              that
+    one that is too large   an order of magnitude below; the LR of the least loss, if that is lower,
+                            but not by another order of magnitude
+    both                    the lower of the two
+    neither                 an order of magnitude below η_max, since it takes that, at least, to make
+                            the loss explode; or, down to √(η_min η_max), the LR of the least loss
+    ======================  ======================================================================
+
+    Args:
+        config: the run's.
+        good: the largest LR at which the loss is known, or at the cap taken, to be well.
+        too_large: the smallest LR at which it rose, or ceased to be finite.
+        least: the LR of the least smoothed loss, if that is worth something.
+    """
+    if too_large is None and good is not None:
+        return good
+    lr = _below(config, config.max_lr if too_large is None else too_large)
+    if good is not None:
+        return min(good, lr)
+    if least is None:
+        return lr
+    floor = (
+        _below(config, lr) if too_large is not None else math.sqrt(config.min_lr) * math.sqrt(config.max_lr)
+    )
+    return min(lr, max(least, floor))
+
+
+def _below(config: Config, lr: float) -> float:
+    """An order of magnitude below an LR that is too large."""
+    return max(lr / MARGIN, config.min_lr)
+
+
+# --- the switch ----------------------------------------------------------------------------------------
+
+
+def at_cap(config: Config, state: State[Grow]) -> State[Trial | Decay]:
     """The end of warm-up. `paper` decays from here; else the evidence decides, were it of one test only."""
-    if not config.return_at_cap:
-        return switch(config, state, None, growth(config, state, state.step), capped=True, rewind=False)
-    verdict = state.verdicts[-1] if state.verdicts else None
-    if verdict is not None and verdict.detected:
+    grow, verdict = state.phase, state.verdicts[-1] if state.verdicts else None
+    t_star, lift_off = None, float(grow.lift_off)
+    if config.return_at_cap and verdict is not None and (verdict.detected or state.nonfinite_reads):
         return back(config, state, capped=True)
-    if verdict is None or verdict.no_evidence:
-        # All that is known is that the loss has fallen by lift-off.
-        assert state.lifted is not None  # `liftoff` sees to a run without it
-        lifted = float(state.lifted)
-        return switch(config, state, lifted, growth(config, state, lifted), capped=True, rewind=True)
-    return switch(config, state, None, growth(config, state, state.step), capped=True, rewind=False)
+    if config.return_at_cap and (verdict is None or verdict.no_evidence):
+        t_star = lift_off  # all that is known is that the loss has fallen by then
+    good = grown(config, grow.growth, state.step if t_star is None else t_star)
+    peak_lr = fallback(config, good=good)
+    rewind = t_star is not None
+    return switch(config, state, t_star, peak_lr, Reason.CAP, rewind=rewind, capped=True)
 
 
-def back(config: Config, state: State, *, capped: bool) -> State:
+def back(config: Config, state: State[Grow], *, capped: bool) -> State[Trial | Decay]:
     """To the minimum: Eq. 5 and the LR there."""
-    t_star = state.verdicts[-1].t_star if state.verdicts else None
-    factor = 1.0
-    if state.dead >= config.patience or t_star is None:
-        finite = np.flatnonzero(np.isfinite(state.losses))
-        known = [float(state.first + finite[-1]) if len(finite) else float(state.leg.start)]
-        known += [t_star] if t_star is not None else []
-        known += [float(state.copied)] if state.copied is not None else []
-        t_star, factor = min(known), DEAD_FACTOR if config.rewind else 1.0
-    return switch(config, state, t_star, factor * growth(config, state, t_star), capped=capped, rewind=True)
+    grow, verdict = state.phase, state.verdicts[-1]
+    t_star = verdict.t_star
+    if t_star is not None and state.nonfinite_reads < config.patience:
+        lr = grown(config, grow.growth, t_star)
+        tests = state.verdicts[-grow.detections :]
+        stalled = any(test.detected and test.stalled(config.confidence) for test in tests)
+        reason = Reason.STALL if stalled else Reason.MINIMUM
+        return switch(config, state, t_star, lr, reason, rewind=True, capped=capped)
+    finite = np.flatnonzero(np.isfinite(state.losses))
+    known = [float(state.first + finite[-1]) if len(finite) else float(grow.growth.start)]
+    known += [t_star] if t_star is not None else []
+    known += [float(state.snapshot_step)] if state.snapshot_step is not None else []
+    good = grown(config, grow.growth, min(known))
+    peak_lr = fallback(config, good=(DEAD_FACTOR if config.rewind else 1.0) * good)
+    return switch(config, state, min(known), peak_lr, Reason.NONFINITE, rewind=True, capped=capped)
 
 
 def switch(
-    config: Config, state: State, t_star: float | None, peak_lr: float, *, capped: bool, rewind: bool
-) -> State:
+    config: Config,
+    state: State[WarmUp],
+    t_star: float | None,
+    peak_lr: float,
+    reason: Reason,
+    *,
+    rewind: bool = False,
+    capped: bool = False,
+) -> State[Trial | Decay]:
     """The decay phase begins, at ``peak_lr``."""
-    rewound_to = state.copied if rewind else None
-    return state.but(
-        switch=Switch(state.step, capped, t_star, peak_lr, rewound_to),
-        doubt=_doubt(config, state, t_star),
-        restores=state.restores + (rewound_to is not None),
-        copied=None,
-        first=state.step,
+    phase = state.phase
+    reads = phase.detections if isinstance(phase, Grow) else 0
+    decided = Switch(
+        step=state.step,
+        capped=capped,
+        t_star=t_star,
+        peak_lr=peak_lr,
+        rewound_to=state.snapshot_step if rewind else None,
+        reason=reason,
+        reads=state.nonfinite_reads if reason is Reason.NONFINITE else reads,
+    )
+    fall_before = None if t_star is None else _fall_before(config, state, t_star)
+    return into_decay(state, decided, phase, fall_before, restore=decided.rewound_to is not None)
+
+
+def into_decay(
+    state: State[Any], switch: Switch, phase: WarmUp, fall_before: Fall | None, *, restore: bool
+) -> State[Trial | Decay]:
+    """The decay phase of ``switch``, on trial if the loss was falling plainly before t*."""
+    decay: Trial | Decay = Decay(switch, phase.growth)
+    if isinstance(phase, Grow) and fall_before is not None:
+        decay = Trial(switch, phase, fall_before)
+    return state.replace(
+        phase=decay,
+        restores=state.restores + restore,
+        snapshot_step=None,
+        nonfinite_reads=0,
         losses=no_losses(),
     )
 
 
-def _doubt(config: Config, state: State, t_star: float | None) -> trend.Fall | None:
+# --- may it be wrong? ----------------------------------------------------------------------------------
+
+
+def window(config: Config) -> int:
+    """W, updates in which the slow growth doubles the LR, and at least ``min_losses``.
+
+    The stretch before t* is W updates long, the one after the switch 2 W.
+    """
+    doublings = math.log2(config.max_lr / config.min_lr)
+    return max(config.min_losses, math.ceil(config.warmup_steps / doublings))
+
+
+def in_time(config: Config, step: int) -> bool:
+    """Whether a switch at ``step`` can be settled before the cap, with growth that has doublings."""
+    return config.growth != "linear" and step + 2 * window(config) < config.warmup_steps
+
+
+def _fall_before(config: Config, state: State[WarmUp], t_star: float) -> Fall | None:
     """The fall of the loss up to t*, if it was a plain one and there is time for more growth; else None."""
-    if config.reopen is None or t_star is None or state.dead or not decay.in_time(config, state.step):
+    if config.reopen is None or state.nonfinite_reads or not in_time(config, state.step):
         return None
-    width = decay.window(config)
     end = math.ceil(t_star) - state.first
-    before = trend.fall(config, state.losses[max(0, end - width) : max(0, end)])
+    before = trend.fall(config, state.losses[max(0, end - window(config)) : max(0, end)])
     return before if trend.plain(before, config.reopen) else None

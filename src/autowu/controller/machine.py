@@ -4,6 +4,9 @@
     observe(config, state, losses) -> state
     learning_rate(config, state, step) -> η
 
+    Sweep ──▶ Grow ──▶ Probe ──▶ Trial ──▶ Decay
+      ╰▶ Search ─╯╰──────┴────────┴──▶
+
 Warm-up grows the LR. In the paper preset it is tested at each epoch's end whether the minimum of the loss is
 past (Algorithm 1). In the default preset growth is fast until lift-off, then slow, and a test comes each time
 the LR has grown by a fixed factor. When the minimum has been detected ``patience`` times in a row, or after
@@ -14,130 +17,94 @@ switch was a false alarm, and warm-up goes on.
 
 from __future__ import annotations
 
-import math
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import numpy as np
 
 from autowu.arrays import Array
 from autowu.config import Config
-from autowu.controller.phases import decay
-from autowu.controller.phases import growth as growing
-from autowu.controller.rate import grown_at, growth, growth_ends, law, learning_rate
-from autowu.controller.state import Leg, Reopening, State, no_losses
-from autowu.detector import trend
+from autowu.controller.phases import decay, growth, probe, sweep
+from autowu.controller.state import Decay, Grow, Growth, Phase, Probe, Search, State, Sweep, Trial
 
-__all__ = ["growth", "law", "learning_rate", "observe", "start"]
+__all__ = ["learning_rate", "lr_function", "next_read", "observe", "start"]
 
 
-LOOKS: Final = 1.1
-"""Growth of the LR, at most, between two reads at the fast rate, however far tests are apart.
+class _PhaseFile(Protocol):
+    """What each file of :mod:`autowu.controller.phases` has."""
 
-The fast growth may cross the whole range of LRs within an epoch.
-"""
+    def decide(self, config: Config, state: State[Any]) -> State[Phase]:
+        """What a read at ``state.step`` decides; the one before was at ``state.read``."""
+        ...
+
+    def next_read(self, config: Config, state: State[Any]) -> int | None:
+        """The step of the decision after the one at ``state.read``; None: never."""
+        ...
+
+    def law(self, config: Config, state: State[Any]) -> Callable[[int], float]:
+        """η as a function of the step, good until the next decision."""
+        ...
 
 
-def start(config: Config) -> State:
+def _of(phase: Phase) -> _PhaseFile:
+    match phase:
+        case Sweep() | Search():
+            return sweep
+        case Grow():
+            return growth
+        case Probe():
+            return probe
+        case Trial() | Decay():
+            return decay
+
+
+def start(config: Config) -> State[Phase]:
     """The state before the first update."""
-    sweeping = config.growth == "two-speed"
-    span = config.sweep_steps if sweeping else config.warmup_steps
-    state = State(
-        step=0,
-        read_at=0,
-        leg=Leg(0, config.min_lr, span),
-        sweeping=sweeping,
-        lifted=0 if config.lift_off is None else None,
-    )
-    return state.but(read_at=_next_read(config, state))
+    if config.growth == "two-speed":
+        return State(Sweep(Growth(0, config.min_lr, config.sweep_steps)))
+    slow = Growth(0, config.min_lr, config.warmup_steps)
+    return State(Grow(slow, lift_off=0, origin=None) if config.lift_off is None else Search(slow))
 
 
-def observe(config: Config, state: State, losses: Array) -> State:
+def observe(config: Config, state: State[Phase], losses: Array) -> State[Phase]:
     """Take in the losses of the next updates [n], one each, and decide whatever falls due among them.
 
     The outcome does not depend on how the losses are cut into calls. A caller may hold them back until
-    ``state.read_at``; until then :func:`learning_rate` needs none.
+    :func:`next_read`; until then :func:`learning_rate` needs none.
     """
     losses = np.asarray(losses, dtype=np.float64)
     while len(losses):
-        due = len(losses) if state.read_at is None else state.read_at - state.step
-        state, losses = _take(state, losses[:due]), losses[due:]
-        if state.step == state.read_at:
-            state = _decide(config, state)
-            state = state.but(read=state.step, read_at=_next_read(config, state))
+        due = next_read(config, state)
+        if due is None:
+            return state.replace(step=state.step + len(losses))
+        new, losses = losses[: due - state.step], losses[due - state.step :]
+        state = state.replace(step=state.step + len(new), losses=np.concatenate([state.losses, new]))
+        if state.step == due:
+            state = _of(state.phase).decide(config, _counted(state)).replace(read=due)
     return state
 
 
-def _take(state: State, losses: Array) -> State:
-    kept = state.losses if state.read_at is None else np.concatenate([state.losses, losses])
-    return state.but(step=state.step + len(losses), losses=kept)
+def next_read(config: Config, state: State[Phase]) -> int | None:
+    """The step of the next decision, which needs all losses before it. None: never."""
+    return _of(state.phase).next_read(config, state)
 
 
-def _decide(config: Config, state: State) -> State:
-    if state.switch is None:
-        return growing.decide(config, state)
-    return _plateau(config, state) if state.doubt is None else _settle(config, state)
-
-
-# --- when ---------------------------------------------------------------------------------------------
-
-
-def _next_read(config: Config, state: State) -> int | None:
-    if state.switch is None:
-        return min(_next_test(config, state), growth_ends(config, state))
-    if state.doubt is not None:
-        return state.switch.step + 2 * decay.window(config)
-    if config.decay == "plateau":
-        end = state.step + max(1, config.total_steps // config.plateau_intervals)
-        return end if end < config.total_steps else None
-    return None
-
-
-def _next_test(config: Config, state: State) -> int:
-    """The end of the epoch, or the step at which the LR will have grown by ``test_growth``."""
-    spacing = config.test_growth
-    if config.growth == "two-speed" and (state.lifted is None or state.probe is not None):
-        spacing = min(LOOKS, spacing or LOOKS)
-    if spacing is not None:
-        return grown_at(config, state, spacing)
-    assert config.steps_per_epoch is not None  # Config sees to it
-    return (state.step // config.steps_per_epoch + 1) * config.steps_per_epoch
-
-
-# --- a switch that may be wrong -------------------------------------------------------------------------
-
-
-def _settle(config: Config, state: State) -> State:
-    """Back to warm-up, from the LR as it is, if the loss refutes the switch; else the switch is final."""
-    assert state.switch is not None
-    assert state.doubt is not None
-    assert config.reopen is not None  # or else there is no doubt
-    after = trend.fall(config, state.losses)
-    settled = state.but(doubt=None, first=state.step, losses=no_losses())
-    if not decay.refuted(state.doubt, after, config.reopen):
-        return settled
-    lr = learning_rate(config, state, state.step)
-    return settled.but(
-        switch=None,
-        reopenings=(*state.reopenings, Reopening(state.step, lr, state.switch, state.leg)),
-        leg=Leg(state.step, lr, config.warmup_steps),
-        lifted=state.step,
-        streak=0,
-    )
-
-
-# --- decay --------------------------------------------------------------------------------------------
-
-
-def _plateau(config: Config, state: State) -> State:
-    """Drop the LR if the mean loss of the interval is not below the last one's by two standard errors."""
-    losses = state.losses[np.isfinite(state.losses)]
-    state = state.but(first=state.step, losses=no_losses())
-    if not len(losses):
+def _counted(state: State[Phase]) -> State[Phase]:
+    """With the reads in a row that found no finite loss."""
+    if not state.nonfinite_reads and np.isfinite(state.losses[-1]):
         return state
-    mean = float(losses.mean())
-    variance = float(losses.var(ddof=1)) / len(losses) if len(losses) > 1 else 0.0
-    if state.previous is not None:
-        before, variance_before = state.previous
-        if before - mean <= 2 * math.sqrt(variance + variance_before):
-            return state.but(drops=state.drops + 1, previous=None)
-    return state.but(previous=(mean, variance))
+    found = np.isfinite(state.since(state.read)).any()
+    return state.replace(nonfinite_reads=0 if found else state.nonfinite_reads + 1)
+
+
+def learning_rate(config: Config, state: State[Phase], step: int) -> float:
+    """η of update ``step`` (counted from 0), from ``state.step`` to the next read; a closed form.
+
+    From ``total_steps`` on the LR stays what it is there.
+    """
+    return lr_function(config, state)(step)
+
+
+def lr_function(config: Config, state: State[Phase]) -> Callable[[int], float]:
+    """:func:`learning_rate` as a function of the step alone: good until the next decision."""
+    return _of(state.phase).law(config, state)

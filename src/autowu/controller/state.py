@@ -1,12 +1,10 @@
-"""What the controller knows: one frozen dataclass, and its plain form for checkpoints."""
+"""What the controller knows: what all phases share, and a class for each that has its own."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, is_dataclass
-from types import UnionType
-from typing import Any, Final, cast, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 import numpy as np
 
@@ -15,11 +13,9 @@ from autowu.detector.detect import Verdict
 from autowu.detector.fit import AdamState
 from autowu.detector.trend import Fall, Level
 
-VERSION: Final = 3  # of the plain form
-
 
 @dataclass(frozen=True)
-class Leg:
+class Growth:
     """A stretch of exponential growth: η_t = lr (η_max / η_min)^((t - start) / span)."""
 
     start: int
@@ -28,15 +24,31 @@ class Leg:
 
 
 @dataclass(frozen=True)
-class Rise:
-    """A rise of the loss before lift-off."""
+class TooLarge:
+    """An LR at which the loss rose before lift-off, so that growth went back."""
 
     lr: float
-    """The LR that it was seen at."""
     level: Level | None
-    """Of the losses before it, if the weights are again those of before; else None."""
+    """Of the losses before the rise, if the weights are again those of before; else None."""
     drifts: bool = False
     """Whether the data make the loss rise, and growth takes no more notice of it."""
+
+
+class Reason(str, Enum):
+    """Why warm-up ended."""
+
+    MINIMUM = "minimum"
+    """The minimum of the loss lay in the past."""
+    STALL = "stall"
+    """The fall of the loss was at its end."""
+    RISE = "rise before lift-off"
+    """The loss rose, and had never fallen."""
+    NO_FALL = "no fall"
+    """By the cap the loss had neither fallen nor risen."""
+    CAP = "cap"
+    """By the cap no minimum was detected."""
+    NONFINITE = "non-finite"
+    """The losses ceased to be finite."""
 
 
 @dataclass(frozen=True)
@@ -55,20 +67,92 @@ class Switch:
     """Updates that the weights put back had seen; None without rewind."""
     probed: int | None = None
     """The step at which a probe beyond the minimum began, which ended in this; None without."""
+    reason: Reason = Reason.MINIMUM
+    """Why warm-up ended."""
+    reads: int = 0
+    """Reads in a row that gave the reason: tests that detected the minimum, or that saw no finite loss."""
+
+
+# --- phases: each holds what only it knows, and the phase that it may go back to --------------------
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Fast growth, before lift-off."""
+
+    growth: Growth
+
+
+@dataclass(frozen=True)
+class Search:
+    """Slow growth, before lift-off: the fast one has shown nothing, or there is none."""
+
+    growth: Growth
+    rises: int = 0
+    """Reads in a row that saw the loss risen."""
+    too_large: TooLarge | None = None
+    """The last LR that growth went back for."""
+
+
+@dataclass(frozen=True)
+class Grow:
+    """Slow growth from lift-off on, tested."""
+
+    growth: Growth
+    lift_off: int
+    """The step of lift-off; 0 where the configuration asks for none."""
+    origin: Level | None
+    """Of the first losses, from which the loss had fallen at lift-off; None where none is asked for."""
+    tests_from: int = 0
+    """The step at which the LR is again what the fast growth had when it ended; tests count from there."""
+    detections: int = 0
+    """Reads in a row by which the minimum is past."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A growth of the LR beyond a minimum, to see whether it is the last."""
+    """Fast growth beyond a detected minimum, to see whether it is the last."""
+
+    growth: Growth
+    grow: Grow
+    """The phase that detected it."""
+    switch: Switch
+    """The end of warm-up, if it is the last."""
+    fall_before: Fall | None
+    """The fall of the loss up to t*, if the switch is to be on trial."""
+    minimum: Level
+    """Of the losses around t*."""
+    origin: Level
+    """Of the first losses of the run."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The decay phase, while the switch may still prove to be a false alarm."""
 
     switch: Switch
-    """The end of warm-up, if it is."""
-    doubt: Fall | None
-    """What goes with that."""
-    leg: Leg
-    """The growth that had led to it."""
-    level: Level
-    """Of the losses around t*."""
+    grow: Grow
+    """The phase to go back to."""
+    fall_before: Fall
+    """The fall of the loss up to t*."""
+
+
+@dataclass(frozen=True)
+class Decay:
+    """The decay phase, for good."""
+
+    switch: Switch
+    growth: Growth
+    """The last of warm-up."""
+    lr_drops: int = 0
+    """Drops of the 'plateau' decay so far."""
+    last_mean: tuple[float, float] | None = None
+    """Mean loss of the interval before, and its variance, in 'plateau'."""
+
+
+Phase: TypeAlias = Sweep | Search | Grow | Probe | Trial | Decay
+WarmUp: TypeAlias = Sweep | Search | Grow
+P_co = TypeVar("P_co", bound=Phase, covariant=True)
 
 
 @dataclass(frozen=True)
@@ -81,7 +165,7 @@ class Reopening:
     """The LR then, from which it grows again."""
     switch: Switch
     """The end of warm-up that is taken back; or, of a probe, that would have come when it began."""
-    leg: Leg
+    growth: Growth
     """The growth that had led to it."""
     probed: bool = False
     """Whether a probe saw it, before the decay phase began."""
@@ -93,165 +177,48 @@ def no_losses() -> Array:
 
 
 @dataclass(frozen=True, eq=False)
-class State:
+class State(Generic[P_co]):
     """The controller's state: made by :func:`autowu.controller.machine.start`, replaced by ``observe``."""
 
-    step: int
+    phase: P_co
+    step: int = 0
     """Updates whose losses have been observed."""
-    read_at: int | None
-    """The step of the next decision, which needs all losses before it. None: never."""
-    leg: Leg
-    """The current stretch of growth."""
-    sweeping: bool
-    """Whether growth is at the fast one of two speeds."""
-    lifted: int | None
-    """The step of lift-off; None before it. 0 where the configuration asks for none."""
-    settled: int = 0
-    """The step at which the slow growth is back at the LR that the fast one had when it ended."""
-    origin: Level | None = None
-    """Of the first losses, which the loss had fallen from at lift-off; None before it."""
-    rise: Rise | None = None
-    """The last rise of the loss before lift-off that growth has gone back for."""
     read: int = 0
     """The step of the last decision."""
-    first: int = 0
-    """The step of the first of ``losses``."""
     losses: Array = field(default_factory=no_losses)
-    """Losses that the next decision looks at [step - first]."""
-    streak: int = 0
-    """Tests in a row that detected the minimum; before lift-off, reads in a row that saw a rise."""
-    dead: int = 0
+    """The last losses, up to ``step``: those that the next decision looks at."""
+    nonfinite_reads: int = 0
     """Reads in a row that found no finite loss."""
     adam: AdamState | None = None
     """The fit of the last test, in the paper preset."""
-    probe: Probe | None = None
-    """The growth beyond a minimum that is on."""
-    copied: int | None = None
-    """Step of the copy of the weights that is to be kept, or None."""
+    snapshot_step: int | None = None
+    """Step of the snapshot of the weights that is to be kept, or None."""
     restores: int = 0
-    """How often the kept copy was to be put back."""
-    switch: Switch | None = None
-    """How warm-up ended; None before."""
-    doubt: Fall | None = None
-    """The fall of the loss up to t*, while the switch is in doubt; losses are kept until it is settled."""
+    """How often the kept snapshot was to be put back."""
     reopenings: tuple[Reopening, ...] = ()
     """The returns to warm-up so far."""
-    drops: int = 0
-    """Drops of the 'plateau' decay so far."""
-    previous: tuple[float, float] | None = None
-    """Mean loss of the interval before, and its variance, in 'plateau'."""
     verdicts: tuple[Verdict, ...] = ()
     """The tests so far."""
 
-    def but(self, **changes: Any) -> State:
+    @property
+    def first(self) -> int:
+        """The step of the first of ``losses``."""
+        return self.step - len(self.losses)
+
+    @property
+    def switch(self) -> Switch | None:
+        """How warm-up ended; None while it lasts."""
+        return self.phase.switch if isinstance(self.phase, (Trial, Decay)) else None
+
+    def replace(self, **changes: Any) -> State[Any]:
         """A state with other values: :func:`dataclasses.replace` in a fraction of the time.
 
         That checks what the types of the callers say already, field by field, at several states a read.
         """
-        state = object.__new__(State)
+        state: State[Any] = object.__new__(cast("type[State[Any]]", State))
         state.__dict__.update(self.__dict__, **changes)
         return state
 
-    def to_dict(self) -> dict[str, Any]:
-        """The state as plain values and NumPy arrays."""
-        return {"version": VERSION, **asdict(self)}
-
-    @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> State:
-        """The inverse of :meth:`to_dict`.
-
-        Raises:
-            ValueError: a key is missing or unknown, or its value is of a wrong kind; the message names it.
-        """
-        values = dict(plain)
-        version = values.pop("version", None)
-        if version != VERSION:
-            raise ValueError(f"the state's version must be {VERSION}, not {version!r:.80}")
-        state = _build(cls, values, "the state")
-        due = math.inf if state.read_at is None else state.read_at
-        if not (state.first <= state.step and state.read <= state.step < due and state.leg.span > 0):
-            raise ValueError(
-                f"the state's steps do not fit together: first {state.first}, read {state.read},"
-                f" step {state.step}, read_at {state.read_at}, span {state.leg.span}"
-            )
-        _check_leg(state.leg, state.step)
-        if state.switch is not None:
-            _check_switch(state.switch)
-        if state.probe is not None:
-            _check_probe(state, state.probe)
-        if state.doubt is not None and (state.switch is None or state.read_at is None):
-            raise ValueError("the state's 'doubt' needs a switch and a step of the next decision")
-        kept = state.switch is None or state.doubt is not None
-        if kept and len(state.losses) != state.step - state.first:
-            raise ValueError(
-                f"the state's 'losses' are {len(state.losses)}, for steps {state.first} to {state.step}"
-            )
-        return state
-
-
-def _check_leg(leg: Leg, step: int) -> None:
-    if leg.start > step:
-        raise ValueError(f"the state's 'leg' starts at {leg.start}, after step {step}")
-    if not 0 < leg.lr < math.inf:
-        raise ValueError(f"the state's 'leg' must have a finite lr > 0, not {leg.lr}")
-    if leg.span <= 0:
-        raise ValueError(f"the state's 'leg' must have a span > 0, not {leg.span}")
-
-
-def _check_switch(switch: Switch) -> None:
-    if not 0 < switch.peak_lr < math.inf:
-        raise ValueError(f"the state's 'switch' must have a finite peak_lr > 0, not {switch.peak_lr}")
-
-
-def _check_probe(state: State, probe: Probe) -> None:
-    """Lift-off and a detected minimum come before it, and a copy that it goes back to."""
-    if state.switch is not None or state.sweeping or state.lifted is None or state.origin is None:
-        raise ValueError(
-            "the state's 'probe' comes after lift-off, from which 'origin' is, and before a switch"
-        )
-    if state.copied is None or state.copied >= state.step:
-        raise ValueError(f"the state's 'probe' needs a copy from before, not one 'copied' at {state.copied}")
-    if probe.switch.step > state.step or probe.level.losses < 1:
-        began, losses = probe.switch.step, probe.level.losses
-        raise ValueError(f"the state's 'probe' began at {began}, by {losses} losses, at step {state.step}")
-    _check_leg(probe.leg, state.step)
-    _check_switch(probe.switch)
-
-
-# --- from plain values, by the types of the fields ----------------------------------------------------
-
-
-def _build(cls: type[Any], plain: Any, name: str) -> Any:
-    if not isinstance(plain, Mapping):
-        raise ValueError(f"{name} must be a mapping, not {plain!r:.80}")
-    values = cast("Mapping[str, Any]", plain)
-    hints = get_type_hints(cls)
-    if values.keys() != hints.keys():
-        odd = ", ".join(sorted(map(repr, values.keys() ^ hints.keys())))
-        raise ValueError(f"{name} has not the keys that it must have: {odd}")
-    return cls(**{key: _convert(hint, values[key], f"{name}'s {key!r}") for key, hint in hints.items()})
-
-
-def _convert(hint: Any, value: Any, name: str) -> Any:  # noqa: PLR0911 (one line for each kind of field)
-    """``value`` as the type that ``hint`` names; integers are counts or steps, and so not negative."""
-    if get_origin(hint) is UnionType:  # only X | None occurs
-        return None if value is None else _convert(get_args(hint)[0], value, name)
-    if is_dataclass(hint):
-        return _build(cast("type[Any]", hint), value, name)
-    if get_origin(hint) is tuple and isinstance(value, (list, tuple)):
-        items, kinds = cast("list[Any]", value), get_args(hint)
-        if kinds[-1] is Ellipsis:
-            kinds = (kinds[0],) * len(items)
-        if len(kinds) == len(items):
-            return tuple(_convert(kind, item, name) for kind, item in zip(kinds, items, strict=True))
-    if hint == Array and isinstance(value, np.ndarray):  # by name: NumPy 2.5 has no class behind it
-        array = cast("Array", value)
-        if array.ndim == 1 and array.dtype == np.float64:
-            return array.copy()
-    if hint is int and isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    if hint in (bool, str) and isinstance(value, hint):
-        return value
-    raise ValueError(f"{name} must be {hint}, not {value!r:.80}")
+    def since(self, step: int) -> Array:
+        """Those of ``losses`` that are of ``step`` and later."""
+        return self.losses[max(step - self.first, 0) :]

@@ -17,7 +17,7 @@ STRETCHES = 20  # of a window, a quarter of the kernel's length-scale each, that
 _MEDIAN_OF_5: Final = 0.28683  # variance of the median of 5 standard normal values
 
 
-def ends(losses: int) -> int:
+def end_width(losses: int) -> int:
     """How many of so many losses make one end of the window: a twentieth, and at least five."""
     return max(noise.ENDS, losses // STRETCHES)
 
@@ -32,7 +32,7 @@ class Level:
 
 def beginning(losses: Array) -> Level:
     """Where a window of ``losses`` begins: the median of one end of it."""
-    width = ends(len(losses))
+    width = end_width(len(losses))
     return Level(median(losses[:width]), width)
 
 
@@ -41,12 +41,12 @@ def shift(losses: Array, threshold: float, level: Level | None = None) -> int:
 
     The median of the window's end and that of its beginning (or the ``level``, where that is known) differ by
     more than ``threshold`` standard errors, under the noise of :func:`noise.noise_level`, and one step of the
-    losses' floating-point format. Medians, so that one spike decides nothing; of five losses at least, since that of
-    three has heavy tails where the noise has.
+    losses' floating-point format. Medians, so that one spike decides nothing; of five losses at least, since
+    that of three has heavy tails where the noise has.
     """
     if len(losses) < 2 * noise.ENDS:
         return 0
-    width = ends(len(losses))
+    width = end_width(len(losses))
     begin = beginning(losses) if level is None else level
     fall = begin.median - median(losses[-width:])
     if not fall:

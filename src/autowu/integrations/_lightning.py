@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor
 
+from autowu.integrations._lightning_length import Start, updates_from
+from autowu.integrations.ended import length_and_progress, may_end_early, scheduler_ended_early
 from autowu.integrations.saved import check_keys
 from autowu.integrations.torch.scheduler import AutoWU
 
@@ -26,7 +29,7 @@ class Hooks:
         self.scheduler = None
         self._total_steps = total_steps
         self._settings = settings
-        self._first_step = 0  # trainer.global_step when the scheduler had done no update
+        self._start = Start(0, 0, 0)
         self._loaded: dict[str, Any] | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -36,7 +39,18 @@ class Hooks:
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make the scheduler: the optimizer is there, and a checkpoint's state is in it."""
         self._check(trainer)
-        total_steps = _updates(trainer, pl_module) if self._total_steps is None else self._total_steps
+        loaded, self._loaded = self._loaded, None
+        self._start = Start.of(trainer)
+        if loaded is not None and not self._is_over(loaded, trainer, pl_module):
+            # Before there were all three, a run was planned from the beginning of its first epoch.
+            self._start = Start(
+                loaded["first_step"], loaded.get("first_epoch", 0), loaded.get("first_batch", 0)
+            )
+        else:
+            loaded = None
+        total_steps = self._length(trainer, pl_module)
+        if loaded is not None:
+            _check_length(total_steps, loaded["scheduler"])
         self.scheduler = AutoWU(trainer.optimizers[0], total_steps, model=pl_module, **self._settings)
         if self.scheduler.config.rewind and trainer.strategy.restore_checkpoint_after_setup:
             # So do the strategies that shard. Lightning saves the callbacks of one process only.
@@ -44,11 +58,8 @@ class Hooks:
                 f"a checkpoint under {type(trainer.strategy).__name__} would lack the other processes' shards"
                 " of the copy for rewinding: give rewind=False"
             )
-        self._first_step = trainer.global_step
-        if self._loaded is not None:
-            self._first_step = self._loaded["first_step"]
-            self.scheduler.load_state_dict(self._loaded["scheduler"])
-            self._loaded = None
+        if loaded is not None:
+            self.scheduler.load_state_dict(loaded["scheduler"])
 
     def on_train_batch_end(
         self,
@@ -62,21 +73,42 @@ class Hooks:
         assert self.scheduler is not None
         loss = _loss(trainer, pl_module, outputs)
         self.scheduler.observe(loss)
-        updates = trainer.global_step - self._first_step - self.scheduler.last_epoch
+        updates = trainer.global_step - self._start.step - self.scheduler.last_epoch
         for update in range(updates):  # several only if training_step itself makes several
             self.scheduler.step(loss if update else None)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say so if the run ends before its LR has fallen."""
+        assert self.scheduler is not None
+        text = scheduler_ended_early(self.scheduler)
+        if text is not None and trainer.is_global_zero:
+            warnings.warn(text, stacklevel=2)
 
     def state_dict(self) -> dict[str, Any]:
         """What the checkpoint keeps. Lightning asks every process, and saves the answer of one."""
         if self.scheduler is None:
             return {}
         self.scheduler.share_losses()
-        return {"first_step": self._first_step, "scheduler": self.scheduler.state_dict()}
+        first = {f"first_{name}": count for name, count in self._start._asdict().items()}
+        return {**first, "scheduler": self.scheduler.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep the state until there is an optimizer."""
         check_keys(state_dict, "first_step", "scheduler")
         self._loaded = state_dict
+
+    def _length(self, trainer: Trainer, pl_module: LightningModule) -> int:
+        if self._total_steps is not None:
+            return self._total_steps
+        # Less than 1 only where the checkpoint is from the very last batch: Lightning makes no update then.
+        return max(1, updates_from(self._start, trainer, pl_module))
+
+    def _is_over(self, loaded: Mapping[str, Any], trainer: Trainer, pl_module: LightningModule) -> bool:
+        """Whether the checkpoint is of the end of a run, and there are updates left to plan anew for."""
+        known = length_and_progress(loaded["scheduler"])
+        if known is None or known[1] < known[0] or self._total_steps is not None:
+            return False
+        return updates_from(self._start, trainer, pl_module) > 0
 
     def _check(self, trainer: Trainer) -> None:
         optimizers = len(trainer.optimizers)
@@ -92,21 +124,29 @@ class Hooks:
                 f"configure_optimizers gives an LR scheduler, {other}, which would overrule"
                 f" {type(self).__name__}: let it give the optimizer alone"
             )
+        _check_callbacks(cast("Any", trainer).callbacks)
 
 
-def _updates(trainer: Trainer, pl_module: LightningModule) -> int:
-    """Of the whole run, by the trainer's limits on epochs and steps."""
-    if not pl_module.automatic_optimization:
+def _check_callbacks(callbacks: Iterable[object]) -> None:
+    for callback in callbacks:
+        kinds = {kind.__name__ for kind in type(callback).__mro__}  # of either package
+        if "StochasticWeightAveraging" in kinds:
+            raise ValueError(
+                f"{type(callback).__name__} sets an LR of its own, which would overrule AutoWU's: leave it"
+                " out, or average the weights by EMAWeightAveraging"
+            )
+        if "EarlyStopping" in kinds:
+            warnings.warn(may_end_early(callback), stacklevel=4)
+
+
+def _check_length(total_steps: int, saved: object) -> None:
+    known = length_and_progress(saved)
+    if known is not None and known[0] != total_steps:
         raise ValueError(
-            "give total_steps: with manual optimization the trainer does not know how often training_step"
-            " will call optimizer.step()"
+            f"total_steps is {total_steps} here, but {known[0]} in the saved state, of which {known[1]} are"
+            " done: go on with the max_epochs, max_steps, batches and accumulation of that run; a run that is"
+            " complete can be given more of them"
         )
-    updates = trainer.estimated_stepping_batches
-    if not 0 < updates < math.inf:
-        raise ValueError(
-            "give total_steps, or max_steps to the Trainer: it does not know how many updates it will make"
-        )
-    return int(updates)
 
 
 def _loss(trainer: Trainer, pl_module: LightningModule, outputs: Any) -> Tensor | float:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
 from typing import Any, cast
 
 try:
@@ -17,6 +19,8 @@ except ModuleNotFoundError as error:
         f"autowu.integrations.accelerate needs {error.name}: pip install 'autowu[accelerate]'"
     ) from error
 
+from autowu.integrations.ended import scheduler_ended_early
+from autowu.integrations.sharded import PerRank
 from autowu.integrations.torch.scheduler import AutoWU
 
 
@@ -36,7 +40,8 @@ class AcceleratedAutoWU(AcceleratedScheduler):
                 optimizer.zero_grad()
         scheduler.switch  # how warm-up ended; also phase and verdicts
 
-    ``accelerator.save_state`` and ``load_state`` include it.
+    ``accelerator.save_state`` and ``load_state`` include it. ``accelerator.end_training`` warns of a run that
+    ends before its LR has fallen.
 
     Args:
         accelerator: the one that prepared the optimizer.
@@ -44,7 +49,7 @@ class AcceleratedAutoWU(AcceleratedScheduler):
 
     Raises:
         TypeError: ``scheduler`` is not AutoWU.
-        ValueError: under DeepSpeed and Megatron-LM; under FSDP with rewind.
+        ValueError: under DeepSpeed and Megatron-LM; under version 1 of FSDP with rewind.
     """
 
     scheduler: AutoWU
@@ -56,14 +61,19 @@ class AcceleratedAutoWU(AcceleratedScheduler):
         kind = accelerator.distributed_type
         if kind in (DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
             raise ValueError(f"AutoWU cannot run under {kind.value}, which steps schedulers without a loss")
-        if kind == DistributedType.FSDP and scheduler.config.rewind:
-            # The state saved is that of rank 0, which holds another part of the copy than the other ranks.
-            raise ValueError("under FSDP Accelerate cannot save the copy for rewinding: set rewind=False")
+        if kind == DistributedType.FSDP and not accelerator.is_fsdp2 and scheduler.config.rewind:
+            raise ValueError(
+                "under version 1 of FSDP Accelerate cannot save the copy for rewinding: set fsdp_version=2,"
+                " or rewind=False"
+            )
         super().__init__(scheduler, scheduler.optimizer)
         self._accelerator = accelerator
         self._losses: list[object] = []  # of the update's micro-batches, still on their device
+        self._checkpoint: PerRank | None = None  # that Accelerate saves or loads next
         accelerator.prepare_scheduler(cast(Any, self))
-        accelerator.register_save_state_pre_hook(lambda *_: scheduler.share_losses())
+        accelerator.register_save_state_pre_hook(self._before_save)
+        accelerator.register_load_state_pre_hook(self._before_load)
+        self._tell_of_the_end()
 
     def step(self, loss: object) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Give the loss of each micro-batch; after the last of an update the next LR is set.
@@ -84,6 +94,47 @@ class AcceleratedAutoWU(AcceleratedScheduler):
             for micro in losses:
                 self.scheduler.observe(micro)
             self.scheduler.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The scheduler's; while Accelerate saves sharded parameters, without this process's part."""
+        checkpoint, self._checkpoint = self._checkpoint, None
+        return (checkpoint or self.scheduler).state_dict()
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """The inverse of :meth:`state_dict`.
+
+        Raises:
+            ValueError: as :meth:`autowu.AutoWU.load_state_dict`; a process's part of the copy is missing.
+        """
+        checkpoint, self._checkpoint = self._checkpoint, None
+        (checkpoint or self.scheduler).load_state_dict(state_dict)
+
+    def _before_save(self, models: object, weights: object, folder: str) -> None:
+        self._checkpoint = self._in(folder)
+        self._checkpoint.save()
+
+    def _before_load(self, models: object, folder: str) -> None:
+        self._checkpoint = self._in(folder)
+
+    def _in(self, folder: str) -> PerRank:
+        accelerator = self._accelerator
+        index = cast("list[object]", accelerator._schedulers).index(self)  # pyright: ignore[reportPrivateUsage]
+        file = f"scheduler_{index}.bin" if index else "scheduler.bin"  # as Accelerate names it
+        return PerRank(self.scheduler, folder, file, accelerator.process_index, accelerator.num_processes)
+
+    def _tell_of_the_end(self) -> None:
+        # Accelerate has no hook for it, but what its trackers have, which would be asked to log as well.
+        accelerator, scheduler = self._accelerator, self.scheduler
+        end_training = accelerator.end_training
+
+        def end() -> None:
+            first = accelerator.is_main_process
+            end_training()
+            text = scheduler_ended_early(scheduler)
+            if text is not None and first:
+                warnings.warn(text, stacklevel=2)
+
+        accelerator.end_training = end
 
     def __getattr__(self, name: str) -> Any:
         """What AutoWU has: ``phase``, ``switch``, ``verdicts``, ``config``."""

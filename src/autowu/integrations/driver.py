@@ -1,4 +1,4 @@
-"""AutoWU for a host without PyTorch: it takes the losses as they come, and keeps the copy for rewinding."""
+"""AutoWU for a host without PyTorch: it takes losses as they come, and keeps the snapshot for rewinding."""
 
 from __future__ import annotations
 
@@ -6,39 +6,22 @@ import json
 import math
 import numbers
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Final, Literal, TypeAlias, cast
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Literal, cast
 
 import numpy as np
 
 from autowu.config import Config
-from autowu.controller import machine
-from autowu.controller.state import Reopening, State, Switch
+from autowu.controller.state import Decay, Probe, Reopening, Switch, Trial
 from autowu.detector.detect import Verdict
-from autowu.integrations.saved import check_count, check_keys, check_origin, check_stage
-from autowu.integrations.warned import warnings_of
-
-VERSION: Final = 1  # of the state dict
-
-Leaf: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
-
-
-@dataclass(frozen=True, eq=False)
-class Weights:
-    """What training changes, in host memory: arrays that nobody else writes to, always in the same order."""
-
-    parameters: Sequence[Leaf]
-    rest: Sequence[Leaf]
-    """The optimizer's state, and statistics such as BatchNorm's."""
-
-    def healthy(self) -> bool:
-        """Whether all parameters are finite."""
-        return all(np.isfinite(leaf).all() for leaf in self.parameters)
+from autowu.integrations.saved import check_keys
+from autowu.integrations.session import Session
+from autowu.integrations.weights import Leaf, MisfitError, Weights
 
 
 class Driver:
-    """Holds the controller's state, the losses since its last decision, and the copy for rewinding.
+    """Holds the controller's state, the losses since its last decision, and the snapshot for rewinding.
 
     ::
 
@@ -47,42 +30,69 @@ class Driver:
             loss = ...  # train with driver.learning_rate
             driver.observe(loss)
             if weights := driver.step(read_weights):
-                ...  # put `weights` back
+                ...  # put `weights` back, each array where its name says
     """
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.step_count = 0  # updates done
-        self.missing = 0  # of them, those up to the last decision whose loss was not finite
-        self._state = machine.start(config)
+        self._session = Session(config)
         self._micro: list[Any] = []  # losses of the update that is not closed yet
         self._pending: list[list[Any]] = []  # those of each update since the last decision
-        self._copy: Weights | None = None
+        self._snapshot: Weights | None = None
+        self._warned: set[str] = set()
+
+    @property
+    def step_count(self) -> int:
+        """Updates done."""
+        return self._session.step
+
+    @property
+    def missing(self) -> int:
+        """Of them, those up to the last decision whose loss was not finite."""
+        return self._session.missing
 
     @property
     def learning_rate(self) -> float:
         """η of the next update."""
-        return machine.learning_rate(self.config, self._state, self.step_count)
+        return self._session.learning_rate
 
     @property
     def phase(self) -> Literal["warmup", "decay"]:
         """The current phase."""
-        return "warmup" if self._state.switch is None else "decay"
+        return self._session.phase
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
         """The tests so far."""
-        return self._state.verdicts
+        return self._session.verdicts
 
     @property
     def switch(self) -> Switch | None:
         """How warm-up ended; None before."""
-        return self._state.switch
+        return self._session.switch
 
     @property
     def reopenings(self) -> tuple[Reopening, ...]:
         """The returns to warm-up after switches that proved wrong, and minima that were not the last."""
-        return self._state.reopenings
+        return self._session.reopenings
+
+    @property
+    def snapshot(self) -> Weights | None:
+        """What is kept for rewinding; None if nothing is."""
+        return self._snapshot
+
+    def add_to_snapshot(self, weights: Weights) -> None:
+        """Put in what the snapshot left out as frozen, and what is now as it was then."""
+        if (kept := self._snapshot) is not None:
+            parameters, rest = (
+                {name: leaf for name, leaf in leaves.items() if name in kept.frozen}
+                for leaves in (weights.parameters, weights.rest)
+            )
+            self._snapshot = Weights(
+                {**kept.parameters, **parameters},
+                {**kept.rest, **rest},
+                kept.frozen - parameters.keys() - rest.keys(),
+            )
 
     def observe(self, loss: object) -> None:
         """Add the loss of a batch to the update that the next :meth:`step` closes.
@@ -103,11 +113,16 @@ class Driver:
             raise ValueError(f"loss must have one element, not shape {shape}")
         self._micro.append(loss)
 
-    def step(self, read: Callable[[], Weights]) -> Weights | None:
+    def step(
+        self, read: Callable[[], Weights], check: Callable[[Weights], None] = lambda snapshot: None
+    ) -> Weights | None:
         """Close an update, whose loss is the mean of those observed, and set the LR of the next.
 
         Args:
-            read: called where a copy for rewinding is needed; gives the weights as they are.
+            read: called where a snapshot for rewinding is needed; gives the weights as they are. It raises a
+                MisfitError if they cannot be copied: the run then goes on, and a warning says so once.
+            check: called with the snapshot before each decision while there is one. It raises a MisfitError
+                if that cannot be put back as a whole: it is then given up, and a warning says so once.
 
         Returns:
             The weights that the host has to put back, or None, as nearly always.
@@ -118,37 +133,39 @@ class Driver:
         if not self._micro:
             raise TypeError("a step needs the training loss of the update, and none has been observed")
         losses, self._micro = self._micro, []
-        self.step_count += 1
-        if self.step_count == self.config.total_steps + 1:
-            warnings.warn(
-                f"AutoWU was made for total_steps={self.config.total_steps} updates, and there are more: the"
-                f" LR stays at {self.learning_rate:.3g}.",
-                stacklevel=3,
-            )
-        if self._state.read_at is None:
+        session = self._session
+        session.step += 1
+        if text := session.overrun():
+            warnings.warn(text, stacklevel=3)
+        if session.due is None:
             return None
         self._pending.append(losses)
-        return self._decide(read) if self.step_count == self._state.read_at else None
+        return self._decide(read, check) if session.step == session.due else None
 
-    def _decide(self, read: Callable[[], Weights]) -> Weights | None:
+    def _decide(self, read: Callable[[], Weights], check: Callable[[Weights], None]) -> Weights | None:
         losses, self._pending = self._read_losses(), []
-        before, after = self._state, machine.observe(self.config, self._state, losses)
-        restored = self._copy if after.restores > before.restores else None
-        if after.switch is not None:
-            self._copy = None
-        elif after.copied == after.step:
-            weights = read()
-            if weights.healthy():
-                self._copy = weights
-            else:
-                # The loss was finite, but the update after it broke the weights: the copy before is better.
-                after = replace(after, copied=before.copied)
-        self._state = after
-        known_missing = self.missing
-        self.missing += int((~np.isfinite(losses)).sum())
-        for text in warnings_of(self.config, before, after, known_missing, self.missing):
+        session, before = self._session, self._session.state
+        kept = _Kept(self._snapshot, read, check)
+        if not kept.fits() and not isinstance(before.phase, Probe):  # a probe ends with what it began with
+            kept.drop()
+            session.enter(before.replace(snapshot_step=None))
+        texts = list(session.decide(losses, kept))
+        self._snapshot = kept.snapshot
+        if kept.refused:
+            self._not_rewound(before.restores)
+        texts += [text for kind, text in kept.texts.items() if kind not in self._warned]
+        self._warned |= kept.texts.keys()
+        for text in texts:
             warnings.warn(text, stacklevel=4)
-        return restored
+        return kept.restored
+
+    def _not_rewound(self, restores: int) -> None:
+        """The controller has gone back, but the weights are those of now: its record says so."""
+        state = self._session.state.replace(restores=restores)
+        phase = state.phase
+        if isinstance(phase, Trial | Decay):
+            state = state.replace(phase=replace(phase, switch=replace(phase.switch, rewound_to=None)))
+        self._session.enter(state)
 
     def _read_losses(self) -> np.ndarray[Any, np.dtype[np.float64]]:
         return np.array([sum(map(_number, update)) / len(update) for update in self._pending])
@@ -158,23 +175,18 @@ class Driver:
     def state_dict(self) -> dict[str, Leaf]:
         """A flat dict of NumPy arrays, which any checkpointer can keep, and a run goes on from bit for bit.
 
-        ``schedule`` is JSON in UTF-8; in warm-up, the copy for rewinding follows, an array an entry.
+        ``schedule`` is JSON in UTF-8; in warm-up, the snapshot for rewinding follows, an array an
+        entry, called "parameter.<name>" or "rest.<name>".
         """
         schedule: dict[str, Any] = {
-            "version": VERSION,
-            "config": asdict(self.config),
-            "step": self.step_count,
-            "missing": self.missing,
-            "controller": self._state.to_dict(),
+            **self._session.to_dict(),
             "pending": self._read_losses(),
             "micro": np.array([_number(loss) for loss in self._micro]),
+            "frozen": [] if self._snapshot is None else sorted(self._snapshot.frozen),
         }
         text = json.dumps(schedule, default=lambda array: {"array": array.tolist()})
         state: dict[str, Leaf] = {"schedule": np.frombuffer(text.encode(), np.uint8)}
-        if self._copy is not None:
-            state |= {f"parameter.{index}": leaf for index, leaf in enumerate(self._copy.parameters)}
-            state |= {f"rest.{index}": leaf for index, leaf in enumerate(self._copy.rest)}
-        return state
+        return state if self._snapshot is None else state | self._snapshot.to_dict()
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on from :meth:`state_dict`.
@@ -187,24 +199,62 @@ class Driver:
             check_keys(state_dict, "schedule")
             text = np.asarray(state_dict["schedule"]).tobytes().decode()
             schedule = json.loads(text, object_hook=_to_array)
-            check_origin(schedule, VERSION, self.config)
-            for name in ("step", "missing"):
-                check_count(schedule, name)
-            state = State.from_dict(schedule["controller"])
-            check_stage(state, self.config)
-            step = schedule["step"]
+            check_keys(schedule, "version", "config")
             pending, micro = _numbers(schedule, "pending"), _numbers(schedule, "micro")
-            known = state.step + len(pending)
-            if state.read_at is not None and known != step:
-                raise ValueError(f"the saved state is of step {step}, but its losses go to step {known}")
-            parameters, rest = _leaves(state_dict, "parameter"), _leaves(state_dict, "rest")
-            if bool(parameters) != (state.copied is not None):
-                raise ValueError("the copy for rewinding and the saved state do not fit together")
+            session = self._session.loaded(schedule, len(pending))
+            snapshot = Weights.from_dict(state_dict, _names(schedule, "frozen"))
+            if (snapshot is not None) != (session.state.snapshot_step is not None):
+                raise ValueError("the snapshot for rewinding and the saved state do not fit together")
         except (LookupError, TypeError, AttributeError, json.JSONDecodeError, UnicodeError) as error:
             raise ValueError(f"the state of AutoWU is damaged: {type(error).__name__}: {error}") from error
-        self.step_count, self.missing, self._state = step, schedule["missing"], state
+        self._session = session
         self._pending, self._micro = [[loss] for loss in pending], micro
-        self._copy = Weights(parameters, rest) if parameters else None
+        self._snapshot = snapshot
+
+
+class _Kept:
+    """The snapshot during a decision."""
+
+    def __init__(
+        self, snapshot: Weights | None, read: Callable[[], Weights], check: Callable[[Weights], None]
+    ) -> None:
+        self.snapshot, self._read, self._check = snapshot, read, check
+        self.restored: Weights | None = None
+        self.refused = False
+        self.texts: dict[str, str] = {}  # what to warn of, once of a kind
+
+    def fits(self) -> bool:
+        """Whether the snapshot can be put back as a whole, if there is one."""
+        try:
+            if self.snapshot is not None:
+                self._check(self.snapshot)
+        except MisfitError as error:
+            self.texts["restore"] = (
+                f"AutoWU: the snapshot for rewinding can no longer be put back: {error}. None of it is, and"
+                " the run goes on without rewinding until there is a new one. This is said once."
+            )
+            return False
+        return True
+
+    def take(self) -> bool:
+        try:
+            weights = self._read()
+        except MisfitError as error:
+            self.texts["take"] = (
+                f"AutoWU: no snapshot for rewinding can be taken: {error}. The run goes on without; this is"
+                " said once."
+            )
+            return False
+        healthy = weights.healthy()
+        self.snapshot = weights if healthy else self.snapshot
+        return healthy
+
+    def restore(self) -> None:
+        self.refused = self.snapshot is None or not self.fits()
+        self.restored = None if self.refused else self.snapshot
+
+    def drop(self) -> None:
+        self.snapshot = None
 
 
 def _number(loss: Any) -> float:
@@ -218,13 +268,12 @@ def _numbers(schedule: Mapping[str, Any], name: str) -> list[float]:
     return cast("Leaf", value).tolist()
 
 
+def _names(schedule: Mapping[str, Any], name: str) -> list[str]:
+    value = schedule[name]
+    if not isinstance(value, list) or not all(type(item) is str for item in cast("list[Any]", value)):
+        raise ValueError(f"{name!r} of the saved state must be a list of names, not {value!r:.80}")
+    return cast("list[str]", value)
+
+
 def _to_array(plain: dict[str, Any]) -> Any:
     return np.array(plain["array"], np.float64) if plain.keys() == {"array"} else plain
-
-
-def _leaves(state_dict: Mapping[str, Any], kind: str) -> list[Leaf]:
-    """The entries ``kind``.0, ``kind``.1, … [n], copied: the host's checkpoint may be closed after this."""
-    leaves: list[Leaf] = []
-    while (name := f"{kind}.{len(leaves)}") in state_dict:
-        leaves.append(np.array(state_dict[name]))
-    return leaves

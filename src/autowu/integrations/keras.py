@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
+from urllib.parse import quote, unquote
 
 import numpy as np
 
@@ -19,7 +21,10 @@ except ModuleNotFoundError as error:
     raise ImportError("this needs Keras 3: pip install 'autowu[keras]'") from error
 
 from autowu.config import Config
-from autowu.integrations.driver import Driver, Leaf, Weights
+from autowu.integrations.driver import Driver
+from autowu.integrations.ended import ended_early
+from autowu.integrations.keras_variables import Variables, other_optimizers
+from autowu.integrations.weights import Leaf
 
 
 class AutoWUCallback(keras.callbacks.Callback):
@@ -64,6 +69,10 @@ class AutoWUCallback(keras.callbacks.Callback):
         self._loss: Any = None  # the variable that holds the last batch's
         self._iterations: int | None = None  # the optimizer's, at the last look
         self._in_batch = False
+        self._variables = Variables()
+        self._written: tuple[Any, float] | None = None  # the learning rate's variable, and what it was set to
+        self._idle = False  # no update in this epoch so far
+        self._warned: set[str] = set()
 
     def set_model(self, model: Any) -> None:
         """Called by ``fit``: from here on the model's weights files hold the state, and loading sets it."""
@@ -83,6 +92,20 @@ class AutoWUCallback(keras.callbacks.Callback):
         self._loss = _last_value(model)
         # Whatever is Keras' own and an attribute of the optimizer is saved and loaded with it.
         model.optimizer.autowu = _State(self)
+        if others := other_optimizers(model):
+            self._warn(
+                f"AutoWU: the model has optimizers besides `model.optimizer` ({', '.join(others)}). Their LRs"
+                " stay as they are; a rewind puts the weights and the state of all back."
+            )
+        if (snapshot := self.driver.snapshot) is not None:
+            # What is unfrozen between two fits is still as it was when the snapshot left it out.
+            self.driver.add_to_snapshot(self._variables.thawed(model, snapshot))
+
+    def loaded(self, state: dict[str, Leaf]) -> None:
+        """Go on from the driver's state that was in a file of the model's weights."""
+        self.driver.load_state_dict(state)
+        self._variables, self._written = Variables(), None
+        self._variables.named(self.model)
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Forget how far the optimizer was: a callback may load weights at this point."""
@@ -92,7 +115,9 @@ class AutoWUCallback(keras.callbacks.Callback):
         """Write the learning rate."""
         self._in_batch = True
         optimizer = self.model.optimizer
+        self._look_for_second_hand(batch)
         optimizer.learning_rate = self.driver.learning_rate
+        self._written = optimizer.learning_rate, float(optimizer.learning_rate)
         if self._iterations is None:
             self._iterations = _iterations(optimizer)
 
@@ -104,14 +129,26 @@ class AutoWUCallback(keras.callbacks.Callback):
         # Not after each batch with gradient_accumulation_steps, nor where the loss scale overflowed.
         if _iterations(model.optimizer) == self._iterations:
             return
-        weights = self.driver.step(lambda: _read(model))
+        self._idle, variables = False, self._variables
+        weights = self.driver.step(
+            lambda: variables.read(model), lambda snapshot: variables.check(model, snapshot)
+        )
+        variables.settle(model, self.driver.snapshot)
         if weights is not None:
-            for variable, value in zip(_variables(model), [*weights.parameters, *weights.rest], strict=True):
-                variable.assign(value)
+            variables.write(model, weights)
         self._iterations = _iterations(model.optimizer)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Nothing has been updated in it yet."""
+        self._idle = True
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Log the epoch's last learning rate, where Keras' own schedules log theirs."""
+        if self._idle:
+            self._warn(
+                "AutoWU: `model.optimizer` has made no update in a whole epoch: there is nothing to set the"
+                " LR for. A model whose train_step uses other optimizers is trained without AutoWU."
+            )
         if logs is not None:
             logs["learning_rate"] = float(self.model.optimizer.learning_rate)
 
@@ -119,6 +156,15 @@ class AutoWUCallback(keras.callbacks.Callback):
         """After the last of ``total_steps`` updates: leave the weights files as they are without AutoWU."""
         if self.driver.step_count >= self.driver.config.total_steps:
             del self.model.optimizer.autowu
+        driver, switch = self.driver, self.driver.switch
+        text = ended_early(
+            driver.config.total_steps,
+            driver.step_count,
+            driver.learning_rate,
+            None if switch is None else switch.peak_lr,
+        )
+        if text is not None:
+            self._warn(f"{text} If another fit goes on from here, all is well.", "ended")
 
     def state_for_saving(self) -> dict[str, Leaf]:
         """The driver's state.
@@ -133,6 +179,25 @@ class AutoWUCallback(keras.callbacks.Callback):
             )
         return self.driver.state_dict()
 
+    def _look_for_second_hand(self, batch: int) -> None:
+        variable = self.model.optimizer.learning_rate
+        if self._written is None or self._written[0] is not variable:
+            return
+        here, written = float(variable), self._written[1]
+        if here != written:
+            others = "LearningRateScheduler or ReduceLROnPlateau" if batch == 0 else "another callback"
+            self._warn(
+                f"AutoWU: something else, such as {others}, sets the optimizer's learning rate too: it is"
+                f" {here:.6g}, where AutoWU had set {written:.6g}. Leave it out: AutoWU overrules it, and its"
+                " tests take an update made with such an LR for one with its own. This is said once.",
+                "second hand",
+            )
+
+    def _warn(self, text: str, kind: str = "") -> None:
+        if (kind or text) not in self._warned:
+            self._warned.add(kind or text)
+            warnings.warn(text, stacklevel=3)
+
 
 class _State(keras.losses.Loss):  # the lightest of the classes whose objects Keras saves
     """A place for the driver's state in the file of the weights."""
@@ -143,34 +208,17 @@ class _State(keras.losses.Loss):  # the lightest of the classes whose objects Ke
 
     def save_own_variables(self, store: Any) -> None:
         for name, leaf in self._callback.state_for_saving().items():
-            store[name] = leaf
+            store[quote(name, safe=" []'")] = leaf  # a "/" would make a group of it
 
     def load_own_variables(self, store: Any) -> None:
         if "schedule" not in store.keys():  # noqa: SIM118 (Keras' stores are no mappings)
             raise ValueError("these weights were saved without the state of AutoWU")
-        self._callback.driver.load_state_dict({name: np.asarray(store[name]) for name in store.keys()})  # noqa: SIM118
+        self._callback.loaded({unquote(name): np.asarray(store[name]) for name in store.keys()})  # noqa: SIM118
 
 
 def _iterations(optimizer: Any) -> int:
     """Updates that the optimizer has made; in Keras 3.8 what scales the loss for it counts none itself."""
     return int(getattr(optimizer, "inner_optimizer", optimizer).iterations)
-
-
-def _variables(model: Any) -> list[Any]:
-    """What is rewound: all that training changes but the learning rate, metrics and random generators."""
-    lr, state = model.optimizer.learning_rate, model.optimizer.variables
-    return [
-        *model.trainable_weights,
-        *model.non_trainable_weights,
-        *(variable for variable in state if variable is not lr),
-    ]
-
-
-def _read(model: Any) -> Weights:
-    # A copy each: on CPUs PyTorch gives its own memory.
-    leaves = [np.array(ops.convert_to_numpy(variable.value)) for variable in _variables(model)]
-    count = len(model.trainable_weights)
-    return Weights(leaves[:count], leaves[count:])
 
 
 def _last_value(model: Any) -> Any:

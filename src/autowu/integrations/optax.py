@@ -1,12 +1,13 @@
 """AutoWU for optax: it sets the learning rate of ``inject_hyperparams`` from outside of jit, and rewinds."""
 
 # Pytrees have no types.
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
@@ -20,7 +21,12 @@ except ModuleNotFoundError as error:
     raise ImportError("this needs JAX and optax: pip install 'autowu[optax]'") from error
 
 from autowu.config import Config
-from autowu.integrations.driver import Driver, Leaf, Weights
+from autowu.integrations import optax_trees
+from autowu.integrations.driver import Driver
+from autowu.integrations.saved import check_keys
+from autowu.integrations.weights import Leaf, MisfitError, Weights, gone, some
+
+IN_JIT: Final = "AutoWU cannot run inside of jit, grad or scan: give it what your step returns"
 
 Params = TypeVar("Params")
 OptState = TypeVar("OptState")
@@ -38,8 +44,8 @@ class AutoWU:
             params, opt_state, loss = train_step(params, opt_state, batch)  # your jitted step
             params, opt_state = schedule.step(loss, params, opt_state)
 
-    ``train_step`` is traced once. The optimizer's own learning rate does not matter; all that are injected,
-    at whatever depth of ``opt_state``, get the same.
+    ``train_step`` is traced once. One injected learning rate may have any value. Where there are several, at
+    whatever depth of ``opt_state``, each keeps its ratio to the first that is called ``learning_rate``.
 
     Args:
         total_steps: T, optimizer updates of the whole run, ≥ 1.
@@ -65,20 +71,27 @@ class AutoWU:
             Config.preset(preset, total_steps=total_steps, steps_per_epoch=steps_per_epoch, **settings)
         )
         self._structure: Any = None  # of the optimizer state last seen
-        self._injected: list[int] = []  # where its leaves are learning rates
+        self._places: dict[str, int] = {}  # where its leaves are learning rates, by their paths
+        self._ratios: dict[str, Leaf] = {}  # of learning rates to the leading one, by their paths
+        self._written: dict[str, Leaf] = {}  # what they were set to last
+        self._watched: dict[str, tuple[Any, Leaf]] = {}  # what came back of them, beside what was written
+        self._second_hand = False
 
     def set_learning_rate(self, opt_state: OptState) -> OptState:
         """``opt_state`` with the next update's learning rate: to be called before the first update.
 
         Raises:
-            ValueError: ``opt_state`` has no injected learning rate, or that is a schedule or an integer.
+            ValueError: ``opt_state`` has no injected learning rate, or one is a schedule, an integer,
+                negative, not finite, or in no ratio to the first, which is 0.
+            TypeError: it is of a function being traced.
         """
         leaves, structure = jax.tree.flatten(opt_state)
-        if self._structure is None or structure != self._structure:
-            self._injected, self._structure = _injected(opt_state), structure
-        for index in self._injected:
+        places = self._find(opt_state, leaves, structure)
+        self._ratios |= _ratios({path: leaves[index] for path, index in places.items()}, self._ratios)
+        self._written = {path: self._ratios[path] * self.driver.learning_rate for path in places}
+        for path, index in places.items():
             # Type and sharding stay as they are, so that nothing is traced again.
-            leaves[index] = jnp.full_like(leaves[index], self.driver.learning_rate)
+            leaves[index] = jnp.full_like(leaves[index], self._written[path])
         return jax.tree.unflatten(structure, leaves)
 
     def observe(self, loss: object) -> None:
@@ -91,8 +104,9 @@ class AutoWU:
             TypeError, ValueError: ``loss`` is not one real number, or it is of a function being traced.
         """
         if isinstance(loss, Tracer):
-            raise TypeError("AutoWU cannot run inside of jit, grad or scan: give it what your step returns")
-        self.driver.observe(loss)
+            raise TypeError(IN_JIT)
+        # A copy: the array may be part of a state whose memory the next step is given (donation).
+        self.driver.observe(jnp.copy(loss) if isinstance(loss, jax.Array) else loss)
 
     def step(self, loss: object, params: Params, opt_state: OptState) -> tuple[Params, OptState]:
         """To be called once after each update.
@@ -112,19 +126,69 @@ class AutoWU:
         Raises:
             TypeError, ValueError: as :meth:`observe` and :meth:`set_learning_rate`, or no loss was given.
         """
+        leaves, structure = jax.tree.flatten(opt_state)
+        rates = self._find(opt_state, leaves, structure)
+        self._watch({path: leaves[index] for path, index in rates.items()})
+
+        def read() -> Weights:
+            return Weights(optax_trees.read(params), optax_trees.read(opt_state, rates.keys()))
+
+        def check(snapshot: Weights) -> None:
+            problems = [
+                *(f"params{text}" for text in optax_trees.check(snapshot.parameters, params)),
+                *(f"opt_state{text}" for text in optax_trees.check(snapshot.rest, opt_state, rates.keys())),
+                *gone(snapshot.parameters, optax_trees.names(params)),
+            ]
+            if problems:
+                raise MisfitError(some(problems))
+
         if loss is not None:
             self.observe(loss)
-        weights = self.driver.step(lambda: Weights(_read(params), _read(opt_state)))
+        weights = self.driver.step(read, check)
         if weights is not None:
-            params, opt_state = _write(params, weights.parameters), _write(opt_state, weights.rest)
+            params = optax_trees.written(params, weights.parameters)
+            opt_state = optax_trees.written(opt_state, weights.rest)
         return params, self.set_learning_rate(opt_state)
+
+    def _find(self, opt_state: Any, leaves: list[Any], structure: Any) -> dict[str, int]:
+        """Which leaves are learning rates, by their paths."""
+        if any(isinstance(leaf, Tracer) for leaf in leaves):
+            raise TypeError(IN_JIT)
+        if self._structure is None or structure != self._structure:
+            self._places, self._structure = optax_trees.learning_rates(opt_state), structure
+        return self._places
+
+    def _watch(self, rates: Mapping[str, Any]) -> None:
+        """Warn once if someone else writes learning rates too; what comes back of them is not waited for."""
+        if self._second_hand:
+            return
+        if not self._watched:
+            self._watched = {
+                path: (leaf, self._written[path]) for path, leaf in rates.items() if path in self._written
+            }
+        if not all(getattr(leaf, "is_ready", lambda: True)() for leaf, _ in self._watched.values()):
+            return
+        for path, (leaf, written) in self._watched.items():
+            here = np.asarray(leaf)
+            there, close = written.astype(here.dtype), 2 * float(jnp.finfo(here.dtype).eps)
+            if not np.allclose(here.astype(float), there.astype(float), rtol=close, atol=0):
+                warnings.warn(
+                    f"AutoWU: something else sets the learning rate too: opt_state{path} is {here}, where"
+                    f" AutoWU had set {there}. Its tests take such LRs for its own: take the other out"
+                    " of the loop. This is said once.",
+                    stacklevel=3,
+                )
+                self._second_hand = True
+                break
+        self._watched = {}
 
     def state_dict(self) -> dict[str, Leaf]:
         """A flat dict of NumPy arrays for any checkpointer, from which a run goes on bit for bit.
 
         During warm-up the copy for rewinding is part of it.
         """
-        return self.driver.state_dict()
+        ratios = {f"ratio.{path}": ratio for path, ratio in self._ratios.items()}
+        return self.driver.state_dict() | ratios
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on from :meth:`state_dict`; then call :meth:`set_learning_rate`.
@@ -132,54 +196,41 @@ class AutoWU:
         Raises:
             ValueError: the state is damaged, or of a run with another configuration; nothing is changed.
         """
+        check_keys(state_dict, "schedule")
+        try:
+            ratios = {
+                key.removeprefix("ratio."): np.array(state_dict[key], np.float64)
+                for key in state_dict
+                if key.startswith("ratio.")
+            }
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ValueError(f"the state of AutoWU is damaged: {type(error).__name__}: {error}") from error
+        for path, ratio in ratios.items():
+            _check_rate(f"ratio.{path} of the saved state", ratio)
         self.driver.load_state_dict(state_dict)
+        self._ratios, self._written, self._watched = ratios, {}, {}
 
 
-def _injected(opt_state: Any) -> list[int]:
-    """Which leaves are learning rates that ``inject_hyperparams`` keeps."""
-    paths_and_leaves = jax.tree_util.tree_flatten_with_path(opt_state)[0]
-    names = [
-        [getattr(key, "name", getattr(key, "key", None)) for key in path] for path, _ in paths_and_leaves
-    ]
-    if any(name[-3:-1] == ["hyperparams_states", "learning_rate"] for name in names):
-        raise ValueError("learning_rate is a schedule, which AutoWU cannot set: give a number, such as 0.0")
-    found = [index for index, name in enumerate(names) if name[-2:] == ["hyperparams", "learning_rate"]]
-    if not found:
+def _ratios(rates: Mapping[str, Any], known: Mapping[str, Leaf]) -> dict[str, Leaf]:
+    """Of those learning rates that are not ``known``, as the user gave them."""
+    new = {path: np.asarray(leaf, np.float64) for path, leaf in rates.items() if path not in known}
+    if not new:
+        return {}
+    first, leaf = next(iter(rates.items()))
+    leading = np.asarray(leaf, np.float64)
+    for path, rate in {first: leading, **new}.items():
+        _check_rate(f"opt_state{path}", rate)
+    if len({*leading.flat}.union(*(rate.flat for rate in new.values()))) == 1:
+        return {path: np.ones_like(rate) for path, rate in new.items()}  # one LR for all, whatever it is
+    unit = leading.flat[0]
+    if unit == 0:
         raise ValueError(
-            "no learning rate is injected into this optimizer state: make the optimizer with"
-            " optax.inject_hyperparams(optax.adamw)(learning_rate=0.0), for example"
+            f"the learning rates are in no ratio to opt_state{first}, which is 0, while others are not: give"
+            " numbers whose ratios are those of the learning rates that you want"
         )
-    for index in found:
-        if not jnp.issubdtype(jnp.result_type(paths_and_leaves[index][1]), jnp.floating):
-            raise ValueError(
-                "learning_rate is an integer, and can be nothing else: give a number such as 0.0"
-            )
-    return found
+    return {path: rate / unit for path, rate in new.items()}
 
 
-def _kept(leaf: Any) -> bool:
-    """Whether rewinding puts a leaf back: random keys go on, as they do in other hosts."""
-    return not jnp.issubdtype(getattr(leaf, "dtype", float), jax.dtypes.prng_key)
-
-
-def _read(tree: Any) -> list[Leaf]:
-    # Copies: the next step may be given the memory of these ones (donation).
-    return [np.array(leaf) for leaf in jax.tree.leaves(tree) if _kept(leaf)]
-
-
-def _write(tree: Any, values: Any) -> Any:
-    remaining = iter(values)
-    return jax.tree.map(lambda leaf: _like(leaf, next(remaining)) if _kept(leaf) else leaf, tree)
-
-
-def _like(leaf: Any, value: Leaf) -> Any:
-    """``value`` of the type and where ``leaf`` is."""
-    if value.dtype.kind == "V":  # such as bfloat16, whose name np.savez forgets
-        value = value.view(leaf.dtype)
-    shape = np.shape(leaf)
-    if value.shape != shape:
-        raise ValueError(f"an array of shape {shape} has shape {value.shape} in the copy for rewinding")
-    if not isinstance(leaf, jax.Array):
-        return value
-    copied = jnp.array(value, leaf.dtype)
-    return jax.device_put(copied, leaf.sharding) if leaf.committed else copied
+def _check_rate(name: str, rate: Leaf) -> None:
+    if not (np.isfinite(rate).all() and (rate >= 0).all()):
+        raise ValueError(f"{name} must be finite and ≥ 0, not {rate!s:.80}")

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any, cast
 
 from autowu.config import Config, nearest_preset
-from autowu.controller.state import State
 
 
 def check_keys(saved: object, *names: str) -> None:
@@ -43,26 +42,6 @@ def check_origin(saved: Mapping[str, Any], version: int, config: Config) -> None
             preset, other = nearest_preset(here), nearest_preset(there)
             first = "" if preset == other else f"the preset differs, {preset!r} here, but {other!r} there: "
             raise ValueError(f"{first}{name} is {mine!r} here, but {its!r} in the saved state")
-
-
-def check_stage(state: State, config: Config) -> None:
-    """``state`` must be one that ``config`` can come to.
-
-    Raises:
-        ValueError: it waits for something that the configuration leaves out, or comes after its end.
-    """
-    if state.read_at is not None and state.read_at > config.total_steps:
-        raise ValueError(f"the state's 'read_at' must be at most {config.total_steps}, not {state.read_at}")
-    if state.switch is None and state.lifted is None and config.lift_off is None:
-        raise ValueError("the state's 'lifted' must be a step where lift_off is None, not None")
-    if state.sweeping and (config.growth != "two-speed" or state.lifted is not None):
-        raise ValueError(f"the state is 'sweeping' with growth {config.growth!r}, lifted at {state.lifted}")
-    if state.doubt is not None and config.reopen is None:
-        raise ValueError("the state's 'doubt' must be None where reopen is None")
-    if state.probe is not None and config.probe is None:
-        raise ValueError("the state's 'probe' must be None where probe is None")
-    if config.growth != "two-speed" and (state.settled or state.probe is not None):
-        raise ValueError(f"the state's 'settled' and 'probe' come of two-speed growth, not {config.growth!r}")
 
 
 def check_count(saved: Mapping[str, Any], name: str) -> None:

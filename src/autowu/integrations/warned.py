@@ -6,13 +6,18 @@ from collections.abc import Iterator
 from typing import Final
 
 from autowu.config import Config
-from autowu.controller.state import State
+from autowu.controller.state import Phase, Reason, State
 
 USUAL: Final = 300  # updates; in shorter runs warm-up often has too few to find the minimum in
 
 
 def warnings_of(
-    config: Config, before: State, after: State, known_missing: int, missing: int
+    config: Config,
+    before: State[Phase],
+    after: State[Phase],
+    known_missing: int,
+    missing: int,
+    obstacle: str | None = None,
 ) -> Iterator[str]:
     """What to warn of after a decision: each of these comes once in a run.
 
@@ -22,24 +27,36 @@ def warnings_of(
         after: the one that it led to.
         known_missing: losses that were not finite, up to the decision before.
         missing: the same, up to this one.
+        obstacle: why the weights were not put back, if they were to be and were not.
     """
+    if obstacle:
+        yield (
+            f"AutoWU: at step {after.step} the weights were to go back to those of step"
+            f" {before.snapshot_step}, and stay as they are: {obstacle}."
+        )
     if missing > known_missing == 0:
         losses = "a loss was" if missing == 1 else f"{missing} losses were"
         yield (
             f"AutoWU: {losses} not finite up to step {after.step}. Such losses are left out of the tests, and"
             " counted in `missing`; this is said once."
         )
-    switch, verdicts = after.switch, after.verdicts
+    switch = after.switch
     if before.switch is not None or switch is None or not (switch.capped and config.return_at_cap):
         return
-    # The test of a loss that never fell is for the record, and t* may be that of lift-off.
-    if switch.t_star is None or not verdicts or not verdicts[-1].detected:
+    ended = f"AutoWU: warm-up ended at its cap, {switch.step} of {config.total_steps} updates,"
+    begins = f"the decay begins at an LR of {switch.peak_lr:.3g}."
+    if switch.reason in (Reason.RISE, Reason.NO_FALL):
+        yield (
+            f"{ended} and has seen no fall of the loss; {begins} No learning rate is known to be good. If"
+            " this loss does not fall by design (GANs, reinforcement learning), AutoWU is not for it"
+            " (docs/when-not.md)."
+        )
+    elif switch.reason not in (Reason.MINIMUM, Reason.STALL):
         short = (
             f" A run of fewer than {USUAL} updates is often too short for that: a fixed schedule serves it"
             " better (docs/quality.md#where-it-loses)."
         )
         yield (
-            f"AutoWU: warm-up ended at its cap, {switch.step} of {config.total_steps} updates, before a"
-            " minimum of the loss was detected, and the decay begins at an LR of"
-            f" {switch.peak_lr:.3g}.{short if config.total_steps < USUAL else ''}"
+            f"{ended} before a minimum of the loss was detected, and {begins}"
+            f"{short if config.total_steps < USUAL else ''}"
         )

@@ -8,16 +8,17 @@ import os
 import shutil
 import sys
 import textwrap
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final, Protocol, get_args
 
 from autowu.arrays import Array
 from autowu.config import Config, Decay, Preset
 from autowu.errors import UserError
 from autowu.offline import range_test_text, text, what_if
 from autowu.offline.logs import Choice, Record, read
-from autowu.offline.range_test import Sweep, decision, is_sweep, sweep
+from autowu.offline.range_test import RangeTest, decision, is_sweep, sweep
 from autowu.offline.replay import Replay
 from autowu.offline.strided import replay_record
 from autowu.text import printable
@@ -110,14 +111,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--decay", choices=get_args(Decay), help="shape of the decay phase")
 
 
-def run(args: argparse.Namespace) -> int:
+class Pages(Protocol):
+    """As :mod:`autowu.report.replay_page`, which writes pages, and stands above: it is handed in."""
+
+    def form_of(self, path: Path) -> object:
+        """Raises UserError where the suffix of ``path`` stands for no form."""
+        ...
+
+    def write(
+        self,
+        path: Path,
+        name: str,
+        record: Record,
+        outcome: Replay,
+        preset: str,
+        of: RangeTest | None,
+        cases: Sequence[what_if.Case],
+    ) -> None:
+        """Write ``path``, in the form that its suffix says."""
+        ...
+
+
+def run(args: argparse.Namespace, pages: Callable[[], Pages]) -> int:
     """Replay a record as ``args`` says, and print the outcome; the exit status, 0.
+
+    Args:
+        args: of :func:`add_arguments`.
+        pages: gives what writes ``-o``; called only where there is one.
 
     Raises:
         UserError: the settings or the file cannot be used, or the output cannot be written.
     """
     settings = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
     _check(args, settings)
+    if args.output is not None:
+        pages().form_of(args.output)  # before a file is read
     settings |= {"preset": args.preset}
     record = read(args.losses, args.total_steps, Choice(args.loss_column, args.lr_column))
     of = _sweep(args, record, settings)
@@ -133,29 +161,23 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print(args, record, outcome, of, cases)
     if args.output is not None:
-        from autowu.report.replay_page import write
-
-        write(args.output, args.losses, record, outcome, args.preset, of, cases)
+        pages().write(args.output, args.losses, record, outcome, args.preset, of, cases)
         if not args.json:
             print(f"\n{args.output}")
     return 0
 
 
 def _check(args: argparse.Namespace, settings: dict[str, Any]) -> None:
-    """Refuse wrong settings, and an output of no known form, before a file is read."""
+    """Refuse wrong settings before a file is read."""
     total_steps = 1 if args.total_steps is None else args.total_steps
     try:
         Config.preset(args.preset, total_steps=total_steps, **settings)
     except ValueError as error:
         name, rest = str(error).split(" ", 1)
         raise UserError(f"--{name.replace('_', '-')} {rest}") from error
-    if args.output is not None:
-        from autowu.report.output import form_of
-
-        form_of(args.output)
 
 
-def _sweep(args: argparse.Namespace, record: Record, settings: dict[str, Any]) -> Sweep | None:
+def _sweep(args: argparse.Namespace, record: Record, settings: dict[str, Any]) -> RangeTest | None:
     """The record as a sweep: where the user says so, or its LRs do and no other run is spoken of."""
     if args.sweep is False or (args.sweep is None and (args.total_steps or args.preset != "default")):
         return None
@@ -170,7 +192,7 @@ def _sweep(args: argparse.Namespace, record: Record, settings: dict[str, Any]) -
 
 
 def _print(
-    args: argparse.Namespace, record: Record, outcome: Replay, of: Sweep | None, cases: list[what_if.Case]
+    args: argparse.Namespace, record: Record, outcome: Replay, of: RangeTest | None, cases: list[what_if.Case]
 ) -> None:
     width = min(shutil.get_terminal_size().columns, WIDEST)
     name = printable("standard input" if args.losses == "-" else args.losses)

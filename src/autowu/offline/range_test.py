@@ -25,6 +25,7 @@ import numpy as np
 
 from autowu.arrays import Array
 from autowu.config import Config
+from autowu.controller.state import Decay, Trial
 from autowu.detector import fit, gp
 from autowu.detector.detect import Verdict
 from autowu.detector.noise import spikes
@@ -39,7 +40,7 @@ FEWEST: Final = 20  # losses
 
 
 @dataclass(frozen=True, eq=False)
-class Sweep:
+class RangeTest:
     """The outcome of a sweep."""
 
     replay: Replay
@@ -78,7 +79,7 @@ def is_sweep(lrs: Array | None) -> bool:
     return bool(lrs[0] > 0 and (np.diff(lrs) >= 0).all() and lrs[-1] >= LEAST_RANGE * lrs[0])
 
 
-def sweep(losses: Array, lrs: Array, seeds: int = SEEDS, **settings: Any) -> Sweep:
+def sweep(losses: Array, lrs: Array, seeds: int = SEEDS, **settings: Any) -> RangeTest:
     """The peak LR that a sweep suggests.
 
     Args:
@@ -114,7 +115,7 @@ def sweep(losses: Array, lrs: Array, seeds: int = SEEDS, **settings: Any) -> Swe
     pooled = np.concatenate(draws) if draws else np.zeros(0)
     low, high = (float(end) for end in np.quantile(pooled, INTERVAL)) if len(pooled) else (None, None)
     peak = first.peak_lr if first.t_star is not None else None
-    return Sweep(first, lrs, peak, low, high, tuple(peaks), len(runs), pooled)
+    return RangeTest(first, lrs, peak, low, high, tuple(peaks), len(runs), pooled)
 
 
 def decision(losses: Array, lrs: Array, **settings: Any) -> Replay:
@@ -122,10 +123,11 @@ def decision(losses: Array, lrs: Array, **settings: Any) -> Replay:
     warmup: dict[str, Any] = {"growth": "exponential", "warmup_fraction": 0.5, "total_steps": 2 * len(losses)}
     ends: dict[str, Any] = {"min_lr": float(lrs[0]), "max_lr": float(lrs[-1])}
     outcome = replay(losses, **(settings | warmup | ends))
-    switch = outcome.state.switch
-    if switch is not None and switch.t_star is not None:
-        switch = replace(switch, peak_lr=lr_at(lrs, switch.t_star))
-    return Replay(outcome.config, replace(outcome.state, switch=switch), lrs)
+    state, phase = outcome.state, outcome.state.phase
+    if isinstance(phase, (Trial, Decay)) and phase.switch.t_star is not None:
+        switch = replace(phase.switch, peak_lr=lr_at(lrs, phase.switch.t_star))
+        state = state.replace(phase=replace(phase, switch=switch))
+    return Replay(outcome.config, state, lrs)
 
 
 def lr_at(lrs: Array, steps: Any) -> Any:
@@ -150,7 +152,7 @@ def _minima(config: Config, losses: Array, test: Verdict, count: int) -> Array:
     return test.start + (test.step - test.start) * basis.grid[curves.argmin(0)]
 
 
-def factor(of: Sweep) -> float:
+def factor(of: RangeTest) -> float:
     """Half the interval's width, as a factor: the peak LR is known up to it."""
     if of.low is None or of.high is None:
         return math.inf

@@ -1,14 +1,15 @@
-"""A sweep in words."""
+"""A range test in words."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from autowu.controller.state import Phase, Reason, Search, State
 from autowu.offline.logs import Record
-from autowu.offline.range_test import Sweep, factor
+from autowu.offline.range_test import RangeTest, factor
 
 
-def premise(name: str, of: Sweep, record: Record) -> str:
+def premise(name: str, of: RangeTest, record: Record) -> str:
     """What the sweep is of."""
     missing = int((~np.isfinite(record.losses)).sum())
     notes = "".join(f" ({note}.)" for note in record.notes)
@@ -19,17 +20,17 @@ def premise(name: str, of: Sweep, record: Record) -> str:
     )
 
 
-def verdict(of: Sweep) -> str:
+def verdict(of: RangeTest) -> str:
     """The peak LR and how sure it is; or why there is none."""
     if of.peak_lr is None:
-        if of.replay.state.lifted is None:
+        if _never_fell(of.replay.state):
             return (
                 "Your LR sweep says nothing: the loss has not fallen by more than its noise explains. "
-                "Sweep more slowly (more updates), or to a higher learning rate."
+                "RangeTest more slowly (more updates), or to a higher learning rate."
             )
         return (
             f"Your LR sweep says: the loss was still falling at {of.lrs[-1]:.3g}, where it ends. "
-            "Sweep to a higher learning rate."
+            "RangeTest to a higher learning rate."
         )
     if of.low is None or of.high is None:
         return (
@@ -42,3 +43,10 @@ def verdict(of: Sweep) -> str:
         f"{len(of.peaks)} of {of.repetitions} repetitions with other smoothing and other subsets found a "
         f"minimum, from {min(of.peaks):.3g} to {max(of.peaks):.3g}."
     )
+
+
+def _never_fell(state: State[Phase]) -> bool:
+    switch = state.switch
+    if switch is None:
+        return isinstance(state.phase, (RangeTest, Search))
+    return switch.reason in (Reason.RISE, Reason.NO_FALL)

@@ -10,8 +10,8 @@ import numpy as np
 
 from autowu.arrays import Array
 from autowu.config import Config
-from autowu.controller import machine
-from autowu.controller.state import State
+from autowu.controller import display, machine
+from autowu.controller.state import Phase, State
 from autowu.detector.detect import Verdict
 
 
@@ -20,7 +20,7 @@ class Replay:
     """The decisions of AutoWU on a recorded loss curve."""
 
     config: Config
-    state: State
+    state: State[Phase]
     learning_rates: Array
     """η of each recorded update [n]."""
 
@@ -56,21 +56,17 @@ class Replay:
 
     def plot(self, losses: Array | None = None) -> Any:
         """A Plotly figure of LR, smoothed loss and votes; with ``losses``, those replayed, beside them."""
-        from autowu.report import notebook  # upward, and so only when it is asked for
+        from autowu.report import notebook  # upward, for a picture of itself: only when it is asked for
 
         return notebook.plot(self.config, self.state, len(self.learning_rates), losses)
 
     def records(self) -> list[dict[str, Any]]:
         """The tests as plain values, a row for each."""
-        from autowu.report import notebook  # upward, and so only when it is asked for
-
-        return notebook.records(self.config, self.tests)
+        return display.records(self.config, self.tests)
 
     def to_frame(self) -> Any:
         """:meth:`records` as a pandas DataFrame."""
-        from autowu.report import notebook  # upward, and so only when it is asked for
-
-        return notebook.to_frame(self.config, self.tests)
+        return display.to_frame(self.config, self.tests)
 
     def __repr__(self) -> str:
         """The outcome in one line: the fields hold thousands of numbers."""
@@ -81,9 +77,7 @@ class Replay:
         )
 
     def _repr_html_(self) -> str:
-        from autowu.report import notebook  # upward, and so only when it is asked for
-
-        return notebook.html("autowu replay", self.config, self.state, len(self.learning_rates))
+        return display.html("autowu replay", self.config, self.state, len(self.learning_rates))
 
     def to_json(self) -> dict[str, Any]:
         """What ``autowu replay --json`` prints; ``reopenings`` is there only if there were any."""
@@ -152,8 +146,9 @@ def replay(
     state, lrs = machine.start(config), np.empty(len(curve))
     step = 0
     while step < len(curve):
-        end = len(curve) if state.read_at is None else min(state.read_at, len(curve))
-        lrs[step:end] = [machine.learning_rate(config, state, s) for s in range(step, end)]
+        due, lr = machine.next_read(config, state), machine.lr_function(config, state)
+        end = len(curve) if due is None else min(due, len(curve))
+        lrs[step:end] = [lr(s) for s in range(step, end)]
         state = machine.observe(config, state, curve[step:end])
         step = end
     return Replay(config, state, lrs)

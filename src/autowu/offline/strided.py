@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
-from typing import Any
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, Final, cast
 
 import numpy as np
 
 from autowu.config import Config
-from autowu.controller.state import Leg, State, Switch
 from autowu.offline.logs import Record
 from autowu.offline.replay import Replay, replay
 
@@ -42,35 +41,30 @@ def replay_record(record: Record, total_steps: int | None = None, **settings: An
     return Replay(config, _stretched(outcome.state, k), np.repeat(outcome.learning_rates, k))
 
 
-def _stretched(state: State, k: int) -> State:
-    """``state`` with all steps k times as large."""
+STEPS: Final = frozenset(
+    [
+        "step",
+        "read",
+        "snapshot_step",
+        "start",
+        "span",
+        "t_star",
+        "rewound_to",
+        "probed",
+        "lift_off",
+        "tests_from",
+    ]
+)
+"""The fields of a state, and of what it holds, that count updates."""
 
-    def leg(of: Leg) -> Leg:
-        return Leg(of.start * k, of.lr, of.span * k)
 
-    def switch(of: Switch) -> Switch:
-        return replace(
-            of,
-            step=of.step * k,
-            t_star=None if of.t_star is None else of.t_star * k,
-            rewound_to=None if of.rewound_to is None else of.rewound_to * k,
-            probed=None if of.probed is None else of.probed * k,
-        )
-
-    probe = state.probe
-    reopenings = tuple(
-        replace(each, step=each.step * k, switch=switch(each.switch), leg=leg(each.leg))
-        for each in state.reopenings
-    )
-    return replace(
-        state,
-        step=state.step * k,
-        read=state.read * k,
-        read_at=None if state.read_at is None else state.read_at * k,
-        leg=leg(state.leg),
-        lifted=None if state.lifted is None else state.lifted * k,
-        switch=None if state.switch is None else switch(state.switch),
-        probe=probe and replace(probe, switch=switch(probe.switch), leg=leg(probe.leg)),
-        reopenings=reopenings,
-        verdicts=tuple(replace(test, step=test.step * k, start=test.start * k) for test in state.verdicts),
-    )
+def _stretched(value: Any, k: int) -> Any:
+    """``value``, a state or what it holds, with all steps k times as large."""
+    if isinstance(value, tuple):
+        return tuple(_stretched(item, k) for item in cast("tuple[Any, ...]", value))
+    if not is_dataclass(value) or isinstance(value, type):
+        return value
+    changes = {field.name: _stretched(getattr(value, field.name), k) for field in fields(value)}
+    for name in STEPS & changes.keys():
+        changes[name] = None if changes[name] is None else changes[name] * k
+    return replace(value, **changes)

@@ -6,7 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from autowu.controller.state import Reopening
+from autowu.config import Config
+from autowu.controller.state import Grow, Probe, Reason, Reopening, Search, Sweep, Switch
 from autowu.detector.detect import Verdict
 from autowu.offline.logs import Record
 from autowu.offline.replay import Replay
@@ -56,56 +57,51 @@ def _last(replay: Replay, few: str | None) -> str:
     config, switch = replay.config, replay.state.switch
     if switch is None:
         return f"No switch within the record. {_waiting(replay, few)}"
-    reason, rate = _reason(replay, few), f"{switch.peak_lr:.3g}"
+    rate, begins = f"{switch.peak_lr:.3g}", f"The decay ({config.decay}) begins with"
     if switch.t_star is None:
-        risen = replay.state.lifted is None and not switch.capped and not _dead(replay)
-        guess = ", a tenth of the last one or less" if risen else ""
-        at = f"The decay ({config.decay}) begins with learning rate {rate}{guess}."
-    elif _dead(replay):
+        risen = switch.reason is Reason.RISE and not switch.capped
+        at = f"{begins} learning rate {rate}{', a tenth of the last one or less' if risen else ''}."
+    elif switch.reason is Reason.NONFINITE:
         at = (
             f"The last learning rate known to be good was that of step {switch.t_star:,.1f}. "
-            f"The decay ({config.decay}) begins with {rate}{', half of it' if config.rewind else ''}."
+            f"{begins} {rate}{', half of it' if config.rewind else ''}."
         )
     else:
-        where = (
-            f"It lay at step {switch.t_star:,.1f}"
-            if _detected(replay)
-            else f"{_lift_off(replay)} was at step {switch.t_star:,.0f}"
-        )
-        at = f"{where}, where the learning rate was {rate}. The decay ({config.decay}) begins with that" + (
+        minimum = switch.reason in (Reason.MINIMUM, Reason.STALL)
+        lay = f"It lay at step {switch.t_star:,.1f}"
+        where = lay if minimum else f"{_lift_off(replay)} was at step {switch.t_star:,.0f}"
+        at = f"{where}, where the learning rate was {rate}. {begins} that" + (
             "." if switch.rewound_to is None else f", and with the weights of step {switch.rewound_to:,}."
         )
-    return f"At step {switch.step:,} {reason}. {at}"
+    return f"At step {switch.step:,} {_reason(config, switch, few)}. {at}"
 
 
-def _reason(replay: Replay, few: str | None) -> str:
+def _reason(config: Config, switch: Switch, few: str | None) -> str:
     """What ended warm-up."""
-    config, state, switch = replay.config, replay.state, replay.state.switch
-    assert switch is not None
-    if _dead(replay):
+    if switch.reason is Reason.NONFINITE:
         known = f", and too few before to tell anything ({few})" if few else ""
-        return f"no loss was recorded any more, or none that is finite ({_times(state.dead, 'check')}){known}"
+        times = _times(switch.reads, "check")
+        return f"no loss was recorded any more, or none that is finite ({times}){known}"
     if switch.capped:
-        return f"warm-up came to its cap of {config.warmup_steps:,} updates{_at_cap(replay, few)}"
-    if state.lifted is None:
+        return f"warm-up came to its cap of {config.warmup_steps:,} updates{_at_cap(switch, few)}"
+    if switch.reason is Reason.RISE:
         return "the loss had risen twice without having fallen"
-    tests = state.verdicts[-state.streak :]
-    how = ", by the end of the fall" if any(test.stalled(config.confidence) for test in tests) else ""
+    how = ", by the end of the fall" if switch.reason is Reason.STALL else ""
     last = "" if switch.probed is None else f", and from step {switch.probed:,} on no lower loss beyond it"
-    return f"the minimum of the loss was detected ({_times(state.streak, 'test')}{how}){last}"
+    return f"the minimum of the loss was detected ({_times(switch.reads, 'test')}{how}){last}"
 
 
-def _at_cap(replay: Replay, few: str | None) -> str:
+def _at_cap(switch: Switch, few: str | None) -> str:
     """What was known when warm-up came to its cap."""
-    if replay.state.lifted is None:
+    if switch.reason in (Reason.RISE, Reason.NO_FALL):
         why = (
             f"there were too few losses to tell whether it fell ({few})" if few else "the loss had not fallen"
         )
         return f"; {why}, and no learning rate is known to be good"
-    if replay.t_star is None:
-        return " without a minimum detected" + (f": there were too few losses ({few})" if few else "")
-    if _detected(replay):
+    if switch.reason in (Reason.MINIMUM, Reason.STALL):
         return ", and its last test detected the minimum of the loss"
+    if switch.t_star is None:
+        return " without a minimum detected" + (f": there were too few losses ({few})" if few else "")
     return " before a test could tell where the minimum of the loss is"
 
 
@@ -114,24 +110,20 @@ def _lift_off(replay: Replay) -> str:
     return f"The last {fall}" if replay.state.reopenings else f"Lift-off, the first {fall},"
 
 
-def _detected(replay: Replay) -> bool:
-    """Whether the last test detected the minimum."""
-    return bool(replay.tests) and replay.tests[-1].detected
-
-
 def _waiting(replay: Replay, few: str | None) -> str:
     """Why warm-up has not ended."""
     config, state, tests = replay.config, replay.state, replay.tests
-    if state.probe is not None:
+    phase = state.phase
+    if isinstance(phase, Probe):
         return (
             "The minimum of the loss was detected, and larger learning rates were tried for a lower one; "
             "without one, the decay would have begun."
         )
     if few:
         why = f"There are too few losses yet to tell of a minimum ({few})"
-    elif state.lifted is None:
+    elif isinstance(phase, (Sweep, Search)):
         why = "The loss has not fallen by more than its noise explains, and before that no test is made"
-    elif state.read > max(state.lifted, tests[-1].step if tests else 0):
+    elif isinstance(phase, Grow) and state.read > max(phase.lift_off, tests[-1].step if tests else 0):
         why = "The loss is falling so plainly that the last check needed no test"
     elif not tests:
         why = "No test was due yet"
@@ -145,13 +137,6 @@ def _waiting(replay: Replay, few: str | None) -> str:
     else:
         why = f"The last of {len(tests)} tests did not detect the minimum of the loss"
     return f"{why}; without one, warm-up goes on to step {config.warmup_steps:,}."
-
-
-def _dead(replay: Replay) -> bool:
-    """Whether warm-up ended in NaN; the controller then goes back to the last learning rate known as good."""
-    shown = replay.tests[-1].t_star if replay.tests else None
-    dead, patience = replay.state.dead, replay.config.patience
-    return dead >= patience or (dead > 0 and replay.t_star is not None and shown is None)
 
 
 def _times(count: int, what: str) -> str:

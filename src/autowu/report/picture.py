@@ -14,7 +14,7 @@ import numpy as np
 
 from autowu.arrays import Array
 from autowu.errors import UserError
-from autowu.offline.range_test import Sweep, lr_at
+from autowu.offline.range_test import RangeTest, lr_at
 from autowu.offline.what_if import NAMES, Case
 from autowu.report import picture_paper, picture_style
 from autowu.report.curves import span, thinned
@@ -110,7 +110,7 @@ def _loss_limits(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 @styled
-def sweep(of: Sweep, losses: Array) -> Figure:
+def sweep(of: RangeTest, losses: Array) -> Figure:
     """The losses over the LR, smoothed, with the peak LR and its interval."""
     figure = picture_style.figure(5, 3.2)
     axis: Any = figure.subplots()

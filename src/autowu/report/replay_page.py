@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autowu.offline.logs import Record
-from autowu.offline.range_test import Sweep
+from autowu.offline.range_test import RangeTest
 from autowu.offline.replay import Replay
 from autowu.offline.what_if import Case
 from autowu.report import output, picture, sweep_figure, what_if_figure
+from autowu.report.output import form_of
 from autowu.report.replayed import run_of
+
+__all__ = ["form_of", "write"]
 
 
 def write(
@@ -19,7 +22,7 @@ def write(
     record: Record,
     outcome: Replay,
     preset: str,
-    of: Sweep | None,
+    of: RangeTest | None,
     cases: Sequence[Case],
 ) -> None:
     """Write ``path``, in the form that its suffix says.

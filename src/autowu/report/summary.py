@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from autowu.controller.state import Reopening
+from autowu.controller.state import Reason, Reopening, Switch
 from autowu.runlog.run import Run, printable
 
 NOTHING: Final = "–"
@@ -64,6 +64,13 @@ SHORT: Final = ("run", "schedule", "optimizer", "peak LR", "switch step", "test 
 """The columns of the table in the terminal."""
 
 
+_WITHOUT_A_MINIMUM: Final = {
+    Reason.RISE: ", since the loss had risen and never fallen",
+    Reason.NO_FALL: ", without a fall of the loss",
+    Reason.NONFINITE: ", since no loss was finite any more",
+}
+
+
 def sentence(run: Run) -> str:
     """What set the run's learning rate, for a reader who knows nothing of the method."""
     return "".join(f"{_false_alarm(run, reopening)} " for reopening in run.reopenings) + _last(run)
@@ -92,33 +99,44 @@ def _last(run: Run) -> str:
         return (
             f"At step {last} the learning rate {growing} growing: no minimum of the loss has been confirmed."
         )
+    return _of_switch(run, switch)
+
+
+def _of_switch(run: Run, switch: Switch) -> str:
     step, peak = f"{switch.step:,}", f"{switch.peak_lr:.3g}"
     weights = "" if switch.rewound_to is None else f", with the weights of step {switch.rewound_to:,},"
-    if switch.t_star is None:
-        cause = "reached its limit" if switch.capped else "ended without a fall of the loss"
-        cause = f"would have {cause}" if run.replayed else cause
-        fell = "would have fallen" if run.replayed else "fell"
-        return f"The growth of the learning rate {cause} at step {step}; it {fell} from {peak}{weights} on."
     went = "would have gone" if run.replayed else "went"
-    if not switch.capped and switch.probed is None and (last := _last_finite(run, switch.step)) is not None:
+    on = f"{peak}{weights} and let it decay from there."
+    if switch.t_star is None:
+        ended = "reached its limit" if switch.capped else "ended"
+        ended = f"would have {ended}" if run.replayed else ended
+        fell = "would have fallen" if run.replayed else "fell"
+        why = _WITHOUT_A_MINIMUM.get(switch.reason, "")
         return (
-            f"At step {step} no loss had been finite since step {last:,}: training {went} back to the "
-            f"learning rate {peak}{weights} and let it decay from there."
+            f"The growth of the learning rate {ended} at step {step}{why}; it {fell} from {peak}{weights} on."
         )
-    cause = "growth reached its limit" if switch.capped else "enough tests had agreed"
+    if switch.reason is Reason.NONFINITE:
+        last = f"{_last_finite(run, switch.step):,}"
+        return (
+            f"At step {step} no loss had been finite since step {last}: training {went} back to the "
+            f"learning rate {on}"
+        )
+    if switch.reason is Reason.CAP:
+        return (
+            f"At step {step} growth reached its limit before a test could tell where the loss is lowest: "
+            f"training {went} back to the learning rate of step {switch.t_star:,.0f}, {on}"
+        )
+    agreed = " that the fall of the loss was at its end" if switch.reason is Reason.STALL else ""
+    cause = "growth reached its limit" if switch.capped else f"enough tests had agreed{agreed}"
     if switch.probed is not None:
         cause += f" and, from step {switch.probed:,} on, larger learning rates had brought no lower loss"
-    back = f"{went} back to the learning rate of that minimum, {peak}{weights} and let it decay from there"
     return (
-        f"The loss was lowest near step {switch.t_star:,.0f}. At step {step}, when {cause}, training {back}."
+        f"The loss was lowest near step {switch.t_star:,.0f}. At step {step}, when {cause}, training {went} "
+        f"back to the learning rate of that minimum, {on}"
     )
 
 
-def _last_finite(run: Run, step: int) -> int | None:
-    """The step of the last finite loss, if there was none in any of the last tests before ``step``."""
-    patience = run.schedule.get("patience")
-    patience = patience if isinstance(patience, int) and patience > 0 else 3
-    tests = [test.step for test in run.tests if test.step <= step]
-    since = tests[-patience - 1] if len(tests) > patience else 0
+def _last_finite(run: Run, step: int) -> int:
+    """The step of the last finite loss up to ``step``; 0 if there was none."""
     finite = run.steps[(run.steps <= step) & np.isfinite(run.losses)]
-    return int(finite[-1]) if len(tests) >= patience and len(finite) > 0 and finite[-1] <= since else None
+    return int(finite[-1]) if len(finite) else 0

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from autowu.arrays import Array
-from autowu.offline.range_test import Sweep, lr_at
+from autowu.offline.range_test import RangeTest, lr_at
 from autowu.offline.range_test_text import verdict
 from autowu.report.curves import numbers, span, thinned
 from autowu.report.decision import BAND, BLUE, GREY, ORANGE
@@ -22,7 +22,7 @@ the noise of the losses and the choice of subsets leave it open.
 POINTS: Final = 4_000
 
 
-def figure(of: Sweep, losses: Array) -> Figure:
+def figure(of: RangeTest, losses: Array) -> Figure:
     """Losses, smoothed loss with its band, peak LR and interval, over a log axis of LRs."""
     kept = thinned(losses, POINTS)
     traces: list[Figure] = [
@@ -80,6 +80,6 @@ def _range(losses: Array, mean: Array | None) -> Figure:
     return {"range": [low - margin, min(high, top) + margin]}
 
 
-def section(of: Sweep, losses: Array) -> Section:
+def section(of: RangeTest, losses: Array) -> Section:
     """The figure with its words."""
     return Section("Your learning-rate sweep", f"{verdict(of)} {WORDS}", figure(of, losses), "tall")

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Final, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from autowu.controller.state import Leg, Reopening, Switch
+from autowu.controller.state import Growth, Reason, Reopening, Switch
 from autowu.detector.detect import Verdict
 from autowu.text import printable
 
@@ -147,16 +147,23 @@ def _switch(record: Record) -> Switch:
         peak_lr=_positive(record["peak_lr"]),
         rewound_to=_optional(_step, record["rewound_to"]),
         probed=_optional(_step, record.get("probed")),
+        reason=Reason(record["reason"]) if "reason" in record else _reason(record),
+        reads=_step(record.get("reads", 0)),
     )
 
 
+def _reason(record: Record) -> Reason:
+    """Of a log that has none."""
+    return Reason.CAP if record["capped"] else Reason.MINIMUM
+
+
 def _reopening(record: Record) -> Reopening:
-    leg = record["leg"]
+    growth = record["growth"]
     return Reopening(
         step=_step(record["step"]),
         lr=_positive(record["lr"]),
         switch=_switch(record["switch"]),
-        leg=Leg(_step(leg["start"]), _positive(leg["lr"]), _step(leg["span"])),
+        growth=Growth(_step(growth["start"]), _positive(growth["lr"]), _step(growth["span"])),
         probed=bool(record.get("probed")),
     )
 

@@ -6,9 +6,11 @@ framework with losses that are prescribed by the data: loss = mean(batch) + 0 ·
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +18,34 @@ from autowu.config import Config
 from autowu.controller import machine
 
 
-class Host(Protocol):
+class KilledError(Exception):
+    """Ends a run of a host as a kill does: it comes to none of its ends."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that a host is to make."""
+
+    losses: Sequence[float]
+    """The loss of each micro-batch of the whole run."""
+    folder: Path
+    """For the host's own checkpoints."""
+    accumulation: int = 1
+    """Micro-batches in one update, by the host's own means."""
+    stop_after: int | None = None
+    """Save by the host's own means after so many updates and stop, as if killed right after."""
+    resume: bool = False
+    """Go on from the host's own checkpoint in ``folder``."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """``preset`` and fields of Config."""
+
+    @property
+    def total_steps(self) -> int:
+        """Updates in the whole run."""
+        return len(self.losses) // self.accumulation
+
+
+class Host(ABC):
     """One framework, driven through its adapter."""
 
     name: str
@@ -24,6 +53,10 @@ class Host(Protocol):
     """Whether the host keeps LRs in float64; else they are compared to float32 rounding."""
     processes: bool
     """Whether the host can run as two processes with different losses (the torch hosts)."""
+
+    @abstractmethod
+    def make(self, job: Job) -> list[float]:
+        """Train, and give the LR that each update was made with, of those that this run itself made."""
 
     def train(
         self,
@@ -35,28 +68,23 @@ class Host(Protocol):
         resume: bool = False,
         **settings: Any,
     ) -> list[float]:
-        """Train, and give the LR that each update was made with.
+        """:meth:`make` of a :class:`Job`."""
+        return self.make(Job(losses, folder, accumulation, stop_after, resume, settings))
 
-        Args:
-            losses: the loss of each micro-batch of the whole run (``accumulation`` of them make one update).
-            folder: for the host's own checkpoints.
-            accumulation: micro-batches in one update, by the host's own means.
-            stop_after: save by the host's own means after so many updates and stop, as if killed right after.
-            resume: go on from the host's own checkpoint in ``folder``; the LRs returned are those of the
-                updates made since.
-            settings: ``preset`` and fields of Config; total_steps is len(losses) / accumulation.
-        """
-        ...
+
+def core_lrs(config: Config, losses: Iterable[float]) -> list[float]:
+    """The LR of each update and of the one after, as the core has it."""
+    state = machine.start(config)
+    lrs = [machine.learning_rate(config, state, 0)]
+    for step, loss in enumerate(losses, 1):
+        state = machine.observe(config, state, np.array([loss]))
+        lrs.append(machine.learning_rate(config, state, step))
+    return lrs
 
 
 def core_trace(losses: Sequence[float], preset: str = "default", **settings: Any) -> list[float]:
     """The LR of each update by the core alone."""
-    config = Config.preset(preset, total_steps=len(losses), **settings)
-    state, lrs = machine.start(config), []
-    for step, loss in enumerate(losses):
-        lrs.append(machine.learning_rate(config, state, step))
-        state = machine.observe(config, state, np.array([loss]))
-    return lrs
+    return core_lrs(Config.preset(preset, total_steps=len(losses), **settings), losses)[:-1]
 
 
 def v_curve(steps: int, minimum: float = 0.25, seed: int = 0, noise: float = 0.02) -> np.ndarray:

@@ -70,7 +70,7 @@ def trace(rank: int, losses: list[list[float]], settings: dict[str, Any], member
     calls: list[str] = []
     with counted(calls):
         for step, loss in enumerate(losses[rank], 1):
-            if step == made._state.read_at:
+            if step == made._session.due:
                 tests.append(step)
             # Ranks need not agree on the type either.
             made.step(loss if rank == 1 else torch.tensor(loss, dtype=torch.float64))
@@ -101,7 +101,7 @@ def broken_weights(rank: int) -> list[int | None]:
         with torch.no_grad():
             weights[0][0] = math.inf if rank == dist.get_world_size() - 1 and 40 <= step < 50 else 1.0
         made.step(loss)
-        copied.append(made._state.copied)
+        copied.append(made._session.state.snapshot_step)
     return copied
 
 

@@ -1,5 +1,6 @@
 """Several real processes: one decision for all, reached at tests alone."""
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -68,20 +69,13 @@ def test_all_ranks_go_back_to_warm_up_at_one_step(world):
     assert between == [reopening.step]
 
 
-def test_a_rank_without_finite_losses(world):
+def test_losses_missing_here_and_there(world):
+    """That a rank may have none at all is tested in tests/reliability."""
     losses = [losses_of(rank) for rank in range(world.size)]
-    if world.size > 1:
-        losses[0] = [NAN] * STEPS
-    assert_one_decision(world, losses)
-
-
-@pytest.mark.parametrize("bad", [NAN, float("inf"), -float("inf")])
-def test_losses_missing_here_and_there(world, bad):
-    losses = [losses_of(rank) for rank in range(world.size)]
-    for rank in range(world.size):
-        losses[rank][5 + rank :: 11] = [bad] * len(losses[rank][5 + rank :: 11])
-    for each in losses:
-        each[30] = bad
+    bad = itertools.cycle([NAN, float("inf"), -float("inf")])
+    for rank, each in enumerate(losses):
+        for step in [30, *range(5 + rank, STEPS, 11)]:
+            each[step] = next(bad)
     assert_one_decision(world, losses)
 
 

@@ -44,16 +44,6 @@ def test_observe_and_step_with_a_loss_are_one_update():
     assert made.get_last_lr() == [expected[-1]]
 
 
-def test_a_varying_number_of_micro_batches():
-    losses = [round(loss * 1024) / 1024 for loss in v_curve()]
-    made, expected = scheduler(), drive(scheduler(), losses)
-    for step, loss in enumerate(losses):
-        for micro in micro_batches(loss, 1 + step % 8):
-            made.observe(torch.tensor(micro))
-        made.step()
-    assert made.get_last_lr() == [expected[-1]]
-
-
 @pytest.mark.filterwarnings("ignore:AutoWU. .* not finite")
 def test_a_missing_micro_batch_makes_the_update_missing():
     made, expected = scheduler(), scheduler()

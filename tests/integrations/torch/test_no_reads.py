@@ -68,7 +68,7 @@ def test_losses_are_read_at_tests_alone(total_steps, settings, dtype, micro, hos
     reads, quiet = 0, 0
     for value in v_curve(total_steps)[: 2 * total_steps // 5]:
         loss = torch.tensor(value, dtype=dtype)
-        due = made.last_epoch + 1 == made._state.read_at
+        due = made.last_epoch + 1 == made._session.due
         with Traffic() as traffic:
             for _ in range(micro - 1):
                 made.observe(loss)
@@ -107,7 +107,7 @@ def test_losses_without_data_pass_until_the_next_test(settings):
     losses = map(torch.tensor, v_curve(40_000))
     stretches = []
     while made.phase == "warmup" and made.last_epoch < 6000:
-        length = made._state.read_at - made.last_epoch
+        length = made._session.due - made.last_epoch
         before = made.state_dict()
         for _ in range(length - 1):
             made.observe(torch.tensor(1.0, device="meta"))
@@ -127,8 +127,8 @@ def test_nothing_is_allocated_between_tests():
     losses = [torch.tensor(loss) for loss in v_curve(300_000)[:40_000]]
     made_by_stretch: dict[int, int] = {}
     for loss in losses:
-        due = made.last_epoch + 1 == made._state.read_at
-        stretch = made._state.read
+        due = made.last_epoch + 1 == made._session.due
+        stretch = made._session.state.read
         with Traffic() as traffic:
             made.step(loss)
         if not due:
@@ -176,5 +176,5 @@ def test_in_the_decay_phase_losses_are_not_kept():
         for loss in np.linspace(1, 0.5, 100):
             training.scheduler.step(torch.tensor(loss))
     assert len(training.scheduler._pending) == 0
-    assert len(training.scheduler._state.losses) == 0
+    assert len(training.scheduler._session.state.losses) == 0
     assert traffic.reads.count("aten::_local_scalar_dense") == 0

@@ -45,7 +45,7 @@ def test_warm_up_goes_on() -> None:
         run.run(run.scheduler.last_epoch + 1)
         phases.append(run.scheduler.phase)
         switches.append(run.scheduler.switch)
-        read_at.append(run.scheduler._state.read_at)
+        read_at.append(run.scheduler._session.due)
     (reopening,) = run.scheduler.reopenings
     first, again = reopening.switch.step, reopening.step
     assert run.scheduler.switch is not None
@@ -57,7 +57,7 @@ def test_warm_up_goes_on() -> None:
     assert read_at[first - 1] == again  # losses are kept until then
     assert read_at[-1] is None  # and no longer than needed
     assert len(run.scheduler._pending) == 0
-    assert len(run.scheduler._state.losses) == 0
+    assert len(run.scheduler._session.state.losses) == 0
 
 
 def test_the_lr_is_that_of_the_core() -> None:
@@ -70,7 +70,7 @@ def test_the_copy_is_freed_at_the_switch_and_taken_anew() -> None:
     copies = []
     while run.scheduler.last_epoch < STEPS:
         run.run(run.scheduler.last_epoch + 1)
-        copies.append(run.scheduler._snapshot is not None)
+        copies.append(run.scheduler.state_dict()["snapshot"] is not None)
     (reopening,), switch = run.scheduler.reopenings, run.scheduler.switch
     assert switch is not None
     assert not any(copies[reopening.switch.step - 1 : reopening.step])

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adagrad, Adam, AdamW, NAdam, Optimizer, RMSprop
 
 import autowu
+from autowu.controller.state import Grow
 from autowu.integrations.torch.snapshot import Snapshot
 from autowu.train.optimizers.table import build
 from autowu.train.settings.options import Settings
@@ -228,7 +229,7 @@ def test_a_group_added_after_the_copy_keeps_its_weights():
         if scheduler.switch is not None:
             break
         if scheduler.last_epoch == 66:
-            assert scheduler._state.copied < 66
+            assert scheduler._session.state.snapshot_step < 66
             training.optimizer.add_param_group({"params": late})
             training.optimizer.register_step_pre_hook(lambda *_: setattr(late, "grad", torch.ones(3)))
     assert scheduler.switch.rewound_to < 66
@@ -270,7 +271,7 @@ def test_a_run_that_dies_goes_on_from_the_copy(name, at):
     for step in range(1, STEPS + 1):
         loss = training.update()
         if step == at:
-            lifted = training.scheduler._state.lifted is not None
+            lifted = isinstance(training.scheduler._session.state.phase, Grow)
             with torch.no_grad():
                 for parameter in training.model.parameters():
                     parameter.fill_(math.nan)
@@ -287,7 +288,7 @@ def test_a_run_that_dies_goes_on_from_the_copy(name, at):
     if lifted:
         assert switch.rewound_to is None or switch.rewound_to < at
     else:  # it began anew, from the initial weights
-        assert training.scheduler._state.restores >= 1
+        assert training.scheduler._session.state.restores >= 1
         assert switch.rewound_to is None or switch.rewound_to > at
 
 
@@ -296,10 +297,11 @@ def test_weights_that_the_last_update_broke_are_not_copied():
     """The loss was finite, since it is that of the weights before the update."""
     training = Training()
     losses = v_curve()
-    while training.scheduler._state.lifted is None or training.scheduler._state.copied < 45:
+    session = training.scheduler._session
+    while not (isinstance(session.state.phase, Grow) and session.state.snapshot_step >= 45):
         run_recorded(training, [losses[training.scheduler.last_epoch]])
-    good = training.scheduler._state.copied
-    while training.scheduler.last_epoch + 1 < training.scheduler._state.read_at:
+    good = session.state.snapshot_step
+    while session.step + 1 < session.due:
         run_recorded(training, [losses[training.scheduler.last_epoch]])
     kept = copy.deepcopy(training.scheduler.state_dict()["snapshot"])
     training.update()
@@ -307,7 +309,7 @@ def test_weights_that_the_last_update_broke_are_not_copied():
         training.model[3].weight[0, 0] = math.inf
     training.scheduler.step(losses[training.scheduler.last_epoch])
     assert training.scheduler.verdicts[-1].falling  # or else no copy was due
-    assert training.scheduler._state.copied == good
+    assert session.state.snapshot_step == good
     assert_equal(training.scheduler.state_dict()["snapshot"], kept)
     while training.scheduler.switch is None:
         training.scheduler.step(training.update())
@@ -327,10 +329,10 @@ def test_one_copy_in_one_place_freed_at_the_switch():
         snapshot = training.scheduler._snapshot
         if training.scheduler.switch is not None:
             break
-        if snapshot is not None:
+        if snapshot._tensors:
             places.add(tuple(tensor.data_ptr() for tensor in snapshot._tensors.values()))
-            refs = [weakref.ref(snapshot), *map(weakref.ref, snapshot._tensors.values())]
-            copies.add(training.scheduler._state.copied)
+            refs = [*map(weakref.ref, snapshot._tensors.values())]
+            copies.add(training.scheduler._session.state.snapshot_step)
     assert len(copies) > 10
     assert len(places) == 1
     del snapshot

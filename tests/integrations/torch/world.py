@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-PATIENCE = 120  # seconds, the start of the processes included: more is a hang
+import limits
 
 
 class World:
@@ -34,7 +34,7 @@ class World:
             pipe.send((function, arguments))
         answers = []
         for rank, pipe in enumerate(self._pipes):
-            assert pipe.poll(PATIENCE), f"rank {rank} hangs"
+            assert pipe.poll(limits.HANG), f"rank {rank} hangs"
             answers.append(pipe.recv())
         for rank, (failure, _) in enumerate(answers):
             assert failure is None, f"rank {rank}: {failure}"

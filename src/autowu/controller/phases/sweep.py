@@ -1,11 +1,13 @@
-"""Before lift-off: has the loss moved by more than noise explains?
+"""Before lift-off: has the loss moved by more than noise explains? `Sweep` is fast growth, `Search` slow.
 
-Pure functions of configuration and state. A fall ends the fast growth; a rise sends it back.
+A fall is lift-off. A rise sends growth back: noise hid the fall.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -13,124 +15,178 @@ import numpy as np
 from autowu.arrays import Array
 from autowu.config import Config
 from autowu.controller import ending
-from autowu.controller.rate import growth
-from autowu.controller.state import Leg, Rise, State, no_losses
+from autowu.controller.rate import grown, growth_function, next_test
+from autowu.controller.state import Grow, Growth, Phase, Reason, Search, State, Sweep, TooLarge, no_losses
 from autowu.detector import trend
+from autowu.detector.trend import Level
 
 # A rise shows only in medians, while the fast growth goes on. So the slow growth begins two decades below the
 # LR that it was seen at: one for those updates in a short run, and one for the LR that is looked for.
 RETREAT: Final = 100.0
 
-# As in LR range tests: the loss explodes at some ten times a good LR (docs/algorithm.md, "Two speeds").
-MARGIN: Final = 10.0
+LOOKS: Final = 1.1
+"""Growth of the LR, at most, between two reads of two-speed growth, however far tests are apart.
+
+The fast growth may cross the whole range of LRs within an epoch.
+"""
 
 
-def before(config: Config, state: State, ended: bool) -> State:
+def law(config: Config, state: State[Sweep | Search]) -> Callable[[int], float]:
+    """Eq. 1 of the paper."""
+    return growth_function(config, state.phase.growth)
+
+
+def next_read(config: Config, state: State[Sweep | Search]) -> int:
+    """When the LR has grown by ``test_growth``, at most by :data:`LOOKS`, or growth ends."""
+    spacing = config.test_growth
+    if config.growth == "two-speed":
+        spacing = min(LOOKS, spacing or LOOKS)
+    return min(next_test(config, state.phase.growth, state.read, spacing), _end(config, state.phase))
+
+
+def _end(config: Config, phase: Sweep | Search) -> int:
+    return config.sweep_steps if isinstance(phase, Sweep) else config.warmup_steps
+
+
+def decide(config: Config, state: State[Sweep | Search]) -> State[Phase]:
     """No minimum counts before the loss has fallen by more than noise explains."""
-    assert config.lift_off is not None  # or else lift-off is at step 0
+    state, phase = ending.with_snapshot(config, state), state.phase
     losses = state.losses[np.isfinite(state.losses)]
-    known = state.rise and state.rise.level
-    moved = trend.shift(losses, config.lift_off, known)
+    known = phase.too_large.level if isinstance(phase, Search) and phase.too_large else None
+    moved = trend.shift(losses, config.fall_threshold, known)
     if moved < 0:
-        return _lifted(config, state.but(origin=known or trend.beginning(losses)))
-    dead = state.dead >= config.patience
-    if config.growth == "two-speed" and state.step < config.warmup_steps:
-        state = state.but(streak=state.streak + 1 if moved > 0 else 0)
-        if dead or (moved > 0 and (state.sweeping or state.streak >= config.patience)):
-            return _risen(config, state, losses)
-        return _slower(config, state, config.min_lr) if state.sweeping and ended else state
-    return _never(config, state, moved > 0 or dead) if ended or dead else state
+        return _lifted(config, state, known or trend.beginning(losses))
+    ended = state.step >= _end(config, phase)
+    dead = state.nonfinite_reads >= config.patience
+    if config.growth != "two-speed" or state.step >= config.warmup_steps:
+        return _never(config, state, risen=moved > 0 or dead) if ended or dead else state
+    if isinstance(phase, Sweep):
+        if moved > 0 or dead:
+            return _first_rise(config, state, losses)
+        return _slower(config, state, config.min_lr, None) if ended else state
+    phase = replace(phase, rises=phase.rises + 1 if moved > 0 else 0)
+    state = state.replace(phase=phase)
+    if not (dead or phase.rises >= config.patience):
+        return state
+    return (
+        _next_rise(config, state, phase.too_large) if phase.too_large else _first_rise(config, state, losses)
+    )
 
 
-def _lifted(config: Config, state: State) -> State:
+# --- a fall --------------------------------------------------------------------------------------------
+
+
+def _lifted(config: Config, state: State[Sweep | Search], origin: Level) -> State[Phase]:
+    phase = state.phase
     # Tests look at the slow growth alone: since now, or since a failed sweep, when it began.
-    if state.sweeping or config.growth != "two-speed":
-        state = state.but(first=state.step, losses=no_losses())
-    if state.sweeping:
-        state = slowed(config, state)
-    state = state.but(lifted=state.step, streak=0)
+    if isinstance(phase, Sweep) or config.growth != "two-speed":
+        state = state.replace(losses=no_losses())
+    growth, tests_from = phase.growth, 0
+    if isinstance(phase, Sweep):
+        growth, tests_from = slowed(config, growth, state.step)
+    state = state.replace(phase=Grow(growth, state.step, origin, tests_from))
     if state.step == config.warmup_steps:  # the weights of now are those to go on with
-        return ending.at_cap(config, state.but(copied=None))
-    return state.but(copied=state.step if config.rewind else None)
+        return ending.at_cap(config, state.replace(snapshot_step=None))
+    return state.replace(snapshot_step=state.step if config.rewind else None)
 
 
-def slowed(config: Config, state: State) -> State:
-    """The slow growth begins at the LR from before the updates in whose losses the fall shows."""
-    back = trend.ends(state.step - state.leg.start)
-    leg = Leg(state.step, growth(config, state, state.step - back), config.warmup_steps)
-    settled = state.step + math.ceil(back * config.warmup_steps / config.sweep_steps)
-    return state.but(leg=leg, sweeping=False, settled=settled)
+def slowed(config: Config, fast: Growth, step: int) -> tuple[Growth, int]:
+    """The slow growth that follows on the ``fast`` one, and the step at which it is as far as that was.
+
+    It begins at the LR from before the updates in whose losses the fall shows.
+    """
+    back = trend.end_width(step - fast.start)
+    slow = Growth(step, grown(config, fast, step - back), config.warmup_steps)
+    return slow, step + math.ceil(back * config.warmup_steps / config.sweep_steps)
 
 
-def _risen(config: Config, state: State, losses: Array) -> State:
+def _slower(
+    config: Config, state: State[Sweep | Search], lr: float, too_large: TooLarge | None
+) -> State[Search]:
+    """The fast growth went past whatever there was to see: from the initial weights, at the slow rate."""
+    return state.replace(
+        phase=Search(Growth(state.step, lr, config.warmup_steps), too_large=too_large),
+        restores=state.restores + (state.snapshot_step is not None),
+        nonfinite_reads=0,
+        losses=no_losses(),
+    )
+
+
+# --- a rise --------------------------------------------------------------------------------------------
+
+
+def _first_rise(config: Config, state: State[Sweep | Search], losses: Array) -> State[Phase]:
     """Noise hid the fall of the loss, and the LR is far too large already, it seems.
 
-    Back to the initial weights, two decades lower, at the slow rate. If the loss rises again at such an LR,
-    that is too large for it. If at a much lower one, the first rise was seen late, or is none that the LR has
-    made: back once more, and what the loss was before does not count. If it then rises at next to no LR, the
-    data drift. (A loss that is not finite is neither late nor does it drift.)
+    Back to the initial weights, two decades lower, at the slow rate.
     """
-    lr, rise = growth(config, state, state.step), state.rise
-    lower = max(lr / RETREAT, config.min_lr)
-    if rise is None:
-        earlier = losses[: -trend.ends(len(losses))]  # the last ones are those that have risen
-        known = state.copied is not None and state.copied < state.step and len(earlier) > 0
-        level = trend.Level(trend.median(earlier), len(earlier)) if known else None
-        return _slower(config, state, lower).but(rise=Rise(lr, level))
-    at_most = max(rise.lr, RETREAT * config.min_lr)  # growth can go back no further than to η_min
-    if not state.dead and (rise.drifts or (rise.level is None and lr < MARGIN * config.min_lr)):
-        state = state.but(first=state.step, losses=no_losses(), streak=0)
-        return state.but(rise=Rise(min(lr, rise.lr), None, drifts=True))
-    if lr < at_most / MARGIN and not state.dead:
-        return _slower(config, state, lower).but(rise=Rise(lr, None))
-    peak_lr = _below(config, lr)
-    if not state.dead:  # or else it is known at what LR the loss ceased to be finite
+    lr = grown(config, state.phase.growth, state.step)
+    earlier = losses[: -trend.end_width(len(losses))]  # the last ones are those that have risen
+    known = state.snapshot_step is not None and state.snapshot_step < state.step and len(earlier) > 0
+    level = Level(trend.median(earlier), len(earlier)) if known else None
+    return _slower(config, state, max(lr / RETREAT, config.min_lr), TooLarge(lr, level))
+
+
+def _next_rise(config: Config, state: State[Sweep | Search], before: TooLarge) -> State[Phase]:
+    """If the loss rises again at such an LR, that is too large for it.
+
+    If at a much lower one, the rise before was seen late, or is none that the LR has made: back once more,
+    and what the loss was before does not count. If it then rises at next to no LR, the data drift. (A loss
+    that is not finite is neither late nor does it drift.)
+    """
+    growth, finite = state.phase.growth, not state.nonfinite_reads
+    lr = grown(config, growth, state.step)
+    at_most = max(before.lr, RETREAT * config.min_lr)  # growth can go back no further than to η_min
+    if finite and (before.drifts or (before.level is None and lr < ending.MARGIN * config.min_lr)):
+        drifting = TooLarge(min(lr, before.lr), None, drifts=True)
+        return state.replace(phase=Search(growth, too_large=drifting), losses=no_losses())
+    if finite and lr < at_most / ending.MARGIN:
+        return _slower(config, state, max(lr / RETREAT, config.min_lr), TooLarge(lr, None))
+    least = None
+    if finite:  # or else it is known at what LR the loss ceased to be finite
         # Noise may have hidden this rise, too, until the LR was more than ten times too large. The least of
         # the loss on the way is no sign of a fall, but it takes the LR down by up to ten times more.
-        state = _tested(config, state)
-        if (t_star := state.verdicts[-1].t_star) is not None:
-            peak_lr = min(peak_lr, max(growth(config, state, t_star), _below(config, peak_lr)))
-    return ending.switch(config, state, None, peak_lr, capped=False, rewind=True)
+        state, verdict = ending.recorded(config, state, growth)
+        least = None if verdict.t_star is None else grown(config, growth, verdict.t_star)
+    peak_lr = ending.fallback(config, too_large=lr, least=least)
+    dead = state.nonfinite_reads >= config.patience
+    reason = Reason.NONFINITE if dead else Reason.RISE
+    return ending.switch(config, state, None, peak_lr, reason, rewind=True)
 
 
-def _slower(config: Config, state: State, lr: float) -> State:
-    """The fast growth went past whatever there was to see: from the initial weights, at the slow rate."""
-    leg, restores = Leg(state.step, lr, config.warmup_steps), state.restores + (state.copied is not None)
-    state = state.but(leg=leg, sweeping=False, restores=restores, dead=0, streak=0)
-    return state.but(first=state.step, losses=no_losses())
+# --- neither -------------------------------------------------------------------------------------------
 
 
-def _never(config: Config, state: State, risen: bool) -> State:
+def _never(config: Config, state: State[Sweep | Search], *, risen: bool) -> State[Phase]:
     """A loss that never fell shows no LR to be good: √(η_min η_max), where that is not known to be too large.
 
-    If it has not risen either, it takes η_max, at least, to make it explode. The LR to begin with is an order
-    of magnitude below that, or the LR of the least loss if a test at the cap says that it is past. Else it is
-    tested for the record alone: if it has a minimum, that is one by chance.
+    If it has not risen either, the LR of the least loss, if a test at the cap says that it is past. Else the
+    test is for the record alone: if the loss has a minimum, that is one by chance.
     """
-    capped = state.step >= config.warmup_steps
-    if capped and not config.return_at_cap and state.dead < config.patience:
-        return ending.at_cap(config, state)
-    lr, middle = growth(config, state, state.step), math.sqrt(config.min_lr) * math.sqrt(config.max_lr)
-    known = [_below(config, lr)] if risen else []
-    if state.rise is not None:
+    phase, capped = state.phase, state.step >= config.warmup_steps
+    growth, dead = phase.growth, state.nonfinite_reads >= config.patience
+    if capped and not config.return_at_cap and not dead:
+        lr, reason = grown(config, growth, state.step), Reason.RISE if risen else Reason.NO_FALL
+        return ending.switch(config, state, None, lr, reason, capped=True)
+    lr, finite = grown(config, growth, state.step), bool(np.isfinite(state.losses).all())
+    middle = math.sqrt(config.min_lr) * math.sqrt(config.max_lr)
+    good, too_large, least = middle, [lr] if risen else list[float](), None
+    before = phase.too_large if isinstance(phase, Search) else None
+    if before is not None:
         # Growth may have come beyond the LR of the last rise, but not of one before.
-        beyond = lr > 1.01 * state.rise.lr and not state.rise.drifts
-        known += [lr if beyond else _below(config, state.rise.lr)]
-    finite = bool(np.isfinite(state.losses).all())
-    state = _tested(config, state)
-    peak_lr = min([middle, *known])
-    if finite and not known and not state.sweeping:  # the fast growth alone would be too fast to tell
-        verdict, peak_lr = state.verdicts[-1], _below(config, config.max_lr)
-        if verdict.detected and verdict.t_star is not None:
-            peak_lr = min(peak_lr, max(middle, growth(config, state, verdict.t_star)))
-    return ending.switch(config, state, None, peak_lr, capped=capped, rewind=True)
-
-
-def _tested(config: Config, state: State) -> State:
-    """With a test of its own: the streak was one of rises, and a copy of now would never be taken."""
-    return ending.test(config, state.but(streak=0)).but(copied=state.copied)
-
-
-def _below(config: Config, lr: float) -> float:
-    """An order of magnitude below an LR that is too large."""
-    return max(lr / MARGIN, config.min_lr)
+        if lr > 1.01 * before.lr and not before.drifts:
+            good = min(good, lr)
+        else:
+            too_large.append(before.lr)
+    state, verdict = ending.recorded(config, state, growth)
+    # The fast growth alone would be too fast to tell.
+    neither = finite and not risen and before is None and isinstance(phase, Search)
+    if neither and verdict.detected and verdict.t_star is not None:
+        least = grown(config, growth, verdict.t_star)
+    peak_lr = ending.fallback(
+        config, good=None if neither else good, too_large=min(too_large, default=None), least=least
+    )
+    reason = Reason.NONFINITE if dead else Reason.RISE if risen else Reason.NO_FALL
+    # Weights of a loss that never rose are not known to be damaged: half of a run is not undone for nothing.
+    rewind = reason is not Reason.NO_FALL
+    return ending.switch(config, state, None, peak_lr, reason, rewind=rewind, capped=capped)

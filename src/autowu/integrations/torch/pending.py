@@ -140,7 +140,8 @@ class PendingLosses:
             # float32 holds every narrower type exactly.
             wide = value.dtype == torch.float64
             dtype = torch.float64 if wide else torch.float32
-            self._buffer = torch.zeros(size, dtype=dtype, device=value.device)
+            with torch.inference_mode(False):  # written to outside of it, too
+                self._buffer = torch.zeros(size, dtype=dtype, device=value.device)
             self._views = self._buffer[:_FRONT].unbind()
         else:
             self._buffer = np.zeros(size)
@@ -197,6 +198,14 @@ class PendingLosses:
         if self._behind or self._front:
             parts.append(torch.as_tensor(self._closed()).to(device, torch.float64))
         return torch.cat([torch.zeros(0, dtype=torch.float64, device=device), *parts])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Views of the buffer would be tensors of their own in a copy."""
+        return self.to_dict() | {"due": self._due}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ = self.from_dict(state).__dict__
+        self._due = state["due"] - len(self)
 
     def to_dict(self) -> dict[str, Any]:
         """The closed updates' losses [n], the number that are means over ranks, and the open one's sum."""

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Any, Literal, cast
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -15,18 +13,19 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from autowu.config import Config
-from autowu.controller import machine
-from autowu.controller.state import Reopening, State, Switch
+from autowu.controller import display
+from autowu.controller.state import Reopening, Switch
 from autowu.detector.detect import Verdict
-from autowu.integrations.saved import check_count, check_origin, check_stage
-from autowu.integrations.torch.groups import base_lr, check_saved, default_lr
+from autowu.integrations.saved import check_keys, check_origin
+from autowu.integrations.session import VERSION, Session
+from autowu.integrations.torch.groups import Groups
+from autowu.integrations.torch.nested import listed, within
+from autowu.integrations.torch.nested import parameters as trained
 from autowu.integrations.torch.pending import PendingLosses
-from autowu.integrations.torch.snapshot import Snapshot, check_copy
-from autowu.integrations.torch.tensors import to_arrays, to_tensors
-from autowu.integrations.warned import warnings_of
-from autowu.report import notebook
-
-VERSION = 1  # of the state dict
+from autowu.integrations.torch.ranks import OnAllRanks, leaders
+from autowu.integrations.torch.snapshot import Snapshot, check_snapshot
+from autowu.integrations.torch.tensors import StateDict, to_arrays, to_tensors
+from autowu.integrations.torch.told import Told, strangers
 
 
 class AutoWU(LRScheduler):
@@ -68,7 +67,7 @@ class AutoWU(LRScheduler):
 
     def __init__(
         self,
-        optimizer: Optimizer,
+        optimizer: Optimizer | Sequence[Optimizer],
         total_steps: int | None = None,
         *,
         preset: str = "default",
@@ -80,56 +79,83 @@ class AutoWU(LRScheduler):
         **settings: Any,
     ) -> None:
         # LRScheduler.__init__ is not called: it would wrap optimizer.step and call step() without a loss.
-        if not isinstance(optimizer, Optimizer):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"optimizer must be a torch.optim.Optimizer, not {type(optimizer).__name__}")
-        self._model, self._snapshot_device = model, check_copy(model, snapshot_device)
+        self.optimizers = listed(optimizer)
+        self.optimizer = self.optimizers[0]
+        device = check_snapshot(model, snapshot_device)
         self.config = Config.preset(
             preset, total_steps=total_steps, steps_per_epoch=steps_per_epoch, **settings
         )
-        self.optimizer = optimizer
         self.total_steps = self.config.total_steps
-        self._default_lr = default_lr(optimizer)
-        self.base_lrs = [base_lr(group) for group in optimizer.param_groups]
-        self.last_epoch = 0  # updates done; the name is LRScheduler's
-        self._missing = 0
-        self._step_count = 1
+        self._groups = Groups(self.optimizers)
+        self._session = Session(self.config)
+        self._snapshot = Snapshot(self.optimizers, model, device)
         self._pending = PendingLosses()
-        self._enter(machine.start(self.config))
-        self._snapshot: Snapshot | None = None
+        self._expect()
         self._process_group = process_group
         self._distributed = distributed
-        self._write_lr()
+        self._step_count = 1
+        self._lacked_loss = False  # whether the last call of step() came without one
+        self._told = Told()
+        self._groups.write(self._session.learning_rate)
+        if self._group() is not None:
+            from autowu.integrations.torch.uneven import join_with_ddp  # only several processes need it
+
+            join_with_ddp(self)
+        for text in strangers(self.optimizers, model):
+            warnings.warn(text, stacklevel=2)
 
     # --- what the user reads --------------------------------------------------------------------------
 
     @property
+    def last_epoch(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Updates done; the name is LRScheduler's."""
+        return self._session.step
+
+    @last_epoch.setter
+    def last_epoch(self, value: int) -> None:
+        raise TypeError(
+            "last_epoch of AutoWU cannot be set: it counts the calls of step(loss). (A wrapper that sets it,"
+            " such as SequentialLR, cannot drive it.)"
+        )
+
+    @property
     def phase(self) -> Literal["warmup", "decay"]:
         """The current phase."""
-        return "warmup" if self._state.switch is None else "decay"
+        return self._session.phase
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
         """The tests so far."""
-        return self._state.verdicts
+        return self._session.verdicts
 
     @property
     def switch(self) -> Switch | None:
         """How warm-up ended; None before."""
-        return self._state.switch
+        return self._session.switch
 
     @property
     def reopenings(self) -> tuple[Reopening, ...]:
         """The returns to warm-up after switches that proved wrong, and minima that were not the last."""
-        return self._state.reopenings
+        return self._session.reopenings
 
     @property
     def missing(self) -> int:
         """Updates up to the last decision whose loss was not finite (on no rank), and so was left out."""
-        return self._missing
+        return self._session.missing
+
+    @property
+    def base_lrs(self) -> list[float | Tensor]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The LRs that the parameter groups came with."""
+        return list(self._groups.base_lrs)
+
+    @property
+    def learning_rate(self) -> float:
+        """The schedule's LR of the next update, of which each parameter group has its share."""
+        return self._session.learning_rate
 
     def get_last_lr(self) -> list[float | Tensor]:
         """The current LR of each parameter group."""
-        return list(self._last_lr)
+        return list(self._groups.lrs())
 
     def get_lr(self) -> list[float | Tensor]:
         """The same as :meth:`get_last_lr`."""
@@ -137,18 +163,20 @@ class AutoWU(LRScheduler):
 
     def plot(self) -> Any:
         """A Plotly figure of LR, smoothed loss and votes so far."""
-        return notebook.plot(self.config, self._state, self.last_epoch)
+        from autowu.report import notebook  # upward, for a picture of itself: only when it is asked for
+
+        return notebook.plot(self.config, self._session.state, self._session.step)
 
     def records(self) -> list[dict[str, Any]]:
         """The tests so far as plain values, a row for each."""
-        return notebook.records(self.config, self.verdicts)
+        return display.records(self.config, self.verdicts)
 
     def to_frame(self) -> Any:
         """:meth:`records` as a pandas DataFrame."""
-        return notebook.to_frame(self.config, self.verdicts)
+        return display.to_frame(self.config, self.verdicts)
 
     def _repr_html_(self) -> str:
-        return notebook.html("AutoWU", self.config, self._state, self.last_epoch)
+        return display.html("AutoWU", self.config, self._session.state, self._session.step)
 
     # --- the training loop ----------------------------------------------------------------------------
 
@@ -162,6 +190,9 @@ class AutoWU(LRScheduler):
         Raises:
             TypeError, ValueError: ``loss`` is not one real number; nothing is changed.
         """
+        if torch.compiler.is_compiling():
+            cast("Any", torch.compiler.disable)(self.observe)(loss)
+            return
         self._pending.add(loss)
 
     def step(self, loss: object = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -174,114 +205,86 @@ class AutoWU(LRScheduler):
         After ``total_steps`` calls the LR stays as it is, and a warning says so once.
 
         Raises:
-            TypeError: no loss was given, or it is not a real number; nothing is changed.
-            ValueError: ``loss`` has not exactly one element; nothing is changed.
-            RuntimeError: the optimizer has lost a parameter group; nothing is changed.
+            TypeError: ``loss`` is not a real number; nothing is changed.
+            ValueError: ``loss`` has not exactly one element, or looks like a batch size; nothing is changed.
+            RuntimeError: no loss was given, or the optimizer has lost a parameter group; nothing is changed.
         """
-        if len(self.optimizer.param_groups) != len(self.base_lrs):
-            self._take_in_added_groups()
-        read_at = self._state.read_at
-        if loss is None and not self._pending.open:
-            raise TypeError(
+        if torch.compiler.is_compiling():  # in a compiled function, as PyTorch's recipe has it
+            cast("Any", torch.compiler.disable)(self.step)(loss)
+            return
+        session, pending = self._session, self._pending
+        if self._groups.changed:
+            self._groups.take_in()
+        if loss is None and not pending.open:
+            self._lacked_loss = True
+            raise RuntimeError(
                 "AutoWU.step() needs the training loss of the update: call step(loss), or observe(loss) and"
                 " then step(). (A wrapper that calls step() itself, such as SequentialLR, cannot drive it.)"
             )
-        if read_at is None:
+        if self._lacked_loss:
+            self._refuse_batch_size(loss)
+        if session.due is None:
             if loss is not None:
-                self._pending.add(loss)  # which looks at it
-            self._pending.drop_update()
+                pending.add(loss)  # which looks at it
+            pending.drop_update()
         elif loss is None:
-            self._pending.close_update()
+            pending.close_update()
         else:
-            self._pending.add_update(loss)
-        self.last_epoch += 1
+            pending.add_update(loss)
+        session.step += 1
         self._step_count += 1
-        texts = self._decide() if self.last_epoch == read_at else ()
-        self._write_lr()
+        texts = self._decide() if session.step == session.due else ()
+        self._groups.write(session.learning_rate)
         for text in texts:
             warnings.warn(text, stacklevel=2)
-        if read_at is None and self.last_epoch == self.total_steps + 1:
-            warnings.warn(
-                f"AutoWU was made for total_steps={self.total_steps} updates, and there are more: the LR"
-                f" stays at {self._last_lr[0]:.3g}.",
-                stacklevel=2,
-            )
+        if session.due is None and (text := session.overrun()):
+            warnings.warn(text, stacklevel=2)
+        if self._groups.overwritten and (text := self._told.overwritten(self._groups, session.step)):
+            warnings.warn(text, stacklevel=2)
 
-    def _write_lr(self) -> None:
-        lr, default = self._law(self.last_epoch), self._default_lr
-        values: list[float | Tensor] = []
-        # As many of the one as of the other: asked before, and `strict` would cost a tenth of all of step().
-        for group, base in zip(self.optimizer.param_groups, self.base_lrs):  # noqa: B905
-            # The ratio first: it is exactly 1 where the group has the default LR.
-            value = lr * (base / default) if default else lr
-            values.append(value)
-            if type(group["lr"]) is not float and isinstance(group["lr"], Tensor):
-                group["lr"].fill_(value)
-            else:
-                group["lr"] = value
-        self._last_lr = values
-
-    def _take_in_added_groups(self) -> None:
-        """Parameter groups that were added since the last update keep their ratio to the default LR, too."""
-        groups, known = self.optimizer.param_groups, len(self.base_lrs)
-        if len(groups) < known:
-            raise RuntimeError(
-                f"the optimizer has {len(groups)} parameter groups, fewer than the {known} it had"
+    def _refuse_batch_size(self, loss: object) -> None:
+        """An engine that gets an error without a loss may try the batch size in its place: DeepSpeed does."""
+        if type(loss) is int:
+            raise ValueError(
+                f"loss must be the training loss of the update, not the integer {loss} right after a step()"
+                " that had none: a batch size? Call observe(loss) before the engine's step()."
             )
-        for group in groups[known:]:
-            if group["lr"] is self.optimizer.defaults.get("lr") and isinstance(group["lr"], Tensor):
-                group["lr"] = group["lr"].clone()
-            self.base_lrs.append(base_lr(group))
+        self._lacked_loss = False
 
     # --- decisions ------------------------------------------------------------------------------------
 
     def _decide(self) -> Iterable[str]:
-        """Read the losses, let the controller decide (rank 0 for all ranks), and rewind as it says.
+        """Read the losses, let the session decide (rank 0 for all ranks), and rewind as it says.
 
         Returns:
             What to warn of.
         """
         group = self._group()
-        losses = self._pending.read(group)
-        known_missing = self._missing
-        self._missing += len(losses) - int(np.count_nonzero(np.isfinite(losses)))
-        before, after = self._state, self._state
-        if group is None:
-            after = machine.observe(self.config, before, losses)
-        else:
-            leader = dist.get_global_rank(group, 0)
-            if dist.get_rank() == leader:
-                after = machine.observe(self.config, before, losses)
-            message = [after]
-            dist.broadcast_object_list(message, src=leader, group=group)
-            after = message[0]
-        self._enter(self._rewind(before, after, group))
-        return warnings_of(self.config, before, after, known_missing, self._missing)
+        with torch.inference_mode(False), torch.no_grad():  # what is kept is written to again, and elsewhere
+            self._groups.look_at_tensors()
+            losses = self._pending.read(group)
+            weights = OnAllRanks(self._snapshot, group)
+            texts = list(self._session.decide(losses, weights, lambda decide: leaders(decide, group)))
+        self._expect()
+        return [
+            *texts,
+            *self._told.gone(weights.gone, self._session.step),
+            *self._told.of_snapshot(self._snapshot),
+        ]
 
-    def _enter(self, state: State) -> None:
-        """From now on until the next decision this is the state."""
-        self._state, self._law = state, machine.law(self.config, state)
-        self._pending.expect(1 if state.read_at is None else state.read_at - self.last_epoch)
+    def _expect(self) -> None:
+        session = self._session
+        self._pending.expect(1 if session.due is None else session.due - session.step)
+
+    def trains(self, parameters: Set[int]) -> bool:
+        """Whether one of its optimizers holds one of the ``parameters``, given by their ids."""
+        return any(id(each) in parameters for each in trained(within(self.optimizers)))
 
     def _group(self) -> dist.ProcessGroup | None:
         if not (self._distributed and dist.is_available() and dist.is_initialized()):
             return None
         group = self._process_group or dist.group.WORLD
         return group if dist.get_world_size(group) > 1 else None
-
-    def _rewind(self, before: State, after: State, group: dist.ProcessGroup | None) -> State:
-        if after.restores > before.restores and self._snapshot is not None:
-            self._snapshot.restore()
-        if after.switch is not None:
-            self._snapshot = None
-        elif after.copied == after.step:
-            snapshot = self._snapshot or Snapshot(self.optimizer, self._model, self._snapshot_device)
-            if not _on_all_ranks(snapshot.healthy(), group):
-                # The loss was finite, but the update after it broke the weights: the copy before is better.
-                return replace(after, copied=before.copied)
-            snapshot.take()
-            self._snapshot = snapshot
-        return after
 
     # --- checkpoints ----------------------------------------------------------------------------------
 
@@ -304,17 +307,9 @@ class AutoWU(LRScheduler):
         ``snapshot_device``); as in the state of a module or optimizer its tensors are the live ones, not
         copies.
         """
-        return {
-            "version": VERSION,
-            "config": asdict(self.config),
-            "last_epoch": self.last_epoch,
-            "missing": self._missing,
-            "base_lrs": list(self.base_lrs),
-            "default_lr": self._default_lr,
-            "controller": to_tensors(self._state.to_dict()),
-            "pending": self._pending.to_dict(),
-            "snapshot": None if self._snapshot is None else self._snapshot.to_dict(),
-        }
+        session = self._session.to_dict()
+        run = (to_tensors(session.pop("controller")), self._pending.to_dict(), self._snapshot.to_dict())
+        return StateDict(**session, shares=self._groups.to_list(), run=run)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on from :meth:`state_dict`, and write the LR into the optimizer.
@@ -325,46 +320,19 @@ class AutoWU(LRScheduler):
                 nothing is changed.
         """
         try:
+            check_keys(state_dict, "version", "config")
             check_origin(state_dict, VERSION, self.config)
-            check_saved(self.optimizer, state_dict["base_lrs"], state_dict["default_lr"])
-            state = State.from_dict(to_arrays(state_dict["controller"]))
-            check_stage(state, self.config)
-            pending = PendingLosses.from_dict(state_dict["pending"])
-            self._check_steps(state_dict, state, pending)
-            snapshot = None
-            if state.copied is not None:
-                snapshot = Snapshot(self.optimizer, self._model, self._snapshot_device)
-                snapshot.load(state_dict["snapshot"])
-            elif state_dict["snapshot"] is not None:
-                raise ValueError(
-                    "the saved state has a copy for rewinding that its controller knows nothing of"
-                )
+            controller, pending_losses, kept = state_dict["run"]
+            pending = PendingLosses.from_dict(pending_losses)
+            session = self._session.loaded({**state_dict, "controller": to_arrays(controller)}, len(pending))
+            shares = self._groups.check(state_dict["shares"])
+            if (kept is not None) != (session.state.snapshot_step is not None):
+                raise ValueError("the snapshot for rewinding and the saved state do not fit together")
+            snapshot = self._snapshot.loaded(kept)
         except (LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError) as error:
             raise ValueError(f"the state of AutoWU is damaged: {type(error).__name__}: {error}") from error
-        self._pending, self._snapshot = pending, snapshot
-        self.base_lrs = list(state_dict["base_lrs"])
-        self._default_lr = state_dict["default_lr"]
-        self.last_epoch = state_dict["last_epoch"]
-        self._enter(state)
-        self._missing = state_dict["missing"]
-        self._step_count = self.last_epoch + 1
-        self._write_lr()
-
-    def _check_steps(self, state_dict: Mapping[str, Any], state: State, pending: PendingLosses) -> None:
-        check_count(state_dict, "last_epoch")
-        step, missing = state_dict["last_epoch"], state_dict["missing"]
-        if type(missing) is not int or not 0 <= missing <= state.step:
-            raise ValueError(
-                f"missing of the saved state must be an integer in [0, {state.step}], not {missing!r:.80}"
-            )
-        known = state.step + len(pending)
-        if state.read_at is not None and known != min(step, self.total_steps):
-            raise ValueError(f"the saved state is of step {step}, but its losses go to step {known}")
-
-
-def _on_all_ranks(flag: bool, group: dist.ProcessGroup | None) -> bool:
-    if group is None:
-        return flag
-    flags: list[bool] = [False] * dist.get_world_size(group)
-    dist.all_gather_object(flags, flag, group=group)
-    return all(flags)
+        self._pending, self._snapshot, self._session = pending, snapshot, session
+        self._step_count = session.step + 1
+        self._groups.load(shares)
+        self._expect()
+        self._groups.write(session.learning_rate)

@@ -1,34 +1,41 @@
-"""Rewind: one copy of what the optimizer changes, and the way back to it."""
+"""The snapshot for rewinding: what training changes, as it was at one step, and the way back to it."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Set
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-# Entries of a parameter group that the scheduler sets, and so does not put back.
-_NOT_COPIED: Final = frozenset({"params", "lr", "initial_lr"})
+from autowu.integrations.torch.places import Key, Numbers, Training
+from autowu.integrations.torch.storage import (
+    clone_of,
+    copy_all,
+    fits,
+    local,
+    misfit,
+    trainable,
+    why_not_kept,
+    write,
+)
+from autowu.integrations.torch.stored import Stored, called, from_plain, to_plain
+
 # Types whose values never change.
 _ATOMS: Final = frozenset({int, float, bool, str, type(None)})
+# Settings of a parameter group that ask for a state for each parameter.
+STATEFUL: Final = ("betas", "beta1", "beta2", "momentum")
 
 
-def _never_changes(value: Any) -> bool:
-    """Whether ``value`` needs no copy: a number, a text, or a tuple of them, such as Adam's betas."""
-    items = cast("tuple[Any, ...]", value) if type(value) is tuple else (value,)
-    return all(type(item) in _ATOMS for item in items)
-
-
-def check_copy(model: object, device: object) -> torch.device | None:
-    """The arguments of a copy, seen to be usable before there is one; nothing is allocated.
+def check_snapshot(model: object, device: object) -> torch.device | None:
+    """The arguments of a snapshot, seen to be usable before there is one; nothing is allocated.
 
     Args:
-        model: the module whose buffers are copied, or None.
-        device: where the copy is to be, or None.
+        model: the module whose buffers are kept, or None.
+        device: where the snapshot is to be, or None.
 
     Raises:
         TypeError: they are something else.
@@ -53,185 +60,209 @@ def check_copy(model: object, device: object) -> torch.device | None:
 
 
 class Snapshot:
-    """Parameters, optimizer state and, given the model, its buffers, as they were at one step.
+    """Parameters, the optimizers' state and, given the model, its buffers, as they were at one step.
+
+    Whatever the optimizers hold is kept, inner optimizers included. Frozen parameters are not, since they do
+    not change. All goes back, or nothing: what is still there is put back, what is new stays as it is.
 
     Memory: that of the parameters and the optimizer's state (AdamW in float32: 12 bytes a parameter), on the
-    parameters' devices or on ``device``. Of a sharded tensor (DTensor) each rank copies its own shard.
+    parameters' devices or on ``device``. Of a sharded tensor (DTensor) each rank keeps its own shard.
     """
 
-    def __init__(self, optimizer: Optimizer, model: nn.Module | None, device: torch.device | None) -> None:
-        self._optimizer = optimizer
-        self._model = model
-        self._device = device
-        self._tensors: dict[str, Tensor] = {}
-        self._values: dict[str, Any] = {}
+    def __init__(
+        self, optimizers: Sequence[Optimizer], model: nn.Module | None, device: torch.device | None
+    ) -> None:
+        self._training, self._device = Training(optimizers, model), device
+        self._stored: Stored | None = None
+        self.left_out: dict[str, str] = {}
+        """What cannot be kept, by name, and why: of the last snapshot taken."""
+        self.stateless = False
+        """Whether training goes on without a state that can be seen, though the settings ask for one."""
 
-    def take(self) -> None:
-        """Copy what is there now, into the memory of the copy before where it fits."""
-        live = dict(self._live_tensors())
-        kept = self._tensors
-        if not (list(kept) == list(live) and all(map(_fits, kept.values(), live.values()))):
-            kept = {name: kept.get(name) for name in live}
-            self._tensors = {
-                name: place
-                if (place := kept[name]) is not None and _fits(place, tensor)
-                else torch.empty_like(tensor, device=self._device)
-                for name, tensor in live.items()
-            }
-        if live:  # all in one call, as the optimizers do it: one launch, not one a tensor
-            torch._foreach_copy_([*self._tensors.values()], [*live.values()])  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
-        self._values = {
-            name: value if type(value) in _ATOMS or _never_changes(value) else copy.deepcopy(value)
-            for name, value in self._live_values()
-        }
+    def drop(self) -> None:
+        """Forget what is kept, if anything is."""
+        self._stored = None
 
-    @torch.no_grad()
-    def restore(self) -> None:
-        """Put the copy back, in place; optimizer state that has come into being since is removed."""
-        self._drop_newer_state()
-        for name, tensor in self._live_tensors():
-            if name in self._tensors:
-                tensor.copy_(self._tensors[name])
-        values = copy.deepcopy(self._values)
-        for prefix, holder in self._holders():
-            for key in [key for key in holder if f"{prefix}.{key}" in values]:
-                holder[key] = values[f"{prefix}.{key}"]
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is kept."""
+        return self._stored is None
 
-    def _drop_newer_state(self) -> None:
-        state = self._optimizer.state
-        for index, parameter in enumerate(_parameters(self._optimizer)):
-            held = state.get(parameter, {})
-            for key in [key for key in held if not self._holds(f"state.{index}.{key}")]:
-                del held[key]
-            if parameter in state and not held:
-                del state[parameter]  # by its absence some optimizers know that they have to start
+    # --- taken ----------------------------------------------------------------------------------------
 
     def healthy(self) -> bool:
-        """Whether all parameters are finite now (reads from the device, once)."""
+        """Whether all parameters that train are finite now (reads from the device, once)."""
         tensors = [
-            local
-            for parameter in _parameters(self._optimizer)
-            if (parameter.is_floating_point() or parameter.is_complex())
-            and (local := _local(parameter)).numel()  # a rank's shard may be empty, and has no largest size
+            place
+            for parameter in self._training.parameters()
+            if trainable(parameter)
+            and (parameter.is_floating_point() or parameter.is_complex())
+            and (place := local(parameter)).numel()  # a rank's shard may be empty, and has no largest size
+            and not place.is_meta
         ]
         if not tensors:
             return True
-        # In one pass: the largest size is finite if all are.
-        largest = torch._foreach_norm(tensors, math.inf)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
+        try:  # in one pass: the largest size is finite if all are
+            largest = torch._foreach_norm(tensors, math.inf)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
+        except (RuntimeError, NotImplementedError):  # sparse, quantised, or of eight bits
+            return all(bool(tensor.to_dense().float().isfinite().all()) for tensor in tensors)
         first = largest[0].device
         together = torch.stack([norm if norm.device == first else norm.to(first) for norm in largest])
         return math.isfinite(together.max().item())
 
-    def to_dict(self) -> dict[str, Any]:
-        """The copy, as plain values and tensors (not copied again)."""
-        return {
-            "optimizer": _class_name(self._optimizer),
-            "names": [*self._tensors, *self._values],
-            "tensors": dict(self._tensors),
-            "values": copy.deepcopy(self._values),
-        }
+    def take(self) -> None:
+        """Keep what is there now, in the memory of the snapshot before where it fits."""
+        before = {} if self._stored is None else self._stored.tensors
+        self.stateless = self.stateless or self._is_stateless(before)
+        stored, live = Stored(self._training), list[tuple[Tensor, Tensor]]()
+        left_out: dict[Key, str] = {}
+        for place in self._training.places(stored.anchors):
+            key, value = place.key, place.value
+            if not isinstance(value, Tensor):
+                if _never_changes(value):
+                    stored.values[key] = value
+                    continue
+                try:
+                    stored.values[key] = copy.deepcopy(value)
+                except Exception as error:
+                    left_out[key] = f"cannot be copied ({type(error).__name__})"
+                continue
+            if key[0] == "parameter" and not trainable(value):
+                continue
+            tensor = local(value)
+            if reason := why_not_kept(tensor):
+                left_out[key] = reason
+            elif (kept := before.get(key)) is not None and fits(kept, tensor):
+                stored.tensors[key] = kept
+                live.append((kept, tensor))
+            else:
+                try:
+                    stored.tensors[key] = clone_of(tensor, self._device)
+                except (RuntimeError, NotImplementedError, TypeError) as error:
+                    left_out[key] = f"cannot be copied ({type(error).__name__})"
+        copy_all(live)
+        self._stored = stored
+        self.left_out = called(self._training, left_out)
 
-    def load(self, plain: dict[str, Any]) -> None:
-        """Take over a copy from :meth:`to_dict`.
+    # --- put back -------------------------------------------------------------------------------------
+
+    def obstacle(self) -> str | None:
+        """Why the snapshot cannot be put back now, or None; nothing is changed."""
+        if self._stored is None:
+            return None
+        for place in self._training.places(self._stored.anchors):
+            kept = self._stored.tensors.get(place.key)
+            if kept is None or not isinstance(place.value, Tensor) or _replaceable(place.entry, place.value):
+                continue
+            if reason := misfit(local(place.value), kept):
+                name = next(iter(called(self._training, {place.key: ""})))
+                return f"{name} {reason}"
+        return None
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Put the snapshot back, in place: to be called where there is no :meth:`obstacle`.
+
+        Optimizer state that is newer is removed, and such as has been removed comes back.
+        """
+        stored = self._stored
+        if stored is None:
+            return
+        live, found = list[tuple[Tensor, Tensor]](), set[Key]()
+        for place in list(self._training.places(stored.anchors)):
+            key, value = place.key, place.value
+            found.add(key)
+            if (
+                key in stored.tensors
+                and isinstance(value, Tensor)
+                and not misfit(local(value), stored.tensors[key])
+            ):
+                live.append((local(value), stored.tensors[key]))
+            elif place.entry is not None and (key in stored.tensors or key in stored.values):
+                _set(place.entry, stored, key)
+            elif place.entry is not None and key[0] == "state" and stored.knew(key):
+                del place.entry[0][place.entry[1]]
+        write(live)
+        numbers = Numbers(self._training)
+        for key in (*stored.tensors, *stored.values):
+            if key[0] == "state" and key not in found and numbers.of(key) is not None:
+                _set(numbers.holder(key), stored, key)
+        for optimizer in self._training.optimizers():
+            for owner in [owner for owner, held in optimizer.state.items() if held == {}]:
+                del optimizer.state[owner]  # by its absence some optimizers know that they have to start
+
+    def _is_stateless(self, before: Mapping[Key, Tensor]) -> bool:
+        """Whether the weights have moved, the settings ask for a state, and no optimizer has one."""
+        optimizers = self._training.optimizers()
+        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+        asked = any(group.get(name) for group in groups for name in STATEFUL)
+        if not before or not asked or any(optimizer.state for optimizer in optimizers):
+            return False
+        places = ((before.get(("parameter", id(each))), local(each)) for each in self._training.parameters())
+        return any(
+            kept is not None and fits(kept, now) and not torch.equal(kept.to(now.device), now)
+            for kept, now in places
+        )
+
+    def gone(self) -> list[str]:
+        """The parameters that were there when the snapshot was taken, and are trained no longer."""
+        stored = self._stored
+        return [] if stored is None else stored.gone(self._training)
+
+    # --- checkpoints ----------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any] | None:
+        """What is kept, as plain values and tensors (not copied again); None if nothing is."""
+        return None if self._stored is None else to_plain(self._training, self._stored)
+
+    def loaded(self, plain: dict[str, Any] | None) -> Snapshot:
+        """A snapshot of the same that keeps what :meth:`to_dict` gave; ``self`` stays as it is.
 
         Raises:
-            ValueError: ``plain`` is not a whole copy, or not one of these parameters and such an optimizer;
-                the message names the entry.
+            ValueError: ``plain`` is not a whole snapshot, or not one of these parameters and such an
+                optimizer; the message names the entry.
         """
-        mine = _class_name(self._optimizer)
-        its = plain.get("optimizer", mine)  # the first states had none
-        if type(its) is not str or its != mine:
-            raise ValueError(f"the optimizer is {mine!r} here, but {its!r:.80} in the copy for rewinding")
-        tensors, values = dict(plain["tensors"]), dict(plain["values"])
-        odd = set(plain["names"]) ^ (tensors.keys() | values.keys())
-        if odd:
-            raise ValueError(f"the copy for rewinding is not whole: {', '.join(sorted(map(str, odd)))}")
-        for name, kept in tensors.items():
-            if not isinstance(kept, Tensor):
-                raise ValueError(f"{name} of the copy for rewinding must be a tensor, not {kept!r:.80}")
-        live = dict(self._live_tensors())
-        added = self._added_since(tensors.keys() | values.keys())
-        for name, tensor in live.items():
-            kept = tensors.get(name)
-            if kept is None and name.startswith(("parameter.", "buffer.")) and name not in added:
-                raise ValueError(f"the copy for rewinding lacks {name}")
-            # (State that is missing from the copy has come into being since.)
-            if kept is not None and kept.shape != tensor.shape:
-                raise ValueError(
-                    f"{name} has shape {tuple(tensor.shape)} here, but {tuple(kept.shape)} in the copy for"
-                    " rewinding"
-                )
-        first = next((tensor.device for tensor in live.values()), torch.device("cpu"))
-        devices = {name: tensor.device for name, tensor in live.items()}
-        self._tensors = {
-            name: kept.detach().to(self._device or devices.get(name, first), copy=True)
-            for name, kept in tensors.items()
+        loaded = Snapshot(self._training.given, self._training.model, self._device)
+        if plain is not None:
+            loaded._stored = from_plain(self._training, self._device, plain)
+        return loaded
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Keys are made of ids, which are others in a copy of all this."""
+        training = self._training
+        return {
+            "given": training.given,
+            "model": training.model,
+            "device": self._device,
+            "kept": self.to_dict(),
         }
-        self._values = copy.deepcopy(values)
 
-    def _added_since(self, names: Set[str]) -> set[str]:
-        """The parameters of groups that a copy with these ``names`` knows nothing of."""
-        added, index = set[str](), 0
-        for place, group in enumerate(self._optimizer.param_groups):
-            copied = any(key not in _NOT_COPIED for key in group)
-            known = any(name.startswith(f"group.{place}.") for name in names)
-            for _ in group["params"]:
-                if copied and not known:
-                    added.add(f"parameter.{index}")
-                index += 1
-        return added
-
-    def _holds(self, name: str) -> bool:
-        return name in self._tensors or name in self._values
-
-    def _holders(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The dicts in which the optimizer keeps what it changes: by parameter, and by group."""
-        for index, parameter in enumerate(_parameters(self._optimizer)):
-            yield f"state.{index}", self._optimizer.state.get(parameter, {})
-        for index, group in enumerate(self._optimizer.param_groups):
-            yield f"group.{index}", group
-
-    def _live_tensors(self) -> Iterator[tuple[str, Tensor]]:
-        for index, parameter in enumerate(_parameters(self._optimizer)):
-            yield f"parameter.{index}", _local(parameter)
-        for prefix, holder in self._holders():
-            for key, value in holder.items():
-                if key not in _NOT_COPIED and isinstance(value, Tensor):
-                    yield f"{prefix}.{key}", _local(value)
-        if self._model is not None:
-            for name, buffer in self._model.named_buffers():
-                yield f"buffer.{name}", _local(buffer)
-
-    def _live_values(self) -> Iterator[tuple[str, Any]]:
-        for prefix, holder in self._holders():
-            for key, value in holder.items():
-                if key not in _NOT_COPIED and not isinstance(value, Tensor):
-                    yield f"{prefix}.{key}", value
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["given"], state["model"], state["device"])
+        if state["kept"] is not None:
+            try:
+                self._stored = from_plain(self._training, self._device, state["kept"])
+            except LookupError as error:
+                raise ValueError(
+                    "a copy of an optimizer that holds others has lost them (torch.optim.Optimizer copies no"
+                    " attributes of its own): make it anew, and load its state and AutoWU's"
+                ) from error
 
 
-def _class_name(optimizer: Optimizer) -> str:
-    """Of the optimizer itself, where a host has put its own around it: Accelerate and Lightning do."""
-    while isinstance(inner := getattr(optimizer, "optimizer", None), Optimizer):
-        optimizer = inner
-    return type(optimizer).__name__
+def _never_changes(value: Any) -> bool:
+    """Whether ``value`` needs no copy: a number, a text, or a tuple of them, such as Adam's betas."""
+    items = cast("tuple[Any, ...]", value) if type(value) is tuple else (value,)
+    return all(type(item) in _ATOMS for item in items)
 
 
-def _parameters(optimizer: Optimizer) -> Iterator[Tensor]:
-    """Each parameter once, in the optimizer's order; tied ones are one tensor, and so one entry."""
-    for group in optimizer.param_groups:
-        yield from group["params"]
+def _replaceable(entry: tuple[dict[Any, Any], Any] | None, value: Tensor) -> bool:
+    """Whether another tensor may stand in its place: not in that of a shard."""
+    return entry is not None and type(local(value)) is type(value.detach())
 
 
-def _fits(place: Tensor, tensor: Tensor) -> bool:
-    """Whether a copy of ``tensor`` can be kept in ``place``."""
-    return place.shape == tensor.shape and place.dtype == tensor.dtype
-
-
-def _local(tensor: Tensor) -> Tensor:
-    """The storage itself, without its graph; of a DTensor this rank's shard."""
-    if type(tensor) is Tensor and not tensor.requires_grad:
-        return tensor
-    plain = tensor.detach()
-    if type(plain) is not Tensor and hasattr(plain, "to_local"):  # a DTensor, whose import takes a second
-        plain: Tensor = cast("Any", plain).to_local()
-    return plain
+def _set(entry: tuple[dict[Any, Any], Any] | None, stored: Stored, key: Key) -> None:
+    if entry is not None:
+        kept = stored.tensors.get(key)
+        held = entry[0].get(entry[1])
+        device = held.device if isinstance(held, Tensor) else None
+        entry[0][entry[1]] = copy.deepcopy(stored.values[key]) if kept is None else clone_of(kept, device)

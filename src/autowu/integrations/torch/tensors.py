@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -32,3 +34,30 @@ def _map_leaves(value: Any, function: Callable[[Any], Any]) -> Any:
     if isinstance(value, (list, tuple)):
         return [_map_leaves(item, function) for item in cast("Sequence[Any]", value)]
     return function(value)
+
+
+class StateDict(dict[str, Any]):
+    """A state dict whose entry "run" is a tuple, (controller, pending, snapshot), read by name, too.
+
+    `torch.distributed.checkpoint` asks a new scheduler for the entries that it loads: they have to be the
+    same at all times, and a tuple is one entry for it. It is saved as a plain dict.
+    """
+
+    PARTS = ("controller", "pending", "snapshot")
+
+    def __missing__(self, name: str) -> Any:
+        if name not in self.PARTS:
+            raise KeyError(name)
+        return self["run"][self.PARTS.index(name)]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return OrderedDict, (list(self.items()),)  # which torch.load(weights_only=True) takes
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> StateDict:
+        return StateDict(copy.deepcopy(dict(self), memo))
+
+
+def with_snapshot(state: Mapping[str, Any], snapshot: Any) -> dict[str, Any]:
+    """A scheduler's ``state`` with another snapshot, or none."""
+    controller, pending, _ = state["run"]
+    return {**state, "run": (controller, pending, snapshot)}

@@ -1,0 +1,60 @@
+"""Runs that end, or are likely to end, before the updates that they were planned for; for every host."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, cast
+
+if TYPE_CHECKING:
+    from autowu.integrations.torch.scheduler import AutoWU
+
+FALLEN: Final = 0.1  # of the peak LR: below it little is left to gain
+
+
+def ended_early(total_steps: int, updates: int, lr: float, peak_lr: float | None) -> str | None:
+    """What to warn of, once, when a run ends after ``updates`` with its LR above ``FALLEN`` of its peak.
+
+    Args:
+        total_steps: updates that the run was planned for.
+        updates: those that it made.
+        lr: of the update that would come next.
+        peak_lr: the first LR of the decay phase; None in warm-up.
+
+    Returns:
+        None where all is well: the LR has fallen, the run was made in full, or no update was made at all.
+    """
+    if not 0 < updates < total_steps or (peak_lr is not None and lr <= FALLEN * peak_lr):
+        return None
+    where = "in warm-up" if peak_lr is None else f"{lr / peak_lr:.0%} of its peak"
+    return (
+        f"AutoWU: the run ended after {updates} of the {total_steps} updates that it was planned for, at an"
+        f" LR of {lr:.3g} ({where}). The loss falls most while the LR falls to 0: plan for as many updates as"
+        " there will be."
+    )
+
+
+def scheduler_ended_early(scheduler: AutoWU) -> str | None:
+    """:func:`ended_early` of a scheduler as it is at the end of its run."""
+    peak_lr = None if scheduler.switch is None else scheduler.switch.peak_lr
+    lr = scheduler.learning_rate
+    return ended_early(scheduler.total_steps, scheduler.last_epoch, lr, peak_lr)
+
+
+def may_end_early(callback: object) -> str:
+    """What to warn of when a run begins with a callback that stops it by a measure of its success."""
+    return (
+        f"AutoWU: {type(callback).__name__} may end the run while the LR is still high. What it watches need"
+        " not improve then, and improves most while the LR falls to 0: leave it out, and plan for fewer"
+        " updates instead."
+    )
+
+
+def length_and_progress(saved: object) -> tuple[int, int] | None:
+    """The total_steps of a saved state's run and the updates done; None where ``saved`` does not tell."""
+    if not isinstance(saved, Mapping):
+        return None
+    state = cast("Mapping[str, Any]", saved)
+    config = state.get("config")
+    total = cast("Mapping[str, Any]", config).get("total_steps") if isinstance(config, Mapping) else None
+    done = state.get("step")
+    return (total, done) if type(total) is int and type(done) is int else None

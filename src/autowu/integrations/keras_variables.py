@@ -1,0 +1,183 @@
+"""The variables of a Keras model that are rewound, under names that stay theirs throughout a run."""
+
+# Keras has no type stubs, and what pyright infers of it is not so.
+# pyright: reportMissingTypeStubs=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownMemberType=false
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+from weakref import ReferenceType, ref
+
+import keras
+import numpy as np
+from keras import ops
+
+from autowu.integrations.weights import Layout, Leaf, MisfitError, Weights, gone, misfits, some, typed
+
+_NUMBERED: Final = re.compile(r"(.*?)_(\d+)")
+
+
+class Variables:
+    """Names each variable by its path, and knows by its identity which name it has in the snapshot.
+
+    So a variable that gets the path of another, such as a new head, does not get that one's values. In
+    another process names are all there is. Keras numbers layers without a name of their own from a process's
+    start: here the numbers count from 0 in each model, as in Keras' weights files.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[ReferenceType[Any], str]] = {}
+        self._taken: set[str] = set()  # names, of variables that may be gone
+        self._writable: dict[int, ReferenceType[Any]] = {}
+        self._read: Weights | None = None
+
+    def named(self, model: Any) -> dict[str, Any]:
+        """What training changes, frozen or not, by name; no learning rate, metric or random generator."""
+        named: dict[str, Any] = {}
+        for variable, path in _paths(model):
+            known = self._known.get(id(variable))
+            if known is None or known[0]() is not variable:
+                name = path
+                while name in self._taken:
+                    name += "'"
+                self._taken.add(name)
+                self._known[id(variable)] = known = ref(variable), name
+            named[known[1]] = variable
+        return named
+
+    def read(self, model: Any) -> Weights:
+        """A copy of what training changes now, with names as in another process.
+
+        Raises:
+            MisfitError: a variable cannot be written.
+        """
+        named, frozen = Variables().named(model), _frozen(model)
+        here = {name: variable for name, variable in named.items() if id(variable) not in frozen}
+        unwritable = [name for name, variable in here.items() if not self._can_be_written(variable)]
+        if unwritable:
+            raise MisfitError(f"these variables cannot be written: {some(unwritable)}")
+        trained = {id(variable) for variable in model.trainable_weights}
+        leaves = {name: _leaf(variable) for name, variable in here.items()}
+        self._read = Weights(
+            {name: leaf for name, leaf in leaves.items() if id(here[name]) in trained},
+            {name: leaf for name, leaf in leaves.items() if id(here[name]) not in trained},
+            frozenset(named.keys() - here.keys()),
+        )
+        return self._read
+
+    def settle(self, model: Any, snapshot: Weights | None) -> None:
+        """If what was read has become the snapshot, go by its names from now on."""
+        if self._read is not None and self._read is snapshot:
+            self._known, self._taken = {}, set()
+            self.named(model)
+        self._read = None
+
+    def thawed(self, model: Any, snapshot: Weights) -> Weights:
+        """A copy of what the snapshot left out as frozen, and what can change from now on."""
+        named, frozen = self.named(model), _frozen(model)
+        names = [name for name in snapshot.frozen & named.keys() if id(named[name]) not in frozen]
+        return Weights({name: _leaf(named[name]) for name in names}, {})
+
+    def check(self, model: Any, snapshot: Weights) -> None:
+        """See that the snapshot can be put back as a whole.
+
+        Raises:
+            MisfitError: it cannot.
+        """
+        named, frozen = self.named(model), _frozen(model)
+        present = {name: _layout(variable) for name, variable in named.items()}
+        problems = [
+            *misfits({**snapshot.parameters, **snapshot.rest}, present),
+            *gone(snapshot.parameters, present),
+            *(
+                f"{name} was frozen when it was taken, and may have changed since"
+                for name in sorted(snapshot.frozen & named.keys())
+                if id(named[name]) not in frozen
+            ),
+        ]
+        if problems:
+            raise MisfitError(some(problems))
+
+    def write(self, model: Any, snapshot: Weights) -> None:
+        """Put back what is in the snapshot; what is new stays as it is."""
+        kept = {**snapshot.parameters, **snapshot.rest}
+        for name, variable in self.named(model).items():
+            if name in kept:
+                variable.assign(typed(kept[name], _layout(variable)[1]))
+
+    def _can_be_written(self, variable: Any) -> bool:
+        """Tried once: a copy of its value is written to it."""
+        known = self._writable.get(id(variable))
+        if known is None or known() is not variable:
+            try:
+                variable.assign(ops.copy(variable.value))
+            except Exception:  # whatever the backend has against it
+                return False
+            self._writable[id(variable)] = ref(variable)
+        return True
+
+
+def other_optimizers(model: Any) -> dict[str, Any]:
+    """Optimizers that the model has besides the one it was compiled with, by the names of the attributes."""
+    return {
+        name: value
+        for name, value in vars(model).items()
+        if isinstance(value, keras.optimizers.Optimizer) and value is not model.optimizer
+    }
+
+
+def _frozen(model: Any) -> set[int]:
+    """The identities of weights that training does not change for being frozen."""
+    if other_optimizers(model):  # for which they may not be frozen
+        return set()
+    trained = {id(variable) for variable in model.trainable_weights}
+    # Not all that such a layer has: what its call writes, such as statistics, may change still.
+    own = (getattr(layer, "_trainable_variables", ()) for layer in model._flatten_layers())
+    return {id(variable) for variables in own for variable in variables} - trained
+
+
+def _paths(model: Any) -> Iterator[tuple[Any, str]]:
+    """Each variable with its path, in which the numbers of models, layers and optimizers count from 0."""
+    weights = {"_".join(variable.path.split("/")): variable for variable in model.weights}
+    states = [
+        variable
+        for optimizer in (model.optimizer, *other_optimizers(model).values())
+        for variable in optimizer.variables
+        if variable is not optimizer.learning_rate
+    ]
+    first: dict[str, int] = {}
+    for variable in [*model.weights, *states]:
+        for base, number in map(_parts, variable.path.split("/")):
+            first[base] = min(number, first.get(base, number))
+
+    def from_zero(path: str) -> str:
+        counted = [(base, number - first.get(base, 0)) for base, number in map(_parts, path.split("/"))]
+        return "/".join(f"{base}_{number}" if number else base for base, number in counted)
+
+    for variable in model.weights:
+        yield variable, from_zero(variable.path)
+    longest = sorted(weights, key=len, reverse=True)
+    for variable in states:
+        # The name of a state begins with the path of the weight that it belongs to.
+        *parents, last = variable.path.split("/")
+        owner = next((path for path in longest if last.startswith(f"{path}_")), None)
+        if owner is not None:
+            last = f"{from_zero(weights[owner].path).replace('/', '_')}{last[len(owner) :]}"
+        yield variable, from_zero("/".join([*parents, last]))
+
+
+def _parts(part: str) -> tuple[str, int]:
+    found = _NUMBERED.fullmatch(part)
+    return (found[1], int(found[2])) if found else (part, 0)
+
+
+def _layout(variable: Any) -> Layout:
+    return tuple(variable.shape), np.dtype(keras.backend.standardize_dtype(variable.dtype))
+
+
+def _leaf(variable: Any) -> Leaf:
+    # A copy: on CPUs PyTorch gives its own memory, and JAX may give that of one to the next step.
+    return np.array(ops.convert_to_numpy(variable.value))

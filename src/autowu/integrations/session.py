@@ -1,0 +1,162 @@
+"""What every host shares: the controller's state, when it decides, and what follows for the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, replace
+from typing import Any, Final, Literal, Protocol
+
+import numpy as np
+
+from autowu.arrays import Array
+from autowu.config import Config
+from autowu.controller import machine, plain
+from autowu.controller.state import Decay, Phase, Reopening, State, Switch, Trial
+from autowu.detector.detect import Verdict
+from autowu.integrations.saved import check_count, check_origin
+from autowu.integrations.warned import warnings_of
+
+VERSION: Final = 2  # of the state
+
+
+class Weights(Protocol):
+    """What a host keeps for rewinding: at most one snapshot of all that training changes."""
+
+    def take(self) -> bool:
+        """Keep a snapshot of now in place of the one before; False, and nothing done, if it is worthless."""
+        ...
+
+    def restore(self) -> str | None:
+        """Put the snapshot back, if there is one; if not all of it fits, nothing is done: why not."""
+        ...
+
+    def drop(self) -> None:
+        """Forget it."""
+        ...
+
+
+class Session:
+    """Holds the state of a run, and turns the losses between two decisions into the next state.
+
+    A host counts its updates with :meth:`advance`, and hands the losses over when a decision is due.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.step = 0  # updates done
+        self.missing = 0  # of them, those up to the last decision whose loss was not finite
+        self.enter(machine.start(config))
+
+    def enter(self, state: State[Phase]) -> None:
+        """From now on, until the next decision, this is the state."""
+        self.state = state
+        self.lr_function = machine.lr_function(self.config, state)
+        self.due = machine.next_read(self.config, state)  # the step of the next decision; None: never
+
+    @property
+    def phase(self) -> Literal["warmup", "decay"]:
+        """The current phase."""
+        return "warmup" if self.state.switch is None else "decay"
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """The tests so far."""
+        return self.state.verdicts
+
+    @property
+    def switch(self) -> Switch | None:
+        """How warm-up ended; None before."""
+        return self.state.switch
+
+    @property
+    def reopenings(self) -> tuple[Reopening, ...]:
+        """The returns to warm-up after switches that proved wrong, and minima that were not the last."""
+        return self.state.reopenings
+
+    @property
+    def learning_rate(self) -> float:
+        """η of the next update."""
+        return self.lr_function(self.step)
+
+    def overrun(self) -> str | None:
+        """What to warn of at the first update after the last, else None."""
+        if self.step != self.config.total_steps + 1:
+            return None
+        return (
+            f"AutoWU was made for total_steps={self.config.total_steps} updates, and there are more: the LR"
+            f" stays at {self.learning_rate:.3g}."
+        )
+
+    def decide(
+        self,
+        losses: Array,
+        weights: Weights,
+        for_all: Callable[[Callable[[], State[Phase]]], State[Phase]] = lambda decide: decide(),
+    ) -> Iterator[str]:
+        """Let the controller decide, and see that the weights follow.
+
+        Args:
+            losses: of the updates since the last decision [n].
+            weights: the host's.
+            for_all: calls what it is given, in one of several processes, and returns the outcome in each.
+
+        Returns:
+            What to warn of.
+        """
+        known_missing = self.missing
+        self.missing += len(losses) - int(np.count_nonzero(np.isfinite(losses)))
+        before = self.state
+        after = for_all(lambda: machine.observe(self.config, before, losses))
+        obstacle = weights.restore() if after.restores > before.restores else None
+        if obstacle:
+            after = _not_rewound(after)
+        if after.switch is not None:
+            weights.drop()
+        elif after.snapshot_step == after.step and not weights.take():
+            # The loss was finite, but the update after it broke the weights: the snapshot before is better.
+            after = after.replace(snapshot_step=before.snapshot_step)
+        self.enter(after)
+        return warnings_of(self.config, before, after, known_missing, self.missing, obstacle)
+
+    # --- checkpoints ----------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values and NumPy arrays."""
+        return {
+            "version": VERSION,
+            "config": asdict(self.config),
+            "step": self.step,
+            "missing": self.missing,
+            "controller": plain.to_plain(self.state),
+        }
+
+    def loaded(self, saved: Mapping[str, Any], pending: int) -> Session:
+        """The session of :meth:`to_dict`, with so many losses that wait for the next decision.
+
+        Raises:
+            ValueError: it is of another version or configuration, or damaged; the message names what differs.
+            LookupError, TypeError: it is not what it should be.
+        """
+        check_origin(saved, VERSION, self.config)
+        for name in ("step", "missing"):
+            check_count(saved, name)
+        state = plain.from_plain(saved["controller"], self.config)
+        step, missing, known = saved["step"], saved["missing"], state.step + pending
+        if missing > state.step:
+            raise ValueError(
+                f"missing of the saved state must be an integer in [0, {state.step}], not {missing!r:.80}"
+            )
+        session = Session(self.config)
+        session.step, session.missing = step, missing
+        session.enter(state)
+        if session.due is not None and known != step:
+            raise ValueError(f"the saved state is of step {step}, but its losses go to step {known}")
+        return session
+
+
+def _not_rewound(state: State[Phase]) -> State[Phase]:
+    """``state`` where the host could not put the snapshot back."""
+    phase = state.phase
+    if isinstance(phase, (Trial, Decay)):
+        return state.replace(phase=replace(phase, switch=replace(phase.switch, rewound_to=None)))
+    return state

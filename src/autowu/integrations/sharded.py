@@ -1,0 +1,102 @@
+"""Checkpoints of AutoWU where each rank holds a part of the snapshot for rewinding: a file for each rank."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+import torch.distributed as dist
+
+from autowu.integrations.torch.nested import parameters, within
+from autowu.integrations.torch.scheduler import AutoWU
+from autowu.integrations.torch.tensors import with_snapshot
+
+# In a state that is saved for all ranks: how many files hold the parts of its snapshot.
+PARTS: Final = "snapshot_parts"
+
+
+def is_sharded(scheduler: AutoWU) -> bool:
+    """Whether a parameter is a DTensor: FSDP2 and tensor parallelism make them."""
+    return any(hasattr(parameter, "to_local") for parameter in parameters(within(scheduler.optimizers)))
+
+
+class PerRank:
+    """Stands for a scheduler where a host saves it once, for all ranks.
+
+    If parameters are sharded, the state that it gives is the same on each rank. The rank's part of the copy
+    for rewinding is in a file beside the host's, ``scheduler-rank-0.pt``, with the step that it belongs to.
+
+    Args:
+        scheduler: AutoWU, on this rank.
+        folder: the host's checkpoint.
+        file: the host's file for the scheduler, in that folder; it gives the parts their names.
+        rank: of this process.
+        ranks: their number.
+    """
+
+    def __init__(self, scheduler: AutoWU, folder: str | Path, file: str, rank: int, ranks: int) -> None:
+        self._scheduler, self._ranks = scheduler, ranks
+        stem, suffix = Path(file).stem, Path(file).suffix
+        self._path = Path(folder) / f"{stem}-rank-{rank}{suffix}"
+
+    def save(self) -> None:
+        """Before the host saves, on every rank: agree on the losses, and write this rank's part."""
+        self._scheduler.share_losses()
+        self._path.unlink(missing_ok=True)  # of an earlier save into this folder
+        state = self._scheduler.state_dict()
+        if is_sharded(self._scheduler) and state["snapshot"] is not None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            torch.save({"step": state["step"], "snapshot": state["snapshot"]}, self._path)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What one rank saves for all of them."""
+        state = self._scheduler.state_dict()
+        if not is_sharded(self._scheduler) or state["snapshot"] is None:
+            return state
+        return {**with_snapshot(state, None), PARTS: self._ranks}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from the host's file and, if there is one, this rank's part: on every rank.
+
+        Raises:
+            ValueError: on every rank, and nothing is changed: a part is missing, or of another checkpoint, or
+                their number is not that of the ranks. Else as :meth:`autowu.AutoWU.load_state_dict`.
+        """
+        state = dict(state_dict)
+        parts = state.pop(PARTS, None)
+        if parts is None:
+            self._scheduler.load_state_dict(state)
+            return
+        if parts != self._ranks:
+            raise ValueError(
+                f"the snapshot for rewinding was saved by {parts!r:.80} processes, each its part, and here"
+                f" are {self._ranks}: go on with as many. (After warm-up a checkpoint has no snapshot, and"
+                " serves any number.)"
+            )
+        part, problem = self._read(state.get("step"))
+        problem = _first(problem)
+        if problem is not None:
+            raise ValueError(problem)
+        self._scheduler.load_state_dict(with_snapshot(state, part))
+
+    def _read(self, step: object) -> tuple[Any, str | None]:
+        """This rank's part of the snapshot, or what is wrong with it."""
+        try:
+            saved = torch.load(self._path, map_location="cpu", weights_only=True)
+            mine, part = saved["step"], saved["snapshot"]
+        except Exception as error:  # other ranks wait for this one, whatever the file is
+            return None, f"{self._path.name} cannot be read: {type(error).__name__}: {error}"
+        if mine != step:
+            return None, f"{self._path.name} is of step {mine!r:.80}, but the checkpoint is of step {step}"
+        return part, None
+
+
+def _first(problem: str | None) -> str | None:
+    """The first problem that any rank has."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return problem
+    problems: list[str | None] = [None] * dist.get_world_size()
+    dist.all_gather_object(problems, problem)
+    return next((each for each in problems if each is not None), None)

@@ -1,0 +1,107 @@
+"""The optimizers that an optimizer is made of: wrappers and containers hold others, which really step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, cast
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+
+def listed(optimizer: Any) -> list[Optimizer]:
+    """The optimizers that the user gave: one, or a sequence of them.
+
+    Raises:
+        TypeError: there is something else among them.
+        ValueError: there is none, or one twice.
+    """
+    given = list(cast("Iterable[Any]", optimizer)) if isinstance(optimizer, Sequence) else [optimizer]
+    for each in given:
+        if not isinstance(each, Optimizer):
+            raise TypeError(f"optimizer must be a torch.optim.Optimizer, not {type(each).__name__}")
+    if not given:
+        raise ValueError(
+            "optimizer must be a torch.optim.Optimizer, or one or more of them, not an empty list"
+        )
+    if len({id(each) for each in given}) < len(given):
+        raise ValueError("optimizer must be different torch.optim.Optimizers, and one is given twice")
+    return given
+
+
+def within(optimizers: Iterable[Optimizer]) -> list[Optimizer]:
+    """These optimizers, each followed by those that it holds at whatever depth; each once.
+
+    Looked for in the attributes, and in lists, tuples and dicts there: Lookahead and sharpness-aware wrappers
+    hold one, ZeroRedundancyOptimizer the one of its shard, containers many.
+    """
+    found: dict[int, Optimizer] = {}
+    for optimizer in optimizers:
+        _collect(optimizer, found)
+    return list(found.values())
+
+
+def _collect(optimizer: Optimizer, found: dict[int, Optimizer]) -> None:
+    if id(optimizer) in found:
+        return
+    found[id(optimizer)] = optimizer
+    for name, value in vars(optimizer).items():
+        if name not in ("param_groups", "state", "defaults") and "hooks" not in name:
+            for each in _optimizers_of(value):
+                _collect(each, found)
+
+
+def _optimizers_of(value: Any) -> Iterator[Optimizer]:
+    if isinstance(value, Optimizer):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _members(cast("Mapping[Any, Any]", value).values())
+    elif isinstance(value, (list, tuple)):
+        yield from _members(cast("Sequence[Any]", value))
+
+
+def _members(values: Iterable[Any]) -> Iterator[Optimizer]:
+    return (value for value in values if isinstance(value, Optimizer))
+
+
+def with_own_groups(optimizers: Iterable[Optimizer]) -> list[Optimizer]:
+    """Those of ``optimizers`` with groups that none before them has: wrappers share their inner's."""
+    own, seen = list[Optimizer](), set[int]()
+    for optimizer in optimizers:
+        groups = {id(group) for group in optimizer.param_groups}
+        if not groups <= seen:
+            own.append(optimizer)
+            seen |= groups
+    return own
+
+
+def class_names(optimizers: Iterable[Optimizer]) -> list[str]:
+    """Of the optimizers themselves, where a host has put its own around them: Accelerate and Lightning do."""
+    names = list[str]()
+    for optimizer in optimizers:
+        while isinstance(inner := getattr(optimizer, "optimizer", None), Optimizer):
+            optimizer = inner  # noqa: PLW2901
+        names.append(type(optimizer).__name__)
+    return names
+
+
+def parameters(optimizers: Iterable[Optimizer]) -> list[Tensor]:
+    """Each parameter once, in the optimizers' order; tied ones are one tensor, and so one entry."""
+    found: dict[int, Tensor] = {}
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                found.setdefault(id(parameter), parameter)
+    return list(found.values())
+
+
+def facades(optimizers: Sequence[Optimizer]) -> set[int]:
+    """The ids of those that only stand for others: they hold optimizers that step all of their parameters."""
+    found = set[int]()
+    for optimizer in optimizers:
+        inner = [each for each in with_own_groups(within([optimizer])) if each is not optimizer]
+        theirs = {id(parameter) for parameter in parameters(inner)}
+        mine = {id(parameter) for parameter in parameters([optimizer])}
+        if inner and (mine <= theirs or not mine & theirs):
+            found.add(id(optimizer))
+    return found

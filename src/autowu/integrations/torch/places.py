@@ -1,0 +1,196 @@
+"""Where training keeps what it changes: parameters, the optimizers' state and groups, the model's buffers.
+
+Each place has a key that is made of the things themselves, not of where they stand in a list, so that it is
+found again after layers have been frozen, added or replaced:
+
+    ("parameter", id)                    ("buffer", name)
+    ("state", optimizer's id, field, …)  a field may be ("parameter", id)
+    ("group", optimizer, number, field)  as when the snapshot was taken
+    ("attribute", optimizer's id, name)  a tensor that an optimizer keeps elsewhere
+
+In a checkpoint the ids are numbers: of the parameter among all, of the optimizer among all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias, cast
+
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from autowu.integrations.torch.nested import parameters, with_own_groups, within
+
+Key: TypeAlias = tuple[Any, ...]
+
+# Entries of a parameter group that the scheduler sets, and so does not put back.
+NOT_KEPT: Final = frozenset({"params", "lr", "initial_lr"})
+# What wrappers put before a model's names: torch.compile, DataParallel, FSDP and checkpointing.
+WRAPPERS: Final = ("_orig_mod.", "module.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """One thing that training changes."""
+
+    key: Key
+    value: Any
+    entry: tuple[dict[Any, Any], Any] | None = None
+    """The dict and the field that it stands in; None where it can only be changed in place."""
+
+
+class Training:
+    """The optimizers, with those that they hold, and the model, if it is given."""
+
+    def __init__(self, optimizers: Sequence[Optimizer], model: nn.Module | None) -> None:
+        self.given = list(optimizers)
+        self.model = model
+
+    def optimizers(self) -> list[Optimizer]:
+        """All of them."""
+        return within(self.given)
+
+    def parameters(self) -> list[Tensor]:
+        """Each of the optimizers' parameters once, frozen ones as well."""
+        return parameters(within(self.given))
+
+    def names(self) -> list[str | None]:
+        """The model's name of each of :meth:`parameters`, without what wrappers put into it."""
+        named = (
+            {} if self.model is None else {id(of): plain(name) for name, of in self.model.named_parameters()}
+        )
+        return [named.get(id(parameter)) for parameter in self.parameters()]
+
+    def shard(self) -> int | None:
+        """This process's rank, if a parameter is sharded over the ranks; else None."""
+        sharded = any(hasattr(parameter, "to_local") for parameter in self.parameters())
+        return dist.get_rank() if sharded and dist.is_initialized() else None
+
+    def anchors(self) -> dict[int, tuple[int, int]]:
+        """The groups that parameters are in, by their ids."""
+        return {id(each): group for group, members in self._groups() for each in members["params"]}
+
+    def _groups(self) -> Iterator[tuple[tuple[int, int], dict[str, Any]]]:
+        for at, optimizer in enumerate(with_own_groups(within(self.given))):
+            for number, group in enumerate(optimizer.param_groups):
+                yield (at, number), group
+
+    def groups(
+        self, anchors: Mapping[int, tuple[int, int]]
+    ) -> Iterator[tuple[tuple[int, int], Key, dict[str, Any]]]:
+        """Where each group is now; its key, by the first of its parameters that has an anchor; and itself."""
+        for now, group in self._groups():
+            then = next((anchors[id(each)] for each in group["params"] if id(each) in anchors), None)
+            yield now, ("group", *now, "new") if then is None else ("group", *then), group
+
+    def places(self, anchors: Mapping[int, tuple[int, int]] | None = None) -> Iterator[Place]:
+        """All places there are now, each once: wrappers share what they hold with those within.
+
+        Args:
+            anchors: the groups that parameters were in when the snapshot was taken. None: now.
+        """
+        optimizers, found = within(self.given), self.parameters()
+        seen = {id(parameter) for parameter in found}
+        for parameter in found:
+            yield Place(("parameter", id(parameter)), parameter)
+        for optimizer in optimizers:
+            state = cast("dict[Any, Any]", optimizer.state)
+            if id(state) not in seen:
+                seen.add(id(state))
+                yield from _entries(("state", id(optimizer)), state)
+            for name, value in vars(optimizer).items():
+                if isinstance(value, Tensor) and id(value) not in seen:
+                    seen.add(id(value))
+                    yield Place(("attribute", id(optimizer), name), value)
+        for _, key, group in self.groups(self.anchors() if anchors is None else anchors):
+            yield from _entries(key, group, NOT_KEPT)
+        if self.model is not None:
+            for name, buffer in self.model.named_buffers():
+                yield Place(("buffer", plain(name)), buffer)
+
+
+def plain(name: str) -> str:
+    """A name in the model without what wrappers put into it."""
+    for wrapper in WRAPPERS:
+        name = name.replace(wrapper, "")
+    return name
+
+
+def _entries(key: Key, holder: dict[Any, Any], without: Set[str] = frozenset()) -> Iterator[Place]:
+    """The entries of a dict, and of the dicts in it; their fields may be parameters."""
+    for field, value in list(holder.items()):
+        if isinstance(field, Tensor):
+            inner = (*key, ("parameter", id(field)))
+        elif field in without:
+            continue
+        else:
+            inner = (*key, field)
+        if isinstance(value, dict):
+            yield from _entries(inner, cast("dict[Any, Any]", value))
+        else:
+            yield Place(inner, value, (holder, field))
+
+
+class Numbers:
+    """Ids as numbers and back, for checkpoints and for names."""
+
+    def __init__(self, training: Training) -> None:
+        self._parameters = training.parameters()
+        self._optimizers = training.optimizers()
+        self._parameter = {id(each): number for number, each in enumerate(self._parameters)}
+        self._optimizer = {id(each): number for number, each in enumerate(self._optimizers)}
+
+    def of(self, key: Key) -> list[Any] | None:
+        """The key with numbers in place of ids; None if a parameter or an optimizer is gone."""
+        numbers: list[Any] = [key[0]]
+        for index, part in enumerate(key[1:]):
+            if key[0] in ("state", "attribute") and index == 0:
+                part = self._optimizer.get(part)  # noqa: PLW2901
+            elif key[0] == "parameter":
+                part = self._parameter.get(part)  # noqa: PLW2901
+            elif isinstance(part, tuple):
+                number = self._parameter.get(cast("Key", part)[1])
+                part = None if number is None else ["parameter", number]  # noqa: PLW2901
+            if part is None:
+                return None
+            numbers.append(part)
+        return numbers
+
+    def key(self, numbers: Sequence[Any], order: Sequence[int]) -> Key:
+        """The inverse of :meth:`of`.
+
+        Args:
+            numbers: from a checkpoint.
+            order: of each parameter of the checkpoint, its number here.
+
+        Raises:
+            LookupError, TypeError: there is no such parameter or optimizer.
+        """
+        kind, rest = numbers[0], list(numbers[1:])
+        if kind == "parameter":
+            return kind, self._id(order, rest[0])
+        if kind in ("state", "attribute"):
+            rest[0] = id(self._optimizers[rest[0]])
+        return (kind, *(self._part(order, part) for part in rest))
+
+    def _part(self, order: Sequence[int], part: Any) -> Any:
+        if not isinstance(part, list):
+            return part
+        return "parameter", self._id(order, cast("list[int]", part)[1])
+
+    def _id(self, order: Sequence[int], number: int) -> int:
+        return id(self._parameters[order[number]])
+
+    def holder(self, key: Key) -> tuple[dict[Any, Any], Any] | None:
+        """The dict and the field of an entry of an optimizer's state that is no longer there, made anew."""
+        optimizer = self._optimizers[self._optimizer[key[1]]]
+        fields = [
+            self._parameters[self._parameter[part[1]]] if isinstance(part, tuple) else part
+            for part in key[2:]
+        ]
+        holder = cast("dict[Any, Any]", optimizer.state)
+        for field in fields[:-1]:
+            holder = holder.setdefault(field, {})
+        return holder, fields[-1]

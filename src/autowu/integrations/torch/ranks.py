@@ -1,0 +1,61 @@
+"""One decision and one rewind for all processes of a group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+import torch.distributed as dist
+
+from autowu.controller.state import Phase, State
+from autowu.integrations.torch.snapshot import Snapshot
+
+T = TypeVar("T")
+
+
+class OnAllRanks:
+    """The snapshots of all ranks: each takes one, or none does; all are put back, or none is."""
+
+    def __init__(self, snapshot: Snapshot, group: dist.ProcessGroup | None) -> None:
+        self._snapshot, self._group = snapshot, group
+        self.gone: list[str] = []
+        """Parameters of the snapshot that are trained no longer, when it was put back."""
+
+    def take(self) -> bool:
+        """Keep a snapshot of now, if the weights are finite on every rank."""
+        if not all(_gathered(self._snapshot.healthy(), self._group)):
+            return False
+        self._snapshot.take()
+        return True
+
+    def restore(self) -> str | None:
+        """Put the snapshot back, if it fits on every rank; else why not."""
+        self.gone = self._snapshot.gone()
+        for obstacle in _gathered(self._snapshot.obstacle(), self._group):
+            if obstacle is not None:
+                return obstacle
+        self._snapshot.restore()
+        return None
+
+    def drop(self) -> None:
+        """Forget it."""
+        self._snapshot.drop()
+
+
+def leaders(decide: Callable[[], State[Phase]], group: dist.ProcessGroup | None) -> State[Phase]:
+    """What rank 0 of the group decides, on all of its ranks."""
+    if group is None:
+        return decide()
+    leader = dist.get_global_rank(group, 0)
+    message = [decide() if dist.get_rank() == leader else None]
+    dist.broadcast_object_list(message, src=leader, group=group)
+    return cast("State[Phase]", message[0])
+
+
+def _gathered(value: T, group: dist.ProcessGroup | None) -> list[T]:
+    """Of all ranks."""
+    if group is None:
+        return [value]
+    values: list[T] = [value] * dist.get_world_size(group)
+    dist.all_gather_object(values, value, group=group)
+    return values

@@ -1,0 +1,268 @@
+"""A loss that rises before lift-off: noise hid its fall, or the data make it rise."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from autowu import Config
+from autowu.controller import machine
+from autowu.controller.plain import to_plain
+from autowu.controller.rate import grown
+from autowu.controller.state import Growth, Search, State
+
+from .helpers import (
+    equal,
+    follow,
+    growth_of,
+    lift_off,
+    noisy,
+    response,
+    run,
+    through_plain,
+    too_large,
+    watched,
+)
+
+
+def test_a_sweep_in_which_the_loss_rises_starts_again_two_decades_lower() -> None:
+    """The loss never fell plainly, and the LR is far too large already: what is left is below it."""
+    config = Config(total_steps=1000)
+    losses = 2.3 + 0.01 * np.random.default_rng(0).standard_normal(60)
+    losses[35:] += 0.2 * np.arange(1, 26)
+    states = follow(config, losses)
+    again = next(state for state in states if isinstance(state.phase, Search))
+    seen = again.phase.growth.start
+    assert 38 <= seen <= 42  # with the third loss of five that is plainly above the first ones
+    assert again.phase.growth == Growth(seen, pytest.approx(1e-5 * 1e5 ** (seen / 50) / 100, rel=1e-12), 500)
+    assert (again.restores, again.first) == (1, seen)
+
+
+def test_a_rise_at_once_starts_again_at_the_start() -> None:
+    losses = 1.0 + 0.5 * np.arange(30)
+    states = follow(Config(total_steps=1000), losses)
+    again = next(state for state in states if isinstance(state.phase, Search))
+    assert again.phase.growth == Growth(11, 1e-5, 500)
+
+
+def explodes(edge: float, sd: float = 0.1, seed: int = 0) -> Callable[[int, float], float]:
+    """No fall that can be seen, and a loss ten times as high from the LR ``edge`` on."""
+    draws = np.random.default_rng(seed).standard_normal(100_000)
+    return lambda step, lr: (2.3 if lr < edge else 23.0) + sd * float(draws[step])
+
+
+@pytest.mark.parametrize("total", [400, 2000, 20_000])
+@pytest.mark.parametrize("edge", [3e-4, 1e-2, 0.3])
+def test_a_loss_that_only_explodes_gets_a_tenth_of_the_lr_that_it_explodes_at(
+    edge: float, total: int
+) -> None:
+    states, lrs = watched(Config(total_steps=total), explodes(edge), total // 2 + 1)
+    state = states[-1]
+    assert lift_off(states) is None
+    assert too_large(states) is not None
+    assert state.switch is not None
+    assert (state.switch.capped, state.switch.t_star, state.restores) == (False, None, 2)
+    assert edge / 10 <= state.switch.peak_lr < edge / 10 * (2.5 if total < 1000 else 1.6)
+    # Twice at such LRs, and no longer than it takes to see it.
+    assert np.count_nonzero(lrs[: state.switch.step] >= edge) < 40 + total // 40
+
+
+def test_a_rise_seen_twice_at_much_lower_an_lr_is_not_the_lr_s_doing() -> None:
+    """The data jump in the sweep; the weights go back, and the loss stays high. Then all is as ever."""
+
+    def jumps(step: int, lr: float) -> float:
+        return float(response(np.array(lr), 0.02)) + (3.0 if step >= 12 else 0.0) + 0.02 * float(draws[step])
+
+    draws = np.random.default_rng(0).standard_normal(1000)
+    states, _ = watched(Config(total_steps=1000), jumps, 501)
+    state, rise = states[-1], too_large(states)
+    assert rise is not None
+    assert rise.lr < 1e-2
+    assert rise.level is None  # the level to fall from is that of after the jump
+    assert lift_off(states) is not None
+    assert state.switch is not None
+    assert 0.01 < state.switch.peak_lr < 0.04
+
+
+def resumed(config: Config, loss: Callable[[int, float], float], every: int) -> State:
+    """The end of warm-up, through a checkpoint every so many updates."""
+    state = machine.start(config)
+    for step in range(config.warmup_steps + 1):
+        if step % every == 0:
+            state = through_plain(config, state)
+        lr = machine.learning_rate(config, state, step)
+        state = machine.observe(config, state, np.array([loss(step, lr)]))
+    return state
+
+
+@pytest.mark.parametrize("loss", [explodes(0.01), noisy(0.02), noisy(0.1, sd=0.6)])
+def test_a_run_goes_on_from_any_checkpoint_before_lift_off(loss: Callable[[int, float], float]) -> None:
+    config = Config(total_steps=600)
+    whole = resumed(config, loss, 10_000)
+    risen = too_large(watched(config, loss, config.warmup_steps + 1)[0]) is not None
+    assert risen == (loss(0, 1.0) > 10)
+    for every in (1, 7):
+        assert equal(to_plain(resumed(config, loss, every)), to_plain(whole))
+
+
+@pytest.mark.parametrize(
+    ("total", "at"), [(1000, 5), (4000, 8), (4000, 20), (4000, 40), (12_000, 24), (12_000, 120)]
+)
+def test_data_that_jump_at_the_start_do_not_fix_the_least_lr(total: int, at: int) -> None:
+    """From so low an LR growth cannot go back two decades: that the loss is high there again says nothing."""
+    draws = np.random.default_rng(0).standard_normal(total)
+
+    def jumps(step: int, lr: float) -> float:
+        return float(response(np.array(lr), 0.02)) + (3.0 if step >= at else 0.0) + 0.02 * float(draws[step])
+
+    state, _ = run(Config(total_steps=total), jumps, total // 2 + 1)
+    assert state.switch is not None
+    assert 0.01 < state.switch.peak_lr < 0.04
+
+
+@pytest.mark.parametrize("edge", [1e-4, 1e-3])
+@pytest.mark.parametrize("delay", [10, 15, 20])
+def test_a_divergence_that_takes_its_time_is_no_jump_of_the_data(edge: float, delay: int) -> None:
+    """The fast growth is far beyond the edge when the loss shows it; the slow one is not."""
+    config = Config(total_steps=400)
+    draws = np.random.default_rng(0).standard_normal(400)
+    state, too_large = machine.start(config), 0
+    for step in range(201):
+        lr = machine.learning_rate(config, state, step)
+        too_large = too_large + 1 if lr >= edge or too_large >= delay else 0
+        before, loss = state.restores, (23.0 if too_large >= delay else 2.3) + 0.05 * float(draws[step])
+        state = machine.observe(config, state, np.array([loss]))
+        too_large = too_large if state.restores == before else 0
+    assert state.switch is not None
+    assert not state.switch.capped
+    assert edge / 10 < state.switch.peak_lr < edge
+
+
+def test_where_noise_hides_fall_and_rise_alike_the_least_loss_bounds_the_lr() -> None:
+    """The best LR is 0.006; a tenth of that at which the loss has risen again is twice as much and more."""
+    found = []
+    for seed in range(40):
+        draws = np.random.default_rng(seed).standard_normal(200)
+
+        def loss(step: int, lr: float, draws: np.ndarray = draws) -> float:
+            fall = 0.1 * math.exp(-0.5 * math.log(lr / 0.006) ** 2)
+            rise = 0.4 * max(0.0, math.log10(lr / 0.03)) ** 2
+            return 2.3 - fall + rise + (0.02 + 0.1 * lr**0.3) * float(draws[step])
+
+        states, lrs = watched(Config(total_steps=240), loss, 120)
+        state = states[-1]
+        if state.switch is not None and too_large(states) is not None and lift_off(states) is None:
+            found.append((state.switch.peak_lr, 0.1 * lrs[state.switch.step - 1]))
+            assert state.switch.rewound_to == 1
+            assert state.switch.t_star is None
+    assert len(found) >= 5
+    assert all(0.003 < peak_lr < 0.01 < tenth for peak_lr, tenth in found)
+
+
+@pytest.mark.parametrize("beyond", [0.2, math.nan])
+def test_where_nothing_fell_chance_takes_the_lr_down_by_another_decade_at_most(beyond: float) -> None:
+    """And not at all where the loss is no longer finite: then it is known from what LR on."""
+    found = []
+    for seed in range(20):
+        draws = np.random.default_rng(seed).standard_normal(2000)
+
+        def loss(step: int, lr: float, draws: np.ndarray = draws) -> float:
+            return 2.3 + (beyond * math.log10(lr / 0.1) if lr > 0.1 else 0.0) + 0.05 * float(draws[step])
+
+        state, lrs = run(Config(total_steps=4000), loss, 2000)
+        assert state.switch is not None
+        assert state.switch.t_star is None
+        assert all(verdict.streak <= 1 for verdict in state.verdicts)  # each is a test of its own
+        if not state.switch.capped:
+            found.append(state.switch.peak_lr / lrs[state.switch.step - 1])
+    assert len(found) >= 15
+    if math.isnan(beyond):
+        assert found == pytest.approx([0.1] * len(found), rel=0.02)
+    else:
+        assert 0.0098 < min(found) < 0.03 < max(found) < 0.102
+
+
+@pytest.mark.parametrize(("total", "at"), [(120, 43), (160, 60), (400, 112)])
+def test_the_cap_does_not_fix_an_lr_at_which_the_loss_has_risen(total: int, at: int) -> None:
+    """It rises in the slow growth; in what is left of warm-up the LR does not come so far again."""
+    config = Config(total_steps=total)
+    draws = np.random.default_rng(0).standard_normal(total)
+    states, goes_back = [machine.start(config)], 0
+    for step in range(total // 2 + 1):
+        goes_back = goes_back or (states[-1].restores if step > at and too_large(states) else 0)
+        loss = (8.0 if step >= at and not goes_back else 2.3) + 0.01 * float(draws[step])
+        states.append(machine.observe(config, states[-1], np.array([loss])))
+    state, rise = states[-1], too_large(states)
+    assert rise is not None
+    assert state.switch is not None
+    assert state.switch.capped
+    assert grown(config, growth_of(state), total // 2) < 1.001 * rise.lr
+    assert state.switch.peak_lr == pytest.approx(max(rise.lr / 10, 1e-5), rel=1e-9)
+
+
+@pytest.mark.parametrize("total", [400, 1000, 4000])
+@pytest.mark.parametrize(("height", "share"), [(1.0, 0.1), (1.0, 0.2), (3.0, 0.3), (3.0, 0.5)])
+def test_a_loss_that_the_data_raise_for_long_finds_its_lr(height: float, share: float, total: int) -> None:
+    """Such as a term that is annealed in: growth goes back a few times, and then takes no more notice."""
+    draws = np.random.default_rng(0).standard_normal(total)
+
+    def annealed(step: int, lr: float) -> float:
+        more = height * min(step / (share * total), 1.0)
+        return float(response(np.array(lr), 0.02)) + more + 0.02 * float(draws[step])
+
+    state, _ = run(Config(total_steps=total), annealed, total // 2 + 1)
+    assert state.switch is not None
+    assert 4e-3 < state.switch.peak_lr < 0.1
+    assert state.restores <= 4
+
+
+def test_no_lr_that_a_first_rise_was_seen_at_is_fixed_after_a_second_lower_one() -> None:
+    config = Config(total_steps=400)
+    draws = np.random.default_rng(0).standard_normal(400)
+    state, rises = machine.start(config), set[float]()
+    for step in range(201):
+        lr = machine.learning_rate(config, state, step)
+        high = 100 <= step < 120 or 125 <= step < 150
+        seen = len(rises) > (0 if step < 120 else 1)
+        state = machine.observe(
+            config, state, np.array([(8.0 if high and not seen else 2.3) + 0.01 * draws[step]])
+        )
+        if isinstance(state.phase, Search) and state.phase.too_large:
+            rises.add(state.phase.too_large.lr)
+        lr = grown(config, growth_of(state), step) if state.switch is None else lr
+    assert len(rises) == 2
+    assert state.switch is not None
+    assert state.switch.capped
+    assert state.switch.peak_lr <= lr * 1.1
+
+
+def test_a_snapshot_made_after_the_rise_is_none_of_the_initial_weights() -> None:
+    config = Config(total_steps=4000)
+    losses = 2.3 + 0.01 * np.random.default_rng(0).standard_normal(200)
+    losses[150:] += 5
+    unread = machine.start(config).replace(step=199, read=199, losses=losses[:199])  # no read before 200
+    state = machine.observe(config, unread, losses[199:])
+    assert state.snapshot_step == 200
+    assert state.phase.too_large is not None
+    assert state.phase.too_large.level is None
+
+
+@pytest.mark.parametrize("length", [6, 8, 12])
+def test_the_end_of_a_burst_is_no_lift_off(length: int) -> None:
+    """A burst in the sweep sends it back; the growth that follows must not take its end for a fall."""
+
+    def burst(step: int, lr: float) -> float:
+        high = 3.0 if 15 <= step < 15 + length else 0.0
+        return float(response(np.array(lr), 0.02)) + high + 0.02 * float(draws[step])
+
+    draws = np.random.default_rng(1).standard_normal(1000)
+    states, _ = watched(Config(total_steps=1000), burst, 501)
+    state, rise = states[-1], too_large(states)
+    assert rise is not None
+    assert rise.lr < 1e-3
+    assert rise.level is not None
+    assert rise.level.median == pytest.approx(2.3, abs=0.05)
+    assert rise.level.losses == growth_of(state).start - 5
+    assert state.switch is not None
+    assert 0.01 < state.switch.peak_lr < 0.04

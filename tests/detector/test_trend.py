@@ -1,0 +1,165 @@
+"""Is the loss falling: how often noise passes for lift-off, and the line through a stretch of losses."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autowu import Config
+from autowu.controller import machine
+from autowu.detector import noise, trend
+from autowu.detector.trend import Fall
+from controller.helpers import seeded
+
+from .flat import FLAT
+
+THRESHOLD = 4.0  # of the default preset
+CONFIG = Config(total_steps=800)
+
+
+# --- lift-off -----------------------------------------------------------------------------------------
+
+
+def reads(total_steps: int) -> list[int]:
+    """The steps of the fast growth at which lift-off is asked for."""
+    config = Config(total_steps=total_steps)
+    state = machine.start(config)
+    steps = [machine.next_read(config, state)]
+    while steps[-1] < config.sweep_steps:
+        state = machine.observe(config, state, np.full(steps[-1] - state.step, 1.0))
+        steps.append(machine.next_read(config, state))
+    return steps
+
+
+def lift_offs(kind: str, total_steps: int, curves: int) -> float:
+    random = np.random.default_rng([total_steps, *map(ord, kind)])
+    asked = reads(total_steps)
+    found = 0
+    for _ in range(curves):
+        losses = FLAT[kind](random, asked[-1])
+        found += any(trend.shift(losses[:step], THRESHOLD) < 0 for step in asked)
+    return found / curves
+
+
+@pytest.mark.parametrize("kind", FLAT)
+@pytest.mark.parametrize("total_steps", [800, 12_000])
+def test_a_sweep_over_flat_noise_rarely_lifts_off(kind: str, total_steps: int) -> None:
+    # One chance in twenty for some 40 to 120 looks at the same curve.
+    assert lift_offs(kind, total_steps, curves=200) <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 200)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("kind", FLAT)
+@pytest.mark.parametrize("total_steps", [300, 800, 2000, 12_000, 100_000])
+def test_a_sweep_over_flat_noise_rarely_lifts_off_on_many_curves(kind: str, total_steps: int) -> None:
+    assert lift_offs(kind, total_steps, curves=3000) <= 0.06
+
+
+@pytest.mark.parametrize("kind", FLAT)
+def test_a_clear_fall_always_lifts_off(kind: str) -> None:
+    random = np.random.default_rng([*map(ord, kind)])
+    for _ in range(300):
+        losses = FLAT[kind](random, 60)
+        losses[30:] -= np.linspace(0, 0.8, 30)
+        assert trend.shift(losses, THRESHOLD) < 0
+        assert trend.shift(losses[::-1], THRESHOLD) >= 0
+
+
+def test_lift_off_needs_more_than_the_stated_standard_errors() -> None:
+    """A fall of just less, and just more, than that many, in losses whose noise level is known."""
+    # Twice the variance of the median of 5, by simulation.
+    random = np.random.default_rng(0)
+    variance = 2 * np.median(random.standard_normal((200_000, 5)), axis=1).var()
+    flat = 0.1 * random.standard_normal(60)
+    offset = np.median(flat[:5]) - np.median(flat[-5:])
+    for standard_errors, lifted in ((THRESHOLD - 0.1, False), (THRESHOLD + 0.1, True)):
+        losses = flat - np.where(np.arange(60) < 55, 0, -offset)
+        for _ in range(20):  # the step down is itself a difference, which the noise level is taken from
+            error = noise.noise_level(losses) * math.sqrt(variance)
+            losses = flat - np.where(np.arange(60) < 55, 0, standard_errors * error - offset)
+        assert (trend.shift(losses, THRESHOLD) < 0) == lifted
+
+
+def test_a_fall_without_noise_lifts_off_and_a_flat_line_does_not() -> None:
+    assert trend.shift(3 - 0.001 * np.arange(50), THRESHOLD) < 0
+    assert trend.shift(np.full(50, 2.3), THRESHOLD) >= 0
+    assert trend.shift(3 + 0.001 * np.arange(50), THRESHOLD) >= 0
+    assert trend.shift(3 - 0.1 * np.arange(9), THRESHOLD) >= 0
+
+
+@pytest.mark.parametrize("at", [0, 2, 4, 40, 57, 58, 59])
+@pytest.mark.parametrize("height", [1e38, -1e38])
+def test_one_spike_decides_nothing(at: int, height: float) -> None:
+    losses = 2.3 + 0.05 * np.random.default_rng(1).standard_normal(60)
+    before = trend.shift(losses, THRESHOLD)
+    losses[at] += height
+    assert trend.shift(losses, THRESHOLD) == before
+
+
+def test_losses_at_the_ends_of_floating_point_raise_no_warning() -> None:
+    losses = np.tile([1e308, -1e308], 60)
+    noise.noise_level(losses)
+    noise.spikes(losses, 8.0)
+    trend.shift(losses, THRESHOLD)
+    trend.falling(np.r_[losses, -losses[::-1]], 1.0)
+
+
+# --- the line through a stretch of losses -------------------------------------------------------------
+
+
+def noisy_line(slope: float, n: int = 60, noise: float = 0.1, seed: int = 0) -> np.ndarray:
+    return 2 + slope * np.arange(n) + noise * np.random.default_rng(seed).standard_normal(n)
+
+
+def test_speed_and_error_are_those_of_least_squares() -> None:
+    losses = noisy_line(-0.01)
+    (slope, _), covariance = np.polyfit(np.arange(60), losses, 1, cov=True)
+    fall = trend.fall(CONFIG, losses)
+    assert fall is not None
+    assert fall.speed == pytest.approx(-slope, rel=1e-12)
+    assert fall.error == pytest.approx(math.sqrt(covariance[0, 0]), rel=1e-12)
+
+
+@seeded
+@given(st.integers(-300, 300), st.integers(0, 100))
+def test_a_power_of_two_scales_it_exactly(power: int, seed: int) -> None:
+    losses = noisy_line(-0.01, seed=seed)
+    one, other = trend.fall(CONFIG, losses), trend.fall(CONFIG, np.ldexp(losses, power))
+    assert one is not None
+    assert other == Fall(math.ldexp(one.speed, power), math.ldexp(one.error, power))
+
+
+@seeded
+@given(st.floats(-1000, 1000), st.integers(0, 100))
+def test_a_shift_does_not_matter(shift: float, seed: int) -> None:
+    one, other = (trend.fall(CONFIG, noisy_line(-0.01, seed=seed) + by) for by in (0.0, shift))
+    assert one is not None
+    assert other is not None
+    assert (other.speed, other.error) == pytest.approx((one.speed, one.error), rel=1e-6)
+
+
+def test_losses_that_are_not_finite_and_spikes_are_left_out_and_keep_their_places() -> None:
+    losses = 2 - 0.01 * np.arange(60)
+    losses[[7, 20]], losses[33] = [math.nan, math.inf], 1e9
+    fall = trend.fall(CONFIG, losses)
+    assert fall is not None
+    assert fall.speed == pytest.approx(0.01, rel=1e-9)
+    assert fall.error < 1e-9
+
+
+@pytest.mark.parametrize("losses", [[], [1.0] * 9, [math.nan] * 50, [1.0] * 9 + [math.nan] * 50])
+def test_too_few_losses_are_no_evidence(losses: list[float]) -> None:
+    assert trend.fall(CONFIG, np.array(losses)) is None
+
+
+def test_losses_without_end_are_no_evidence() -> None:
+    assert trend.fall(CONFIG, np.array([1e308, -1e308] * 25)) is None
+
+
+def test_noise_is_no_plain_fall() -> None:
+    """At 4 standard errors, of 10,000 stretches of 20 losses (Student's t with 18 degrees: 4 in 10,000)."""
+    losses = np.random.default_rng(0).standard_normal((10_000, 20))
+    falls = sum(trend.plain(trend.fall(CONFIG, row), 4.0) for row in losses)
+    assert falls <= 12

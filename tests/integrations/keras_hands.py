@@ -1,0 +1,88 @@
+"""What test_keras_hands.py lets a process with Keras do: others set the LR, or end the run, beside AutoWU."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+from autowu.integrations.keras import AutoWUCallback
+from integrations.contract.contract import v_curve
+from integrations.keras_trials import STEPS, fit, prescribed
+
+
+class Assigning(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if batch == 3:
+            self.model.optimizer.learning_rate = 0.5
+
+
+def texts(*callbacks: Any, steps: int = 40, planned: int = 40, **arguments: Any) -> list[str]:
+    """What a run of several epochs is warned of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model, autowu = prescribed(), AutoWUCallback(planned)
+        arguments = {"epochs": 4} | arguments
+        fit(model, v_curve(steps // arguments["epochs"]), autowu, *callbacks, **arguments)
+    return [str(each.message) for each in caught if str(each.message).startswith("AutoWU: ")]
+
+
+def second_hands() -> dict[str, list[str]]:
+    plateau = keras.callbacks.ReduceLROnPlateau("loss", patience=0, min_delta=100.0)
+    return {
+        "scheduler": texts(keras.callbacks.LearningRateScheduler(lambda epoch: 0.25)),
+        "plateau": texts(plateau),
+        "assigned": texts(Assigning()),
+        "none": texts(),
+    }
+
+
+def ends() -> dict[str, list[str]]:
+    stopping = keras.callbacks.EarlyStopping("loss", min_delta=100.0, patience=1)
+    return {
+        "early": texts(stopping),
+        "planned for more": texts(planned=400),
+        "as planned": texts(),
+    }
+
+
+class TwoOptimizers(keras.Model):
+    """As the GAN of Keras' guides: the optimizer of `compile` is there, and makes no update."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = layers.Dense(1)
+        self.d_optimizer, self.g_optimizer = keras.optimizers.SGD(0.1), keras.optimizers.SGD(0.1)
+        self.tracker = keras.metrics.Mean(name="loss")
+
+    @property
+    def metrics(self) -> list[Any]:
+        return [self.tracker]
+
+    def build(self, shape: Any) -> None:
+        self.dense.build(shape)
+
+    def call(self, x: Any) -> Any:
+        return self.dense(x)
+
+    def train_step(self, *arguments: Any) -> Any:
+        if keras.backend.backend() == "jax":
+            return {"loss": ops.mean(arguments[1][0])}, arguments[0]
+        self.tracker.update_state(ops.mean(arguments[0][0]))
+        return {"loss": self.tracker.result()}
+
+
+def two_optimizers() -> dict[str, Any]:
+    model, autowu = TwoOptimizers(), AutoWUCallback(STEPS)
+    model.compile()
+    model.build((None, 4))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(2):
+            fit(model, v_curve(4), autowu)
+    return {
+        "steps": autowu.driver.step_count,
+        "warnings": [str(each.message) for each in caught if str(each.message).startswith("AutoWU: ")],
+    }

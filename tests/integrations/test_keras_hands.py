@@ -1,0 +1,54 @@
+"""Others beside AutoWU in Keras: those that set the LR too, that end the run, that make the updates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+pytest.importorskip("h5py")  # keras itself cannot be imported before its backend is chosen
+
+from integrations.keras import BACKENDS, trial, worker
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def run(backend: str, name: str) -> Any:
+    return worker(backend).submit(trial, "keras_hands", name).result()
+
+
+def test_a_second_hand_on_the_lr_is_told_of_once(backend: str) -> None:
+    found = {
+        name: [text for text in texts if "sets the optimizer's learning rate" in text]
+        for name, texts in run(backend, "second_hands").items()
+    }
+    for name in ("scheduler", "plateau"):
+        assert len(found[name]) == 1
+        assert "such as LearningRateScheduler or ReduceLROnPlateau" in found[name][0]
+    assert len(found["assigned"]) == 1
+    assert "such as another callback" in found["assigned"][0]
+    assert "it is 0.5, where AutoWU had set " in found["assigned"][0]
+    assert found["none"] == []
+
+
+def test_a_run_that_ends_before_its_lr_has_fallen_says_so(backend: str) -> None:
+    found = {
+        name: [text for text in texts if "the run ended after" in text]
+        for name, texts in run(backend, "ends").items()
+    }
+    assert len(found["early"]) == 1
+    assert "after 20 of the 40 updates" in found["early"][0]
+    assert len(found["planned for more"]) == 1
+    assert "after 40 of the 400 updates" in found["planned for more"][0]
+    assert found["as planned"] == []
+
+
+def test_optimizers_that_autowu_does_not_set_are_told_of(backend: str) -> None:
+    result = run(backend, "two_optimizers")
+    assert result["steps"] == 0
+    besides, idle = result["warnings"]
+    assert "d_optimizer, g_optimizer" in besides
+    assert "has made no update in a whole epoch" in idle

@@ -1,0 +1,210 @@
+"""A replay in words: what was read, what was decided and why."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.controller.endings import ENDINGS
+from tests.offline.curves import printed, v_shaped, words, write
+
+import autowu
+from autowu.offline import text
+from autowu.offline.logs import Record
+
+
+def test_the_summary_of_a_detection(capsys: pytest.CaptureFixture[str], v_curve: str) -> None:
+    outcome = autowu.replay(v_shaped(), 500)
+    assert outcome.t_star is not None
+    text = words(printed(capsys, v_curve, "--total-steps", "500"))
+    assert "v.csv: 300 of 500 updates; no losses missing or not finite. Preset default." in text
+    how = ", by the end of the fall" if any(test.stalled(0.95) for test in outcome.tests[-3:]) else ""
+    said = f"the minimum of the loss was detected (3 tests in a row{how})."
+    assert f"At step {outcome.switch_step} {said}" in text
+    assert f"It lay at step {outcome.t_star:.1f}, where the learning rate was {outcome.peak_lr:.3g}." in text
+    assert "The decay (linear) begins with that, and with the weights of step" in text
+
+
+def test_the_summary_of_the_paper(capsys: pytest.CaptureFixture[str], v_curve: str) -> None:
+    paper = ["--total-steps", "500", "--preset", "paper", "--steps-per-epoch", "10"]
+    text = words(printed(capsys, v_curve, *paper, "--patience", "1"))
+    assert "Preset paper, 10 updates in an epoch." in text
+    assert "detected (1 test)" in text
+    assert "The decay (cosine) begins with that. " in text  # and nothing is said of weights
+
+
+def test_only_the_last_tests_are_listed(capsys: pytest.CaptureFixture[str], v_curve: str) -> None:
+    outcome = autowu.replay(v_shaped(), 500)
+    text = printed(capsys, v_curve, "--total-steps", "500")
+    assert f"The last 10 of {len(outcome.tests)} tests (a P_min above 0.95 votes" in text
+    rows = re.findall(r"(?m)^ +(\d+) +\S+ +\d\.\d{3} +\d\.\d{3} +\d of 5 +[\d.]+ +(\d)$", text)
+    assert rows == [(str(test.step), str(test.streak)) for test in outcome.tests[-10:]]
+
+
+CURVES: dict[str, list[float | str]] = {
+    "falling": np.linspace(3, 1, 100).tolist(),
+    "noise": (2 + 0.1 * np.random.default_rng(0).random(300)).tolist(),
+    "flat": [1.0] * 40,
+    "dead": [*np.linspace(3, 1, 200).tolist(), *[""] * 100],
+    "dead at once": [1.0, *[""] * 100],
+    "few": (2.3 * 0.7 ** np.arange(1, 17)).tolist(),
+    "one": [2.0],
+    "short": (3 - 0.1 * np.arange(22)).tolist(),
+    "exploding": [  # in the fast growth, and again in the slow one, two decades lower
+        value + 0.01 * float(noise)
+        for value, noise in zip(
+            [2.3] * 30 + [8.0] * 4 + [2.3] * 150 + [8.0] * 66,
+            np.random.default_rng(0).standard_normal(250),
+            strict=True,
+        )
+    ],
+    "rising": (
+        2.3
+        + 0.05 * np.random.default_rng(1).standard_normal(600)
+        - 0.05 * np.exp(-(((np.arange(600) - 420) / 30) ** 2))
+        + 0.004 * np.maximum(np.arange(600) - 440, 0)
+    ).tolist(),
+}
+
+PAPER = ["--preset", "paper", "--steps-per-epoch", "10"]
+
+
+@pytest.mark.parametrize(
+    ("curve", "argv", "said"),
+    [
+        pytest.param("falling", [], "came to its cap of 50 updates without a minimum detected", id="capped"),
+        pytest.param("falling", [], "The decay (linear) begins with learning rate", id="capped: from there"),
+        pytest.param(
+            "noise", [], "had not fallen, and no learning rate is known to be good", id="no lift-off"
+        ),
+        pytest.param("rising", ["--total-steps", "1000"], "the loss had not fallen, and no", id="no fall"),
+        pytest.param(
+            "exploding",
+            ["--total-steps", "1000"],
+            "the loss had risen twice without having fallen",
+            id="rises",
+        ),
+        pytest.param(
+            "exploding",
+            ["--total-steps", "1000"],
+            ", a tenth of the last one or less.",
+            id="rises: from where",
+        ),
+        pytest.param("short", [], "to its cap of 11 updates before a test could tell where", id="short"),
+        pytest.param(
+            "short",
+            [],
+            "Lift-off, the first fall of the loss beyond noise, was at step 11, where the learning rate",
+            id="short: what is known",
+        ),
+        pytest.param("few", [], "too few losses to tell whether it fell (8, of at least 10)", id="few"),
+        pytest.param(
+            "few",
+            ["--preset", "paper", "--steps-per-epoch", "1"],
+            "without a minimum detected",
+            id="few, but enough for the paper",
+        ),
+        pytest.param(
+            "one", PAPER, "without a minimum detected: there were too few losses (1, of at least 2)", id="one"
+        ),
+        pytest.param(
+            "one", ["--total-steps", "99"], "There are too few losses yet to tell of a minimum (1,", id="wait"
+        ),
+        pytest.param("flat", PAPER, "no evidence: all losses are equal", id="no evidence, at the cap"),
+        pytest.param(
+            "dead",
+            ["--total-steps", "600"],
+            "no loss was recorded any more, or none that is finite (3 checks in a row). The",
+            id="dead",
+        ),
+        pytest.param(
+            "dead",
+            ["--total-steps", "600"],
+            "The last learning rate known to be good was that of step",
+            id="dead: where",
+        ),
+        pytest.param(
+            "dead at once",
+            ["--total-steps", "400"],
+            "finite (3 checks in a row), and too few before to tell anything (1, of at least 10).",
+            id="never alive",
+        ),
+        pytest.param(
+            "noise", ["--total-steps", "9999"], "The loss has not fallen by more than", id="waiting"
+        ),
+        pytest.param("falling", ["--total-steps", "900"], "goes on to step 450.", id="waiting: how long"),
+        pytest.param("flat", ["--total-steps", "900", *PAPER], "had no evidence (all losses", id="nothing"),
+        pytest.param("flat", ["--total-steps", "900", *PAPER[:3], "99"], "No test was due yet", id="no test"),
+        pytest.param(
+            "falling",
+            ["--total-steps", "900", *PAPER],
+            "The last of 10 tests did not detect the minimum",
+            id="falling",
+        ),
+        pytest.param("noise", ["--total-steps", "9999"], "No tests.", id="an empty table"),
+    ],
+)
+def test_why(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, curve: str, argv: list[str], said: str
+) -> None:
+    text = words(printed(capsys, write(tmp_path / "curve.csv", CURVES[curve]), *argv))
+    assert said in text
+    assert ("No switch within the record." in text) != ("At step" in text)
+
+
+def test_a_streak_that_the_record_cuts_off(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    switch_step = autowu.replay(v_shaped(), 500).switch_step
+    path = write(tmp_path / "short.csv", v_shaped()[: (switch_step or 0) - 1])
+    text = words(printed(capsys, path, "--total-steps", "500"))
+    assert "The last 2 tests detected the minimum of the loss, of the 3 in a row that are needed" in text
+
+
+@pytest.mark.parametrize("argv", [[], ["--total-steps", "5000"]])
+def test_six_losses_are_too_few_and_not_the_end_of_the_run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, argv: list[str]
+) -> None:
+    path = write(tmp_path / "six.csv", [2, 1.5, 1.2, 1, 0.9, 0.8], range(50, 301, 50))
+    text = words(printed(capsys, path, *argv))
+    assert "; a loss for every 50 updates; no losses missing or not finite." in text
+    assert "too few losses" in text
+    assert f"({6 if argv else 3}, of at least 10)" in text
+    assert "finite (" not in text
+    assert "had not fallen" not in text
+
+
+def test_missing_losses_are_counted(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = write(tmp_path / "gaps.csv", [3, "", "nan", "inf", 2])
+    assert "5 updates, the whole run; 3 losses missing or not finite" in words(printed(capsys, path))
+    path = write(tmp_path / "gap.csv", [3, 2], [0, 2])
+    assert "3 updates, the whole run; 1 loss missing or not finite" in words(printed(capsys, path))
+
+
+# --- each way in which warm-up can end ----------------------------------------------------------------
+
+
+DEAD = "no loss was recorded any more, or none that is finite (3 checks in a row)"
+SAID = {
+    "a minimum": "the minimum of the loss was detected (3 tests in a row), and from step",
+    "a minimum, paper": "the minimum of the loss was detected (3 tests in a row). It lay at step 100.",
+    "a fall at its end": "the minimum of the loss was detected (3 tests in a row, by the end of the fall)",
+    "two rises": "the loss had risen twice without having fallen. The decay (linear) begins with",
+    "a rise, by the cap": "its cap of 500 updates; the loss had not fallen, and no learning rate is known",
+    "neither": "its cap of 500 updates; the loss had not fallen, and no learning rate is known to be good.",
+    "a fall to the cap": "its cap of 500 updates without a minimum detected. The decay (linear) begins with",
+    "a fall to the cap, paper": "its cap of 200 updates without a minimum detected. The decay (cosine)",
+    "lift-off at the cap": "its cap of 11 updates before a test could tell where the minimum of the loss is.",
+    "dead": f"{DEAD}. The last learning rate known to be good was that of step 251.0. The decay (linear) "
+    "begins with 0.005, half of it.",
+    "dead, paper": f"{DEAD}. The last learning rate known to be good was that of step 89.0. The decay "
+    "(cosine) begins with 0.00168.",
+    "dead before lift-off": f"{DEAD}. The decay (linear) begins with learning rate 1e-05.",
+    "never alive": f"{DEAD}, and too few before to tell anything (0, of at least 10). The decay",
+}
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+def test_each_end_of_warm_up_is_told(name: str) -> None:
+    outcome = ENDINGS[name].replay()
+    words = text.decision(Record(ENDINGS[name].losses, None), outcome)
+    assert words.startswith(f"At step {outcome.switch_step} ")
+    assert SAID[name] in words

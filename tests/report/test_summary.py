@@ -1,0 +1,39 @@
+"""A run's decision in words: each way in which warm-up can end is told by its own."""
+
+from dataclasses import replace
+
+import pytest
+
+from autowu.offline.logs import Record
+from autowu.report import replayed, summary
+from controller.endings import ENDINGS
+
+GROWTH = "The growth of the learning rate"
+BACK = "training went back to the learning rate"
+SAID = {
+    "a minimum": "when enough tests had agreed and, from step",
+    "a minimum, paper": f"when enough tests had agreed, {BACK} of that minimum,",
+    "a fall at its end": "enough tests had agreed that the fall of the loss was at its end and, from step",
+    "two rises": f"{GROWTH} ended at step 198, since the loss had risen and never fallen; it fell from",
+    "a rise, by the cap": f"{GROWTH} reached its limit at step 500, since the loss had risen and never",
+    "neither": f"{GROWTH} reached its limit at step 500, without a fall of the loss; it fell from 0.1",
+    "a fall to the cap": f"{GROWTH} reached its limit at step 500; it fell from 1 on.",
+    "a fall to the cap, paper": f"{GROWTH} reached its limit at step 200; it fell from 1 on.",
+    "lift-off at the cap": "At step 11 growth reached its limit before a test could tell where the loss is "
+    f"lowest: {BACK} of step 11, 0.00534 and let it decay",
+    "dead": f"At step 276 no loss had been finite since step 260: {BACK} 0.005",
+    "dead, paper": f"At step 175 no loss had been finite since step 90: {BACK} 0.00168",
+    "dead before lift-off": f"{GROWTH} ended at step 38, since no loss was finite any more; it fell from",
+    "never alive": f"{GROWTH} ended at step 18, since no loss was finite any more; it fell from 1e-05",
+}
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+def test_each_end_of_warm_up_is_told(name: str) -> None:
+    record = Record(ENDINGS[name].losses, None)
+    run = replayed.run_of("losses.csv", record, ENDINGS[name].replay())
+    run = replace(run, config={"schedule": "autowu"}, replayed=False)
+    assert SAID[name] in summary.sentence(run)
+    told = summary.sentence(replace(run, replayed=True))
+    assert told != summary.sentence(run)
+    assert "would have" in told

@@ -1,0 +1,69 @@
+"""What the pages name is there: files, links, and the rooms of the one tree of the repository."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "autowu"
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+CODE = re.compile(r"`((?:[\w.-]+/)+[\w.-]*\.py|tests/[\w./-]+)(?:::\w+)?`")
+LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)")
+
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "docs").exists(), reason="an archive of the sources leaves them out"
+)
+
+
+def missing(page: Path, text: str) -> list[str]:
+    """The files that a page names or links to and that do not exist."""
+    named = [
+        name
+        for name in CODE.findall(text)
+        if not any((of / name).exists() for of in (ROOT, SOURCE.parent, SOURCE))
+    ]
+    return named + [link for link in LINK.findall(text) if not (page.parent / link).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_names_files_that_exist(page: Path) -> None:
+    assert missing(page, page.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "gone"),
+    [
+        ("(`tests/core/test_gp.py`)", ["tests/core/test_gp.py"]),
+        ("`detector/gp.py`, `controller/gp.py`", ["controller/gp.py"]),
+        ("`tests/reliability`, `tests/nowhere`", ["tests/nowhere"]),
+        (
+            "[the docs](docs/gone.md#part), [a host](docs/pytorch.md#part), [other](https://example.org/x)",
+            ["docs/gone.md"],
+        ),
+    ],
+)
+def test_a_file_that_is_gone_is_found(text: str, gone: list[str]) -> None:
+    assert missing(ROOT / "README.md", text) == gone
+
+
+def rooms() -> set[Path]:
+    """The folders in the tree of CONTRIBUTING.md."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    tree = re.search(r"(?m)^    src/autowu/ .*\n(?:    .*\n)+", text)
+    assert tree is not None
+    found, above = set(), {0: ROOT}
+    for indent, name in re.findall(r"(?m)^    ( *)(\S+)/ ", tree[0]):
+        folder = above[len(indent)] / name
+        above[len(indent) + 2] = folder
+        found.add(folder)
+    return found
+
+
+def test_the_tree_has_a_line_for_each_room() -> None:
+    found = rooms()
+    assert [folder for folder in found if not folder.is_dir()] == []
+    packages = {path.parent for path in SOURCE.glob("*/__init__.py")}
+    packages |= {path.parent for path in SOURCE.glob("*/*/__init__.py")}
+    assert packages - found == set()
+    assert SOURCE / "controller" / "phases" in packages
