@@ -116,7 +116,10 @@ def test_adamp_is_timm_s_in_every_format(dtype):
 
 
 def test_adamp_of_shards_is_that_of_the_whole(tmp_path):
-    from torch.distributed.tensor import Shard, distribute_tensor
+    tensor = pytest.importorskip("torch.distributed.tensor")
+    if not hasattr(tensor, "Shard"):
+        pytest.skip("PyTorch 2.5 or newer has it")
+    Shard, distribute_tensor = tensor.Shard, tensor.distribute_tensor
 
     weights, gradients = weights_and_gradients()
     store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
@@ -137,7 +140,8 @@ def test_adamp_of_shards_is_that_of_the_whole(tmp_path):
 
 @pytest.mark.parametrize("name", ["nesterov", "caution"])
 def test_adamp_refuses_what_it_does_not_do(name):
-    with pytest.raises(ValueError, match=f"{name} must be False"):
+    message = f"{name} must be False|unexpected keyword argument '{name}'"  # of an old timm, which has none
+    with pytest.raises((ValueError, TypeError), match=message):
         adamp.AdamP([nn.Parameter(torch.zeros(2))], **{name: True})
 
 

@@ -7,12 +7,19 @@ import sys
 
 import numpy as np
 import pytest
+import torch.distributed.fsdp
 
+from autowu.errors import UserError
 from autowu.train.checkpoints import checkpoint
+from autowu.train.run import processes
+from autowu.train.settings.options import Settings
 from train import commands
 
 # LayerNorm: the statistics of BatchNorm are each process's own, so that it learns something else.
 FLAGS = ("--epochs", 6, "--norm", "layer", "--batch-size", 64, "--model", "mlp", "--optimizer", "adamw")
+fully_shards = pytest.mark.skipif(
+    not hasattr(torch.distributed.fsdp, "fully_shard"), reason="PyTorch 2.6 or newer has it"
+)
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run")
 
 
@@ -40,6 +47,7 @@ def test_processes_give_the_learning_rates_of_one(alone, tmp_path, processes):
     assert "Initializing" not in told
 
 
+@fully_shards
 def test_a_sharded_model_gives_them_too_and_rewinds(alone, tmp_path):
     out = tmp_path / "run"
     commands.train(*FLAGS, "--out", out, "--devices", 2, "--strategy", "fsdp")
@@ -50,12 +58,19 @@ def test_a_sharded_model_gives_them_too_and_rewinds(alone, tmp_path):
     assert sorted(path.name for path in newest.iterdir()) == ["manifest.json", "rank-0.pt", "rank-1.pt"]
 
 
+@fully_shards
 @pytest.mark.full
 def test_a_sharded_model_learns_with_adamp(tmp_path):
     flags = (*FLAGS[:-1], "adamp")
     commands.train(*flags, "--out", tmp_path / "alone")
     commands.train(*flags, "--out", tmp_path / "shards", "--devices", 2, "--strategy", "fsdp")
     assert_same_lrs(tmp_path / "shards", tmp_path / "alone")
+
+
+def test_an_old_pytorch_shards_nothing(monkeypatch):
+    monkeypatch.setattr(processes, "_has_fully_shard", lambda: False)
+    with pytest.raises(UserError, match=r"--strategy fsdp needs PyTorch 2\.6 or newer, not 2\."):
+        processes.fabric_for(Settings(strategy="fsdp", devices=2))
 
 
 @pytest.mark.full
@@ -66,7 +81,7 @@ def test_micro_batches_on_two_processes(alone, tmp_path):
 
 # Two processes' gradients have one sum; of four the order in which they are added up must be the same again.
 @pytest.mark.parametrize(
-    ("strategy", "processes"), [("ddp", 4), pytest.param("fsdp", 2, marks=pytest.mark.full)]
+    ("strategy", "processes"), [("ddp", 4), pytest.param("fsdp", 2, marks=[pytest.mark.full, fully_shards])]
 )
 def test_kill_and_resume(tmp_path, strategy, processes):
     flags = (*FLAGS, "--devices", processes, "--strategy", strategy, "--checkpoint-every", 10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -44,6 +45,8 @@ def fabric_for(settings: Settings) -> Fabric:
         )
     if settings.strategy == "fsdp" and world == 1:
         raise UserError("--strategy fsdp needs 2 processes or more, not 1 (--devices, --nodes)")
+    if settings.strategy == "fsdp" and not _has_fully_shard():
+        raise UserError(f"--strategy fsdp needs PyTorch 2.6 or newer, not {torch.__version__}")
     chosen: dict[str, Any] = {
         "accelerator": _accelerator(settings),
         "devices": devices,
@@ -119,6 +122,10 @@ def _strategy(name: Strategy, world: int) -> Any:
     from lightning_fabric.strategies.ddp import DDPStrategy
 
     return DDPStrategy(gradient_as_bucket_view=True)
+
+
+def _has_fully_shard() -> bool:
+    return hasattr(import_module("torch.distributed.fsdp"), "fully_shard")
 
 
 def shard(model: nn.Module, mesh: DeviceMesh) -> nn.Module:

@@ -16,7 +16,7 @@ import torch
 def seed_for(seed: int, purpose: str, *numbers: int) -> int:
     """A seed in [0, 2⁶³) for ``purpose`` at ``numbers`` (epoch, update, sample, …, each ≥ 0)."""
     key = [seed, zlib.crc32(purpose.encode()), *numbers]
-    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]) >> 1  # NumPy 1 would not shift it
 
 
 def generator(seed: int, purpose: str, *numbers: int) -> torch.Generator:
