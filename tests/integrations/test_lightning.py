@@ -332,21 +332,52 @@ def test_several_optimizers_have_a_scheduler_each_by_manual_optimization(tmp_pat
     assert [*before.lrs, *after.lrs] == list(np.repeat(core_trace(losses), 2))
 
 
+def test_the_callback_takes_one_decision_for_several_optimizers(tmp_path: Path) -> None:
+    """Such as Muon for the matrices, and AdamW for the rest."""
+
+    class Pair(pl.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.automatic_optimization = False
+            self.w = nn.Parameter(torch.ones(2))
+            self.v = nn.Parameter(torch.ones(2))
+
+        def configure_optimizers(self) -> Any:
+            return [torch.optim.SGD([self.w], 0.02, momentum=0.9), torch.optim.AdamW([self.v], 3e-4)]
+
+        def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+            loss = batch.mean() + 0 * (self.w + self.v).sum()
+            self.manual_backward(loss)
+            for optimizer in self.optimizers():
+                optimizer.step()
+                optimizer.zero_grad()
+            return loss
+
+    losses, path = v_curve(120), tmp_path / "saved.ckpt"
+    before, after = Recorder(2 * 17, path), Recorder()  # global_step counts the updates of both
+    for recorder, checkpoint in ((before, None), (after, path)):
+        fit(AutoWUCallback(120), losses, Pair(), callbacks=[recorder], ckpt_path=checkpoint)
+    lrs = [*before.lrs, *after.lrs]
+    assert lrs[::2] == list(core_trace(losses))
+    assert lrs[1::2] == pytest.approx(np.array(core_trace(losses)) * 3e-4 / 0.02)
+
+
 # --- errors -------------------------------------------------------------------------------------------
 
 
-def test_one_optimizer_and_no_other_scheduler() -> None:
-    class Two(OneParameter):
+def test_an_optimizer_and_no_other_scheduler() -> None:
+    class Without(OneParameter):
         def configure_optimizers(self) -> Any:
-            return [super().configure_optimizers(), super().configure_optimizers()]
+            return None
 
     class Scheduled(OneParameter):
         def configure_optimizers(self) -> Any:
             optimizer = super().configure_optimizers()
             return [optimizer], [torch.optim.lr_scheduler.ConstantLR(optimizer)]
 
-    with pytest.raises(ValueError, match="of one optimizer, and configure_optimizers gives 2"):
-        fit(AutoWUCallback(10), [1.0], Two(1))
+    gives_none = pytest.raises(ValueError, match="that configure_optimizers gives, and it gives none")
+    with pytest.warns(UserWarning, match="with no optimizer"), gives_none:
+        fit(AutoWUCallback(10), [1.0], Without(1))
     with pytest.raises(ValueError, match="gives an LR scheduler, ConstantLR"):
         fit(AutoWUCallback(10), [1.0], Scheduled())
 

@@ -90,22 +90,22 @@ def test_a_browser_that_leaves_is_no_error(
 
     def large(*_: object) -> str:
         answering.set()
-        assert left.wait(10)
+        assert left.wait(limits.HANG)
         return "x" * 10_000_000  # more than a connection holds
 
     monkeypatch.setattr(server.source, "html", large)
     monkeypatch.setattr(server.source, "news", lambda: {"revision": large()})
     done = finished(server, monkeypatch)
-    browser = socket.create_connection((watch.LOOPBACK, server.server_port), timeout=10)
+    browser = socket.create_connection((watch.LOOPBACK, server.server_port), timeout=limits.HANG)
     if path is None:  # it leaves in the middle of its request
         browser.sendall(b"GET ")
     else:
         browser.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{server.server_port}\r\n\r\n".encode())
-        assert answering.wait(10)
+        assert answering.wait(limits.HANG)
     browser.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # with a reset
     browser.close()
     left.set()
-    assert done.wait(10)
+    assert done.wait(limits.HANG)
     assert capfd.readouterr().err == ""
     monkeypatch.undo()
     assert ask(server, "/data.json")[0].status == 200
@@ -118,7 +118,7 @@ def test_another_error_is_told(
     done = finished(server, monkeypatch)
     with pytest.raises(RemoteDisconnected):
         ask(server, "/data.json?seen=1")
-    assert done.wait(10)
+    assert done.wait(limits.HANG)
     assert "KeyError: 'revision'" in capfd.readouterr().err
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+import limits
 from autowu.errors import UserError
 from autowu.train.data import load, workers
 from autowu.train.data.images import transform
@@ -267,6 +268,6 @@ def test_a_worker_that_will_not_end_is_killed(monkeypatch, root):
     (worker,) = multiprocessing.active_children()
     os.kill(worker.pid, signal.SIGSTOP)
     pets.close()
-    worker.join(10)
+    worker.join(limits.HANG)
     assert worker.exitcode == -signal.SIGKILL
     assert next(updates, None) is None

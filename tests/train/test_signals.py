@@ -10,6 +10,7 @@ import psutil
 import pytest
 from PIL import Image
 
+import limits
 from autowu.train.checkpoints import checkpoint
 from autowu.train.run import signals
 from autowu.train.run.signals import StopRequest
@@ -71,7 +72,7 @@ def assert_stopped(process, out, number):
     assert "Error" not in told
     assert not damaged
     assert commands.steps(out, "step") == list(range(1, found.step + 1))
-    end = time.monotonic() + commands.PATIENCE
+    end = time.monotonic() + limits.HANG
     while left := [other for other in psutil.process_iter() if of_group(other, process.pid)]:
         assert time.monotonic() < end, left
         time.sleep(0.05)

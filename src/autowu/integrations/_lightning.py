@@ -51,7 +51,7 @@ class Hooks:
         total_steps = self._length(trainer, pl_module)
         if loaded is not None:
             _check_length(total_steps, loaded["scheduler"])
-        self.scheduler = AutoWU(trainer.optimizers[0], total_steps, model=pl_module, **self._settings)
+        self.scheduler = AutoWU(trainer.optimizers, total_steps, model=pl_module, **self._settings)
         if self.scheduler.config.rewind and trainer.strategy.restore_checkpoint_after_setup:
             # So do the strategies that shard. Lightning saves the callbacks of one process only.
             raise ValueError(
@@ -73,7 +73,9 @@ class Hooks:
         assert self.scheduler is not None
         loss = _loss(trainer, pl_module, outputs)
         self.scheduler.observe(loss)
-        updates = trainer.global_step - self._start.step - self.scheduler.last_epoch
+        # `global_step` counts the steps of each optimizer.
+        done = (trainer.global_step - self._start.step) // len(trainer.optimizers)
+        updates = done - self.scheduler.last_epoch
         for update in range(updates):  # several only if training_step itself makes several
             self.scheduler.step(loss if update else None)
 
@@ -111,12 +113,10 @@ class Hooks:
         return updates_from(self._start, trainer, pl_module) > 0
 
     def _check(self, trainer: Trainer) -> None:
-        optimizers = len(trainer.optimizers)
-        if optimizers != 1:
+        if not trainer.optimizers:
             raise ValueError(
-                f"{type(self).__name__} sets the LR of one optimizer, and configure_optimizers gives"
-                f" {optimizers}: let it give an autowu.AutoWU as the LR scheduler of each, and call"
-                " self.lr_schedulers()[i].step(loss) in training_step"
+                f"{type(self).__name__} sets the LR of the optimizers that configure_optimizers gives, and it"
+                " gives none"
             )
         if trainer.lr_scheduler_configs:
             other = type(trainer.lr_scheduler_configs[0].scheduler).__name__

@@ -45,7 +45,8 @@ class AcceleratedAutoWU(AcceleratedScheduler):
 
     Args:
         accelerator: the one that prepared the optimizer.
-        scheduler: AutoWU of that optimizer; ``total_steps`` counts updates, however many the processes.
+        scheduler: AutoWU of that optimizer, or of several; ``total_steps`` counts updates, however many the
+            processes.
 
     Raises:
         TypeError: ``scheduler`` is not AutoWU.
@@ -66,7 +67,7 @@ class AcceleratedAutoWU(AcceleratedScheduler):
                 "under version 1 of FSDP Accelerate cannot save the copy for rewinding: set fsdp_version=2,"
                 " or rewind=False"
             )
-        super().__init__(scheduler, scheduler.optimizer)
+        super().__init__(scheduler, scheduler.optimizers)
         self._accelerator = accelerator
         self._losses: list[object] = []  # of the update's micro-batches, still on their device
         self._checkpoint: PerRank | None = None  # that Accelerate saves or loads next

@@ -47,9 +47,9 @@ class Driver:
         return self._session.step
 
     @property
-    def missing(self) -> int:
+    def nonfinite(self) -> int:
         """Of them, those up to the last decision whose loss was not finite."""
-        return self._session.missing
+        return self._session.nonfinite
 
     @property
     def learning_rate(self) -> float:

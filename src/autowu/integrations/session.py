@@ -44,7 +44,7 @@ class Session:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.step = 0  # updates done
-        self.missing = 0  # of them, those up to the last decision whose loss was not finite
+        self.nonfinite = 0  # of them, those up to the last decision whose loss was not finite
         self.enter(machine.start(config))
 
     def enter(self, state: State[Phase]) -> None:
@@ -103,8 +103,8 @@ class Session:
         Returns:
             What to warn of.
         """
-        known_missing = self.missing
-        self.missing += len(losses) - int(np.count_nonzero(np.isfinite(losses)))
+        known_nonfinite = self.nonfinite
+        self.nonfinite += len(losses) - int(np.count_nonzero(np.isfinite(losses)))
         before = self.state
         after = for_all(lambda: machine.observe(self.config, before, losses))
         obstacle = weights.restore() if after.restores > before.restores else None
@@ -116,7 +116,7 @@ class Session:
             # The loss was finite, but the update after it broke the weights: the snapshot before is better.
             after = after.replace(snapshot_step=before.snapshot_step)
         self.enter(after)
-        return warnings_of(self.config, before, after, known_missing, self.missing, obstacle)
+        return warnings_of(self.config, before, after, known_nonfinite, self.nonfinite, obstacle)
 
     # --- checkpoints ----------------------------------------------------------------------------------
 
@@ -126,7 +126,7 @@ class Session:
             "version": VERSION,
             "config": asdict(self.config),
             "step": self.step,
-            "missing": self.missing,
+            "nonfinite": self.nonfinite,
             "controller": plain.to_plain(self.state),
         }
 
@@ -138,16 +138,16 @@ class Session:
             LookupError, TypeError: it is not what it should be.
         """
         check_origin(saved, VERSION, self.config)
-        for name in ("step", "missing"):
+        for name in ("step", "nonfinite"):
             check_count(saved, name)
         state = plain.from_plain(saved["controller"], self.config)
-        step, missing, known = saved["step"], saved["missing"], state.step + pending
-        if missing > state.step:
+        step, nonfinite, known = saved["step"], saved["nonfinite"], state.step + pending
+        if nonfinite > state.step:
             raise ValueError(
-                f"missing of the saved state must be an integer in [0, {state.step}], not {missing!r:.80}"
+                f"nonfinite of the saved state must be an integer in [0, {state.step}], not {nonfinite!r:.80}"
             )
         session = Session(self.config)
-        session.step, session.missing = step, missing
+        session.step, session.nonfinite = step, nonfinite
         session.enter(state)
         if session.due is not None and known != step:
             raise ValueError(f"the saved state is of step {step}, but its losses go to step {known}")

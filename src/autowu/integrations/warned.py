@@ -15,8 +15,8 @@ def warnings_of(
     config: Config,
     before: State[Phase],
     after: State[Phase],
-    known_missing: int,
-    missing: int,
+    known_nonfinite: int,
+    nonfinite: int,
     obstacle: str | None = None,
 ) -> Iterator[str]:
     """What to warn of after a decision: each of these comes once in a run.
@@ -25,8 +25,8 @@ def warnings_of(
         config: the run's.
         before: the state that the decision was made in.
         after: the one that it led to.
-        known_missing: losses that were not finite, up to the decision before.
-        missing: the same, up to this one.
+        known_nonfinite: losses that were not finite, up to the decision before.
+        nonfinite: the same, up to this one.
         obstacle: why the weights were not put back, if they were to be and were not.
     """
     if obstacle:
@@ -34,11 +34,11 @@ def warnings_of(
             f"AutoWU: at step {after.step} the weights were to go back to those of step"
             f" {before.snapshot_step}, and stay as they are: {obstacle}."
         )
-    if missing > known_missing == 0:
-        losses = "a loss was" if missing == 1 else f"{missing} losses were"
+    if nonfinite > known_nonfinite == 0:
+        losses = "a loss was" if nonfinite == 1 else f"{nonfinite} losses were"
         yield (
             f"AutoWU: {losses} not finite up to step {after.step}. Such losses are left out of the tests, and"
-            " counted in `missing`; this is said once."
+            " counted in `nonfinite`; this is said once."
         )
     switch = after.switch
     if before.switch is not None or switch is None or not (switch.capped and config.return_at_cap):

@@ -139,9 +139,14 @@ class AutoWU(LRScheduler):
         return self._session.reopenings
 
     @property
-    def missing(self) -> int:
+    def nonfinite(self) -> int:
         """Updates up to the last decision whose loss was not finite (on no rank), and so was left out."""
-        return self._session.missing
+        return self._session.nonfinite
+
+    @property
+    def missing(self) -> int:
+        """The former name of :attr:`nonfinite`."""
+        return self._session.nonfinite
 
     @property
     def base_lrs(self) -> list[float | Tensor]:  # pyright: ignore[reportIncompatibleVariableOverride]
