@@ -2,7 +2,9 @@
 
 scheduler  AutoWU, a `torch.optim.lr_scheduler.LRScheduler`
 pending    losses between two decisions, on their device
-snapshot   the copy for rewinding
-groups     the LRs of parameter groups
+groups     the LRs of parameter groups; nested: optimizers within optimizers
+snapshot   what goes back in a rewind; places: where training keeps it; stored, storage: copies of it
+ranks      one decision for all processes; uneven: ranks with fewer batches
+told       what it warns of besides the decisions
 tensors    NumPy arrays as tensors, for checkpoints
 """

@@ -59,3 +59,11 @@ def _gathered(value: T, group: dist.ProcessGroup | None) -> list[T]:
     values: list[T] = [value] * dist.get_world_size(group)
     dist.all_gather_object(values, value, group=group)
     return values
+
+
+def several(group: dist.ProcessGroup | None) -> dist.ProcessGroup | None:
+    """The group, by default all ranks, if there are several ranks in it; else None."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return None
+    group = group or dist.group.WORLD
+    return group if dist.get_world_size(group) > 1 else None

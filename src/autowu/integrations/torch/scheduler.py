@@ -22,7 +22,7 @@ from autowu.integrations.torch.groups import Groups
 from autowu.integrations.torch.nested import listed, within
 from autowu.integrations.torch.nested import parameters as trained
 from autowu.integrations.torch.pending import PendingLosses
-from autowu.integrations.torch.ranks import OnAllRanks, leaders
+from autowu.integrations.torch.ranks import OnAllRanks, leaders, several
 from autowu.integrations.torch.snapshot import Snapshot, check_snapshot
 from autowu.integrations.torch.tensors import StateDict, to_arrays, to_tensors
 from autowu.integrations.torch.told import Told, strangers
@@ -42,8 +42,9 @@ class AutoWU(LRScheduler):
             scheduler.step(loss)
 
     Args:
-        optimizer: its parameter groups keep the ratio of their LR to the optimizer's default LR; the LR
-            itself does not matter. An LR that is a tensor is changed in place.
+        optimizer: one, or a list of several: one decision and one rewind for all. Parameter groups keep the
+            ratio of their LR to the first optimizer's default LR; where all have one LR, its value does not
+            matter. An LR that is a tensor is changed in place.
         total_steps: T, optimizer updates of the whole run, ≥ 1.
         preset: 'default', or 'paper' (Algorithm 1), which also needs ``steps_per_epoch``.
         steps_per_epoch: updates in an epoch, where tests come at epoch ends.
@@ -57,12 +58,13 @@ class AutoWU(LRScheduler):
 
     Raises:
         TypeError: ``total_steps`` is missing, an unknown setting, or a value of the wrong type.
-        ValueError: a value is out of range, ``snapshot_device`` is not there, or the optimizer's default LR
-            is not positive while its groups' LRs differ.
+        ValueError: a value is out of range, ``snapshot_device`` is not there, a group has no LR, or the
+            optimizer's default LR is not positive while its groups' LRs differ.
 
     Warns:
-        UserWarning: none of the groups has the optimizer's default LR; later on, at most once a run each:
-            losses were not finite, warm-up has found no minimum, ``total_steps`` is over.
+        UserWarning: no group has the default LR, or no optimizer holds a parameter of the model; later on, at
+            most once a run each: losses were not finite, warm-up has found no minimum, something cannot be
+            rewound, something else sets the LR, ``total_steps`` is over.
     """
 
     def __init__(
@@ -211,7 +213,7 @@ class AutoWU(LRScheduler):
 
         Raises:
             TypeError: ``loss`` is not a real number; nothing is changed.
-            ValueError: ``loss`` has not exactly one element, or looks like a batch size; nothing is changed.
+            ValueError: ``loss`` has not exactly one element, or may be a batch size; nothing is changed.
             RuntimeError: no loss was given, or the optimizer has lost a parameter group; nothing is changed.
         """
         if torch.compiler.is_compiling():  # in a compiled function, as PyTorch's recipe has it
@@ -248,8 +250,7 @@ class AutoWU(LRScheduler):
             warnings.warn(text, stacklevel=2)
 
     def _refuse_batch_size(self, loss: object) -> None:
-        """An engine that gets an error without a loss may try the batch size in its place: DeepSpeed does."""
-        if type(loss) is int:
+        if type(loss) is int:  # DeepSpeed's engine may try the batch size after an error
             raise ValueError(
                 f"loss must be the training loss of the update, not the integer {loss} right after a step()"
                 " that had none: a batch size? Call observe(loss) before the engine's step()."
@@ -286,10 +287,7 @@ class AutoWU(LRScheduler):
         return any(id(each) in parameters for each in trained(within(self.optimizers)))
 
     def _group(self) -> dist.ProcessGroup | None:
-        if not (self._distributed and dist.is_available() and dist.is_initialized()):
-            return None
-        group = self._process_group or dist.group.WORLD
-        return group if dist.get_world_size(group) > 1 else None
+        return several(self._process_group) if self._distributed else None
 
     # --- checkpoints ----------------------------------------------------------------------------------
 
