@@ -2,23 +2,14 @@
 
 losses ─▶ detector (Gaussian process) ─▶ verdict ─▶ controller (phase, state) ─▶ schedule ─▶ learning rate
 
-config      every hyperparameter, and the two presets
-schedule    growth and decay: closed forms of the step
-gp, fit     Gaussian-process regression of the loss curve
-noise       what noise explains: spikes, a fall or rise
-detector    losses -> Verdict: is the minimum past?
-state       what the controller knows
-rate        the LR as a closed form of configuration, state and step
-liftoff     what a read of the losses decides before lift-off; warmup: from then on
-switching   a test, and the switch to the decay phase
-reopen      was that a false alarm?
-controller  the phase machine: start, observe, learning_rate
-torch       AutoWU, the PyTorch scheduler; with pending (losses), rewind (copies), groups and tensors
-driver      the same for hosts without PyTorch; integrations has one adapter for each host
-saved       which saved states either may go on from; warned: what either warns of
-replay      what AutoWU would have done on a recorded loss curve; record, sweep and what_if ask more of logs
-report      pages and pictures of runs; with runlog and notebook
-train       the reference trainer
+config        every hyperparameter, and the two presets
+detector      losses -> Verdict: is the minimum past?
+controller    Verdict -> phase -> learning rate: a class and a file for each phase
+integrations  the learning rate -> a framework; integrations.torch has AutoWU, the PyTorch scheduler
+runlog        what a run leaves behind, written and read
+offline       recorded losses: what AutoWU would have done
+report        runs as pages and pictures
+train         the reference trainer; cli: the command `autowu`
 """
 
 from typing import TYPE_CHECKING, Any
