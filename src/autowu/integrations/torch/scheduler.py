@@ -115,7 +115,7 @@ class AutoWU(LRScheduler):
 
     @last_epoch.setter
     def last_epoch(self, value: int) -> None:
-        raise TypeError(
+        raise RuntimeError(
             "last_epoch of AutoWU cannot be set: it counts the calls of step(loss). (A wrapper that sets it,"
             " such as SequentialLR, cannot drive it.)"
         )
