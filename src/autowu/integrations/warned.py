@@ -53,10 +53,10 @@ def warnings_of(
         )
     if switch.reason in (Reason.RISE, Reason.NO_FALL):
         never = (
-            " The loss has shown no fall, so that no learning rate is known to be good. If it does not fall by"
-            " design (GANs, reinforcement learning), AutoWU is not for it (docs/when-not.md)."
+            " The loss has shown no fall, so that no learning rate is known to be good. If it does not fall"
+            " by design (GANs, reinforcement learning), AutoWU is not for it (docs/when-not.md)."
         )
     yield (
-        f"AutoWU: warm-up ended at its cap, {switch.step} of {config.total_steps} updates, before a minimum of"
-        f" the loss was detected, and the decay begins at an LR of {switch.peak_lr:.3g}.{short}{never}"
+        f"AutoWU: warm-up ended at its cap, {switch.step} of {config.total_steps} updates, before a minimum"
+        f" of the loss was detected, and the decay begins at an LR of {switch.peak_lr:.3g}.{short}{never}"
     )
