@@ -329,9 +329,9 @@ def test_one_copy_in_one_place_freed_at_the_switch():
         snapshot = training.scheduler._snapshot
         if training.scheduler.switch is not None:
             break
-        if snapshot._tensors:
-            places.add(tuple(tensor.data_ptr() for tensor in snapshot._tensors.values()))
-            refs = [*map(weakref.ref, snapshot._tensors.values())]
+        if snapshot.tensors:
+            places.add(tuple(tensor.data_ptr() for tensor in snapshot.tensors))
+            refs = [*map(weakref.ref, snapshot.tensors)]
             copies.add(training.scheduler._session.state.snapshot_step)
     assert len(copies) > 10
     assert len(places) == 1
@@ -349,7 +349,7 @@ def test_the_copy_is_no_larger_than_stated():
         model(torch.ones(1, 1000)).sum().backward()
         optimizer.step()
         made.step(loss)
-    size = sum(tensor.nbytes for tensor in made._snapshot._tensors.values())
+    size = sum(tensor.nbytes for tensor in made._snapshot.tensors)
     assert 12 * 100_000 <= size <= 12 * 100_000 + 100
 
 
