@@ -359,7 +359,7 @@ def test_the_copy_is_no_larger_than_stated():
 def test_state_that_came_into_being_since_is_removed():
     weights = parameters(3, 2)
     optimizer = SGD(weights, lr=0.1, momentum=0.9)
-    snapshot = Snapshot(optimizer, None, None)
+    snapshot = Snapshot([optimizer], None, None)
     snapshot.take()
     before = [weight.detach().clone() for weight in weights]
     for _ in range(3):
@@ -375,7 +375,7 @@ def test_restoring_twice():
     optimizer = Odd(weights)
     for _ in range(3):
         optimizer.step()
-    snapshot = Snapshot(optimizer, None, None)
+    snapshot = Snapshot([optimizer], None, None)
     snapshot.take()
     then = seen(optimizer, nn.ParameterList(weights))
     for _ in range(2):
@@ -390,7 +390,7 @@ def test_gradients_and_aliases_survive():
     weights = parameters(3)
     optimizer = AdamW(weights)
     optimizer.step()
-    snapshot = Snapshot(optimizer, None, None)
+    snapshot = Snapshot([optimizer], None, None)
     snapshot.take()
     view, moment = weights[0].detach()[1:], optimizer.state[weights[0]]["exp_avg"]
     then = view.clone(), moment.clone()
