@@ -108,10 +108,8 @@ def from_plain(training: Training, device: torch.device | None, plain: Mapping[s
     """
     mine, its = class_names(training.given), plain["optimizers"]
     if its != mine:
-        raise ValueError(
-            f"the optimizer is {', '.join(mine)} here, but {', '.join(map(str, its))!s:.80} in the snapshot"
-            " for rewinding"
-        )
+        here, there = (", ".join(map(repr, names)) for names in (mine, its))
+        raise ValueError(f"the optimizer is {here} here, but {there:.80} in the snapshot for rewinding")
     tensors, values, places = plain["tensors"], plain["values"], plain["places"]
     odd = set(places) ^ (set(tensors) | set(values)) | (set(tensors) & set(values))
     if odd:
