@@ -143,9 +143,10 @@ def run(args: argparse.Namespace) -> int:
     """
     settings = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
     _check(args, settings)
-    pages: Pages | None = None if args.output is None else args.pages()
-    if pages is not None:
-        pages.form_of(args.output)  # before a file is read
+    output: Path | None = args.output
+    pages: Pages | None = None if output is None else args.pages()
+    if pages is not None and output is not None:
+        pages.form_of(output)  # before a file is read
     settings |= {"preset": args.preset}
     record = read(args.losses, args.total_steps, Choice(args.loss_column, args.lr_column))
     of = _sweep(args, record, settings)
@@ -160,8 +161,8 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(outcome.to_json() | extra, allow_nan=False))
     else:
         _print(args, record, outcome, of, cases)
-    if pages is not None:
-        pages.write(args.output, args.losses, record, outcome, args.preset, of, cases)
+    if pages is not None and output is not None:
+        pages.write(output, args.losses, record, outcome, args.preset, of, cases)
         if not args.json:
             print(f"\n{args.output}")
     return 0

@@ -168,7 +168,7 @@ class Numbers:
         Raises:
             LookupError, TypeError: there is no such parameter or optimizer.
         """
-        kind, rest = numbers[0], list(numbers[1:])
+        kind, rest = numbers[0], list[Any](numbers[1:])
         if kind == "parameter":
             return kind, self._id(order, rest[0])
         if kind in ("state", "attribute"):
