@@ -172,7 +172,8 @@ class Numbers:
         if kind == "parameter":
             return kind, self._id(order, rest[0])
         if kind in ("state", "attribute"):
-            rest[0] = id(self._optimizers[rest[0]])
+            number: int = rest[0]
+            rest[0] = id(self._optimizers[number])
         return (kind, *(self._part(order, part) for part in rest))
 
     def _part(self, order: Sequence[int], part: Any) -> Any:
