@@ -149,7 +149,7 @@ def test_rewinding_puts_muons_state_back():
         return copy.deepcopy((model.state_dict(), optimizer.state_dict()["state"]))
 
     updates(0)
-    snapshot = Snapshot(optimizer, model, None)
+    snapshot = Snapshot([optimizer], model, None)
     snapshot.take()
     weights, state = updates(3)
     snapshot.restore()
