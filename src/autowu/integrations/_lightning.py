@@ -113,7 +113,7 @@ class Hooks:
         return updates_from(self._start, trainer, pl_module) > 0
 
     def _check(self, trainer: Trainer) -> None:
-        if not trainer.optimizers:
+        if not any(optimizer.param_groups for optimizer in trainer.optimizers):  # it makes one of none
             raise ValueError(
                 f"{type(self).__name__} sets the LR of the optimizers that configure_optimizers gives, and it"
                 " gives none"

@@ -24,6 +24,8 @@ def listed(optimizer: Any) -> list[Optimizer]:
         raise ValueError(
             "optimizer must be a torch.optim.Optimizer, or one or more of them, not an empty list"
         )
+    if not any(each.param_groups for each in given):
+        raise ValueError("optimizer must have a parameter group, and has none")
     if len({id(each) for each in given}) < len(given):
         raise ValueError("optimizer must be different torch.optim.Optimizers, and one is given twice")
     return given
