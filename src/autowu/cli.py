@@ -95,8 +95,8 @@ def _run(arguments: list[str]) -> int:
         if name == chosen:
             import_module(module).add_arguments(command)
     args = parser.parse_args(arguments)
-    command = import_module(COMMANDS[args.command][0])
-    return command.run(args, _pages) if args.command == "replay" else command.run(args)
+    args.pages = _pages  # the command of a room below may not import them
+    return import_module(COMMANDS[args.command][0]).run(args)
 
 
 def _pages() -> Any:

@@ -23,6 +23,7 @@ from transformers import EarlyStoppingCallback, LlamaConfig, LlamaForCausalLM, T
 
 import autowu
 from autowu.integrations import huggingface
+from autowu.integrations.torch.tensors import StateDict
 from integrations import examples
 from integrations.contract.contract import KilledError, core_trace, v_curve
 from integrations.contract.learner import FIRST, Learner, assert_equal, assert_rewound, everything
@@ -321,7 +322,7 @@ def test_the_example_goes_on_after_kill_9(tmp_path: Path) -> None:
 
 def phase_of(checkpoint: Path) -> str:
     saved = torch.load(checkpoint / "scheduler.pt", weights_only=True)
-    return "decay" if saved["controller"]["phase"]["kind"] in ("Trial", "Decay") else "warmup"
+    return "decay" if StateDict(saved)["controller"]["phase"]["kind"] in ("Trial", "Decay") else "warmup"
 
 
 def trace(folder: Path) -> list[tuple[int, float, float]]:

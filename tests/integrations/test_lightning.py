@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from autowu.integrations.torch.tensors import StateDict
+
 pytest.importorskip("lightning.pytorch")
 
 import lightning.pytorch as pl
@@ -224,7 +226,9 @@ def test_a_checkpoint_needs_no_pickled_objects(tmp_path: Path) -> None:
     path = tmp_path / "saved.ckpt"
     losses = v_curve(120)
     lrs = fit(AutoWUCallback(), losses, callbacks=[Weights(28, path)])
-    assert torch.load(path, weights_only=True)["callbacks"]["AutoWUCallback"]["scheduler"]["snapshot"]
+    assert StateDict(torch.load(path, weights_only=True)["callbacks"]["AutoWUCallback"]["scheduler"])[
+        "snapshot"
+    ]
     lrs += fit(AutoWUCallback(), losses, ckpt_path=path)
     assert lrs == core_trace(losses)
 

@@ -15,6 +15,7 @@ import torch
 
 import autowu
 from autowu.integrations import sharded
+from autowu.integrations.torch.tensors import StateDict
 from integrations import ranks
 from integrations.contract.contract import Host, core_trace, v_curve
 from integrations.sharded import HOSTS
@@ -67,7 +68,7 @@ def test_parts_that_are_missing_or_of_another_checkpoint_are_refused(
     checkpoint = sharded.PerRank(saved, tmp_path, "scheduler.pt", 0, 2)
     checkpoint.save()
     common = checkpoint.state_dict()
-    assert common["snapshot"] is None
+    assert StateDict(common)["snapshot"] is None
 
     def load(state: dict[str, Any], ranks: int = 2, rank: int = 0) -> autowu.AutoWU:
         fresh = in_warm_up(0)
@@ -80,7 +81,7 @@ def test_parts_that_are_missing_or_of_another_checkpoint_are_refused(
             raise
         return fresh
 
-    assert load(common).state_dict()["snapshot"]["names"] == saved.state_dict()["snapshot"]["names"]
+    assert load(common).state_dict()["snapshot"]["places"] == saved.state_dict()["snapshot"]["places"]
     with pytest.raises(
         ValueError, match="was saved by 2 processes, each its part, and here are 4: go on with"
     ):

@@ -43,20 +43,20 @@ def warnings_of(
     switch = after.switch
     if before.switch is not None or switch is None or not (switch.capped and config.return_at_cap):
         return
-    ended = f"AutoWU: warm-up ended at its cap, {switch.step} of {config.total_steps} updates,"
-    begins = f"the decay begins at an LR of {switch.peak_lr:.3g}."
-    if switch.reason in (Reason.RISE, Reason.NO_FALL):
-        yield (
-            f"{ended} and has seen no fall of the loss; {begins} No learning rate is known to be good. If"
-            " this loss does not fall by design (GANs, reinforcement learning), AutoWU is not for it"
-            " (docs/when-not.md)."
-        )
-    elif switch.reason not in (Reason.MINIMUM, Reason.STALL):
+    if switch.reason in (Reason.MINIMUM, Reason.STALL):
+        return
+    short = never = ""
+    if config.total_steps < USUAL:
         short = (
             f" A run of fewer than {USUAL} updates is often too short for that: a fixed schedule serves it"
             " better (docs/quality.md#where-it-loses)."
         )
-        yield (
-            f"{ended} before a minimum of the loss was detected, and {begins}"
-            f"{short if config.total_steps < USUAL else ''}"
+    if switch.reason in (Reason.RISE, Reason.NO_FALL):
+        never = (
+            " The loss has shown no fall, so that no learning rate is known to be good. If it does not fall"
+            " by design (GANs, reinforcement learning), AutoWU is not for it (docs/when-not.md)."
         )
+    yield (
+        f"AutoWU: warm-up ended at its cap, {switch.step} of {config.total_steps} updates, before a minimum"
+        f" of the loss was detected, and the decay begins at an LR of {switch.peak_lr:.3g}.{short}{never}"
+    )

@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol, get_args
@@ -132,20 +132,20 @@ class Pages(Protocol):
         ...
 
 
-def run(args: argparse.Namespace, pages: Callable[[], Pages]) -> int:
+def run(args: argparse.Namespace) -> int:
     """Replay a record as ``args`` says, and print the outcome; the exit status, 0.
 
     Args:
-        args: of :func:`add_arguments`.
-        pages: gives what writes ``-o``; called only where there is one.
+        args: of :func:`add_arguments`, and ``pages``, which gives what writes ``-o``.
 
     Raises:
         UserError: the settings or the file cannot be used, or the output cannot be written.
     """
     settings = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
     _check(args, settings)
-    if args.output is not None:
-        pages().form_of(args.output)  # before a file is read
+    pages: Pages | None = None if args.output is None else args.pages()
+    if pages is not None:
+        pages.form_of(args.output)  # before a file is read
     settings |= {"preset": args.preset}
     record = read(args.losses, args.total_steps, Choice(args.loss_column, args.lr_column))
     of = _sweep(args, record, settings)
@@ -160,8 +160,8 @@ def run(args: argparse.Namespace, pages: Callable[[], Pages]) -> int:
         print(json.dumps(outcome.to_json() | extra, allow_nan=False))
     else:
         _print(args, record, outcome, of, cases)
-    if args.output is not None:
-        pages().write(args.output, args.losses, record, outcome, args.preset, of, cases)
+    if pages is not None:
+        pages.write(args.output, args.losses, record, outcome, args.preset, of, cases)
         if not args.json:
             print(f"\n{args.output}")
     return 0

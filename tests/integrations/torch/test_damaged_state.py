@@ -118,7 +118,7 @@ def test_an_optimizer_that_a_host_has_wrapped_is_the_same():
     drive(plain, v_curve()[:50])
     wrapped.load_state_dict(plain.state_dict())
     plain.load_state_dict(wrapped.state_dict())
-    assert wrapped.state_dict()["snapshot"]["optimizer"] == "AdamW"
+    assert wrapped.state_dict()["snapshot"]["optimizers"] == ["AdamW"]
 
 
 def test_another_number_of_groups():

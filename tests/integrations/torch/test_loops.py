@@ -168,7 +168,7 @@ def test_a_loss_that_never_falls_is_told_and_its_run_is_not_undone():
     torch.manual_seed(0)
     model, optimizer, made = begin()
     losses = [1 + 0.1 * torch.randn(()).item() for _ in range(STEPS)]
-    with pytest.warns(UserWarning, match="has seen no fall of the loss.*AutoWU is not for it"):
+    with pytest.warns(UserWarning, match="The loss has shown no fall.*AutoWU is not for it"):
         train(model, optimizer, made, losses)
     assert made.switch.reason == "no fall"
     assert made.switch.rewound_to is None

@@ -13,6 +13,7 @@ from torch.optim import SGD, AdamW
 
 import autowu
 from autowu.controller.state import Grow, Search
+from autowu.integrations.torch.tensors import StateDict
 from integrations.torch.training import (
     PAPER,
     STEPS,
@@ -44,7 +45,7 @@ def saved(state: dict[str, Any]) -> dict[str, Any]:
     file = io.BytesIO()
     torch.save(state, file)
     file.seek(0)
-    return torch.load(file, weights_only=True)
+    return StateDict(torch.load(file, weights_only=True))
 
 
 @cache

@@ -329,9 +329,9 @@ def test_one_copy_in_one_place_freed_at_the_switch():
         snapshot = training.scheduler._snapshot
         if training.scheduler.switch is not None:
             break
-        if snapshot._tensors:
-            places.add(tuple(tensor.data_ptr() for tensor in snapshot._tensors.values()))
-            refs = [*map(weakref.ref, snapshot._tensors.values())]
+        if snapshot.tensors:
+            places.add(tuple(tensor.data_ptr() for tensor in snapshot.tensors))
+            refs = [*map(weakref.ref, snapshot.tensors)]
             copies.add(training.scheduler._session.state.snapshot_step)
     assert len(copies) > 10
     assert len(places) == 1
@@ -349,7 +349,7 @@ def test_the_copy_is_no_larger_than_stated():
         model(torch.ones(1, 1000)).sum().backward()
         optimizer.step()
         made.step(loss)
-    size = sum(tensor.nbytes for tensor in made._snapshot._tensors.values())
+    size = sum(tensor.nbytes for tensor in made._snapshot.tensors)
     assert 12 * 100_000 <= size <= 12 * 100_000 + 100
 
 
@@ -359,7 +359,7 @@ def test_the_copy_is_no_larger_than_stated():
 def test_state_that_came_into_being_since_is_removed():
     weights = parameters(3, 2)
     optimizer = SGD(weights, lr=0.1, momentum=0.9)
-    snapshot = Snapshot(optimizer, None, None)
+    snapshot = Snapshot([optimizer], None, None)
     snapshot.take()
     before = [weight.detach().clone() for weight in weights]
     for _ in range(3):
@@ -375,7 +375,7 @@ def test_restoring_twice():
     optimizer = Odd(weights)
     for _ in range(3):
         optimizer.step()
-    snapshot = Snapshot(optimizer, None, None)
+    snapshot = Snapshot([optimizer], None, None)
     snapshot.take()
     then = seen(optimizer, nn.ParameterList(weights))
     for _ in range(2):
@@ -390,7 +390,7 @@ def test_gradients_and_aliases_survive():
     weights = parameters(3)
     optimizer = AdamW(weights)
     optimizer.step()
-    snapshot = Snapshot(optimizer, None, None)
+    snapshot = Snapshot([optimizer], None, None)
     snapshot.take()
     view, moment = weights[0].detach()[1:], optimizer.state[weights[0]]["exp_avg"]
     then = view.clone(), moment.clone()

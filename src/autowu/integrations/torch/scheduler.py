@@ -115,7 +115,7 @@ class AutoWU(LRScheduler):
 
     @last_epoch.setter
     def last_epoch(self, value: int) -> None:
-        raise TypeError(
+        raise RuntimeError(
             "last_epoch of AutoWU cannot be set: it counts the calls of step(loss). (A wrapper that sets it,"
             " such as SequentialLR, cannot drive it.)"
         )
@@ -198,7 +198,8 @@ class AutoWU(LRScheduler):
             TypeError, ValueError: ``loss`` is not one real number; nothing is changed.
         """
         if torch.compiler.is_compiling():
-            cast("Any", torch.compiler.disable)(self.observe)(loss)
+            cast("Any", torch.compiler.disable)(_leave_out_of_compilation)()
+            self.observe(loss)
             return
         self._pending.add(loss)
 
@@ -217,7 +218,8 @@ class AutoWU(LRScheduler):
             RuntimeError: no loss was given, or the optimizer has lost a parameter group; nothing is changed.
         """
         if torch.compiler.is_compiling():  # in a compiled function, as PyTorch's recipe has it
-            cast("Any", torch.compiler.disable)(self.step)(loss)
+            cast("Any", torch.compiler.disable)(_leave_out_of_compilation)()
+            self.step(loss)
             return
         session, pending = self._session, self._pending
         if self._groups.changed:
@@ -339,3 +341,11 @@ class AutoWU(LRScheduler):
         self._groups.load(shares)
         self._expect()
         self._groups.write(session.learning_rate)
+
+
+def _leave_out_of_compilation() -> None:
+    """From now on a compiled function calls both as they are. (Before, it would cost others an import.)"""
+    for name in ("observe", "step"):
+        function: Any = getattr(AutoWU, name)
+        if not getattr(function, "_torchdynamo_disable", False):
+            setattr(AutoWU, name, torch.compiler.disable(function))

@@ -84,9 +84,9 @@ class Snapshot:
         self._stored = None
 
     @property
-    def empty(self) -> bool:
-        """Whether nothing is kept."""
-        return self._stored is None
+    def tensors(self) -> list[Tensor]:
+        """The copies that are kept: what a snapshot takes of memory."""
+        return [] if self._stored is None else list(self._stored.tensors.values())
 
     # --- taken ----------------------------------------------------------------------------------------
 
@@ -180,7 +180,7 @@ class Snapshot:
                 live.append((local(value), stored.tensors[key]))
             elif place.entry is not None and (key in stored.tensors or key in stored.values):
                 _set(place.entry, stored, key)
-            elif place.entry is not None and key[0] == "state" and stored.knew(key):
+            elif place.entry is not None and key[0] == "state":
                 del place.entry[0][place.entry[1]]
         write(live)
         numbers = Numbers(self._training)

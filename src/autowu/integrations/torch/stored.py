@@ -25,10 +25,6 @@ class Stored:
         self._parameters = {id(each): each for each in training.parameters()}
         self._named = dict(zip(self._parameters, training.names(), strict=True))
 
-    def knew(self, key: Key) -> bool:
-        """Whether the parameter that a key is of, if it is of one, was there when the snapshot was taken."""
-        return all(part[1] in self._parameters for part in key if isinstance(part, tuple))
-
     def gone(self, training: Training) -> list[str]:
         """The parameters of then that are trained no longer."""
         now = {id(each) for each in training.parameters()}
