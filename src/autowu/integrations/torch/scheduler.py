@@ -27,6 +27,9 @@ from autowu.integrations.torch.snapshot import Snapshot, check_snapshot
 from autowu.integrations.torch.tensors import StateDict, to_arrays, to_tensors
 from autowu.integrations.torch.told import Told, strangers
 
+# What compiles the frames that are run; None outside of compiled functions.
+_compiler: Any = getattr(cast("Any", torch)._C._dynamo.eval_frame, "get_eval_frame_callback", lambda: None)
+
 
 class AutoWU(LRScheduler):
     """Sets the learning rate by itself: grows it while the loss falls, goes back to the minimum, decays.
@@ -197,7 +200,7 @@ class AutoWU(LRScheduler):
         Raises:
             TypeError, ValueError: ``loss`` is not one real number; nothing is changed.
         """
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or _compiler() is not None:
             cast("Any", torch.compiler.disable)(_leave_out_of_compilation)()
             self.observe(loss)
             return
@@ -217,7 +220,7 @@ class AutoWU(LRScheduler):
             ValueError: ``loss`` has not exactly one element, or may be a batch size; nothing is changed.
             RuntimeError: no loss was given, or the optimizer has lost a parameter group; nothing is changed.
         """
-        if torch.compiler.is_compiling():  # in a compiled function, as PyTorch's recipe has it
+        if torch.compiler.is_compiling() or _compiler() is not None:  # as PyTorch's recipe has it
             cast("Any", torch.compiler.disable)(_leave_out_of_compilation)()
             self.step(loss)
             return
