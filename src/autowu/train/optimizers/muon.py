@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -31,10 +32,17 @@ class Muon(Optimizer):
 
     def __init__(self, params: list[dict[str, Any]], lr: float) -> None:
         by_muon = [{**group, "params": [*map(matrix, group["params"])]} for group in params if group["muon"]]
-        self._muon = torch.optim.Muon(by_muon, lr=lr, adjust_lr_fn="match_rms_adamw")
+        # No attributes of their own: they have no groups or state but this one's, which a scheduler drives.
+        self._parts: Any = SimpleNamespace()
+        self._parts.muon = torch.optim.Muon(by_muon, lr=lr, adjust_lr_fn="match_rms_adamw")
         by_adamw = [group for group in params if not group["muon"]]
-        self._adamw = torch.optim.AdamW(by_adamw, lr=lr, betas=(0.9, 0.999), eps=1e-8) if by_adamw else None
-        muon, adamw = iter(self._muon.param_groups), iter(self._adamw.param_groups if self._adamw else ())
+        self._parts.adamw = (
+            torch.optim.AdamW(by_adamw, lr=lr, betas=(0.9, 0.999), eps=1e-8) if by_adamw else None
+        )
+        muon, adamw = (
+            iter(self._parts.muon.param_groups),
+            iter(self._parts.adamw.param_groups if self._parts.adamw else ()),
+        )
         # Each group with its optimizer's options, and with the parameters themselves.
         complete = [{**next(muon if group["muon"] else adamw), "params": group["params"]} for group in params]
         super().__init__(complete, {"lr": lr})
@@ -59,18 +67,18 @@ class Muon(Optimizer):
         }
         for parameter, view in views.items():
             view.grad = matrix(parameter.grad, like=parameter)  # pyright: ignore[reportArgumentType]
-            self._muon.state[view] = self.state[parameter]  # the same dict
-        self._muon.param_groups = [
+            self._parts.muon.state[view] = self.state[parameter]  # the same dict
+        self._parts.muon.param_groups = [
             {**group, "params": [views[p] for p in group["params"] if p in views]}
             for group in self.param_groups
             if group["muon"]
         ]
-        self._muon.step()
-        self._muon.state.clear()
-        if self._adamw is not None:
-            self._adamw.param_groups = [group for group in self.param_groups if not group["muon"]]
-            self._adamw.state = self.state
-            self._adamw.step()
+        self._parts.muon.step()
+        self._parts.muon.state.clear()
+        if self._parts.adamw is not None:
+            self._parts.adamw.param_groups = [group for group in self.param_groups if not group["muon"]]
+            self._parts.adamw.state = self.state
+            self._parts.adamw.step()
         return loss
 
 
