@@ -91,13 +91,13 @@ def test_kill_9(trials: Trials, tmp_path: Path) -> None:
 
 
 def assert_equal(left: Any, right: Any) -> None:
-    """That nested dicts, lists and tensors are equal to the bit."""
+    """That nested dicts, lists, tuples and tensors are equal to the bit."""
     assert type(left) is type(right)
     if isinstance(left, dict):
         assert left.keys() == right.keys()
         for key in left:
             assert_equal(left[key], right[key])
-    elif isinstance(left, list):
+    elif isinstance(left, (list, tuple)):
         assert len(left) == len(right)
         for a, b in zip(left, right, strict=True):
             assert_equal(a, b)

@@ -236,19 +236,19 @@ def test_folders_that_cannot_be_used(root):
 
 
 def running(task):
-    """An iterator of updates, of which the first has been seen."""
+    """An iterator of updates, of which the first has been seen, and the workers that it has started."""
+    others = set(multiprocessing.active_children())  # of tests before this one
     updates = task.updates(0, 300)
     list(next(updates))
-    return updates
+    return updates, [child for child in multiprocessing.active_children() if child not in others]
 
 
 @pytest.mark.skipif(workers.START != "forkserver", reason="asks for the server's process")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_workers_and_their_server_outlive_a_signal(root, number):
     pets = task(root, workers=2)
-    updates = running(pets)
+    updates, started = running(pets)
     of_this_process = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    started = multiprocessing.active_children()
     assert len(started) == 2
     server = psutil.Process(started[0].pid).ppid()
     for pid in (server, *(worker.pid for worker in started)):
@@ -258,14 +258,13 @@ def test_workers_and_their_server_outlive_a_signal(root, number):
         assert len(list(next(updates))) == 1, update
     assert all(worker.is_alive() for worker in started)
     pets.close()
-    assert not multiprocessing.active_children()
+    assert not set(started) & set(multiprocessing.active_children())
 
 
 def test_a_worker_that_will_not_end_is_killed(monkeypatch, root):
     monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.5)  # seconds that it is given
     pets = task(root, workers=1)
-    updates = running(pets)
-    (worker,) = multiprocessing.active_children()
+    updates, (worker,) = running(pets)
     os.kill(worker.pid, signal.SIGSTOP)
     pets.close()
     worker.join(limits.HANG)

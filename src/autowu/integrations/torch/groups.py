@@ -117,13 +117,14 @@ class Groups:
         """
         holders = with_own_groups(within(self._given))
         known = {id(holder): shares for holder, shares in zip(self._holders, self._shares, strict=True)}
+        for holder, before in zip(self._holders, self._shares, strict=True):
+            if (groups := len(holder.param_groups)) < len(before):
+                raise RuntimeError(
+                    f"the optimizer has {groups} parameter groups, fewer than the {len(before)} it had"
+                )
         shares = list[list[float]]()
         for holder in holders:
             before, groups = known.get(id(holder), []), holder.param_groups
-            if len(groups) < len(before):
-                raise RuntimeError(
-                    f"the optimizer has {len(groups)} parameter groups, fewer than the {len(before)} it had"
-                )
             _check(holder)
             shares.append(before + [self._share_of_added(holder, group) for group in groups[len(before) :]])
         for holder in holders:
