@@ -88,16 +88,12 @@ class Config:
 
     rewind: bool = True
     """Whether the weights go back to the minimum along with the LR."""
-    probe: float | None = 10.0
-    """Growth of the LR, > 1, at the fast rate, beyond a detected minimum, before the decay phase: if the
-    loss falls below that minimum, by ``lift_off`` standard errors, warm-up goes on. None, without rewind,
-    with another growth, and where 40 updates are more than ``sweep_fraction``: it counts as the last."""
     return_at_cap: bool = True
     """Whether, at the cap, evidence for a minimum is used though patience has not run out. Else η_max."""
 
-    reopen: float | None = 4.0
-    """Fall of the loss, > 0, in standard errors, that is plain enough, before t* and after the switch at no
-    greater speed, to go on with warm-up. None: a switch is final, as it is with growth 'linear'."""
+    watch: float | None = 4.0
+    """Rise of the loss in the decay phase, > 0, in standard errors, and above a tenth of its fall, at which
+    the weights go back and the LR falls to a third. None: nobody looks after the switch."""
 
     decay: Decay = "linear"
     """Shape of the decay phase."""
@@ -161,9 +157,8 @@ class Config:
         self._real("spike", 0, math.inf, optional=True)
         self._real("ceiling", 0, math.inf, optional=True)
         self._boolean("rewind")
-        self._real("probe", 1, math.inf, optional=True)
         self._boolean("return_at_cap")
-        self._real("reopen", 0, math.inf, optional=True)
+        self._real("watch", 0, math.inf, optional=True)
         self._choice("decay", get_args(Decay))
         self._real("cooldown_fraction", 0, 1)
         self._real("plateau_factor", 0, 1)
@@ -247,9 +242,8 @@ _PAPER: Final[dict[str, Any]] = {
     "spike": None,
     "ceiling": None,
     "rewind": False,
-    "probe": None,
     "return_at_cap": False,
-    "reopen": None,
+    "watch": None,
     "decay": "cosine",
 }
 

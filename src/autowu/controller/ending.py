@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 
 from autowu.config import Config
 from autowu.controller.rate import grown
-from autowu.controller.state import Decay, Grow, Growth, Reason, State, Switch, Trial, WarmUp, no_losses
+from autowu.controller.state import Decay, Grow, Growth, Reason, State, Switch, WarmUp, no_losses
 from autowu.detector import trend
 from autowu.detector.detect import Verdict, detect
-from autowu.detector.trend import Fall
+from autowu.detector.trend import Level
 
 # As in LR range tests: the loss explodes at some ten times a good LR (docs/algorithm.md, "Two speeds").
 MARGIN: Final = 10.0
@@ -114,7 +114,7 @@ def _below(config: Config, lr: float) -> float:
 # --- the switch ----------------------------------------------------------------------------------------
 
 
-def at_cap(config: Config, state: State[Grow]) -> State[Trial | Decay]:
+def at_cap(config: Config, state: State[Grow]) -> State[Decay]:
     """The end of warm-up. `paper` decays from here; else the evidence decides, were it of one test only."""
     grow, verdict = state.phase, state.verdicts[-1] if state.verdicts else None
     t_star, lift_off = None, float(grow.lift_off)
@@ -128,7 +128,7 @@ def at_cap(config: Config, state: State[Grow]) -> State[Trial | Decay]:
     return switch(config, state, t_star, peak_lr, Reason.CAP, rewind=rewind, capped=True)
 
 
-def back(config: Config, state: State[Grow], *, capped: bool) -> State[Trial | Decay]:
+def back(config: Config, state: State[Grow], *, capped: bool) -> State[Decay]:
     """To the minimum: Eq. 5 and the LR there."""
     grow, verdict = state.phase, state.verdicts[-1]
     t_star = verdict.t_star
@@ -156,7 +156,7 @@ def switch(
     *,
     rewind: bool = False,
     capped: bool = False,
-) -> State[Trial | Decay]:
+) -> State[Decay]:
     """The decay phase begins, at ``peak_lr``."""
     phase = state.phase
     reads = phase.detections if isinstance(phase, Grow) else 0
@@ -169,47 +169,25 @@ def switch(
         reason=reason,
         reads=state.nonfinite_reads if reason is Reason.NONFINITE else reads,
     )
-    fall_before = None if t_star is None else _fall_before(config, state, t_star)
-    return into_decay(state, decided, phase, fall_before, restore=decided.rewound_to is not None)
-
-
-def into_decay(
-    state: State[Any], switch: Switch, phase: WarmUp, fall_before: Fall | None, *, restore: bool
-) -> State[Trial | Decay]:
-    """The decay phase of ``switch``, on trial if the loss was falling plainly before t*."""
-    decay: Trial | Decay = Decay(switch, phase.growth)
-    if isinstance(phase, Grow) and fall_before is not None:
-        decay = Trial(switch, phase, fall_before)
+    rewound = decided.rewound_to is not None
+    least = None if t_star is None else _level_around(state, t_star)
     return state.replace(
-        phase=decay,
-        restores=state.restores + restore,
-        snapshot_step=None,
+        phase=Decay(decided, phase.growth, least),
+        restores=state.restores + rewound,
+        # The copy stays, for the watch; where none goes back, the weights of now are to be kept.
+        snapshot_step=(state.snapshot_step if rewound else state.step) if _watches(config) else None,
         nonfinite_reads=0,
         losses=no_losses(),
     )
 
 
-# --- may it be wrong? ----------------------------------------------------------------------------------
+def _watches(config: Config) -> bool:
+    return config.watch is not None and config.rewind
 
 
-def window(config: Config) -> int:
-    """W, updates in which the slow growth doubles the LR, and at least ``min_losses``.
-
-    The stretch before t* is W updates long, the one after the switch 2 W.
-    """
-    doublings = math.log2(config.max_lr / config.min_lr)
-    return max(config.min_losses, math.ceil(config.warmup_steps / doublings))
-
-
-def in_time(config: Config, step: int) -> bool:
-    """Whether a switch at ``step`` can be settled before the cap, with growth that has doublings."""
-    return config.growth != "linear" and step + 2 * window(config) < config.warmup_steps
-
-
-def _fall_before(config: Config, state: State[WarmUp], t_star: float) -> Fall | None:
-    """The fall of the loss up to t*, if it was a plain one and there is time for more growth; else None."""
-    if config.reopen is None or state.nonfinite_reads or not in_time(config, state.step):
-        return None
-    end = math.ceil(t_star) - state.first
-    before = trend.fall(config, state.losses[max(0, end - window(config)) : max(0, end)])
-    return before if trend.plain(before, config.reopen) else None
+def _level_around(state: State[WarmUp], t_star: float) -> Level | None:
+    """Of the losses around t*, which the decay is not to rise above."""
+    at, width = math.floor(t_star) - state.first, trend.end_width(len(state.losses))
+    around = state.losses[max(0, at - width) : at + width + 1]
+    around = around[np.isfinite(around)]
+    return Level(trend.median(around), len(around)) if len(around) else None

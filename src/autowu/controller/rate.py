@@ -50,16 +50,18 @@ def next_test(config: Config, growth: Growth, step: int, spacing: float | None) 
     return (step // epoch + 1) * epoch
 
 
-def decay_function(config: Config, switch: Switch, lr_drops: int = 0) -> Callable[[int], float]:
-    """η of the decay phase as a function of the step."""
+def decay_function(
+    config: Config, switch: Switch, lr_drops: int = 0, factor: float = 1.0
+) -> Callable[[int], float]:
+    """η of the decay phase as a function of the step: ``factor`` times the line of the switch."""
     if config.decay == "plateau":
-        return partial(_constant, switch.peak_lr * config.plateau_factor**lr_drops)
+        return partial(_constant, factor * switch.peak_lr * config.plateau_factor**lr_drops)
     return partial(
         schedule.decay,
         config.decay,
         begin=switch.step,
         end=config.total_steps,
-        peak=switch.peak_lr,
+        peak=factor * switch.peak_lr,
         cooldown_fraction=config.cooldown_fraction,
     )
 

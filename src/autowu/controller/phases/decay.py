@@ -1,9 +1,9 @@
-"""The decay phase; `Trial` while the switch may still prove to be a false alarm, `Decay` for good.
+"""The decay phase, watched to its end: where the loss rises for good, back to the snapshot, and on with less.
 
-The switch claims that the loss has a minimum at t*, because the LR there is the largest that it bears. Such
-an LR ends the fall of the loss before t*; one that is far too small does not. In that regime each update
-lowers the loss in proportion to its LR, so that the loss falls plainly up to t*, while the LR doubles for the
-last time, and goes on falling at that LR after the switch, no faster than before.
+The losses are read in stretches of a fiftieth of the run. If the median of one is above the least so far by
+more than noise explains, and by a tenth of what the loss has fallen, the LR was too large after all: the
+weights go back to the snapshot, and the LR falls to a third. If the loss is as high right after that, it was
+the data that changed, and the LR goes back to what it was.
 """
 
 from __future__ import annotations
@@ -11,69 +11,143 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 
+from autowu.arrays import Array
 from autowu.config import Config
-from autowu.controller import ending
 from autowu.controller.rate import decay_function
-from autowu.controller.state import Decay, Grow, Growth, Phase, Reopening, State, Trial, no_losses
-from autowu.detector import trend
-from autowu.detector.trend import Fall
+from autowu.controller.state import Cut, Decay, State, no_losses
+from autowu.detector import noise, trend
+from autowu.detector.trend import Level
+
+STRETCHES: Final = 50
+"""Of the run, each of which is read as one."""
+
+SHORTEST: Final = 10
+"""Updates of a stretch, at least: medians of fewer are too noisy."""
+
+LOST: Final = 0.1
+"""Share of the fall since the first losses that has to be lost again."""
+
+CUT: Final = 1 / 3
+"""By which a cut multiplies the LR: half of the decade between a good LR and one that explodes."""
+
+RENEWED: Final = 0.2
+"""Share of the run after which the snapshot is taken anew."""
 
 
-def law(config: Config, state: State[Trial | Decay]) -> Callable[[int], float]:
-    """The shape ``config.decay``, from the switch to the end."""
+def law(config: Config, state: State[Decay]) -> Callable[[int], float]:
+    """The shape ``config.decay``, from the switch to the end, times the factor of the last cut."""
     phase = state.phase
-    return decay_function(config, phase.switch, phase.lr_drops if isinstance(phase, Decay) else 0)
+    return decay_function(config, phase.switch, phase.lr_drops, factor(phase))
 
 
-def next_read(config: Config, state: State[Trial | Decay]) -> int | None:
-    """The end of the trial; in 'plateau' the end of each interval; else none."""
-    if isinstance(state.phase, Trial):
-        return state.phase.switch.step + 2 * ending.window(config)
+def factor(phase: Decay) -> float:
+    """The share of the switch's line that the LR is now."""
+    return phase.cuts[-1].factor if phase.cuts else 1.0
+
+
+def next_read(config: Config, state: State[Decay]) -> int | None:
+    """The end of the stretch; None where nobody watches, and after the last."""
     if config.decay == "plateau":
         end = state.read + max(1, config.total_steps // config.plateau_intervals)
         return end if end < config.total_steps else None
-    return None
+    if config.watch is None or state.read >= config.total_steps:
+        return None
+    return min(state.read + max(SHORTEST, config.total_steps // STRETCHES), config.total_steps)
 
 
-def decide(config: Config, state: State[Trial | Decay]) -> State[Phase]:
-    """The outcome of the trial, or whether 'plateau' drops the LR."""
-    match state.phase:
-        case Trial() as trial:
-            return _settled(config, state, trial)
-        case Decay() as phase:
-            return _plateau(state, phase)
+def decide(config: Config, state: State[Decay]) -> State[Decay]:
+    """Whether the loss has risen for good; whether 'plateau' drops the LR."""
+    losses = state.losses
+    if config.watch is not None:
+        state = _watched(config, state, config.watch)
+    if config.decay == "plateau":
+        state = _plateau(state, losses)
+    return state.replace(losses=no_losses())
 
 
-def _settled(config: Config, state: State[Trial | Decay], trial: Trial) -> State[Phase]:
-    """Back to warm-up, from the LR as it is, if the loss refutes the switch; else the switch is final."""
-    after = trend.fall(config, state.losses)
-    state = state.replace(losses=no_losses())
-    if not refuted(trial.fall_before, after, config.reopen or math.inf):
-        return state.replace(phase=Decay(trial.switch, trial.grow.growth))
-    lr = law(config, state)(state.step)
-    reopening = Reopening(state.step, lr, trial.switch, trial.grow.growth)
+# --- the watch -----------------------------------------------------------------------------------------
+
+
+def _watched(config: Config, state: State[Decay], threshold: float) -> State[Decay]:
+    phase, losses = state.phase, np.where(np.isfinite(state.losses), state.losses, np.inf)
+    now = Level(trend.median(losses), len(losses))
+    if _risen(state, losses, now, threshold):
+        first = trend.beginning(losses)
+        after_cut = bool(phase.cuts) and phase.cuts[-1].step == state.read
+        if after_cut and phase.cuts[-1].back_to is not None and _risen(state, losses, first, threshold):
+            return _undone(state, now)
+        return _cut(state, now)
+    if math.isfinite(now.median) and (phase.least is None or now.median < phase.least.median):
+        state = state.replace(phase=replace(phase, least=now))
+    if state.read < config.total_steps / 2 <= state.step and not _fallen(state, losses, threshold):
+        state = state.replace(phase=replace(state.phase, no_fall=True))
+    if state.snapshot_step is None:
+        return state
+    if state.step >= config.total_steps:
+        return state.replace(snapshot_step=None)
+    due = state.step - state.snapshot_step >= RENEWED * config.total_steps
+    return state.replace(snapshot_step=state.step) if due else state
+
+
+def _risen(state: State[Decay], losses: Array, now: Level, threshold: float) -> bool:
+    """Whether ``now`` is above the least level for good. Of a loss that never fell only the end is seen."""
+    if not math.isfinite(now.median):
+        return True
+    least = state.phase.least
+    if least is None or not _fallen(state, losses, threshold):
+        return False
+    lost = LOST * (state.origin.median - least.median) if state.origin else 0.0
+    rise = now.median - least.median
+    return rise > lost and rise > threshold * _error(losses, now, least)
+
+
+def _fallen(state: State[Decay], losses: Array, threshold: float) -> bool:
+    """Whether the least level is below the first losses by more than noise explains."""
+    least, origin = state.phase.least, state.origin
+    if least is None or origin is None:
+        return False
+    return origin.median - least.median > threshold * _error(losses, least, origin)
+
+
+def _error(losses: Array, one: Level, other: Level) -> float:
+    """The standard error of the difference of two levels, under the noise of ``losses``."""
+    level = noise.noise_level(losses[np.isfinite(losses)])
+    return level * math.sqrt(trend.median_variance(one.losses) + trend.median_variance(other.losses))
+
+
+def _cut(state: State[Decay], now: Level) -> State[Decay]:
+    """Back to the snapshot, if there is one, and on with a third of the LR."""
+    phase, back_to = state.phase, state.snapshot_step
+    least = math.nan if phase.least is None else phase.least.median
+    cut = Cut(state.step, CUT * factor(phase), back_to, now.median, least)
     return state.replace(
-        phase=Grow(Growth(state.step, lr, config.warmup_steps), state.step, trial.grow.origin),
-        reopenings=(*state.reopenings, reopening),
+        phase=replace(phase, cuts=(*phase.cuts, cut)),
+        restores=state.restores + (back_to is not None),
+        nonfinite_reads=0,
     )
 
 
-def refuted(before: Fall, after: Fall | None, threshold: float) -> bool:
-    """Whether a loss that fell plainly up to t* falls plainly after the switch too, and no faster."""
-    if after is None or not (trend.plain(before, threshold) and trend.plain(after, threshold)):
-        return False
-    return after.speed - before.speed <= threshold * math.hypot(before.error, after.error)
+def _undone(state: State[Decay], now: Level) -> State[Decay]:
+    """The data have changed: the LR is that of before the cut, and what the loss was does not count."""
+    phase = state.phase
+    before = phase.cuts[-2].factor if len(phase.cuts) > 1 else 1.0
+    least = math.nan if phase.least is None else phase.least.median
+    cut = Cut(state.step, before, None, now.median, least)
+    return state.replace(phase=replace(phase, cuts=(*phase.cuts, cut), least=now))
 
 
-def _plateau(state: State[Trial | Decay], phase: Decay) -> State[Decay]:
+# --- 'plateau' -----------------------------------------------------------------------------------------
+
+
+def _plateau(state: State[Decay], losses: Array) -> State[Decay]:
     """Drop the LR if the mean loss of the interval is not below the last one's by two standard errors."""
-    losses = state.losses[np.isfinite(state.losses)]
-    state = state.replace(losses=no_losses())
+    phase, losses = state.phase, losses[np.isfinite(losses)]
     if not len(losses):
-        return state.replace()
+        return state
     mean = float(losses.mean())
     variance = float(losses.var(ddof=1)) / len(losses) if len(losses) > 1 else 0.0
     if phase.last_mean is not None:
