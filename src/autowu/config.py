@@ -17,6 +17,7 @@ Fit = Literal["maximum", "adam"]
 Preset = Literal["default", "paper"]
 
 LONGEST: Final = 2**53  # updates; the integers that floating point tells apart
+USUAL: Final = 600
 SHORTEST_SWEEP: Final = 40  # updates; a faster one overshoots lift-off, whatever its share of the run
 
 
@@ -48,6 +49,9 @@ class Config:
     """η_max, the LR that warm-up never exceeds, > min_lr."""
     warmup_fraction: float = 0.5
     """ρ_w in (0, 1), a fraction of total_steps: warm-up is capped at ⌊ρ_w T⌋ updates."""
+    law: float | None = 0.5
+    basin: float | None = 0.03
+    race: float | None = 0.04
     sweep_fraction: float = 0.05
     """In (0, 1), a fraction of total_steps: time in which the fast growth would cross [min_lr, max_lr]."""
     lift_off: float | None = 4.0
@@ -223,14 +227,25 @@ class Config:
         return max(1, math.floor(self.warmup_fraction * self.total_steps))
 
     @cached_property
+    def growth_steps(self) -> int:
+        """Updates in which the slow growth would cross the whole range of LRs."""
+        if self.law is None or self.total_steps <= USUAL:
+            return self.warmup_steps
+        steps = self.warmup_fraction * USUAL * (self.total_steps / USUAL) ** self.law
+        return max(1, min(math.floor(steps), self.warmup_steps))
+
+    @cached_property
     def sweep_steps(self) -> int:
         """Updates in which the fast growth would cross the whole range of LRs."""
-        steps = max(math.ceil(self.sweep_fraction * self.total_steps), SHORTEST_SWEEP)
-        return min(steps, self.warmup_steps)
+        share = self.sweep_fraction / self.warmup_fraction
+        return min(max(math.ceil(share * self.growth_steps), SHORTEST_SWEEP), self.warmup_steps)
 
 
 _PAPER: Final[dict[str, Any]] = {
     "growth": "exponential",
+    "law": None,
+    "basin": None,
+    "race": None,
     "lift_off": None,
     "test_growth": None,
     "screen": None,

@@ -13,7 +13,7 @@ from autowu.controller.rate import grown
 from autowu.controller.state import Decay, Grow, Growth, Reason, State, Switch, WarmUp, no_losses
 from autowu.detector import trend
 from autowu.detector.detect import Verdict, detect
-from autowu.detector.trend import Level
+from autowu.detector.trend import Stretch
 
 # As in LR range tests: the loss explodes at some ten times a good LR (docs/algorithm.md, "Two speeds").
 MARGIN: Final = 10.0
@@ -117,21 +117,28 @@ def _below(config: Config, lr: float) -> float:
 def at_cap(config: Config, state: State[Grow]) -> State[Decay]:
     """The end of warm-up. `paper` decays from here; else the evidence decides, were it of one test only."""
     grow, verdict = state.phase, state.verdicts[-1] if state.verdicts else None
-    t_star, lift_off = None, float(grow.lift_off)
-    if config.return_at_cap and verdict is not None and (verdict.detected or state.nonfinite_reads):
-        return back(config, state, capped=True)
-    if config.return_at_cap and (verdict is None or verdict.no_evidence):
-        t_star = lift_off  # all that is known is that the loss has fallen by then
+    t_star = None
+    if config.return_at_cap:
+        if verdict is not None and (verdict.detected or state.nonfinite_reads):
+            return back(config, state, capped=True)
+        # No evidence: all that is known is that the loss has fallen by lift-off.
+        t_star = float(grow.lift_off) if verdict is None or verdict.no_evidence else _best(config, verdict)
     good = grown(config, grow.growth, state.step if t_star is None else t_star)
     peak_lr = fallback(config, good=good)
     rewind = t_star is not None
     return switch(config, state, t_star, peak_lr, Reason.CAP, rewind=rewind, capped=True)
 
 
+def _best(config: Config, verdict: Verdict) -> float | None:
+    """t* of Eq. 5, or the middle of the flat part of the curve around it."""
+    middle = None if config.basin is None else verdict.middle(config.basin)
+    return verdict.t_star if middle is None else middle
+
+
 def back(config: Config, state: State[Grow], *, capped: bool) -> State[Decay]:
     """To the minimum: Eq. 5 and the LR there."""
     grow, verdict = state.phase, state.verdicts[-1]
-    t_star = verdict.t_star
+    t_star = _best(config, verdict)
     if t_star is not None and state.nonfinite_reads < config.patience:
         lr = grown(config, grow.growth, t_star)
         tests = state.verdicts[-grow.detections :]
@@ -170,7 +177,7 @@ def switch(
         reads=state.nonfinite_reads if reason is Reason.NONFINITE else reads,
     )
     rewound = decided.rewound_to is not None
-    least = None if t_star is None else _level_around(state, t_star)
+    least = None if t_star is None else _around(config, state, t_star)
     return state.replace(
         phase=Decay(decided, phase.growth, least),
         restores=state.restores + rewound,
@@ -185,9 +192,9 @@ def _watches(config: Config) -> bool:
     return config.watch is not None and config.rewind
 
 
-def _level_around(state: State[WarmUp], t_star: float) -> Level | None:
-    """Of the losses around t*, which the decay is not to rise above."""
+def _around(config: Config, state: State[WarmUp], t_star: float) -> Stretch | None:
+    """The losses around t*, which the decay is not to rise above."""
     at, width = math.floor(t_star) - state.first, trend.end_width(len(state.losses))
     around = state.losses[max(0, at - width) : at + width + 1]
-    around = around[np.isfinite(around)]
-    return Level(trend.median(around), len(around)) if len(around) else None
+    found = trend.stretch(around, (config.watch or 0.0) / math.sqrt(2)) if len(around) else None
+    return found if found is not None and math.isfinite(found.median) else None

@@ -16,6 +16,7 @@ go back once more, and the LR falls.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -23,10 +24,9 @@ import numpy as np
 
 from autowu.arrays import Array
 from autowu.config import Config
-from autowu.controller.phases import decay, growth, sweep
-from autowu.controller.state import Decay, Grow, Growth, Phase, Search, State, Sweep
+from autowu.controller.phases import decay, growth, race, sweep
+from autowu.controller.state import Decay, Grow, Growth, Phase, Race, Search, State, Sweep
 from autowu.detector import noise, trend
-from autowu.detector.trend import Level
 
 __all__ = ["learning_rate", "lr_function", "next_read", "observe", "start"]
 
@@ -53,6 +53,8 @@ def _of(phase: Phase) -> _PhaseFile:
             return sweep
         case Grow():
             return growth
+        case Race():
+            return race
         case Decay():
             return decay
 
@@ -61,7 +63,7 @@ def start(config: Config) -> State[Phase]:
     """The state before the first update."""
     if config.growth == "two-speed":
         return State(Sweep(Growth(0, config.min_lr, config.sweep_steps)))
-    slow = Growth(0, config.min_lr, config.warmup_steps)
+    slow = Growth(0, config.min_lr, config.growth_steps)
     return State(Grow(slow, lift_off=0, origin=None) if config.lift_off is None else Search(slow))
 
 
@@ -93,7 +95,7 @@ def _counted(config: Config, state: State[Phase]) -> State[Phase]:
     if state.origin is None and config.watch is not None:
         first = state.losses[np.isfinite(state.losses)][: noise.ENDS]
         if len(first) == noise.ENDS:
-            state = state.replace(origin=Level(trend.median(first), noise.ENDS))
+            state = state.replace(origin=trend.stretch(first, config.watch / math.sqrt(2)))
     if not state.nonfinite_reads and np.isfinite(state.losses[-1]):
         return state
     found = np.isfinite(state.since(state.read)).any()

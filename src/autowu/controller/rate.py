@@ -42,6 +42,11 @@ def grown_by(config: Config, growth: Growth, step: int, factor: float) -> int:
     return max(step + 1, math.ceil(at - 1e-9))
 
 
+def cap(config: Config, growth: Growth) -> int:
+    """The last step of a slow growth: when it would have crossed the whole range of LRs, or ⌊ρ_w T⌋."""
+    return min(growth.start + growth.span, config.warmup_steps)
+
+
 def next_test(config: Config, growth: Growth, step: int, spacing: float | None) -> int:
     """The step at which η has grown by ``spacing`` since ``step``; None: the end of the epoch."""
     if spacing is not None:

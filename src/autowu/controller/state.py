@@ -11,7 +11,7 @@ import numpy as np
 from autowu.arrays import Array
 from autowu.detector.detect import Verdict
 from autowu.detector.fit import AdamState
-from autowu.detector.trend import Level
+from autowu.detector.trend import Level, Stretch
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,18 @@ class Reason(str, Enum):
 
 
 @dataclass(frozen=True)
+class Leg:
+    """A short training from the snapshot, whose LR decays to zero: one of those that are compared."""
+
+    start: int
+    """Its first update."""
+    lr: float
+    """Its first LR."""
+    level: Level | None = None
+    """Of its last losses; None while it lasts."""
+
+
+@dataclass(frozen=True)
 class Switch:
     """The end of warm-up."""
 
@@ -69,6 +81,8 @@ class Switch:
     """Why warm-up ended."""
     reads: int = 0
     """Reads in a row that gave the reason: tests that detected the minimum, or that saw no finite loss."""
+    legs: tuple[Leg, ...] = ()
+    """The LRs that were compared in between; none if there was no time to."""
 
 
 # --- phases: each holds what only it knows --------------------------------------------------------
@@ -108,6 +122,20 @@ class Grow:
 
 
 @dataclass(frozen=True)
+class Race:
+    """Between warm-up and decay: a few LRs, each tried from the same snapshot."""
+
+    switch: Switch
+    """The end of warm-up."""
+    growth: Growth
+    """The last of warm-up."""
+    least: Stretch | None
+    """Of the losses around t*."""
+    legs: tuple[Leg, ...]
+    """Those done, and that of now."""
+
+
+@dataclass(frozen=True)
 class Cut:
     """A change of the LR in the decay phase, since the loss had risen for good, or ceased to be finite."""
 
@@ -130,8 +158,8 @@ class Decay:
     switch: Switch
     growth: Growth
     """The last of warm-up."""
-    least: Level | None = None
-    """The least level of the loss from t* on, as far as one is known."""
+    least: Stretch | None = None
+    """The stretch of the least level from t* on, as far as one is known."""
     cuts: tuple[Cut, ...] = ()
     """The changes of the LR so far."""
     no_fall: bool = False
@@ -142,7 +170,7 @@ class Decay:
     """Mean loss of the interval before, and its variance, in 'plateau'."""
 
 
-Phase: TypeAlias = Sweep | Search | Grow | Decay
+Phase: TypeAlias = Sweep | Search | Grow | Race | Decay
 WarmUp: TypeAlias = Sweep | Search | Grow
 P_co = TypeVar("P_co", bound=Phase, covariant=True)
 
@@ -171,7 +199,7 @@ class State(Generic[P_co]):
     """Step of the snapshot of the weights that is to be kept, or None."""
     restores: int = 0
     """How often the kept snapshot was to be put back."""
-    origin: Level | None = None
+    origin: Stretch | None = None
     """Of the first losses of the run, once there are enough."""
     verdicts: tuple[Verdict, ...] = ()
     """The tests so far."""

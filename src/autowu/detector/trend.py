@@ -29,6 +29,29 @@ class Level:
     losses: int
 
 
+@dataclass(frozen=True)
+class Stretch:
+    """The median of a stretch of losses, and how far from it noise explains."""
+
+    low: float
+    median: float
+    high: float
+
+
+def stretch(losses: Array, errors: float) -> Stretch:
+    """That of ``losses`` [n], with bounds of so many standard errors of the median.
+
+    Whatever the distribution, k of n independent losses are below its median with a mean of n / 2 and a
+    standard deviation of √n / 2. So the bounds are losses, so many ranks from the middle: of few losses the
+    least and the largest. A loss that is not finite counts as infinite.
+    """
+    ranked = np.sort(np.where(np.isfinite(losses), losses, np.inf))
+    n = len(ranked)
+    ranks = math.ceil(0.5 * errors * math.sqrt(n))
+    low, high = max(0, (n - 1) // 2 - ranks), min(n - 1, n // 2 + ranks)
+    return Stretch(float(ranked[low]), float(ranked[n // 2]), float(ranked[high]))
+
+
 def beginning(losses: Array) -> Level:
     """Where a window of ``losses`` begins: the median of one end of it."""
     width = end_width(len(losses))

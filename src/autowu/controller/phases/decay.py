@@ -20,7 +20,7 @@ from autowu.config import Config
 from autowu.controller.rate import decay_function
 from autowu.controller.state import Cut, Decay, State, no_losses
 from autowu.detector import noise, trend
-from autowu.detector.trend import Level
+from autowu.detector.trend import Stretch
 
 STRETCHES: Final = 50
 """Of the run, each of which is read as one."""
@@ -73,17 +73,17 @@ def decide(config: Config, state: State[Decay]) -> State[Decay]:
 
 
 def _watched(config: Config, state: State[Decay], threshold: float) -> State[Decay]:
-    phase, losses = state.phase, np.where(np.isfinite(state.losses), state.losses, np.inf)
-    now = Level(trend.median(losses), len(losses))
-    if _risen(state, losses, now, threshold):
-        first = trend.beginning(losses)
+    phase, losses = state.phase, state.losses
+    now = trend.stretch(losses, threshold / math.sqrt(2))
+    if _risen(state, now):
+        first = trend.stretch(losses[: noise.ENDS], threshold / math.sqrt(2))
         after_cut = bool(phase.cuts) and phase.cuts[-1].step == state.read
-        if after_cut and phase.cuts[-1].back_to is not None and _risen(state, losses, first, threshold):
+        if after_cut and phase.cuts[-1].back_to is not None and _risen(state, first):
             return _undone(state, now)
         return _cut(state, now)
-    if math.isfinite(now.median) and (phase.least is None or now.median < phase.least.median):
+    if phase.least is None or now.median < phase.least.median:
         state = state.replace(phase=replace(phase, least=now))
-    if state.read < config.total_steps / 2 <= state.step and not _fallen(state, losses, threshold):
+    if state.read < config.total_steps / 2 <= state.step and not _fallen(state):
         state = state.replace(phase=replace(state.phase, no_fall=True))
     if state.snapshot_step is None:
         return state
@@ -93,33 +93,24 @@ def _watched(config: Config, state: State[Decay], threshold: float) -> State[Dec
     return state.replace(snapshot_step=state.step) if due else state
 
 
-def _risen(state: State[Decay], losses: Array, now: Level, threshold: float) -> bool:
+def _risen(state: State[Decay], now: Stretch) -> bool:
     """Whether ``now`` is above the least level for good. Of a loss that never fell only the end is seen."""
     if not math.isfinite(now.median):
         return True
-    least = state.phase.least
-    if least is None or not _fallen(state, losses, threshold):
+    least, origin = state.phase.least, state.origin
+    if least is None or origin is None or not _fallen(state):
         return False
-    lost = LOST * (state.origin.median - least.median) if state.origin else 0.0
-    rise = now.median - least.median
-    return rise > lost and rise > threshold * _error(losses, now, least)
+    lost = LOST * (origin.median - least.median)
+    return now.low > least.high and now.median - least.median > lost
 
 
-def _fallen(state: State[Decay], losses: Array, threshold: float) -> bool:
+def _fallen(state: State[Decay]) -> bool:
     """Whether the least level is below the first losses by more than noise explains."""
     least, origin = state.phase.least, state.origin
-    if least is None or origin is None:
-        return False
-    return origin.median - least.median > threshold * _error(losses, least, origin)
+    return least is not None and origin is not None and least.high < origin.low
 
 
-def _error(losses: Array, one: Level, other: Level) -> float:
-    """The standard error of the difference of two levels, under the noise of ``losses``."""
-    level = noise.noise_level(losses[np.isfinite(losses)])
-    return level * math.sqrt(trend.median_variance(one.losses) + trend.median_variance(other.losses))
-
-
-def _cut(state: State[Decay], now: Level) -> State[Decay]:
+def _cut(state: State[Decay], now: Stretch) -> State[Decay]:
     """Back to the snapshot, if there is one, and on with a third of the LR."""
     phase, back_to = state.phase, state.snapshot_step
     least = math.nan if phase.least is None else phase.least.median
@@ -131,7 +122,7 @@ def _cut(state: State[Decay], now: Level) -> State[Decay]:
     )
 
 
-def _undone(state: State[Decay], now: Level) -> State[Decay]:
+def _undone(state: State[Decay], now: Stretch) -> State[Decay]:
     """The data have changed: the LR is that of before the cut, and what the loss was does not count."""
     phase = state.phase
     before = phase.cuts[-2].factor if len(phase.cuts) > 1 else 1.0
