@@ -2,7 +2,7 @@
 
     registry (which kinds) ─▶ runner ─▶ train (one run) ─▶ FILE.jsonl ─▶ table
 
-    python -m benchmarks.quality.kinds run --data DIR --results FILE.jsonl      # what is done is not done again
+    python -m benchmarks.quality.kinds run --data DIR --results FILE.jsonl   # what is done is not done again
     python -m benchmarks.quality.kinds table FILE.jsonl ...
 
 Contents:
@@ -10,7 +10,7 @@ Contents:
     task        what a kind of training is to the harness
     data        images and texts as tensors
     parts       networks that several kinds share
-    plateau, finetune, sequence, generative, regression, noise, sums, long
+    plateau, finetune, sequence, generative, regression, images
                 the tasks
     registry    all of them, with their updates and fixed peaks
     schedules   the methods that are compared
