@@ -18,6 +18,13 @@ from benchmarks.quality.kinds.task import Kind
 
 METHODS = ("fixed", "autowu", "lr-finder", "nadamw", "schedule-free", "prodigy")
 """'fixed': all five peaks."""
+PRELOADED = [
+    "benchmarks.quality.kinds.train",
+    "benchmarks.quality.kinds.registry",
+    "sklearn.datasets",
+    "torch._dynamo",  # which the first update of an optimizer imports, for seconds
+]
+"""What runs import, once, in the process that those of the runs fork from."""
 
 
 class Job(NamedTuple):
@@ -59,9 +66,9 @@ def run(wanted: Iterable[Job], data: Path, results: Path, processes: int) -> Non
     left = [job for job in wanted if (job.kind.name, job.label, job.seed) not in done]
     os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["benchmarks.quality.kinds.train", "benchmarks.quality.kinds.registry"])
+    context.set_forkserver_preload(PRELOADED)
     began = time.monotonic()
-    with ProcessPoolExecutor(processes, mp_context=context, max_tasks_per_child=1) as pool:
+    with ProcessPoolExecutor(processes, mp_context=context, max_tasks_per_child=1) as pool:  # fresh memory
         running = {
             pool.submit(_train, job.kind.name, job.method, job.seed, data, job.settings): job for job in left
         }
