@@ -70,7 +70,7 @@ class Own:
                 "switch_step": switch.step,
                 "t_star": switch.t_star,
                 "capped": switch.capped,
-                "reason": str(switch.reason),
+                "reason": switch.reason.value,
             }
         return found
 
