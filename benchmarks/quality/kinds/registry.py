@@ -34,7 +34,7 @@ KINDS: Final = {
         _kind("muon-gpt", sequence.WithMuon, 500, 1e-2, "loss", TEXT),
         _kind("mixed-shapes", sequence.MixedShapes, 500, 1e-2, "loss", TEXT),
         _kind("diffusion", generative.Diffusion, 1_500, 3e-3, "loss"),
-        _kind("vae", generative.VAE, 1_200, 3e-3, "loss", FASHION),
+        _kind("vae", generative.VAE, 1_200, 1e-2, "loss", FASHION),
         _kind("autoencoder", generative.Autoencoder, 1_200, 3e-3, "loss", FASHION),
         _kind("infonce", generative.InfoNCE, 800, 3e-3, "loss", FASHION),
         _kind("smooth-regression", regression.Smooth, 2_000, 1e-2, "dB"),
