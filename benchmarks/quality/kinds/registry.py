@@ -48,8 +48,8 @@ KINDS: Final = {
         _kind("raw-inputs", images.RawInputs, 1_500, 1e-4, "%", FASHION),
         _kind("factorisation", regression.Factorisation, 2_000, 3e-2, "loss"),
         _kind("long-mlp", images.LongMLP, 20_000, 1e-2, "%", FASHION),
-        _kind("long-regression", regression.LongRegression, 40_000, 3e-3, "dB"),
+        _kind("long-regression", regression.LongRegression, 40_000, 1e-2, "dB"),
         _kind("long-char", sequence.LongCharacters, 100_000, 3e-3, "loss", TEXT),
-        _kind("long-cnn", images.LongCNN, 20_000, 3e-3, "%", FASHION),
+        _kind("long-cnn", images.LongCNN, 20_000, 1e-2, "%", FASHION),
     )
 }
