@@ -147,5 +147,7 @@ def test_the_table_compares_with_the_best_fixed_peak():
     text = table.write([*fixed, record("autowu", -2.1), record("prodigy", None)])
     assert "| -3, **-2**, -2.5 | 0.01 | -2.1 (-5) | -4 (-1e+02) |" in text
     assert "autowu, loss: mean -5.00, worst -5.00 (1 kinds)" in text
+    assert "prodigy, no better than a constant answer: lstm 0" in text
+    assert "autowu, no better" not in text
     points = [record("fixed 0.01", 80.0, "parity", 50.0), record("autowu", 78.5, "parity", 50.0)]
     assert "| **80** | 0.01 (edge) | 78.5 (-1.5) |" in table.write(points)

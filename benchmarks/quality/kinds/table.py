@@ -39,6 +39,15 @@ def best_fixed(mine: dict[str, dict[int, float]]) -> str | None:
     return max(fixed, key=lambda name: fixed[name]) if fixed else None
 
 
+def lost(records: Iterable[dict[str, Any]]) -> dict[str, list[str]]:
+    """Method, but for fixed peaks -> the runs that diverged or ended no better than a constant answer."""
+    found: dict[str, list[str]] = {}
+    for record in records:
+        if not record["method"].startswith("fixed ") and floored(record) <= record.get("trivial", -np.inf):
+            found.setdefault(record["method"], []).append(f"{record['kind']} {record['seed']}")
+    return found
+
+
 def write(records: list[dict[str, Any]]) -> str:
     """The table as Markdown, with the means of the differences over kinds at its end."""
     scores = means(records)
@@ -66,7 +75,12 @@ def write(records: list[dict[str, Any]]) -> str:
                 text += f" ({gap:+.2g})"
             row.append(text)
         lines.append("| " + " | ".join(row) + " |")
-    lines += ["", "◦ held out; in brackets the difference to the best fixed: points, dB or % of the loss."]
+    lines += [
+        "",
+        "◦ held out; in brackets the difference to the best fixed: points, dB or % of the loss.",
+        "Runs that diverged or ended below a constant answer count as that answer.",
+        "",
+    ]
     for name in others:
         for unit in ("%", "loss", "dB"):
             of = [gap for kind, gap in gaps[name].items() if KINDS[kind].unit == unit]
@@ -74,4 +88,6 @@ def write(records: list[dict[str, Any]]) -> str:
                 lines.append(
                     f"{name}, {unit}: mean {np.mean(of):+.2f}, worst {min(of):+.2f} ({len(of)} kinds)"
                 )
+    for name, runs in lost(records).items():
+        lines.append(f"{name}, no better than a constant answer: {', '.join(runs)}")
     return "\n".join(lines)
