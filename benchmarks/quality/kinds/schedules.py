@@ -63,7 +63,7 @@ class Own:
     def record(self) -> dict[str, Any]:
         """How warm-up ended."""
         switch, scheduler = self.scheduler.switch, self.scheduler
-        found: dict[str, Any] = {"reopenings": len(scheduler.reopenings), "tests": len(scheduler.verdicts)}
+        found: dict[str, Any] = {"cuts": len(scheduler.cuts), "tests": len(scheduler.verdicts)}
         if switch is not None:
             found |= {
                 "peak_lr": switch.peak_lr,
