@@ -52,6 +52,8 @@ class Config:
     law: float | None = 0.5
     basin: float | None = 0.03
     race: float | None = 0.04
+    factor: float = 1.0
+    logs: bool = False
     sweep_fraction: float = 0.05
     """In (0, 1), a fraction of total_steps: time in which the fast growth would cross [min_lr, max_lr]."""
     lift_off: float | None = 4.0

@@ -140,7 +140,7 @@ def back(config: Config, state: State[Grow], *, capped: bool) -> State[Decay]:
     grow, verdict = state.phase, state.verdicts[-1]
     t_star = _best(config, verdict)
     if t_star is not None and state.nonfinite_reads < config.patience:
-        lr = grown(config, grow.growth, t_star)
+        lr = config.factor * grown(config, grow.growth, t_star)
         tests = state.verdicts[-grow.detections :]
         stalled = any(test.detected and test.stalled(config.confidence) for test in tests)
         reason = Reason.STALL if stalled else Reason.MINIMUM

@@ -120,6 +120,8 @@ def detect(
     x = usable / len(losses)
     try:
         with np.errstate(all="ignore"):
+            if config.logs and y.min() > 0:
+                y = np.log(y)
             if config.ceiling is not None:
                 y = noise.below_ceiling(y, config.ceiling)
             return _test(config, x, y, step, start, adam, doublings)
