@@ -160,7 +160,7 @@ CONFIGS = {
 
 @pytest.mark.parametrize("curve", CURVES)
 @pytest.mark.parametrize("name", CONFIGS)
-def test_the_lr_stays_in_its_range_and_rises_after_the_switch_only_where_a_cut_is_taken_back(
+def test_the_lr_stays_in_its_range_and_rises_then_only_where_a_cut_is_taken_back(
     name: str, curve: str
 ) -> None:
     config, losses = CONFIGS[name], CURVES[curve]

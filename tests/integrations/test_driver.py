@@ -97,9 +97,9 @@ class OnDevice:
         return np.array(self.value, dtype)
 
 
-def test_losses_are_read_at_decisions_only_and_not_at_all_in_the_decay() -> None:
+def test_losses_are_read_at_decisions_only_and_without_the_watch_not_at_all_in_the_decay() -> None:
     curve = [OnDevice(loss) for loss in losses()]
-    driver = Driver(config(reopen=None))
+    driver = Driver(config(watch=None))
     for done, loss in enumerate(curve):
         driver.observe(loss)
         driver.step(weights)
