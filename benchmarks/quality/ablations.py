@@ -73,4 +73,4 @@ SETTLED: Final = (
     "probe 3.0",
     "probe 100.0",
 )
-"""Of these the results are there, but no code any more: commit 6fabf07 runs the first two, 2c9fd93 the rest."""
+"""Of these the results are there, but no code any more: commit 6fabf07 runs two of them, 2c9fd93 the rest."""

@@ -10,7 +10,7 @@ if importlib.util.find_spec("torch"):  # not every host needs it
     torchvision_shim.install()
 
 # Most curves here were made beforehand: they rise after the minimum, whatever the LR, and the watch says so.
-WATCH = "ignore:AutoWU. (at step [0-9]+ of [0-9]+ the loss|after the weights had gone back|at half of the run)"
+WATCH = r"ignore:AutoWU. (at step \d+ of \d+ the loss|after the weights had gone back|at half of the run)"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

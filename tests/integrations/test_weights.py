@@ -25,7 +25,7 @@ def refuse(*snapshot: Weights) -> Any:
 class Run:
     def __init__(self, steps: int = 200) -> None:
         self.losses = v_shape(steps, steps // 4, noise=0.02, seed=0)
-        self.losses[steps // 3 :] = 1.0  # no more than the minimum, once the weights have gone back
+        self.losses[3 * steps // 10 :] = 1.0  # at the minimum again, once the weights have gone back
         self.driver = Driver(Config(total_steps=steps))
         self.restored: list[float] = []
         self.texts: list[str] = []
