@@ -11,7 +11,7 @@ import numpy as np
 from autowu.config import Config
 from autowu.controller.rate import grown
 from autowu.controller.state import Decay, Grow, Growth, Reason, State, Switch, WarmUp, no_losses
-from autowu.detector import trend
+from autowu.detector import noise, trend
 from autowu.detector.detect import Verdict, detect
 from autowu.detector.trend import Level
 
@@ -171,8 +171,9 @@ def switch(
     )
     rewound = decided.rewound_to is not None
     least = None if t_star is None else _level_around(state, t_star)
+    known = None if t_star is None else _noise_before(state, t_star)
     return state.replace(
-        phase=Decay(decided, phase.growth, least),
+        phase=Decay(decided, phase.growth, least, known),
         restores=state.restores + rewound,
         # The copy stays, for the watch; where none goes back, the weights of now are to be kept.
         snapshot_step=(state.snapshot_step if rewound else state.step) if _watches(config) else None,
@@ -191,3 +192,10 @@ def _level_around(state: State[WarmUp], t_star: float) -> Level | None:
     around = state.losses[max(0, at - width) : at + width + 1]
     around = around[np.isfinite(around)]
     return Level(trend.median(around), len(around)) if len(around) else None
+
+
+def _noise_before(state: State[WarmUp], t_star: float) -> float | None:
+    """Of the losses up to t*; None if they are too few to tell."""
+    before = state.losses[: max(0, math.floor(t_star) - state.first)]
+    before = before[np.isfinite(before)]
+    return noise.noise_level(before) if len(before) >= 2 * noise.ENDS else None

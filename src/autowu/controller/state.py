@@ -132,6 +132,8 @@ class Decay:
     """The last of warm-up."""
     least: Level | None = None
     """The least level of the loss from t* on, as far as one is known."""
+    noise: float | None = None
+    """Of the loss while it had not risen: that of a loss that explodes would hide the rise."""
     cuts: tuple[Cut, ...] = ()
     """The changes of the LR so far."""
     no_fall: bool = False

@@ -34,6 +34,9 @@ LOST: Final = 0.1
 CUT: Final = 1 / 3
 """By which a cut multiplies the LR: half of the decade between a good LR and one that explodes."""
 
+KEPT: Final = math.sqrt(0.9)
+"""Share of the noise that is known, when that of a further stretch comes in."""
+
 RENEWED: Final = 0.2
 """Share of the run after which the snapshot is taken anew."""
 
@@ -81,8 +84,9 @@ def _watched(config: Config, state: State[Decay], threshold: float) -> State[Dec
         if after_cut and phase.cuts[-1].back_to is not None and _risen(state, losses, first, threshold):
             return _undone(state, now)
         return _cut(state, now)
-    if math.isfinite(now.median) and (phase.least is None or now.median < phase.least.median):
-        state = state.replace(phase=replace(phase, least=now))
+    lower = math.isfinite(now.median) and (phase.least is None or now.median < phase.least.median)
+    phase = replace(phase, least=now if lower else phase.least, noise=_noise(phase, losses))
+    state = state.replace(phase=phase)
     if state.read < config.total_steps / 2 <= state.step and not _fallen(state, losses, threshold):
         state = state.replace(phase=replace(state.phase, no_fall=True))
     if state.snapshot_step is None:
@@ -102,7 +106,7 @@ def _risen(state: State[Decay], losses: Array, now: Level, threshold: float) -> 
         return False
     lost = LOST * (state.origin.median - least.median) if state.origin else 0.0
     rise = now.median - least.median
-    return rise > lost and rise > threshold * _error(losses, now, least)
+    return rise > lost and rise > threshold * _error(state, losses, now, least)
 
 
 def _fallen(state: State[Decay], losses: Array, threshold: float) -> bool:
@@ -110,13 +114,29 @@ def _fallen(state: State[Decay], losses: Array, threshold: float) -> bool:
     least, origin = state.phase.least, state.origin
     if least is None or origin is None:
         return False
-    return origin.median - least.median > threshold * _error(losses, least, origin)
+    return origin.median - least.median > threshold * _error(state, losses, least, origin)
 
 
-def _error(losses: Array, one: Level, other: Level) -> float:
-    """The standard error of the difference of two levels, under the noise of ``losses``."""
-    level = noise.noise_level(losses[np.isfinite(losses)])
+def _error(state: State[Decay], losses: Array, one: Level, other: Level) -> float:
+    """The standard error of the difference of two levels, under the noise of before ``losses``, if known."""
+    known = state.phase.noise
+    level = _level(losses) if known is None else known
     return level * math.sqrt(trend.median_variance(one.losses) + trend.median_variance(other.losses))
+
+
+def _noise(phase: Decay, losses: Array) -> float:
+    """With that of ``losses``, which have not risen: a mean over some ten stretches, since one has few.
+
+    The end of a stretch may be where the loss explodes, and so none counts for more than twice what is known.
+    """
+    known, level = phase.noise, _level(losses)
+    if not known:
+        return level
+    return math.hypot(KEPT * known, math.sqrt(1 - KEPT**2) * min(level, 2 * known))
+
+
+def _level(losses: Array) -> float:
+    return noise.noise_level(losses[np.isfinite(losses)])
 
 
 def _cut(state: State[Decay], now: Level) -> State[Decay]:
@@ -137,7 +157,7 @@ def _undone(state: State[Decay], now: Level) -> State[Decay]:
     before = phase.cuts[-2].factor if len(phase.cuts) > 1 else 1.0
     least = math.nan if phase.least is None else phase.least.median
     cut = Cut(state.step, before, None, now.median, least)
-    return state.replace(phase=replace(phase, cuts=(*phase.cuts, cut), least=now))
+    return state.replace(phase=replace(phase, cuts=(*phase.cuts, cut), least=now, noise=None))
 
 
 # --- 'plateau' -----------------------------------------------------------------------------------------
