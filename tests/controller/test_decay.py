@@ -178,6 +178,19 @@ def test_noise_is_no_rise(noise: str, sd: float) -> None:
         assert cuts(1 + sd * draws) == ()
 
 
+def test_an_explosion_does_not_hide_in_its_own_noise() -> None:
+    losses = quiet()
+    draws = np.random.default_rng(1).standard_exponential(28)
+    losses[512 - BEGIN : 540 - BEGIN] += 1e4 * draws  # the noise of its stretch is as large as the rise
+    assert [cut.step for cut in cuts(losses)] == [540]
+
+
+def test_a_noise_that_grows_is_learnt() -> None:
+    sd = np.geomspace(1e-3, 0.05, T - BEGIN)
+    for seed in range(20):
+        assert cuts(1 + sd * np.random.default_rng(seed).standard_normal(T - BEGIN)) == ()
+
+
 @pytest.mark.parametrize(("rise", "count"), [(0.09, 0), (0.12, 1)])
 def test_a_rise_by_less_than_a_tenth_of_the_fall_is_let_be(rise: float, count: int) -> None:
     losses = quiet(1e-3)

@@ -2,6 +2,8 @@
 
 import copy
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any
 
@@ -44,10 +46,18 @@ class Blown(Training):
         return loss
 
 
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without the warning of a cut."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "AutoWU: at step [0-9]+ of [0-9]+ the loss")
+        yield
+
+
 @cache
 def whole() -> tuple[Blown, list[float]]:
     run = Blown()
-    with warnings.catch_warnings(record=True):
+    with quietly():
         return run, run.run(STEPS)
 
 
@@ -83,7 +93,7 @@ def test_all_that_training_changes_goes_back() -> None:
 
 def test_the_copy_is_in_each_checkpoint_up_to_the_end() -> None:
     run, copies = Blown(watch=4.0), list[bool]()
-    with warnings.catch_warnings(record=True):
+    with quietly():
         while run.scheduler.last_epoch < STEPS:
             run.run(run.scheduler.last_epoch + 1)
             copies.append(run.scheduler.state_dict()["snapshot"] is not None)
@@ -103,7 +113,7 @@ def test_a_break_at_every_turn() -> None:
     assert switch is not None
     renewed = int(cut.back_to or 0)
     for step in (switch.step, switch.step + 7, renewed, AT + 3, cut.step - 1, cut.step, cut.step + 5, 590):
-        with warnings.catch_warnings(record=True):
+        with quietly():
             broken = Blown()
             broken.run(step)
             state = saved(broken.state())
