@@ -4,13 +4,12 @@ import importlib.util
 
 import pytest
 
+from told import WATCH
+
 if importlib.util.find_spec("torch"):  # not every host needs it
     from autowu.integrations import torchvision_shim
 
     torchvision_shim.install()
-
-# Most curves here were made beforehand: they rise after the minimum, whatever the LR, and the watch says so.
-WATCH = r"ignore:AutoWU. (at step \d+ of \d+ the loss|after the weights had gone back|at half of the run)"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
