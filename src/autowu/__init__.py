@@ -22,7 +22,9 @@ from autowu.offline.replay import Replay, replay
 if TYPE_CHECKING:
     from autowu.integrations.torch.scheduler import AutoWU
 
-__all__ = ["AutoWU", "Config", "Cut", "Replay", "Switch", "Verdict", "replay"]
+Reopening = Cut  # the former name of what is recorded when a decision is taken back
+
+__all__ = ["AutoWU", "Config", "Cut", "Reopening", "Replay", "Switch", "Verdict", "replay"]
 __version__ = "0.1.0"
 
 

@@ -170,8 +170,8 @@ class Driver:
     def state_dict(self) -> dict[str, Leaf]:
         """A flat dict of NumPy arrays, which any checkpointer can keep, and a run goes on from bit for bit.
 
-        ``schedule`` is JSON in UTF-8; in warm-up, the snapshot for rewinding follows, an array an
-        entry, called "parameter.<name>" or "rest.<name>".
+        ``schedule`` is JSON in UTF-8; the snapshot for rewinding follows while there is one, an array
+        an entry, called "parameter.<name>" or "rest.<name>".
         """
         schedule: dict[str, Any] = {
             **self._session.to_dict(),
