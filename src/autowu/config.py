@@ -51,7 +51,7 @@ class Config:
     """ρ_w in (0, 1), a fraction of total_steps: warm-up is capped at ⌊ρ_w T⌋ updates."""
     law: float | None = 0.5
     basin: float | None = 0.03
-    race: float | None = 0.04
+    edge: float = 0.5
     factor: float = 1.0
     logs: bool = False
     sweep_fraction: float = 0.05
@@ -247,7 +247,6 @@ _PAPER: Final[dict[str, Any]] = {
     "growth": "exponential",
     "law": None,
     "basin": None,
-    "race": None,
     "lift_off": None,
     "test_growth": None,
     "screen": None,

@@ -9,5 +9,7 @@ from autowu.controller.state import Cut
 
 def taken_back(cuts: Sequence[Cut], at: int = -1) -> bool:
     """Whether change ``at`` gives the LR of before the last cut back, since it was the data that changed."""
+    if not cuts:
+        return False
     at = range(len(cuts))[at]
     return cuts[at].factor > (cuts[at - 1].factor if at else 1.0)

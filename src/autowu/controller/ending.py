@@ -131,7 +131,7 @@ def at_cap(config: Config, state: State[Grow]) -> State[Decay]:
 
 def _best(config: Config, verdict: Verdict) -> float | None:
     """t* of Eq. 5, or the middle of the flat part of the curve around it."""
-    middle = None if config.basin is None else verdict.middle(config.basin)
+    middle = None if config.basin is None else verdict.middle(config.basin, config.edge)
     return verdict.t_star if middle is None else middle
 
 

@@ -10,9 +10,8 @@ import numpy as np
 
 from autowu.arrays import Array
 from autowu.config import Config
-from autowu.controller.phases.race import leg_function
 from autowu.controller.rate import decay_function, growth_function
-from autowu.controller.state import Decay, Growth, Phase, Race, State
+from autowu.controller.state import Decay, Growth, Phase, State
 
 
 def learning_rates(config: Config, state: State[Phase], steps: Array) -> Array:
@@ -35,10 +34,6 @@ def _pieces(config: Config, state: State[Phase]) -> tuple[list[int], list[Callab
     if config.growth == "two-speed" and phase.growth.start > 0:
         grows(0, Growth(0, config.min_lr, config.sweep_steps))
     grows(phase.growth.start if starts else 0, phase.growth)
-    if isinstance(phase, (Race, Decay)):
-        for leg in phase.legs if isinstance(phase, Race) else phase.switch.legs:
-            starts.append(leg.start)
-            functions.append(leg_function(config, leg))
     if isinstance(phase, Decay):
         for start, factor in [(phase.switch.step, 1.0), *((cut.step, cut.factor) for cut in phase.cuts)]:
             starts.append(start)

@@ -24,8 +24,8 @@ import numpy as np
 
 from autowu.arrays import Array
 from autowu.config import Config
-from autowu.controller.phases import decay, growth, race, sweep
-from autowu.controller.state import Decay, Grow, Growth, Phase, Race, Search, State, Sweep
+from autowu.controller.phases import decay, growth, sweep
+from autowu.controller.state import Decay, Grow, Growth, Phase, Search, State, Sweep
 from autowu.detector import noise, trend
 
 __all__ = ["learning_rate", "lr_function", "next_read", "observe", "start"]
@@ -53,8 +53,6 @@ def _of(phase: Phase) -> _PhaseFile:
             return sweep
         case Grow():
             return growth
-        case Race():
-            return race
         case Decay():
             return decay
 

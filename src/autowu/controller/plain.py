@@ -14,7 +14,7 @@ import numpy as np
 from autowu.arrays import Array
 from autowu.config import Config
 from autowu.controller.machine import next_read
-from autowu.controller.state import Decay, Phase, Race, State
+from autowu.controller.state import Decay, Phase, State
 
 VERSION: Final = 5  # of the plain form
 
@@ -66,7 +66,7 @@ def _check_steps(config: Config, state: State[Phase]) -> None:
         raise ValueError(f"the state's 'growth' must have a span > 0, not {growth.span}")
     if growth.start > state.step:
         raise ValueError(f"the state's 'growth' starts at {growth.start}, after step {state.step}")
-    if isinstance(state.phase, (Race, Decay)):
+    if isinstance(state.phase, Decay):
         switch = state.phase.switch
         if not 0 < switch.peak_lr < math.inf:
             raise ValueError(f"the state's 'switch' must have a finite peak_lr > 0, not {switch.peak_lr}")

@@ -52,18 +52,6 @@ class Reason(str, Enum):
 
 
 @dataclass(frozen=True)
-class Leg:
-    """A short training from the snapshot, whose LR decays to zero: one of those that are compared."""
-
-    start: int
-    """Its first update."""
-    lr: float
-    """Its first LR."""
-    level: Level | None = None
-    """Of its last losses; None while it lasts."""
-
-
-@dataclass(frozen=True)
 class Switch:
     """The end of warm-up."""
 
@@ -81,8 +69,6 @@ class Switch:
     """Why warm-up ended."""
     reads: int = 0
     """Reads in a row that gave the reason: tests that detected the minimum, or that saw no finite loss."""
-    legs: tuple[Leg, ...] = ()
-    """The LRs that were compared in between; none if there was no time to."""
 
 
 # --- phases: each holds what only it knows --------------------------------------------------------
@@ -122,20 +108,6 @@ class Grow:
 
 
 @dataclass(frozen=True)
-class Race:
-    """Between warm-up and decay: a few LRs, each tried from the same snapshot."""
-
-    switch: Switch
-    """The end of warm-up."""
-    growth: Growth
-    """The last of warm-up."""
-    least: Stretch | None
-    """Of the losses around t*."""
-    legs: tuple[Leg, ...]
-    """Those done, and that of now."""
-
-
-@dataclass(frozen=True)
 class Cut:
     """A change of the LR in the decay phase, since the loss had risen for good, or ceased to be finite."""
 
@@ -170,7 +142,7 @@ class Decay:
     """Mean loss of the interval before, and its variance, in 'plateau'."""
 
 
-Phase: TypeAlias = Sweep | Search | Grow | Race | Decay
+Phase: TypeAlias = Sweep | Search | Grow | Decay
 WarmUp: TypeAlias = Sweep | Search | Grow
 P_co = TypeVar("P_co", bound=Phase, covariant=True)
 

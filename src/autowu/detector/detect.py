@@ -65,22 +65,18 @@ class Verdict:
         """t* of Eq. 5, in steps from the start of the run."""
         return None if self.argmin is None else self.start + (self.step - self.start) * self.argmin
 
-    def middle(self, share: float) -> float | None:
-        """The middle of where the smoothed loss is within ``share`` of its fall of the least, in steps.
-
-        The LR grows exponentially: this is the middle on a log scale of the LRs that do as well, as far as can be told.
-        """
+    def middle(self, share: float, weight: float) -> float | None:
+        """Between the smallest LR within ``share`` of the fall of the least smoothed loss, and that of the least."""
         if self.mean is None:
             return None
         place = int(self.mean.argmin())
         least = float(self.mean[place])
         near = self.mean <= least + share * (float(self.mean[: place + 1].max()) - least)
-        low = high = place
+        low = place
         while low > 0 and near[low - 1]:
             low -= 1
-        while high < len(near) - 1 and near[high + 1]:
-            high += 1
-        return self.start + (self.step - self.start) * 0.5 * (low + high) / (len(near) - 1)
+        at = weight * low + (1 - weight) * place
+        return self.start + (self.step - self.start) * at / (len(near) - 1)
 
     @property
     def falling(self) -> bool:

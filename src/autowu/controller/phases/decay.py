@@ -17,6 +17,7 @@ import numpy as np
 
 from autowu.arrays import Array
 from autowu.config import Config
+from autowu.controller.cuts import taken_back
 from autowu.controller.rate import decay_function
 from autowu.controller.state import Cut, Decay, State, no_losses
 from autowu.detector import noise, trend
@@ -50,21 +51,21 @@ def factor(phase: Decay) -> float:
 
 
 def next_read(config: Config, state: State[Decay]) -> int | None:
-    """The end of the stretch; None where nobody watches, and after the last."""
-    if config.decay == "plateau":
-        end = state.read + max(1, config.total_steps // config.plateau_intervals)
-        return end if end < config.total_steps else None
-    if config.watch is None or state.read >= config.total_steps:
+    """The end of the stretch, or the run's; None where nobody looks, and after the last."""
+    if state.read >= config.total_steps or (config.watch is None and config.decay != "plateau"):
         return None
-    return min(state.read + max(SHORTEST, config.total_steps // STRETCHES), config.total_steps)
+    stretch = max(SHORTEST, config.total_steps // STRETCHES)
+    if config.decay == "plateau":
+        stretch = max(1, config.total_steps // config.plateau_intervals)
+    return min(state.read + stretch, config.total_steps)
 
 
 def decide(config: Config, state: State[Decay]) -> State[Decay]:
     """Whether the loss has risen for good; whether 'plateau' drops the LR."""
     losses = state.losses
     if config.watch is not None:
-        state = _watched(config, state, config.watch)
-    if config.decay == "plateau":
+        state = _watched(config, state, trend.stretch(losses, config.watch / math.sqrt(2)))
+    if config.decay == "plateau" and state.step < config.total_steps:
         state = _plateau(state, losses)
     return state.replace(losses=no_losses())
 
@@ -72,31 +73,37 @@ def decide(config: Config, state: State[Decay]) -> State[Decay]:
 # --- the watch -----------------------------------------------------------------------------------------
 
 
-def _watched(config: Config, state: State[Decay], threshold: float) -> State[Decay]:
-    phase, losses = state.phase, state.losses
-    now = trend.stretch(losses, threshold / math.sqrt(2))
-    if _risen(state, now):
-        first = trend.stretch(losses[: noise.ENDS], threshold / math.sqrt(2))
-        after_cut = bool(phase.cuts) and phase.cuts[-1].step == state.read
-        if after_cut and phase.cuts[-1].back_to is not None and _risen(state, first):
-            return _undone(state, now)
-        return _cut(state, now)
-    if phase.least is None or now.median < phase.least.median:
-        state = state.replace(phase=replace(phase, least=now))
-    if state.read < config.total_steps / 2 <= state.step and not _fallen(state):
-        state = state.replace(phase=replace(state.phase, no_fall=True))
-    if state.snapshot_step is None:
+def _watched(config: Config, state: State[Decay], now: Stretch) -> State[Decay]:
+    if taken_back(state.phase.cuts):  # the data change: what the loss was says nothing
         return state
-    if state.step >= config.total_steps:
-        return state.replace(snapshot_step=None)
-    due = state.step - state.snapshot_step >= RENEWED * config.total_steps
-    return state.replace(snapshot_step=state.step) if due else state
+    ended, dead = state.step >= config.total_steps, not math.isfinite(now.median)
+    judged = len(state.losses) >= SHORTEST and not ended
+    if dead or (judged and _risen(state, now)):
+        return state.replace(snapshot_step=None) if ended and not dead else _cut_or_not(config, state, now)
+    phase = state.phase
+    if judged and (phase.least is None or now.median < phase.least.median):
+        state = state.replace(phase=replace(phase, least=now))
+    if 2 * state.step >= config.total_steps and state.origin is not None and not _fallen(state):
+        state = state.replace(phase=replace(state.phase, no_fall=True))
+    if state.snapshot_step is None or (
+        not ended and state.step - state.snapshot_step < RENEWED * config.total_steps
+    ):
+        return state
+    return state.replace(snapshot_step=None if ended else state.step)
+
+
+def _cut_or_not(config: Config, state: State[Decay], now: Stretch) -> State[Decay]:
+    """A cut, unless the loss was as high as soon as the weights had gone back: then it is the data."""
+    cuts = state.phase.cuts
+    if cuts and cuts[-1].step == state.read and cuts[-1].back_to is not None:
+        first = trend.stretch(state.losses[: noise.ENDS], (config.watch or 0.0) / math.sqrt(2))
+        if not math.isfinite(first.median) or _risen(state, first):
+            return _undone(state, now)
+    return _cut(state, now)
 
 
 def _risen(state: State[Decay], now: Stretch) -> bool:
-    """Whether ``now`` is above the least level for good. Of a loss that never fell only the end is seen."""
-    if not math.isfinite(now.median):
-        return True
+    """Whether ``now`` is above the least level for good. Of a loss that never fell that says nothing."""
     least, origin = state.phase.least, state.origin
     if least is None or origin is None or not _fallen(state):
         return False
@@ -123,12 +130,12 @@ def _cut(state: State[Decay], now: Stretch) -> State[Decay]:
 
 
 def _undone(state: State[Decay], now: Stretch) -> State[Decay]:
-    """The data have changed: the LR is that of before the cut, and what the loss was does not count."""
+    """The data have changed: the LR is that of before the cut, and from here on nobody looks."""
     phase = state.phase
     before = phase.cuts[-2].factor if len(phase.cuts) > 1 else 1.0
     least = math.nan if phase.least is None else phase.least.median
     cut = Cut(state.step, before, None, now.median, least)
-    return state.replace(phase=replace(phase, cuts=(*phase.cuts, cut), least=now))
+    return state.replace(phase=replace(phase, cuts=(*phase.cuts, cut)), snapshot_step=None)
 
 
 # --- 'plateau' -----------------------------------------------------------------------------------------

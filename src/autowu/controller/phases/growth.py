@@ -10,7 +10,6 @@ import numpy as np
 
 from autowu.config import Config
 from autowu.controller import ending
-from autowu.controller.phases import race
 from autowu.controller.rate import cap, growth_function, next_test
 from autowu.controller.state import Grow, Phase, State
 from autowu.detector import trend
@@ -41,7 +40,7 @@ def decide(config: Config, state: State[Grow]) -> State[Phase]:
     if not ended or config.return_at_cap or state.step % (config.steps_per_epoch or 1) == 0:
         state = ending.test(config, state)
     if state.phase.detections >= config.patience:
-        return race.begin(config, ending.back(config, state, capped=False))
+        return ending.back(config, state, capped=False)
     return ending.at_cap(config, state) if ended else state
 
 
