@@ -17,7 +17,7 @@ Fit = Literal["maximum", "adam"]
 Preset = Literal["default", "paper"]
 
 LONGEST: Final = 2**53  # updates; the integers that floating point tells apart
-USUAL: Final = 600
+USUAL: Final = 600  # updates; in longer runs warm-up grows with the root of their length
 SHORTEST_SWEEP: Final = 40  # updates; a faster one overshoots lift-off, whatever its share of the run
 
 
@@ -49,13 +49,9 @@ class Config:
     """η_max, the LR that warm-up never exceeds, > min_lr."""
     warmup_fraction: float = 0.5
     """ρ_w in (0, 1), a fraction of total_steps: warm-up is capped at ⌊ρ_w T⌋ updates."""
-    law: float | None = 0.5
-    basin: float | None = 0.03
-    edge: float = 0.5
-    factor: float = 1.0
-    logs: bool = False
     sweep_fraction: float = 0.05
-    """In (0, 1), a fraction of total_steps: time in which the fast growth would cross [min_lr, max_lr]."""
+    """In (0, 1), a fraction of total_steps: time in which the fast growth would cross [min_lr, max_lr], in
+    runs of up to 600 updates; in longer ones it grows with the root of their length."""
     lift_off: float | None = 4.0
     """Fall of the loss, > 0, in standard errors, before which no minimum counts; with growth 'two-speed' a
     rise of as many sends the growth back. None: tests always count."""
@@ -79,9 +75,9 @@ class Config:
     """c in (0, 1): a subset votes for a minimum in the past if its P_min exceeds c."""
     patience: int = 3
     """p, the tests in a row that must detect the minimum, ≥ 1."""
-    stall: float | None = 0.25
-    """In (0, 1): a subset also votes if, with this confidence, the loss has fallen at less than this share of
-    its mean rate for a doubling of the LR or longer. None, or growth 'linear': only for a minimum."""
+    basin: float | None = 0.05
+    """Share of the fall of the smoothed loss, in (0, 1), by which it may be above its least: the peak LR is
+    halfway, on a log scale, from the smallest LR with such a loss to that of the least. None: the latter."""
     min_losses: int = 10
     """The fewest finite losses that a test needs, ≥ 2; below it the verdict is 'no evidence'."""
     standardize: bool = True
@@ -157,7 +153,7 @@ class Config:
         self._real("length_scale", 0.05, 10, closed=True)
         self._real("confidence", 0, 1)
         self._integer("patience", 1)
-        self._real("stall", 0, 1, optional=True)
+        self._real("basin", 0, 1, optional=True)
         self._integer("min_losses", 2)
         self._boolean("standardize")
         self._real("spike", 0, math.inf, optional=True)
@@ -230,11 +226,13 @@ class Config:
 
     @cached_property
     def growth_steps(self) -> int:
-        """Updates in which the slow growth would cross the whole range of LRs."""
-        if self.law is None or self.total_steps <= USUAL:
+        """Updates in which the slow growth would cross the whole range of LRs.
+
+        ρ_w T, or, in a run of more than 600 updates with growth 'two-speed', ρ_w √(600 T).
+        """
+        if self.growth != "two-speed" or self.total_steps <= USUAL:
             return self.warmup_steps
-        steps = self.warmup_fraction * USUAL * (self.total_steps / USUAL) ** self.law
-        return max(1, min(math.floor(steps), self.warmup_steps))
+        return math.floor(self.warmup_fraction * math.sqrt(USUAL * self.total_steps))
 
     @cached_property
     def sweep_steps(self) -> int:
@@ -245,14 +243,12 @@ class Config:
 
 _PAPER: Final[dict[str, Any]] = {
     "growth": "exponential",
-    "law": None,
     "basin": None,
     "lift_off": None,
     "test_growth": None,
     "screen": None,
     "fit_size": 100,
     "fit": "adam",
-    "stall": None,
     "min_losses": 2,
     "standardize": False,
     "spike": None,

@@ -23,7 +23,6 @@ def records(config: Config, tests: Sequence[Verdict]) -> list[dict[str, Any]]:
             "step": test.step,
             "start": test.start,
             "p_min": statistics.median(test.p_min) if test.p_min else None,
-            "p_stall": statistics.median(test.p_stall) if test.p_stall else None,
             "votes": test.votes(config.confidence),
             "subsets": len(test.p_min),
             "detected": test.detected,
@@ -86,7 +85,7 @@ def _test(config: Config, test: Verdict | None) -> str:
     if not test.p_min:
         return f"step {test.step:,}: no evidence ({test.no_evidence})"
     votes = f"{test.votes(config.confidence)} of {len(test.p_min)} subsets"
-    return f"step {test.step:,}: {votes} say that the minimum is past, or the fall at its end"
+    return f"step {test.step:,}: {votes} say that the minimum is past"
 
 
 def _picture(config: Config, state: State[Phase], step: int) -> str:

@@ -56,10 +56,7 @@ def recorded(config: Config, state: State[W], growth: Growth) -> tuple[State[W],
 def _tested(
     config: Config, state: State[W], growth: Growth, detections: int, past: bool
 ) -> tuple[State[W], Verdict]:
-    doublings = 0.0  # a linear growth takes longer and longer for one
-    if config.growth != "linear":
-        doublings = math.log2(grown(config, growth, state.step) / grown(config, growth, state.first))
-    verdict, adam = detect(config, state.losses, state.first, state.adam, doublings)
+    verdict, adam = detect(config, state.losses, state.first, state.adam)
     verdict = replace(verdict, streak=detections + 1 if verdict.detected or past else 0)
     return state.replace(adam=adam, verdicts=(*state.verdicts, verdict)), verdict
 
@@ -122,29 +119,22 @@ def at_cap(config: Config, state: State[Grow]) -> State[Decay]:
         if verdict is not None and (verdict.detected or state.nonfinite_reads):
             return back(config, state, capped=True)
         # No evidence: all that is known is that the loss has fallen by lift-off.
-        t_star = float(grow.lift_off) if verdict is None or verdict.no_evidence else _best(config, verdict)
+        t_star = (
+            float(grow.lift_off) if verdict is None or verdict.no_evidence else verdict.peak_at(config.basin)
+        )
     good = grown(config, grow.growth, state.step if t_star is None else t_star)
     peak_lr = fallback(config, good=good)
     rewind = t_star is not None
     return switch(config, state, t_star, peak_lr, Reason.CAP, rewind=rewind, capped=True)
 
 
-def _best(config: Config, verdict: Verdict) -> float | None:
-    """t* of Eq. 5, or the middle of the flat part of the curve around it."""
-    middle = None if config.basin is None else verdict.middle(config.basin, config.edge)
-    return verdict.t_star if middle is None else middle
-
-
 def back(config: Config, state: State[Grow], *, capped: bool) -> State[Decay]:
     """To the minimum: Eq. 5 and the LR there."""
     grow, verdict = state.phase, state.verdicts[-1]
-    t_star = _best(config, verdict)
+    t_star = verdict.peak_at(config.basin)
     if t_star is not None and state.nonfinite_reads < config.patience:
-        lr = config.factor * grown(config, grow.growth, t_star)
-        tests = state.verdicts[-grow.detections :]
-        stalled = any(test.detected and test.stalled(config.confidence) for test in tests)
-        reason = Reason.STALL if stalled else Reason.MINIMUM
-        return switch(config, state, t_star, lr, reason, rewind=True, capped=capped)
+        lr = grown(config, grow.growth, t_star)
+        return switch(config, state, t_star, lr, Reason.MINIMUM, rewind=True, capped=capped)
     finite = np.flatnonzero(np.isfinite(state.losses))
     known = [float(state.first + finite[-1]) if len(finite) else float(grow.growth.start)]
     known += [t_star] if t_star is not None else []

@@ -39,8 +39,6 @@ class Reason(str, Enum):
 
     MINIMUM = "minimum"
     """The minimum of the loss lay in the past."""
-    STALL = "stall"
-    """The fall of the loss was at its end."""
     RISE = "rise before lift-off"
     """The loss rose, and had never fallen."""
     NO_FALL = "no fall"

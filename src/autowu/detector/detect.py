@@ -11,9 +11,6 @@ from autowu.arrays import Array
 from autowu.config import Config
 from autowu.detector import fit, gp, noise
 
-DOUBLINGS = 2.0  # of the LR, at least, before the last can be compared with those before it
-STRIDE = 5  # a stall is asked for at each so many points of the grid: the curve bends in no fewer
-
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
@@ -25,10 +22,8 @@ class Verdict:
     """First step of the window that the test looked at."""
     p_min: tuple[float, ...] = ()
     """P_min (Eq. 4), one per subset; empty where there is no evidence."""
-    p_stall: tuple[float, ...] = ()
-    """The probability that the fall has all but ended, one per subset; empty where it is not asked for."""
     detected: bool = False
-    """Whether for most subsets P_min, or the probability of a stall, exceeds the confidence."""
+    """Whether for most subsets P_min exceeds the confidence."""
     argmins: tuple[float, ...] = ()
     """Where the smoothed loss is least, one per subset, as a fraction of the window."""
     streak: int = 0
@@ -42,18 +37,9 @@ class Verdict:
     noise: float | None = None
     """σ_n, in units of the loss."""
 
-    @property
-    def p_past(self) -> tuple[float, ...]:
-        """What the subsets vote by, one each: the larger of ``p_min`` and ``p_stall``."""
-        return tuple(map(max, self.p_min, self.p_stall)) if self.p_stall else self.p_min
-
     def votes(self, confidence: float) -> int:
-        """Subsets that say that the minimum is past, or the fall at its end."""
-        return sum(p > confidence for p in self.p_past)
-
-    def stalled(self, confidence: float) -> bool:
-        """Whether subsets vote by a stall alone."""
-        return self.votes(confidence) > sum(p > confidence for p in self.p_min)
+        """Subsets that say that the minimum is past."""
+        return sum(p > confidence for p in self.p_min)
 
     @property
     def argmin(self) -> float | None:
@@ -65,18 +51,20 @@ class Verdict:
         """t* of Eq. 5, in steps from the start of the run."""
         return None if self.argmin is None else self.start + (self.step - self.start) * self.argmin
 
-    def middle(self, share: float, weight: float) -> float | None:
-        """Between the smallest LR within ``share`` of the fall of the least smoothed loss, and that of the least."""
-        if self.mean is None:
-            return None
-        place = int(self.mean.argmin())
-        least = float(self.mean[place])
-        near = self.mean <= least + share * (float(self.mean[: place + 1].max()) - least)
-        low = place
-        while low > 0 and near[low - 1]:
-            low -= 1
-        at = weight * low + (1 - weight) * place
-        return self.start + (self.step - self.start) * at / (len(near) - 1)
+    def peak_at(self, basin: float | None) -> float | None:
+        """The step whose LR the decay begins at: t*, or earlier where the smoothed loss is flat before it.
+
+        Halfway from where the loss has come within a share ``basin`` of its fall to where it is least. The LR
+        grows exponentially, so that this is the middle on a log scale. (First subset.)
+        """
+        if basin is None or self.mean is None or self.t_star is None:
+            return self.t_star
+        least = int(self.mean.argmin())
+        most = float(self.mean[: least + 1].max())
+        far = np.flatnonzero(self.mean[:least] > self.mean[least] + basin * (most - self.mean[least]))
+        first = int(far[-1]) + 1 if len(far) else 0
+        earlier = 0.5 * (least - first) / (len(self.mean) - 1)
+        return max(float(self.start), self.t_star - (self.step - self.start) * earlier)
 
     @property
     def falling(self) -> bool:
@@ -89,7 +77,6 @@ def detect(
     losses: Array,
     start: int,
     adam: fit.AdamState | None = None,
-    doublings: float = 0.0,
 ) -> tuple[Verdict, fit.AdamState | None]:
     """Test whether the minimum of a loss curve lies in the past.
 
@@ -99,8 +86,6 @@ def detect(
             Non-finite ones are left out, and the others keep their places.
         start: first step of the window.
         adam: where the fit of the test before ended, if ``config.fit`` is 'adam'.
-        doublings: how often the LR has doubled over the window, at equal distances; 0 if it has grown
-            otherwise. With fewer than two, no stall is seen.
 
     Returns:
         The verdict (its ``streak`` is the caller's to count), and where the fit ended.
@@ -116,11 +101,9 @@ def detect(
     x = usable / len(losses)
     try:
         with np.errstate(all="ignore"):
-            if config.logs and y.min() > 0:
-                y = np.log(y)
             if config.ceiling is not None:
                 y = noise.below_ceiling(y, config.ceiling)
-            return _test(config, x, y, step, start, adam, doublings)
+            return _test(config, x, y, step, start, adam)
     except (ArithmeticError, ValueError, np.linalg.LinAlgError) as error:
         return Verdict(step, start, no_evidence=f"numerical failure: {error}"), adam
 
@@ -132,7 +115,6 @@ def _test(
     step: int,
     start: int,
     adam: fit.AdamState | None,
-    doublings: float,
 ) -> tuple[Verdict, fit.AdamState | None]:
     if not math.isfinite(float(losses.max()) - float(losses.min())):
         raise FloatingPointError("the losses' range is too wide for floating point")
@@ -162,14 +144,12 @@ def _test(
     rise, rise_sd = gp.fall_to_end(basis, f)
     copies = config.subsets // len(rise)
     p_min = _p_min(rise, rise_sd) * copies
-    p_stall = () if config.stall is None else _p_stall(config.stall, doublings, basis, f) * copies
     argmins = tuple(basis.grid[rise.argmax(-1)].tolist()) * copies
     mean, sd = gp.curve(basis.at_curve, f.of_set(0))
     verdict = Verdict(
         step=step,
         start=start,
         p_min=p_min,
-        p_stall=p_stall,
         argmins=argmins,
         mean=center + scale * mean,
         sd=scale * sd,
@@ -199,20 +179,6 @@ def _p_min(rise: Array, sd: Array) -> tuple[float, ...]:
     if not (np.isfinite(rise).all() and np.isfinite(sd).all()):
         raise FloatingPointError("the posterior is not finite")
     return _largest(rise, sd)
-
-
-def _p_stall(share: float, doublings: float, basis: gp.Basis, f: gp.Posterior) -> tuple[float, ...]:
-    """max over x of P(f(x) - f(1) < share (1 - x) (f(0) - f(1))), for each set: since x next to no fall.
-
-    Over the window the LR has doubled d times, and since x at least once: x ≤ 1 - 1/d. With fewer than two
-    doublings there is nothing to compare the last one with: 0.
-    """
-    if doublings < DOUBLINGS:
-        return (0.0,) * len(f.weights)
-    last = round((1 - 1 / doublings) * (gp.GRID - 1))
-    chosen = slice(last, 0, -STRIDE)
-    slope = share * (1 - basis.grid[chosen])
-    return _largest(*gp.project(basis.to_end[chosen] - slope[:, None] * basis.to_end[0], f))
 
 
 def _largest(mean: Array, sd: Array) -> tuple[float, ...]:
