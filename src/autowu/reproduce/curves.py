@@ -13,7 +13,7 @@ from autowu.arrays import Array
 from autowu.errors import UserError
 from autowu.report import picture_style
 from autowu.report.curves import smoothed, span
-from autowu.report.picture_style import DARK, GREY, colour, plain, styled
+from autowu.report.picture_style import colour, plain, styled
 from autowu.reproduce.cells import BASELINE, Cell, Schedule
 from autowu.reproduce.markdown import size
 from autowu.reproduce.paper import TITLES, Row, Target
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 POINTS: Final = 600
 LEGENDS: Final = {"Baseline": "baseline", "AutoWU + cos": "wu-cos"}
 """Names as in the paper's legends."""
+
+DASHES: Final = ("-", "--", "-.", (0, (8, 2)))
+"""None is dotted, as a run that has not finished is."""
 
 Curve = tuple[Array, Array]
 """Epochs, and the values there."""
@@ -85,14 +88,16 @@ def overlaid(target: Target, scale: Scale, of: Read) -> Figure:
     if not tasks:
         raise UserError(f"the scale {scale.name} has nothing that stands for the tasks of {target.title}")
     figure = picture_style.figure(2.7 * len(tasks) + 1.2, 4.6)
-    axes: Any = figure.subplots(2, len(tasks), squeeze=False, sharex="col")
-    handles: dict[str, Any] = {}
+    axes = cast(Any, figure.subplots(2, len(tasks), squeeze=False, sharex="col"))
+    sizes = sorted({column for task in tasks for row in target.of(task) for column in row.batch_sizes})
+    handles: dict[tuple[int, str], Any] = {}
     missing = list[str]()
     for task, (top, bottom) in zip(tasks, axes.T, strict=True):
         for row in target.of(task):
-            for i, column in enumerate(row.batch_sizes):
+            for column in row.batch_sizes:
                 name = f"{LEGENDS[row.schedule.name]} {size(column)}"
-                style = {"color": colour(i), "linestyle": "--" if row.schedule == BASELINE else "-"}
+                style = {"color": colour(sizes.index(column))}
+                style["linestyle"] = "--" if row.schedule == BASELINE else "-"
                 seeds = _seeds(of, row, column)
                 line = _draw(
                     top, [each.lr for each in seeds], style, [each.whole for each in seeds], log=True
@@ -101,14 +106,15 @@ def overlaid(target: Target, scale: Scale, of: Read) -> Figure:
                 if line is None:
                     missing.append(f"{TITLES[task]} {name}")
                 else:
-                    handles.setdefault(name, line)
+                    handles.setdefault((column, name), line)
         top.set_title(plain(TITLES[task]), fontsize=9)
         top.set_yscale("log")
         bottom.set_xlabel("epoch")
         _limits(top, bottom, [each for cell, each in of.items() if cell.task == task])
     axes[0, 0].set_ylabel("learning rate")
     axes[1, 0].set_ylabel("training loss")
-    _legend(figure, handles, missing, whole=all(each.whole for each in of.values()))
+    named = {name: handles[column, name] for column, name in sorted(handles)}
+    _legend(figure, named, len({column for column, _ in handles}), _told(missing, of))
     return figure
 
 
@@ -120,7 +126,7 @@ def growths(target: Target, scale: Scale, of: Read) -> Figure:
     handles: dict[str, Any] = {}
     missing = list[str]()
     for i, row in enumerate(target.rows):
-        style = {"color": colour(i), "linestyle": picture_style.dash(i)}
+        style = {"color": colour(i), "linestyle": DASHES[i]}
         seeds = _seeds(of, row, row.batch_sizes[0])
         whole = [each.whole for each in seeds]
         name = _growth(row.schedule)
@@ -135,12 +141,13 @@ def growths(target: Target, scale: Scale, of: Read) -> Figure:
     _limits(axes[0], axes[1], list(of.values()))
     for axis, name in zip(axes, ("learning rate", "training loss", "accuracy (%)"), strict=True):
         axis.set(ylabel=name, xlabel="epoch")
-    _legend(figure, handles, missing, whole=all(each.whole for each in of.values()))
+    _legend(figure, handles, 4, _told(missing, of))
     return figure
 
 
 def _growth(schedule: Schedule) -> str:
-    return {"Baseline": "baseline", "AutoWU + cos": "exponential, η_max 1"}.get(schedule.name, schedule.name)
+    names = {"Baseline": "baseline", "AutoWU + cos": "exponential, η_max 1"}
+    return names.get(schedule.name, schedule.name).replace("η_max", r"$\eta_{max}$")
 
 
 def _seeds(of: Read, row: Row, column: int) -> list[Traces]:
@@ -163,7 +170,7 @@ def _draw(
             axis.plot(curve[0][-1], curve[1][-1], "x", color=style["color"], markersize=5)
     if finished:
         start, end = max(x[0] for x, _ in finished), min(x[-1] for x, _ in finished)
-        at = np.linspace(start, end, POINTS)
+        at: Array = np.linspace(start, end, POINTS, dtype=np.float64)
         values: Array = np.array([np.interp(at, x, y) for x, y in finished])
         mean = values.mean(0)
         (line,) = axis.plot(at, mean, **style, linewidth=1.3)
@@ -185,17 +192,23 @@ def _limits(lr: Any, loss: Any, drawn: Sequence[Traces]) -> None:
         loss.set_ylim(found[0] - margin, found[1] + margin)
 
 
-def _legend(figure: Figure, handles: Mapping[str, Any], missing: Sequence[str], *, whole: bool) -> None:
-    """Below the axes, with what is not there."""
-    names = list(handles)
-    figure.legend([handles[name] for name in names], names, loc="outside lower center", ncols=4)
-    told = [] if whole else ["dotted, × at the end: not finished"]
-    if missing:
-        told.append(
-            f"not run (–): {'; '.join(missing)}" if len(missing) < 5 else f"not run (–): {len(missing)}"
-        )
-    if told:
-        figure.supxlabel(". ".join(told), fontsize=7, color=DARK if missing else GREY)
+def _legend(figure: Figure, handles: Mapping[str, Any], columns: int, told: Sequence[str]) -> None:
+    """Below the axes, column by column, under what is not there."""
+    figure.legend(
+        list(handles.values()),
+        list(handles),
+        loc="outside lower center",
+        ncols=max(1, columns),
+        title="; ".join(told) or None,
+    )
+
+
+def _told(missing: Sequence[str], of: Read) -> list[str]:
+    """What the picture does not show, or not to its end."""
+    unfinished = [] if all(each.whole for each in of.values()) else ["dotted, × at the end: not finished"]
+    few = len(missing) < 4
+    absent = [f"not run (–): {', '.join(missing) if few else f'{len(missing)} lines'}"] if missing else []
+    return unfinished + absent
 
 
 DRAWN: Final[dict[str, Callable[[Target, Scale, Read], Any]]] = {

@@ -7,6 +7,7 @@ checkpoint, and the same submission goes on from there.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,7 +40,7 @@ def submit(
     Raises:
         UserError: submitit refuses them.
     """
-    import submitit
+    submitit: Any = import_module("submitit")
 
     try:
         executor: Any = submitit.AutoExecutor(folder=folder, cluster=engine)

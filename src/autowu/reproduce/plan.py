@@ -82,7 +82,7 @@ class Job:
             data_dir: where torchvision keeps its sets.
         """
         words = ["train", "--recipe", self.cell.task]
-        chosen = {**self.given, "data": data, "out": str(out)}
+        chosen: dict[str, Any] = {**self.given, "data": data, "out": str(out)}
         if data_dir is not None:
             chosen["data_dir"] = str(data_dir)
         for name, value in chosen.items():
