@@ -13,7 +13,9 @@ from autowu.arrays import Array
 from autowu.errors import UserError
 from autowu.report import picture_style
 from autowu.report.curves import smoothed, span
-from autowu.report.picture_style import colour, plain, styled
+from autowu.report.figures import COLOURS
+from autowu.report.picture_paper import DOTTED, mean_and_band
+from autowu.report.picture_style import DARK, UNDOTTED, colour, plain, styled
 from autowu.reproduce.cells import BASELINE, Cell, Schedule
 from autowu.reproduce.markdown import size
 from autowu.reproduce.paper import TITLES, Row, Target
@@ -28,8 +30,8 @@ POINTS: Final = 600
 LEGENDS: Final = {"Baseline": "baseline", "AutoWU + cos": "wu-cos"}
 """Names as in the paper's legends."""
 
-DASHES: Final = ("-", "--", "-.", (0, (8, 2)))
-"""None is dotted, as a run that has not finished is."""
+SIZES: Final = (*COLOURS, DARK)
+"""Of the six batch sizes that Figure 2 has."""
 
 Curve = tuple[Array, Array]
 """Epochs, and the values there."""
@@ -72,7 +74,7 @@ def read(jobs: Sequence[Job], scale: Scale, runs: Path) -> dict[Cell, Traces]:
             (run.steps[kept] / per_epoch, run.lrs[kept]),
             (at / per_epoch, loss),
             cast("Curve", tuple(np.array(evaluated, float).reshape(-1, 2).T)),
-            not any("not finished" in note for note in run.notes),
+            run.finished,
         )
     return found
 
@@ -96,13 +98,13 @@ def overlaid(target: Target, scale: Scale, of: Read) -> Figure:
         for row in target.of(task):
             for column in row.batch_sizes:
                 name = f"{LEGENDS[row.schedule.name]} {size(column)}"
-                style = {"color": colour(sizes.index(column))}
+                style = {"color": SIZES[sizes.index(column)]}
                 style["linestyle"] = "--" if row.schedule == BASELINE else "-"
                 seeds = _seeds(of, row, column)
-                line = _draw(
+                line = mean_and_band(
                     top, [each.lr for each in seeds], style, [each.whole for each in seeds], log=True
                 )
-                _draw(bottom, [each.loss for each in seeds], style, [each.whole for each in seeds])
+                mean_and_band(bottom, [each.loss for each in seeds], style, [each.whole for each in seeds])
                 if line is None:
                     missing.append(f"{TITLES[task]} {name}")
                 else:
@@ -126,13 +128,13 @@ def growths(target: Target, scale: Scale, of: Read) -> Figure:
     handles: dict[str, Any] = {}
     missing = list[str]()
     for i, row in enumerate(target.rows):
-        style = {"color": colour(i), "linestyle": DASHES[i]}
+        style = {"color": colour(i), "linestyle": UNDOTTED[i]}
         seeds = _seeds(of, row, row.batch_sizes[0])
         whole = [each.whole for each in seeds]
         name = _growth(row.schedule)
-        line = _draw(axes[0], [each.lr for each in seeds], style, whole, log=True)
-        _draw(axes[1], [each.loss for each in seeds], style, whole)
-        _draw(axes[2], [each.accuracy for each in seeds], style, whole)
+        line = mean_and_band(axes[0], [each.lr for each in seeds], style, whole, log=True)
+        mean_and_band(axes[1], [each.loss for each in seeds], style, whole)
+        mean_and_band(axes[2], [each.accuracy for each in seeds], style, whole)
         if line is None:
             missing.append(name)
         else:
@@ -156,29 +158,6 @@ def _seeds(of: Read, row: Row, column: int) -> list[Traces]:
         for cell, each in of.items()
         if (cell.task, cell.batch_size, cell.schedule) == (row.task, column, row.schedule)
     ]
-
-
-def _draw(
-    axis: Any, curves: Sequence[Curve], style: Mapping[str, Any], whole: Sequence[bool], *, log: bool = False
-) -> Any:
-    """The mean of the finished curves with its band, and the others dotted; a line for the legend."""
-    finished = [curve for curve, is_whole in zip(curves, whole, strict=True) if is_whole and len(curve[0])]
-    line = None
-    for curve, is_whole in zip(curves, whole, strict=True):
-        if not is_whole and len(curve[0]):
-            (line,) = axis.plot(*curve, **{**style, "linestyle": ":"}, linewidth=1.2)
-            axis.plot(curve[0][-1], curve[1][-1], "x", color=style["color"], markersize=5)
-    if finished:
-        start, end = max(x[0] for x, _ in finished), min(x[-1] for x, _ in finished)
-        at: Array = np.linspace(start, end, POINTS, dtype=np.float64)
-        values: Array = np.array([np.interp(at, x, y) for x, y in finished])
-        mean = values.mean(0)
-        (line,) = axis.plot(at, mean, **style, linewidth=1.3)
-        if len(values) > 1:
-            sd = values.std(0, ddof=1)
-            low = np.maximum(mean - sd, values.min(0)) if log else mean - sd
-            axis.fill_between(at, low, mean + sd, color=style["color"], alpha=0.18, linewidth=0)
-    return line
 
 
 def _limits(lr: Any, loss: Any, drawn: Sequence[Traces]) -> None:
@@ -205,7 +184,7 @@ def _legend(figure: Figure, handles: Mapping[str, Any], columns: int, told: Sequ
 
 def _told(missing: Sequence[str], of: Read) -> list[str]:
     """What the picture does not show, or not to its end."""
-    unfinished = [] if all(each.whole for each in of.values()) else ["dotted, × at the end: not finished"]
+    unfinished = [] if all(each.whole for each in of.values()) else [DOTTED]
     few = len(missing) < 4
     absent = [f"not run (–): {', '.join(missing) if few else f'{len(missing)} lines'}"] if missing else []
     return unfinished + absent
