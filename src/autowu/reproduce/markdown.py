@@ -107,10 +107,7 @@ def _peaks(rows: Sequence[Row], of: Found, seeds: Sequence[int], scale: Scale) -
     lines.append(["Baseline (chosen)", *planned])
     for row in rows:
         if row.schedule != BASELINE:
-            known = [peaks(row, column, of, seeds) for column in row.batch_sizes]
-            lines.append(
-                [row.schedule.name, *(" ".join(f"{peak:.3g}" for peak in each) or NOTHING for each in known)]
-            )
+            lines.append([row.schedule.name, *(_peak(row, column, of, seeds) for column in row.batch_sizes)])
     return table(lines)
 
 
@@ -124,9 +121,8 @@ def grid(target: Target, scale: Scale, jobs: Sequence[Job], lines: Sequence[Resu
         for row in target.rows:
             (column,) = row.batch_sizes
             mine, theirs = _values(row, column, of, seeds), row.number(column)
-            found_peaks = peaks(row, column, of, seeds)
             difference = [_difference(mine, theirs)] if scale.name == "paper" else []
-            peak = " ".join(f"{peak:.3g}" for peak in found_peaks) or NOTHING
+            peak = _peak(row, column, of, seeds)
             rows.append([row.schedule.name, _paper(theirs), _ours(mine, len(seeds)), *difference, peak])
         parts.append(table(rows))
     else:
@@ -143,6 +139,14 @@ def peaks(row: Row, column: int, of: Found, seeds: Sequence[int]) -> list[float]
     """The peak LRs of a row's cells that have one."""
     cells = [Cell(row.task, column, row.schedule, seed) for seed in seeds]
     return [peak for cell in cells if cell in of and (peak := of[cell].peak_lr) is not None]
+
+
+def _peak(row: Row, column: int, of: Found, seeds: Sequence[int]) -> str:
+    """The peak LRs of all seeds; that of a warm-up which found no minimum is the cap's."""
+    cells = [cell for seed in seeds if (cell := Cell(row.task, column, row.schedule, seed)) in of]
+    known = [(of[cell].peak_lr, of[cell].metrics.get("capped")) for cell in cells]
+    told = [f"{peak:.3g}{' (cap)' if capped else ''}" for peak, capped in known if peak is not None]
+    return " ".join(told) or NOTHING
 
 
 def _mean(values: Sequence[float]) -> float:
