@@ -6,6 +6,8 @@ checkpoint, and the same submission goes on from there.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -20,9 +22,7 @@ MARGIN: Final = 5
 
 def train(arguments: Sequence[str]) -> int:
     """What a job runs: ``autowu`` with ``arguments``; its exit status."""
-    from autowu import cli
-
-    return cli.main(arguments)
+    return subprocess.run([sys.executable, "-m", "autowu", *arguments], check=False).returncode
 
 
 def submit(
