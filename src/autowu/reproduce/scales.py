@@ -158,7 +158,7 @@ MINI: Final = Scale(
     },
 )
 
-_DIGITS: Final = Stand("digits", Pace(20_000, 400), 1, 1_442, 8, 64, SMALL | {"epochs": 8})
+_DIGITS: Final = Stand("digits", Pace(20_000, 400), 1, 1_442, 8, 64, SMALL | {"epochs": 8, "eval_every": 1})
 
 TINY: Final = Scale(
     "tiny",
