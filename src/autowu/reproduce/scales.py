@@ -134,9 +134,8 @@ PAPER: Final = Scale(
 )
 
 SMALL: Final[dict[str, Any]] = {"model": "cnn", "augment": "none", "eval_every": 10}
-_CORE: Final = Pace(
-    3_600, 110
-)  # of the small CNN on 14 × 14 pixels: measured, on a core that others used too
+_CORE: Final = Pace(3_600, 110)
+"""Of the small CNN on 14 × 14 pixels, measured on a core that others used, too."""
 
 
 def _small(divisor: int, images: int, epochs: int, seeds: int) -> Stand:
