@@ -16,7 +16,7 @@ def job(cell: Cell, scale: Scale) -> Job:
     return plan.job(cell, scale, {})
 
 
-def result(of: Job, accuracy: float, peak: float | None = 0.01, commit: str = COMMIT) -> Result:
+def finished(of: Job, accuracy: float, peak: float | None = 0.01, commit: str = COMMIT) -> Result:
     """A line for a cell, its accuracy in %."""
     return Result(
         cell=of.cell.name,

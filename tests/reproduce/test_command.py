@@ -95,7 +95,7 @@ def test_the_small_sets_are_parts_of_the_large_one_at_half_the_resolution(tmp_pa
 def test_results_of_another_commit_stop_it_before_it_begins(tmp_path, capsys):
     job = made_up.job(Cell("cifar10-resnet18", 256, COS), TINY)
     (tmp_path / "tiny").mkdir()
-    results.append(tmp_path / "tiny", made_up.result(job, 50.0, commit="fedcba"))
+    results.append(tmp_path / "tiny", made_up.finished(job, 50.0, commit="fedcba"))
     words = ["table1", "--scale", "tiny", "--out", tmp_path, "--no-train"]
     assert reproduce(*words) == 2
     assert "results.jsonl, line 1 is of the commit fedcba" in capsys.readouterr().err

@@ -84,7 +84,7 @@ def test_figure_6_has_lr_loss_and_accuracy(tmp_path):
 def found(scale, accuracies):
     """Results at the batch size of Figure 5, by schedule."""
     cells = {schedule: Cell(RESNET50, LARGE, schedule) for schedule in accuracies}
-    return {cell: made_up.result(made_up.job(cell, scale), accuracies[s]) for s, cell in cells.items()}
+    return {cell: made_up.finished(made_up.job(cell, scale), accuracies[s]) for s, cell in cells.items()}
 
 
 def test_figure_5_is_a_grid_with_the_baseline_and_autowu_s_marks():
@@ -110,7 +110,7 @@ def test_figure_7_has_a_line_for_each_rho_and_the_baseline():
     target = TARGETS["figure7"]
     rows = [row for row in target.rows if row.schedule != DEFAULT]
     of = {
-        Cell(RESNET50, size, row.schedule): made_up.result(
+        Cell(RESNET50, size, row.schedule): made_up.finished(
             made_up.job(Cell(RESNET50, size, row.schedule), PAPER), 75.0, peak=1e-5 * size
         )
         for row in rows
@@ -132,7 +132,7 @@ def test_figure_7_has_a_line_for_each_rho_and_the_baseline():
 def test_the_same_results_give_the_same_files(name, tmp_path):
     pytest.importorskip("matplotlib")
     of = [made_up.job(cell, PAPER) for cell in cells(TARGETS[name], dict.fromkeys(TARGETS[name].tasks, 1))]
-    lines = [made_up.result(job, 75.0) for job in of[::2]]
+    lines = [made_up.finished(job, 75.0) for job in of[::2]]
     for job in of[:4]:
         made_up.trained(job, tmp_path / "runs")
     before = [path.read_bytes() for path in command.write(name, PAPER, of, lines, tmp_path)]

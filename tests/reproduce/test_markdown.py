@@ -34,7 +34,7 @@ def lines(of, **accuracies):
         slug, size = name.rsplit("_", 1)
         for cell, job in of.items():
             if (cell.schedule.slug, cell.batch_size) == (slug, int(size)) and cell.seed < len(values):
-                found.append(made_up.result(job, values[cell.seed], peak=0.01 * (cell.seed + 1)))
+                found.append(made_up.finished(job, values[cell.seed], peak=0.01 * (cell.seed + 1)))
     return found
 
 
@@ -80,7 +80,7 @@ def test_a_small_scale_has_no_difference_to_the_paper_s_numbers():
 def test_results_of_other_settings_are_told_and_not_shown():
     of = jobs(PAPER)
     other = made_up.plan.job(Cell(TASK, 256, COS), PAPER, {"precision": "bf16-mixed"})
-    text = markdown.page(TARGET, PAPER, list(of.values()), [made_up.result(other, 99.0)])
+    text = markdown.page(TARGET, PAPER, list(of.values()), [made_up.finished(other, 99.0)])
     assert "0 of 18 cells have been run; “–” has not. 1 more were trained with other settings" in text
     assert "99.00" not in text
 
@@ -93,7 +93,7 @@ def test_a_task_that_a_scale_does_not_have_is_told():
 @pytest.mark.parametrize("capped", [True, False])
 def test_figure_6_in_numbers(capped):
     of = {row.schedule.slug: made_up.job(Cell(row.task, 16384, row.schedule), PAPER) for row in FIGURE6.rows}
-    result = made_up.result(of["linear1"], 31.0, peak=1.0)
+    result = made_up.finished(of["linear1"], 31.0, peak=1.0)
     result.metrics["capped"] = capped
     text = markdown.grid(FIGURE6, PAPER, list(of.values()), [result])
     cap = " (cap)" if capped else ""

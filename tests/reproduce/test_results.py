@@ -13,7 +13,7 @@ from reproduce import made_up
 from reproduce.made_up import COMMIT
 
 JOB = made_up.job(Cell("cifar10-resnet18", 256, COS), TINY)
-RESULT = made_up.result(JOB, 90.0)
+RESULT = made_up.finished(JOB, 90.0)
 
 
 def write(folder, *lines):
@@ -21,7 +21,7 @@ def write(folder, *lines):
 
 
 def test_what_is_appended_is_read(tmp_path):
-    other = made_up.result(made_up.job(Cell("cifar10-resnet18", 256, BASELINE), TINY), 80.0, peak=None)
+    other = made_up.finished(made_up.job(Cell("cifar10-resnet18", 256, BASELINE), TINY), 80.0, peak=None)
     assert results.read(tmp_path, "tiny", COMMIT) == []
     for result in (RESULT, other):
         results.append(tmp_path, result)
@@ -30,7 +30,7 @@ def test_what_is_appended_is_read(tmp_path):
 
 
 def test_of_two_lines_of_a_cell_the_later_one_counts(tmp_path):
-    again = made_up.result(JOB, 91.0)
+    again = made_up.finished(JOB, 91.0)
     write(tmp_path, made_up.line(RESULT), made_up.line(again))
     assert results.read(tmp_path, "tiny", COMMIT) == [again]
 
@@ -38,7 +38,7 @@ def test_of_two_lines_of_a_cell_the_later_one_counts(tmp_path):
 def test_many_at_once_leave_whole_lines(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         jobs = [made_up.job(Cell("cifar10-resnet18", 256, COS, seed), TINY) for seed in range(40)]
-        list(pool.map(lambda job: results.append(tmp_path, made_up.result(job, 50.0)), jobs))
+        list(pool.map(lambda job: results.append(tmp_path, made_up.finished(job, 50.0)), jobs))
     assert {each.key for each in results.read(tmp_path, "tiny", COMMIT)} == {job.key for job in jobs}
 
 
@@ -69,7 +69,7 @@ def test_a_damaged_line_is_named(tmp_path, line, told):
 
 
 def test_a_line_of_another_commit_is_named_and_taken_if_asked_for(tmp_path):
-    foreign = made_up.result(
+    foreign = made_up.finished(
         made_up.job(Cell("cifar10-resnet18", 256, BASELINE), TINY), 80.0, commit="fedcba"
     )
     write(tmp_path, made_up.line(RESULT), made_up.line(foreign))
