@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "train": ("autowu.train.command", "train a model, with the learning rate set by AutoWU"),
     "replay": ("autowu.offline.command", "what AutoWU would have done on a recorded loss curve"),
     "report": ("autowu.report", "a page with pictures of runs"),
+    "reproduce": ("autowu.reproduce", "the tables and figures of the paper"),
 }
 
 EXTRAS: Final = {
@@ -43,6 +44,7 @@ EXTRAS: Final = {
     "plotext": "report",
     "matplotlib": "report",
     "tensorboard": "tensorboard",
+    "submitit": "cluster",
 }
 """The extra that brings a module."""
 

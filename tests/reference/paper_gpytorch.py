@@ -1,8 +1,10 @@
 """The paper's Algorithm 1 with GPyTorch's dense Gaussian process in float64: slow, plain, independent of
 autowu.
 
-Where the paper is silent it follows the authors' published code: the parametrisation and starting values
-of the GP, and that fitted values and Adam's moments are carried from one test to the next.
+Where the paper is silent it takes from the authors' published code the parametrisation and starting values
+of the GP, and that fitted values and Adam's moments are carried from one test to the next. It is no copy of
+that code, which also puts θ back to the losses' mean at every test and adds 1e-4 to the
+variance; of that the paper has nothing, and neither has this.
 """
 
 import math

@@ -63,8 +63,13 @@ def test_figure_1_writes_t_and_t_star_beside_each_other_where_they_are_near(runs
             for name in ("$t^*$", "$t$")
         )
         assert t_star.x1 <= t.x0
-    legend = figure.axes[1].get_legend().get_window_extent()
-    assert legend.x1 <= figure.axes[1].transData.transform((395, 0))[0]
+
+
+def test_no_legend_of_figure_1_hides_a_curve(runs: list[Run]) -> None:
+    figure = picture.draw("figure1", runs)
+    figure.canvas.draw()
+    for axes in figure.axes:
+        assert axes.get_legend().get_window_extent().y0 >= axes.get_window_extent().y1
 
 
 def test_figure_1_needs_a_minimum(runs: list[Run]) -> None:
@@ -82,12 +87,64 @@ def test_figure_2_has_a_column_for_each_task_and_bands_over_seeds(tmp_path: Path
     found[0] = dataclasses.replace(found[0], lrs=found[0].lrs * 1.5)
     figure = picture.draw("figure2", found)
     assert [axes.get_title() for axes in figure.axes] == ["batch size 64", "batch size 128", "", ""]
+    assert legend(figure) == ["autowu", "baseline"]
     for axes in figure.axes:
-        assert axes.get_legend_handles_labels()[1] == ["autowu", "baseline"]
         assert len(axes.collections) == 2
     top = figure.axes[0].lines[0]
     mean = np.interp(200, found[0].steps, (found[0].lrs + found[2].lrs) / 2)
     assert np.interp(200, top.get_xdata(), top.get_ydata()) <= 1.3 * mean
+
+
+def legend(figure: Any) -> list[str]:
+    """The names of the lines of Figure 2."""
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "one", "other"),
+    [
+        (simulated.autowu, "growth", "linear", None),
+        (simulated.baseline, "warmup_epochs", 5, 20),
+        (simulated.baseline, "weight_decay", 0.1, 0.0),
+        (simulated.baseline, "augment", "none", "cifar"),
+    ],
+)
+def test_figure_2_makes_a_line_of_its_own_of_a_run_with_another_setting(
+    tmp_path: Path, make: Any, name: str, one: Any, other: Any
+) -> None:
+    found = [
+        runlog.read(make(tmp_path / f"{i}-{seed}", seed=seed, **{name: value}))
+        for i, value in enumerate((one, other))
+        for seed in (0, 1)
+    ]
+    figure = picture.draw("figure2", found)
+    values = ["–" if value is None else str(value) for value in (one, other)]
+    assert legend(figure) == [f"{make.__name__}, {name.replace('_', ' ')} {value}" for value in values]
+    assert [len(axes.lines) for axes in figure.axes] == [2, 2]
+
+
+def test_figure_2_tells_apart_by_fields_of_the_config_too(tmp_path: Path) -> None:
+    fields = ({"warmup_fraction": 0.25}, {})
+    found = [runlog.read(simulated.autowu(tmp_path / str(i), set=of)) for i, of in enumerate(fields)]
+    names = ["autowu, warmup fraction 0.25", "autowu, warmup fraction –"]
+    assert legend(picture.draw("figure2", found)) == names
+
+
+def test_figure_2_draws_a_finished_run_to_its_end_beside_an_unfinished_one(tmp_path: Path) -> None:
+    whole = runlog.read(simulated.baseline(tmp_path / "whole", seed=0))
+    begun = runlog.read(simulated.baseline(tmp_path / "begun", seed=1, status="running"))
+    begun = dataclasses.replace(
+        begun, steps=begun.steps[:300], lrs=begun.lrs[:300], losses=begun.losses[:300]
+    )
+    figure = picture.draw("figure2", [whole, begun])
+    for axes in figure.axes:
+        ends = {
+            line.get_linestyle(): line.get_xdata()[-1] for line in axes.lines if len(line.get_xdata()) > 1
+        }
+        assert ends["-"] > 950
+        assert 250 < ends[":"] <= 300
+        assert not axes.collections  # one run has no deviation
+    assert figure.legends[0].get_title().get_text() == "dotted, × at the end: not finished"
 
 
 def test_too_many_tasks_are_refused(runs: list[Run]) -> None:

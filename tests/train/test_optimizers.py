@@ -1,7 +1,9 @@
 """The optimizers' settings, and which parameters weight decay is for."""
 
 import pytest
+import torch
 
+from autowu.errors import UserError
 from autowu.integrations import torchvision_shim
 from train.optimizers import MODEL, build
 
@@ -29,6 +31,18 @@ def test_lamb_has_the_settings_of_appendix_a_and_clips():
     assert group["lr"] == 0.01
     assert optimizer.defaults["max_grad_norm"] == 1.0
     assert optimizer.defaults["bias_correction"]
+
+
+def test_lamb_clips_unless_told_not_to():
+    for clips, moved in ((True, 1.0), (False, 8.0)):
+        model = torch.nn.Linear(1, 1, bias=False)
+        optimizer = build("lamb", model, lamb_clip=clips)
+        model.weight.grad = torch.full((1, 1), 8.0)
+        optimizer.step()
+        (state,) = optimizer.state.values()
+        assert state["exp_avg"].item() == pytest.approx(0.1 * moved)
+    with pytest.raises(UserError, match="--no-lamb-clip is for --optimizer lamb, not adamp"):
+        build("adamp", lamb_clip=False)
 
 
 def test_adamw_and_sgd():

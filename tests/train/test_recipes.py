@@ -79,6 +79,13 @@ def test_the_models_of_large_recipes_have_the_parameters_that_are_published():
         assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(millions, abs=0.06)
 
 
+def test_five_epochs_leave_room_for_the_baseline_s_warm_up():
+    assert settings("fashion-mnist-cnn", schedule="baseline").warmup_epochs == 1
+    assert settings("fashion-mnist-cnn", schedule="wsd", warmup_steps=7).warmup_epochs is None
+    for schedule in ("autowu", "constant", "one-cycle", "prodigy"):
+        assert settings("fashion-mnist-cnn", schedule=schedule).warmup_epochs is None
+
+
 def test_what_is_given_overrides_a_recipe():
     chosen = settings("cifar10-resnet18", batch_size=8192, label_smoothing=0.0, data="other.npz")
     assert (chosen.batch_size, chosen.label_smoothing, chosen.data) == (8192, 0.0, "other.npz")

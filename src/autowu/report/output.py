@@ -52,6 +52,12 @@ def write_picture(path: Path, form: Literal["png", "svg"], draw: Callable[[], Fi
         draw().savefig(file, format=form, dpi=DOTS_PER_INCH, metadata=about)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` to ``path``."""
+    with _replacing(path) as file:
+        file.write(text.encode("utf-8"))
+
+
 def plotly_source() -> str:
     """The source of plotly.js.
 

@@ -11,7 +11,7 @@ from autowu.arrays import Array
 from autowu.errors import UserError
 from autowu.report import picture_style
 from autowu.report.curves import smoothed, span, thinned
-from autowu.report.picture_style import DARK, GREY, ORANGE, colour, dash, plain, styled
+from autowu.report.picture_style import DARK, GREY, ORANGE, UNDOTTED, colour, plain, styled
 from autowu.report.settings import shown
 from autowu.runlog.run import Run
 
@@ -20,8 +20,15 @@ if TYPE_CHECKING:
 
 POINTS: Final = 1_000
 TASK: Final = ("data", "model", "norm", "optimizer", "batch_size", "epochs")
-"""Settings that make a column of Figure 2; runs that differ in the seed only are one line."""
+"""Settings that make a column of Figure 2."""
+UNSEEN: Final = frozenset({"seed", "out", "data_dir", "workers", "checkpoint_every", "logger", "eval_every"})
+"""Settings that make no line: runs that differ in these only are one, with a band."""
+OF_TASK: Final = frozenset(
+    {"total_steps", "steps_per_epoch", "warmup_steps", "cooldown_steps", "peak_lr", "base_lr", "lr"}
+)
+"""What a schedule has from its task; the rest of it tells lines apart."""
 MOST_COLUMNS: Final = 8
+DOTTED: Final = "dotted, × at the end: not finished"
 
 
 @styled
@@ -36,7 +43,7 @@ def figure1(runs: Sequence[Run]) -> Figure:
     run = next((run for run in runs if run.switch is not None and run.switch.t_star is not None), None)
     if run is None or run.switch is None or run.switch.t_star is None:
         raise UserError("--layout figure1 needs a run in which AutoWU has found a minimum")
-    figure = picture_style.figure(6.8, 2.6)
+    figure = picture_style.figure(6.8, 2.8)
     left, right = figure.subplots(1, 2)
     t, t_star, peak = run.switch.step, run.switch.t_star, run.switch.peak_lr
     warmup = run.steps <= t
@@ -52,7 +59,6 @@ def figure1(runs: Sequence[Run]) -> Figure:
     )
     left.plot([0, t_star], [peak, peak], color=GREY, linestyle=":", linewidth=1)
     left.set(ylabel="learning rate", ylim=(0, None), xlim=(0, None), yticks=[])
-    left.legend(loc="upper right")
 
     right.fill_between(
         *_band(run, t), color=colour(0), alpha=0.25, linewidth=0, label="variance of the losses"
@@ -62,11 +68,8 @@ def figure1(runs: Sequence[Run]) -> Figure:
         x = np.linspace(test.start, test.step, len(test.mean))
         right.plot(x, test.mean, color=colour(0), linewidth=2.4, label="smoothed loss")
     right.set(ylabel="training loss", yticks=[], xlim=(0, 1.12 * t))
-    # t* may be anywhere, but a legend to the left of it covers neither of the two lines.
-    before = (t_star, 1) if t_star > 0.6 * t else (1, 1)
-    place = right.get_xaxis_transform() if t_star > 0.6 * t else right.transAxes
-    right.legend(loc="upper right", bbox_to_anchor=before, bbox_transform=place)
     for axis in (left, right):
+        axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)  # above: it hides no curve
         axis.grid(False)
         near = t - t_star < 0.05 * axis.get_xlim()[1]  # their names would cover each other
         for at, name, side in ((t_star, "$t^*$", "right"), (t, "$t$", "left")):
@@ -100,7 +103,10 @@ def _band(run: Run, end: int) -> tuple[Array, Array, Array]:
 
 @styled
 def figure2(runs: Sequence[Run]) -> Figure:
-    """LR schedules (top) and training losses (bottom), a column for each task; bands are sd over seeds.
+    """LR schedules (top) and training losses (bottom), a column for each task.
+
+    Runs that differ in nothing but the seed are one line, with a band of one standard deviation. A run that
+    has not finished is dotted as far as it goes, and part of no mean.
 
     Raises:
         UserError: the runs are of too many tasks.
@@ -112,18 +118,21 @@ def figure2(runs: Sequence[Run]) -> Figure:
         raise UserError(
             f"--layout figure2 has room for {MOST_COLUMNS} tasks, and these runs are of {len(columns)}"
         )
-    lines = list(dict.fromkeys(map(_line, runs)))
+    named = {task: _lines(members) for task, members in columns.items()}
+    names = list(dict.fromkeys(name for lines in named.values() for name in lines))
     figure = picture_style.figure(max(3.4, 2.3 * len(columns) + 0.6), 4.2)
     axes = cast(Any, figure.subplots(2, len(columns), squeeze=False, sharex="col", sharey="row"))
-    for (task, members), (top, bottom) in zip(columns.items(), axes.T, strict=True):
-        for i, line in enumerate(lines):
-            of_line = [run for run in members if _line(run) == line and len(run.steps)]
-            if of_line:
-                _mean_and_band(
-                    top, [(run.steps.astype(float), run.lrs) for run in of_line], i, line, log=True
-                )
-                smooth = [smoothed(run.steps, run.losses, POINTS) for run in of_line]
-                _mean_and_band(bottom, smooth, i, line, log=False)
+    handles: dict[str, Any] = {}
+    for (task, lines), (top, bottom) in zip(named.items(), axes.T, strict=True):
+        for name, members in lines.items():
+            i, whole = names.index(name), [run.finished for run in members]
+            style = {"color": colour(i), "linestyle": UNDOTTED[i % len(UNDOTTED)]}
+            lrs = [(run.steps.astype(float), run.lrs) for run in members]
+            line = mean_and_band(top, lrs, style, whole, log=True)
+            smooth = [smoothed(run.steps, run.losses, POINTS) for run in members]
+            mean_and_band(bottom, smooth, style, whole)
+            if line is not None:
+                handles.setdefault(name, line)
         top.set_title(plain(_title(task, list(columns))), fontsize=9)
         top.set_yscale("log")
         bottom.set_xlabel("step")
@@ -136,23 +145,86 @@ def figure2(runs: Sequence[Run]) -> Figure:
         axes[1, 0].set_ylim(found[0] - margin, found[1] + margin)
     axes[0, 0].set_ylabel("learning rate")
     axes[1, 0].set_ylabel("training loss")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(lines)))
+    unfinished = None if all(run.finished for run in runs) else DOTTED
+    figure.legend(
+        list(handles.values()),
+        [plain(name, most=80) for name in handles],
+        loc="outside lower center",
+        ncols=min(4, max(1, int(figure.get_figwidth() // 2))),
+        title=unfinished,
+    )
     return figure
 
 
-def _mean_and_band(axis: Any, curves: Sequence[tuple[Any, Array]], i: int, name: str, *, log: bool) -> None:
-    """The mean of curves over the steps that they share, and one standard deviation about it."""
-    curves = [(x, y) for x, y in curves if np.isfinite(y).any()]
-    if not curves:
-        return
-    at = np.linspace(0, float(min(x[-1] for x, _ in curves)), POINTS, dtype=np.float64)
-    values: Array = np.array([np.interp(at, x[np.isfinite(y)], y[np.isfinite(y)]) for x, y in curves])
-    mean, sd = values.mean(0), values.std(0, ddof=1) if len(values) > 1 else np.zeros(len(at))
-    axis.plot(at, mean, color=colour(i), linestyle=dash(i), label=plain(name))
-    if len(values) > 1:
-        low = np.maximum(mean - sd, values.min(0)) if log else mean - sd  # a log axis has nothing below zero
-        axis.fill_between(at, low, mean + sd, color=colour(i), alpha=0.2, linewidth=0)
+def mean_and_band(
+    axis: Any,
+    curves: Sequence[tuple[Array, Array]],
+    style: Mapping[str, Any],
+    whole: Sequence[bool],
+    *,
+    log: bool = False,
+) -> Any:
+    """The mean of the finished curves and one standard deviation about it; the others dotted, each by itself.
+
+    Args:
+        axis: to draw on.
+        curves: x and y of each.
+        style: of the lines.
+        whole: whether each curve is of a run that has finished.
+        log: whether the axis has nothing below zero.
+
+    Returns:
+        A line for the legend, or None if there is nothing to draw.
+    """
+    line, finished = None, list[tuple[Array, Array]]()
+    for (x, y), ended in zip(curves, whole, strict=True):
+        there = np.isfinite(y)
+        if ended and there.any():
+            finished.append((x[there], y[there]))
+        elif there.any():
+            (line,) = axis.plot(x[there], y[there], **{**style, "linestyle": ":"}, linewidth=1.2)
+            axis.plot(x[there][-1], y[there][-1], "x", color=style["color"], markersize=5)
+    if finished:
+        start, end = max(x[0] for x, _ in finished), min(x[-1] for x, _ in finished)
+        at: Array = np.linspace(start, end, POINTS, dtype=np.float64)
+        values: Array = np.array([np.interp(at, x, y) for x, y in finished])
+        mean = values.mean(0)
+        (line,) = axis.plot(at, mean, **style, linewidth=1.3)
+        if len(values) > 1:
+            sd = values.std(0, ddof=1)
+            low = np.maximum(mean - sd, values.min(0)) if log else mean - sd
+            axis.fill_between(at, low, mean + sd, color=style["color"], alpha=0.2, linewidth=0)
+    return line
+
+
+def _lines(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """The runs of a column by line: its schedule, and in what it differs from others of that schedule."""
+    kinds = dict[str, dict[str, tuple[dict[str, str], list[Run]]]]()
+    for run in runs:
+        if not len(run.steps):
+            continue
+        apart = _apart(run)
+        of = kinds.setdefault(_line(run), {})
+        of.setdefault(repr(sorted(apart.items())), (apart, []))[1].append(run)
+    found = dict[str, list[Run]]()
+    for kind, groups in kinds.items():
+        settings = [apart for apart, _ in groups.values()]
+        keys = list(dict.fromkeys(key for apart in settings for key in apart))
+        differing = [key for key in keys if len({apart.get(key) for apart in settings}) > 1]
+        for apart, members in groups.values():
+            told = [f"{key.replace('_', ' ')} {apart.get(key, shown(None))}" for key in differing]
+            found.setdefault(", ".join([kind, *told]), []).extend(members)
+    return found
+
+
+def _apart(run: Run) -> dict[str, str]:
+    """What tells a run from others of its task and schedule; flags that the schedule repeats count once."""
+    own = {key: value for key, value in run.schedule.items() if key not in UNSEEN | OF_TASK}
+    config = {key: value for key, value in run.config.items() if key not in UNSEEN | own.keys()}
+    fields = config.pop("set", None)
+    if isinstance(fields, Mapping):
+        config |= cast("Mapping[str, Any]", fields)
+    return {key: shown(value) for key, value in {**config, **own}.items() if key not in TASK}
 
 
 def _line(run: Run) -> str:

@@ -19,6 +19,8 @@ DARK: Final = "#1c2024"
 GREY: Final = "#808080"
 ORANGE: Final = "#d55e00"
 DASHES: Final = ("-", "--", ":", "-.", (0, (8, 2)), (0, (8, 2, 1, 2)))
+UNDOTTED: Final = tuple(dash for dash in DASHES if dash != ":")
+"""Where dots mean that a run has not finished."""
 MARKERS: Final = ("o", "s", "D", "^", "P", "*")
 
 STYLE: Final[dict[str, Any]] = {

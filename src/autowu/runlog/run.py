@@ -23,6 +23,7 @@ from autowu.text import printable
 
 __all__ = ["Evaluation", "Run", "printable", "read"]
 
+UNFINISHED: Final = "the run has not finished; shown as far as it goes"
 LARGEST_ABOUT: Final = 1 << 22  # bytes of run.json
 
 
@@ -56,6 +57,11 @@ class Run:
     def adaptive(self) -> bool:
         """Whether AutoWU set the learning rate (a baseline makes no tests)."""
         return bool(self.tests) or self.switch is not None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has come to its end, as far as is known."""
+        return UNFINISHED not in self.notes
 
     @property
     def warmup_end(self) -> int:
@@ -118,7 +124,7 @@ def _notes(about: Record, trouble: UserError | None, events: Events) -> list[str
     for step in sorted(events.reopened):
         notes.append(f"at step {step:,} warm-up went on after all, as it could in former versions")
     if trouble is None and about.get("status") != "finished":
-        notes.append("the run has not finished; shown as far as it goes")
+        notes.append(UNFINISHED)
     if not events.steps:
         notes.append("no update is logged yet")
     return notes

@@ -47,7 +47,8 @@ def arguments(settings: Settings, model: nn.Module) -> tuple[Any, list[dict[str,
     * 'adamp' (Heo et al., 2021), the default: betas 0.9 and 0.999, eps 1e-8, delta 0.1; timm's arithmetic
       (:mod:`autowu.train.optimizers.adamp`).
     * 'lamb' (You et al., 2020): betas 0.9 and 0.999, eps 1e-6; timm's. It clips the gradient's global norm at
-      1: timm's default, after NVIDIA's FusedLAMB. Appendix A does not mention clipping.
+      1, unless ``settings.lamb_clip`` is false: timm's default, after NVIDIA's FusedLAMB. Appendix A does not
+      mention clipping.
     * 'adamw': betas 0.9 and 0.999, eps 1e-8; PyTorch's.
     * 'sgd': Nesterov momentum 0.9; PyTorch's.
     * 'muon': :class:`autowu.train.optimizers.muon.Muon`; PyTorch's.
@@ -79,7 +80,8 @@ def arguments(settings: Settings, model: nn.Module) -> tuple[Any, list[dict[str,
 
     if name == "adamp":
         return AdamP, parameters, options | adam | {"delta": 0.1}
-    return Lamb, parameters, options | {"betas": (0.9, 0.999), "eps": 1e-6, "max_grad_norm": 1.0}
+    clip = 1.0 if settings.lamb_clip else None
+    return Lamb, parameters, options | {"betas": (0.9, 0.999), "eps": 1e-6, "max_grad_norm": clip}
 
 
 def groups(model: nn.Module, weight_decay: float, on: WeightDecayOn) -> list[dict[str, Any]]:

@@ -163,6 +163,11 @@ def _add_optimizer(parser: argparse.ArgumentParser) -> None:
         choices=get_args(options.WeightDecayOn),
         help=f"matrices leaves out biases and the gains of norms (default: {_default('weight_decay_on')})",
     )
+    group.add_argument(
+        "--lamb-clip",
+        action=argparse.BooleanOptionalAction,
+        help="clip the gradient's norm at 1 in lamb, as timm does (default: yes)",
+    )
 
 
 def _add_schedule(parser: argparse.ArgumentParser) -> None:

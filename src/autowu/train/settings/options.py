@@ -91,6 +91,8 @@ class Settings:
     """None: 'adamp', but for a peer that is an optimizer itself, or that has another by default."""
     weight_decay: float | None = None
     weight_decay_on: WeightDecayOn = "matrices"
+    lamb_clip: bool = True
+    """Whether LAMB clips the gradient's global norm at 1, as timm and FusedLAMB do."""
 
     schedule: str = "autowu"
     growth: Growth | None = None
@@ -152,6 +154,8 @@ class Settings:
         _one_of("schedule", self.schedule, SCHEDULES)
         if self.optimizer is None and self.schedule not in get_args(Peer):
             object.__setattr__(self, "optimizer", "adamp")
+        if not self.lamb_clip and self.optimizer != "lamb":
+            raise UserError(f"--no-lamb-clip is for --optimizer lamb, not {self.optimizer}")
         if self.strategy == "fsdp" and (self.optimizer == "muon" or self.schedule in UNSHARDED):
             name = "--optimizer muon" if self.optimizer == "muon" else f"--schedule {self.schedule}"
             raise UserError(

@@ -15,6 +15,9 @@ EXCLUSIVE: Final = (("epochs", "steps"), ("warmup_epochs", "warmup_steps"))
 OF_OPTIMIZER: Final = ("lr", "weight_decay")
 """Settings of a recipe that hold for its optimizer only."""
 
+OF_WARMUP: Final = ("baseline", "wsd")
+"""Schedules that a recipe's warm-up is for."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -67,7 +70,15 @@ RECIPES: Final[dict[str, Recipe]] = {
         "quick", {"data": "fashion-mnist", "model": "mlp", **ADAMP, "epochs": 20, "batch_size": 1024}
     ),
     "fashion-mnist-cnn": Recipe(
-        "quick", {"data": "fashion-mnist", "model": "cnn", **ADAMP, "epochs": 5, "batch_size": 256}
+        "quick",
+        {
+            "data": "fashion-mnist",
+            "model": "cnn",
+            **ADAMP,
+            "epochs": 5,
+            "batch_size": 256,
+            "warmup_epochs": 1,
+        },
     ),
     "cifar10-cnn": Recipe(
         "quick",
@@ -105,7 +116,7 @@ def apply(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
     The recipe's LR and weight decay are its optimizer's, and are left out with another one. Its LR is also
     left out with schedules that find it. With a peer all three are left out: it is an optimizer itself, or
-    has its own settings.
+    has its own settings. A recipe's warm-up is for the schedules that have one of 5 epochs by default.
 
     Raises:
         UserError: the recipe needs something that ``given`` does not have.
@@ -118,6 +129,8 @@ def apply(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         for of_optimizer in OF_OPTIMIZER:
             del chosen[of_optimizer]
     schedule = given.get("schedule", AUTOWU[0])
+    if schedule not in OF_WARMUP:
+        chosen.pop("warmup_epochs", None)
     if schedule in get_args(Peer):
         for name_of in ("optimizer", *OF_OPTIMIZER):
             chosen.pop(name_of, None)
