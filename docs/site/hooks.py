@@ -1,4 +1,4 @@
-"""What the site does with pages that are written for GitHub too: pages of the root, links into the tree, formulas."""
+"""What the site makes of pages that GitHub shows, too: pages of the root, links out of docs/, formulas."""
 
 import os
 import re
