@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 pytest.importorskip("torch")
-matplotlib = pytest.importorskip("matplotlib")
+pytest.importorskip("matplotlib")
 
 from pages import blocks
 
@@ -48,6 +48,8 @@ def test_it_was_run_from_top_to_bottom(path: Path) -> None:
 def test_it_runs_and_prints_what_it_shows(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import matplotlib.pyplot
+
     monkeypatch.chdir(tmp_path)
     matplotlib.use("Agg")
     found = [
