@@ -40,3 +40,18 @@ def test_the_site_has_each_page() -> None:
     )
     of_the_root = {"index.md", "changes.md", "contributing.md"}
     assert named - of_the_root == {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")}
+
+
+INSTALLS = re.compile(r"pip install [\"']?autowu\[[\w,]+\](?! @ git)")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(blocks.ROOT)))
+def test_a_page_that_installs_says_how(page: Path) -> None:
+    """The package is on no index yet; one page says what to write until it is."""
+    text = page.read_text(encoding="utf-8")
+    assert not INSTALLS.search(text) or page.name == "install.md" or "how-to/install.md" in text
+
+
+def test_what_installs() -> None:
+    assert INSTALLS.search("pip install 'autowu[torch]'")
+    assert not INSTALLS.search('pip install "autowu[torch] @ git+https://github.com/autowu/autowu"')
