@@ -55,3 +55,12 @@ def test_a_page_that_installs_says_how(page: Path) -> None:
 def test_what_installs() -> None:
     assert INSTALLS.search("pip install 'autowu[torch]'")
     assert not INSTALLS.search('pip install "autowu[torch] @ git+https://github.com/autowu/autowu"')
+
+
+def test_the_result_of_the_readme_is_the_study_s() -> None:
+    readme = (blocks.ROOT / "README.md").read_text(encoding="utf-8")
+    (told,) = re.findall(r"\*\*What to expect\.\*\*(.*?)\n\n", readme, re.DOTALL)
+    numbers = re.findall(r"[-+]?\d+\.\d+", told)
+    study = (DOCS / "quality.md").read_text(encoding="utf-8").partition("\n## ")[0]
+    assert len(numbers) == 3
+    assert [number for number in numbers if number not in study] == []

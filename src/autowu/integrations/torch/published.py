@@ -25,6 +25,6 @@ def check_arguments(second: object, more: Sequence[object], settings: Mapping[st
     raise TypeError(
         f"AutoWU takes (optimizer, total_steps), and the rest by name, {wrong}. In the code of the paper's"
         " authors the second argument is steps_per_epoch, the third total_epochs; that is, here:"
-        f" AutoWU(optimizer, total_steps={steps!r} * {epochs!r}, steps_per_epoch={steps!r}, preset='paper') (docs/faq.md). The"
-        " default preset needs total_steps alone, the optimizer updates of the whole run."
+        f" AutoWU(optimizer, total_steps={steps!r} * {epochs!r}, steps_per_epoch={steps!r}, preset='paper')"
+        " (docs/faq.md). The default preset needs total_steps alone, the optimizer updates of the whole run."
     )
