@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-
-import limits
 
 pytest.importorskip("torch")
 
@@ -41,23 +35,6 @@ def test_blocks_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         pytest.skip("needs torch 2.9")
     monkeypatch.chdir(tmp_path)
     blocks.run(BLOCKS[name], before.TORCH.get(name, before.torch_names)())
-
-
-@pytest.mark.parametrize("package", before.HOSTS)
-def test_blocks_of_a_host_run(package: str, tmp_path: Path) -> None:
-    if not find_spec(package):
-        pytest.skip(f"needs {package}")
-    path = os.pathsep.join([str(blocks.ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
-    process = subprocess.run(
-        [sys.executable, "-m", "pages.run", package],
-        check=False,
-        capture_output=True,
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": path},
-        text=True,
-        timeout=limits.HANG,
-    )
-    assert process.returncode == 0, process.stderr
 
 
 def test_what_is_not_run_is_known() -> None:
