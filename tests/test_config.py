@@ -17,8 +17,7 @@ INTEGERS = {
 REALS = {
     "min_lr": (0, math.inf), "max_lr": (1e-5, math.inf), "warmup_fraction": (0, 1), "sweep_fraction": (0, 1),
     "lift_off": (0, math.inf), "test_growth": (1, math.inf), "screen": (0, math.inf), "confidence": (0, 1),
-    "stall": (0, 1), "spike": (0, math.inf), "ceiling": (0, math.inf), "reopen": (0, math.inf),
-    "probe": (1, math.inf),
+    "stall": (0, 1), "spike": (0, math.inf), "ceiling": (0, math.inf), "watch": (0, math.inf),
     "cooldown_fraction": (0, 1), "plateau_factor": (0, 1),
 }  # fmt: skip
 """Name: the ends of the range, which are not in it."""
@@ -28,9 +27,9 @@ CHOICES = {
     "fit": ("maximum", "adam"),
 }
 SWITCHES = ("standardize", "rewind", "return_at_cap")
-ERRORS = {"lift_off", "screen", "spike", "reopen"}
+ERRORS = {"lift_off", "screen", "spike", "watch"}
 """Those in standard errors, or in noise levels."""
-OPTIONAL = {"steps_per_epoch", "subset_size", "fit_size", "test_growth", "stall", "ceiling", "probe", *ERRORS}
+OPTIONAL = {"steps_per_epoch", "subset_size", "fit_size", "test_growth", "stall", "ceiling", *ERRORS}
 
 
 def config(**settings: Any) -> Config:
@@ -92,7 +91,7 @@ def test_what_is_no_number_is_refused(name: str, value: object) -> None:
 @pytest.mark.parametrize("name", REALS)
 @pytest.mark.parametrize("kind", [np.float64, np.float32, np.float16])
 def test_a_number_of_numpy_becomes_a_plain_one(name: str, kind: Any) -> None:
-    value = kind(1.5) if name in {"max_lr", "test_growth", "probe", *ERRORS} else kind(0.5)
+    value = kind(1.5) if name in {"max_lr", "test_growth", *ERRORS} else kind(0.5)
     made = getattr(config(**{name: value}), name)
     assert made == value
     assert type(made) is float
@@ -191,7 +190,7 @@ def test_the_paper_preset_has_the_settings_of_its_section_2() -> None:
     assert (paper.subsets, paper.subset_size, paper.fit_size, paper.fit) == (5, 500, 100, "adam")
     assert (paper.confidence, paper.patience, paper.length_scale) == (0.95, 3, 0.2)
     assert (paper.growth, paper.decay, paper.cooldown_fraction) == ("exponential", "cosine", 0.2)
-    assert (paper.test_growth, paper.lift_off, paper.spike, paper.reopen) == (None, None, None, None)
+    assert (paper.test_growth, paper.lift_off, paper.spike, paper.watch) == (None, None, None, None)
     assert (paper.standardize, paper.rewind, paper.return_at_cap) == (False, False, False)
 
 

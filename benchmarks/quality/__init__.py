@@ -25,4 +25,5 @@ Contents:
     pictures    their figures
     page        which table is on which page of docs
     detection   the detector alone, over simulated and recorded losses
+    kinds       a second suite: kinds of training that this one lacks
 """

@@ -28,8 +28,6 @@ OF_THE_DETECTOR: Final[dict[str, dict[str, Any]]] = (
     | _each("warmup_fraction", 0.25)
     | _each("standardize", False)
     | _each("spike", None)
-    | _each("reopen", None)
-    | _each("probe", None, 3.0, 100.0)
 )
 """They change when the switch comes, and to which LR."""
 
@@ -38,6 +36,7 @@ OF_TRAINING: Final[dict[str, dict[str, Any]]] = (
     | _each("max_lr", 10.0)
     | _each("rewind", False)
     | _each("decay", "cosine", "constant-cosine", "1-sqrt")
+    | _each("watch", None)
 )
 """They also need a network that is trained."""
 
@@ -58,9 +57,20 @@ TRIED: Final[dict[str, dict[str, Any]]] = {
         "fast rate fixed per update",
         "copy of lift-off",
         "copy before the first detection",
+        "reopen None",
+        "probe None",
+        "probe 3.0",
+        "probe 100.0",
     )
 }
 """Those that no setting makes: functions of `tried` stand in for the library's."""
 
-SETTLED: Final = ("sweep, back, short growth", "slow rate fixed per update")
-"""Of these the results are there, but no code any more: commit 6fabf07 runs them."""
+SETTLED: Final = (
+    "sweep, back, short growth",
+    "slow rate fixed per update",
+    "reopen None",
+    "probe None",
+    "probe 3.0",
+    "probe 100.0",
+)
+"""Of these the results are there, but no code any more: commit 6fabf07 runs two of them, 2c9fd93 the rest."""

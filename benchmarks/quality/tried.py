@@ -20,7 +20,7 @@ from autowu.config import SHORTEST_SWEEP, Config
 from autowu.controller import ending, machine
 from autowu.controller.phases import growth
 from autowu.controller.rate import grown
-from autowu.controller.state import Decay, Grow, Growth, Reason, State, Trial, WarmUp
+from autowu.controller.state import Decay, Grow, Growth, Reason, State, WarmUp
 from autowu.train.run import loop
 from autowu.train.run.run import Run
 
@@ -31,7 +31,7 @@ _lr_function, _switch, _detect, _update = machine.lr_function, ending.switch, en
 _test, _falling = ending.test, growth._falling
 
 
-def peak_times(factor: float) -> Callable[..., State[Trial | Decay]]:
+def peak_times(factor: float) -> Callable[..., State[Decay]]:
     """The decay begins at ``factor`` η_t* in place of η_t*; not at a cap without a minimum."""
 
     def switch(
@@ -41,7 +41,7 @@ def peak_times(factor: float) -> Callable[..., State[Trial | Decay]]:
         peak_lr: float,
         reason: Reason,
         **how: Any,
-    ) -> State[Trial | Decay]:
+    ) -> State[Decay]:
         peak_lr *= 1.0 if t_star is None else factor
         return _switch(config, state, t_star, peak_lr, reason, **how)
 

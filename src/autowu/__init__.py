@@ -15,14 +15,16 @@ train         the reference trainer; cli: the command `autowu`
 from typing import TYPE_CHECKING, Any
 
 from autowu.config import Config
-from autowu.controller.state import Reopening, Switch
+from autowu.controller.state import Cut, Switch
 from autowu.detector.detect import Verdict
 from autowu.offline.replay import Replay, replay
 
 if TYPE_CHECKING:
     from autowu.integrations.torch.scheduler import AutoWU
 
-__all__ = ["AutoWU", "Config", "Reopening", "Replay", "Switch", "Verdict", "replay"]
+Reopening = Cut  # the former name of what is recorded when a decision is taken back
+
+__all__ = ["AutoWU", "Config", "Cut", "Reopening", "Replay", "Switch", "Verdict", "replay"]
 __version__ = "0.1.0"
 
 

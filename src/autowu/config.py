@@ -17,6 +17,7 @@ Fit = Literal["maximum", "adam"]
 Preset = Literal["default", "paper"]
 
 LONGEST: Final = 2**53  # updates; the integers that floating point tells apart
+USUAL: Final = 600
 SHORTEST_SWEEP: Final = 40  # updates; a faster one overshoots lift-off, whatever its share of the run
 
 
@@ -48,6 +49,11 @@ class Config:
     """η_max, the LR that warm-up never exceeds, > min_lr."""
     warmup_fraction: float = 0.5
     """ρ_w in (0, 1), a fraction of total_steps: warm-up is capped at ⌊ρ_w T⌋ updates."""
+    law: float | None = 0.5
+    basin: float | None = 0.03
+    edge: float = 0.5
+    factor: float = 1.0
+    logs: bool = False
     sweep_fraction: float = 0.05
     """In (0, 1), a fraction of total_steps: time in which the fast growth would cross [min_lr, max_lr]."""
     lift_off: float | None = 4.0
@@ -88,16 +94,12 @@ class Config:
 
     rewind: bool = True
     """Whether the weights go back to the minimum along with the LR."""
-    probe: float | None = 10.0
-    """Growth of the LR, > 1, at the fast rate, beyond a detected minimum, before the decay phase: if the
-    loss falls below that minimum, by ``lift_off`` standard errors, warm-up goes on. None, without rewind,
-    with another growth, and where 40 updates are more than ``sweep_fraction``: it counts as the last."""
     return_at_cap: bool = True
     """Whether, at the cap, evidence for a minimum is used though patience has not run out. Else η_max."""
 
-    reopen: float | None = 4.0
-    """Fall of the loss, > 0, in standard errors, that is plain enough, before t* and after the switch at no
-    greater speed, to go on with warm-up. None: a switch is final, as it is with growth 'linear'."""
+    watch: float | None = 4.0
+    """Rise of the loss in the decay phase, > 0, in standard errors, and above a tenth of its fall, at which
+    the weights go back and the LR falls to a third. None: nobody looks after the switch."""
 
     decay: Decay = "linear"
     """Shape of the decay phase."""
@@ -161,9 +163,8 @@ class Config:
         self._real("spike", 0, math.inf, optional=True)
         self._real("ceiling", 0, math.inf, optional=True)
         self._boolean("rewind")
-        self._real("probe", 1, math.inf, optional=True)
         self._boolean("return_at_cap")
-        self._real("reopen", 0, math.inf, optional=True)
+        self._real("watch", 0, math.inf, optional=True)
         self._choice("decay", get_args(Decay))
         self._real("cooldown_fraction", 0, 1)
         self._real("plateau_factor", 0, 1)
@@ -228,14 +229,24 @@ class Config:
         return max(1, math.floor(self.warmup_fraction * self.total_steps))
 
     @cached_property
+    def growth_steps(self) -> int:
+        """Updates in which the slow growth would cross the whole range of LRs."""
+        if self.law is None or self.total_steps <= USUAL:
+            return self.warmup_steps
+        steps = self.warmup_fraction * USUAL * (self.total_steps / USUAL) ** self.law
+        return max(1, min(math.floor(steps), self.warmup_steps))
+
+    @cached_property
     def sweep_steps(self) -> int:
         """Updates in which the fast growth would cross the whole range of LRs."""
-        steps = max(math.ceil(self.sweep_fraction * self.total_steps), SHORTEST_SWEEP)
-        return min(steps, self.warmup_steps)
+        share = self.sweep_fraction / self.warmup_fraction
+        return min(max(math.ceil(share * self.growth_steps), SHORTEST_SWEEP), self.warmup_steps)
 
 
 _PAPER: Final[dict[str, Any]] = {
     "growth": "exponential",
+    "law": None,
+    "basin": None,
     "lift_off": None,
     "test_growth": None,
     "screen": None,
@@ -247,9 +258,8 @@ _PAPER: Final[dict[str, Any]] = {
     "spike": None,
     "ceiling": None,
     "rewind": False,
-    "probe": None,
     "return_at_cap": False,
-    "reopen": None,
+    "watch": None,
     "decay": "cosine",
 }
 

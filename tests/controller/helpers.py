@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, settings
 
 from autowu import Config
 from autowu.controller import machine
+from autowu.controller.cuts import taken_back
 from autowu.controller.plain import from_plain, to_plain
-from autowu.controller.state import Grow, Growth, Probe, Search, State, Sweep, TooLarge, Trial
+from autowu.controller.state import Grow, Growth, Search, State, Sweep, TooLarge
 
 # Neither an example nor the drawing of them has a limit of time, which a machine that others use would fail.
 seeded = settings(
@@ -73,13 +74,12 @@ def waits(state: State) -> bool:
 
 def growth_of(state: State) -> Growth:
     """The last growth: of the LR now, or of the end of warm-up."""
-    return state.phase.grow.growth if isinstance(state.phase, Trial) else state.phase.growth
+    return state.phase.growth
 
 
 def lift_off(states: list[State]) -> int | None:
     """The step of the last lift-off that is known of after a decision."""
-    phases = [state.phase for state in states if isinstance(state.phase, (Grow, Probe, Trial))]
-    grows = [phase if isinstance(phase, Grow) else phase.grow for phase in phases]
+    grows = [state.phase for state in states if isinstance(state.phase, Grow)]
     return grows[-1].lift_off if grows else None
 
 
@@ -87,6 +87,14 @@ def too_large(states: list[State]) -> TooLarge | None:
     """The last LR that growth went back for."""
     found = [state.phase.too_large for state in states if isinstance(state.phase, Search)]
     return found[-1] if found else None
+
+
+def falls(state: State, lrs: np.ndarray) -> bool:
+    """Whether the LR only falls after the switch, but where a cut is taken back."""
+    cuts = state.phase.cuts
+    back = [cut.step for at, cut in enumerate(cuts) if taken_back(cuts, at)]
+    steps = np.setdiff1d(np.arange(state.switch.step + 1, len(lrs)), back)
+    return bool(np.all(np.diff(lrs)[steps - 1] <= 0))
 
 
 def through_plain(config: Config, state: State) -> State:

@@ -3,13 +3,13 @@
 import sys
 from types import ModuleType, SimpleNamespace
 
+import numpy as np
 import pytest
 
 from autowu import Config, replay
 from autowu.controller import display, machine
 
 from .endings import ENDINGS
-from .test_trial import curve
 
 OUTCOME = ENDINGS["a minimum"].replay()
 
@@ -52,8 +52,12 @@ def test_the_rich_display_shows_every_end_of_warm_up(name: str) -> None:
     assert ("<th>t*</th><td>–</td>" in html) == (found.t_star is None)
 
 
-def test_the_rich_display_tells_of_false_alarms() -> None:
-    (reopening,) = replay(curve(-0.02)).state.reopenings
-    html = replay(curve(-0.02))._repr_html_()
-    assert f"<th>false alarms</th><td>1; warm-up went on at step {reopening.step:,}</td>" in html
-    assert "minima that were not the last" not in html
+def test_the_rich_display_tells_of_cuts() -> None:
+    record = ENDINGS["a minimum"].losses
+    switch = ENDINGS["a minimum"].replay().switch_step
+    found = replay(np.r_[record[:switch], np.full(40, 1.0), np.full(40, 2.0)], 1000, stall=None)
+    assert [cut.factor for cut in found.cuts] == [1 / 3, 1.0]
+    at = [f"step {cut.step}" for cut in found.cuts]
+    assert f"<th>LR cut</th><td>{at[0]}: × 0.33, {at[1]}: × 1</td>" in found._repr_html_()
+    quiet = replay(np.r_[record[:switch], np.full(80, 1.0)], 1000, stall=None)
+    assert "LR cut" not in quiet._repr_html_()

@@ -112,11 +112,11 @@ def test_the_paper_screens_nothing() -> None:
 
 def test_the_switch_puts_the_snapshot_back(scripted: list[Verdict]) -> None:
     scripted.append(verdict(True, argmin=0.5))
-    state = machine.observe(replace(DEFAULT, probe=None), default_state(2), np.ones(1))
+    state = machine.observe(DEFAULT, default_state(2), np.ones(1))
     assert state.switch is not None
     assert state.switch.t_star == pytest.approx(30 + 35, rel=1e-12)
     assert state.switch.peak_lr == pytest.approx(1e-3 * 1e5 ** (35 / 500), rel=1e-12, abs=0)
-    assert (state.switch.rewound_to, state.restores, state.snapshot_step) == (95, 1, None)
+    assert (state.switch.rewound_to, state.restores, state.snapshot_step) == (95, 1, 95)
 
 
 # --- whole runs ---------------------------------------------------------------------------------------

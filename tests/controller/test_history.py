@@ -7,11 +7,11 @@ import pytest
 
 from autowu import Config
 from autowu.controller import history, machine
-from autowu.controller.state import Decay, Probe, State, Trial
+from autowu.controller.cuts import taken_back
+from autowu.controller.state import State
 
 from .endings import ENDINGS
-from .test_probe import two_minima
-from .test_trial import T, curve
+from .helpers import noisy
 
 
 def lived(config: Config, losses: np.ndarray) -> tuple[list[State], list[float]]:
@@ -41,31 +41,22 @@ def test_in_every_growth_and_decay(settings: dict[str, Any]) -> None:
     np.testing.assert_allclose(known(config, states[-1]), had, rtol=1e-12)
 
 
-@pytest.mark.parametrize("decay", ["linear", "plateau"])
+@pytest.mark.parametrize("decay", ["linear", "cosine", "plateau"])
 @pytest.mark.parametrize("growth", ["two-speed", "exponential"])
-def test_through_a_false_alarm(growth: str, decay: str) -> None:
-    config = Config(total_steps=T, growth=growth, decay=decay)
-    states, had = lived(config, curve(-0.02))
-    end = states[-1]
-    assert end.reopenings
-    assert not end.reopenings[0].probed
-    shown = known(config, end)
-    finite = np.isfinite(shown)
-    assert finite[: end.reopenings[-1].step].all()
-    assert finite.all() or decay == "plateau"  # which forgets where the LR dropped
-    np.testing.assert_allclose(shown[finite], np.array(had)[finite], rtol=1e-12)
-
-
-def test_through_a_probe_that_found_a_lower_loss_and_one_that_did_not() -> None:
-    config, loss = Config(total_steps=2000), two_minima(0.1, seed=3)
+def test_through_cuts_and_one_that_is_taken_back(growth: str, decay: str) -> None:
+    config, draws = Config(total_steps=1000, growth=growth, decay=decay), noisy(1e-2)
     states, had = [machine.start(config)], list[float]()
-    while not isinstance(states[-1].phase, Decay):
-        had.append(machine.learning_rate(config, states[-1], states[-1].step))
-        states.append(machine.observe(config, states[-1], np.array([loss(len(had) - 1, had[-1])])))
-    (reopening,) = states[-1].reopenings
-    assert reopening.probed
-    assert {type(state.phase) for state in states} >= {Probe, Trial}
-    # Before, within and after each of them.
-    probes = [state.step for state in states if isinstance(state.phase, Probe)]
-    for step in {probes[0] - 1, *probes, reopening.step + 60, *range(probes[-1], len(had), 10), len(had)}:
-        np.testing.assert_allclose(known(config, states[step]), had[:step], rtol=1e-12)
+    for step in range(1000):
+        had.append(machine.learning_rate(config, states[-1], step))
+        switch = states[-1].switch
+        loss = draws(step, had[-1] if switch is None else 1e-2)
+        if switch is not None and (60 <= step - switch.step < 80 or step - switch.step >= 200):
+            loss += 1.0
+        states.append(machine.observe(config, states[-1], np.array([loss])))
+    cuts = states[-1].phase.cuts
+    assert [taken_back(cuts, at) for at in range(len(cuts))] == [False, False, True]
+    for step in {1, *(cut.step + late for cut in cuts for late in (-1, 0, 1, 7)), 999, 1000}:
+        shown = known(config, states[step])
+        finite = np.isfinite(shown)
+        assert finite.all() or decay == "plateau"  # which forgets where the LR dropped
+        np.testing.assert_allclose(shown[finite], np.array(had[:step])[finite], rtol=1e-12)

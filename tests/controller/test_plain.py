@@ -11,7 +11,7 @@ import pytest
 from autowu import Config
 from autowu.controller import machine
 from autowu.controller.plain import PHASES, _convert, from_plain, to_plain
-from autowu.controller.state import Phase, State, no_losses
+from autowu.controller.state import Phase, State
 from autowu.detector.fit import AdamState
 
 from .helpers import equal, follow, through_plain, v_shape
@@ -35,11 +35,14 @@ def rich() -> dict[str, tuple[Config, State]]:
     assert path["Grow"].snapshot_step
     assert path["Grow"].verdicts
     assert path["Grow"].phase.origin
-    assert path["Probe"].phase.fall_before
+    cut = follow(DEFAULT, np.r_[v, np.full(60, 9.0)])[-1]
+    assert len(cut.phase.cuts) > 1
+    assert cut.phase.least
+    assert cut.origin
     assert plateau.phase.lr_drops or plateau.phase.last_mean
     found = {name: (DEFAULT, state) for name, state in (path | {"Search": risen}).items()}
     assert found.keys() == PHASES.keys()
-    return found | {"paper": (PAPER, adam), "plateau": (PLATEAU, plateau)}
+    return found | {"paper": (PAPER, adam), "plateau": (PLATEAU, plateau), "cut": (DEFAULT, cut)}
 
 
 RICH = rich()
@@ -169,8 +172,11 @@ def of(plain: Any, path: tuple[Any, ...]) -> Any:
         ("Grow", ("phase", "growth", "start"), 10**6), ("Grow", ("phase", "lift_off"), -3),
         ("Grow", ("phase", "lift_off"), None), ("Grow", ("phase", "tests_from"), -1),
         ("Grow", ("phase", "detections"), -4), ("Search", ("phase", "rises"), -1),
-        ("Search", ("phase", "too_large", "drifts"), 1), ("Probe", ("phase", "grow", "growth", "span"), 0),
-        ("Trial", ("phase", "switch"), None), ("Trial", ("phase", "fall_before"), None),
+        ("Search", ("phase", "too_large", "drifts"), 1), ("Decay", ("phase", "growth", "span"), 0),
+        ("Decay", ("phase", "switch"), None), ("Decay", ("phase", "no_fall"), 1),
+        ("Decay", ("phase", "least"), 1.0), ("Decay", ("origin",), 1.0), ("cut", ("phase", "cuts"), None),
+        ("cut", ("phase", "cuts", 0, "step"), -1), ("cut", ("phase", "cuts", 0, "back_to"), -1),
+        ("cut", ("phase", "cuts", 0, "factor"), "x"),
         ("Decay", ("phase", "switch", "peak_lr"), 0.0), ("Decay", ("phase", "switch", "peak_lr"), -1.0),
         ("Decay", ("phase", "switch", "peak_lr"), math.nan),
         ("Decay", ("phase", "switch", "peak_lr"), math.inf), ("Decay", ("phase", "switch", "step"), 10**6),
@@ -188,17 +194,9 @@ def test_an_impossible_value_is_refused_by_name(name: str, path: tuple[str, ...]
 @pytest.mark.parametrize("kind", ["sweep", "Phase", "State", "", None, 3, ["Sweep"]])
 def test_a_phase_of_no_known_kind_is_refused_and_the_kinds_named(name: str, kind: Any) -> None:
     config, state = RICH[name]
-    with pytest.raises(ValueError, match="'kind' of Sweep, Search, Grow, Probe, Trial, Decay, not") as error:
+    with pytest.raises(ValueError, match="'kind' of Sweep, Search, Grow, Decay, not") as error:
         from_plain(mutated(to_plain(state), ("phase", "kind"), kind), config)
     assert str(error.value).endswith(f"not {kind!r}")
-
-
-@pytest.mark.parametrize(("name", "other"), [("Probe", "Decay"), ("Trial", "Sweep"), ("Trial", "Probe")])
-def test_what_a_phase_goes_back_to_is_slow_growth(name: str, other: str) -> None:
-    config, state = RICH[name]
-    plain = mutated(to_plain(state), ("phase", "grow"), to_plain(RICH[other][1])["phase"])
-    with pytest.raises(ValueError, match=f"'grow' must have a 'kind' of Grow, not '{other}'"):
-        from_plain(plain, config)
 
 
 @pytest.mark.parametrize("name", RICH)
@@ -215,21 +213,11 @@ def test_a_phase_with_the_fields_of_another_is_refused(name: str) -> None:
     [
         ("Sweep", {"growth": "exponential"}),
         ("Search", {"growth": "exponential", "lift_off": None}),
-        ("Probe", {"probe": None}),
-        ("Probe", {"growth": "exponential"}),
-        ("Trial", {"reopen": None}),
     ],
 )
 def test_a_phase_that_the_configuration_leaves_out_is_refused(name: str, settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"'phase' is {name}, which this configuration leaves out"):
         from_plain(to_plain(RICH[name][1]), Config(total_steps=1000, **settings))
-
-
-def test_a_read_after_the_end_of_the_run_is_refused() -> None:
-    state = RICH["Trial"][1]
-    begun = state.replace(step=state.read, losses=no_losses())
-    with pytest.raises(ValueError, match="next read must be at most 240, not 249"):
-        from_plain(to_plain(begun), Config(total_steps=240))
 
 
 def test_the_phases_are_those_of_the_sum_type() -> None:

@@ -1,8 +1,19 @@
-"""Where torchvision's operators do not load, some frameworks cannot be imported without this."""
+"""What all hosts need: PyTorch without torchvision's operators, and losses that answer to nothing."""
 
 import importlib.util
+
+import pytest
+
+from told import WATCH
 
 if importlib.util.find_spec("torch"):  # not every host needs it
     from autowu.integrations import torchvision_shim
 
     torchvision_shim.install()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the watch warn; a test of its warnings asks for them with ``pytest.warns``."""
+    for item in items:
+        if "integrations" in item.path.parts:
+            item.add_marker(pytest.mark.filterwarnings(WATCH))

@@ -22,7 +22,10 @@ IN_WARMUP = 25
 
 
 def losses(seed: int = 0) -> np.ndarray:
-    return v_shape(STEPS, 50, noise=0.02, seed=seed)
+    """A fall, a rise until warm-up has ended, and a loss that is low again with the weights of before."""
+    curve = v_shape(STEPS, 50, noise=0.02, seed=seed)
+    curve[60:] = 1 + v_shape(STEPS, 50, noise=0.02, seed=seed)[60:] - v_shape(STEPS, 50)[60:]
+    return curve
 
 
 def config(**settings: Any) -> Config:
@@ -97,9 +100,9 @@ class OnDevice:
         return np.array(self.value, dtype)
 
 
-def test_losses_are_read_at_decisions_only_and_not_at_all_in_the_decay() -> None:
+def test_losses_are_read_at_decisions_only_and_without_the_watch_not_at_all_in_the_decay() -> None:
     curve = [OnDevice(loss) for loss in losses()]
-    driver = Driver(config(reopen=None))
+    driver = Driver(config(watch=None))
     for done, loss in enumerate(curve):
         driver.observe(loss)
         driver.step(weights)
@@ -153,7 +156,8 @@ def test_the_weights_come_back_once_from_the_step_that_the_switch_names() -> Non
     assert switch.rewound_to is not None
     assert model.restored == [switch.rewound_to]
     assert switch.rewound_to in model.reads
-    assert max(model.reads) <= switch.step
+    late = [step for step in model.reads if step > switch.step]
+    assert late == [96, 136, 176]  # renewed when a fifth of the run has passed
 
 
 def test_without_rewind_nothing_is_read_or_restored() -> None:
@@ -166,10 +170,11 @@ def test_without_rewind_nothing_is_read_or_restored() -> None:
 def test_broken_weights_are_not_kept() -> None:
     whole = Model(Driver(config()))
     whole.train(losses())
-    first, second = whole.reads[0], whole.reads[-1]
+    assert whole.driver.switch is not None
+    first, second = whole.reads[0], [step for step in whole.reads if step < whole.driver.switch.step][-1]
     model = Model(Driver(config()), broken_from=second)
     model.train(losses())
-    assert model.reads[-1] == second
+    assert second in model.reads
     (restored,) = model.restored
     assert first <= restored < second
     assert model.driver.switch is not None
@@ -184,7 +189,9 @@ def test_a_run_that_dies_early_starts_again_from_the_first_copy_and_keeps_it() -
     model = Model(Driver(config()))
     model.train(curve)
     assert len(model.reads) == 1
-    assert model.restored == [model.reads[0]] * 2
+    assert model.driver.switch is not None
+    assert len(model.restored) > 2  # in the decay, too, since it does not come to life
+    assert set(model.restored) == {model.reads[0]}
 
 
 # --- checkpoints --------------------------------------------------------------------------------------
@@ -276,7 +283,7 @@ def changed(state: dict[str, Any], **changes: Any) -> dict[str, Any]:
             "preset differs, 'default' here, but 'paper'",
         ),
         (lambda state: state | {"schedule": state["schedule"][:100]}, "damaged: JSONDecodeError"),
-        (lambda state: changed(state, version=0), "version 0, this is 2"),
+        (lambda state: changed(state, version=0), "version 0, this is 3"),
         (lambda state: changed(state, config__total_steps=7), "total_steps is 200 here, but 7 in the saved"),
         (lambda state: changed(state, config__seed=1), "seed is 0 here, but 1 in the saved"),
         (lambda state: changed(state, step=-1), "step of the saved state must be an integer ≥ 0, not -1"),

@@ -184,7 +184,7 @@ def test_missing_losses_are_counted(capsys: pytest.CaptureFixture[str], tmp_path
 
 DEAD = "no loss was recorded any more, or none that is finite (3 checks in a row)"
 SAID = {
-    "a minimum": "the minimum of the loss was detected (3 tests in a row), and from step",
+    "a minimum": "the minimum of the loss was detected (3 tests in a row). It lay at step",
     "a minimum, paper": "the minimum of the loss was detected (3 tests in a row). It lay at step 100.",
     "a fall at its end": "the minimum of the loss was detected (3 tests in a row, by the end of the fall)",
     "two rises": "the loss had risen twice without having fallen. The decay (linear) begins with",

@@ -6,10 +6,14 @@ from importlib.util import find_spec
 import pytest
 
 from reliability.promises import Promise, Trials
+from told import WATCH
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the few trials of what only the full run tests: it makes all of them."""
+    """Leave out the few trials of what only the full run tests: it makes all of them. Let the watch warn."""
+    for item in items:
+        if "reliability" in item.path.parts:
+            item.add_marker(pytest.mark.filterwarnings(WATCH))
     few = [item for item in items if "some" in item.name and any(item.iter_markers("full"))]
     here = [item for item in few if "reliability" in item.path.parts]
     items[:] = [item for item in items if item not in here]

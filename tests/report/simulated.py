@@ -10,7 +10,7 @@ import numpy as np
 
 from autowu.config import Config
 from autowu.controller import machine
-from autowu.controller.state import State
+from autowu.controller.state import Cut, Decay, State
 
 PER_EPOCH = 25
 
@@ -53,29 +53,16 @@ def autowu(
     )
 
 
-def reopened(folder: Path) -> Path:
-    """A run of 800 updates whose first switch is a false alarm, soon after step 100; it needs PyTorch."""
-    rng, loss = np.random.default_rng(0), 10.0
+def cut(folder: Path) -> Path:
+    """A run of 1,000 updates with a cut of the LR, and one that is taken back; it needs PyTorch."""
+    rng = np.random.default_rng(0)
 
-    def drifts(state: State, step: int, lr: float) -> float:
-        nonlocal loss
-        first = state.switch or next((each.switch for each in state.reopenings), None)
-        loss += 0.05 if step >= 100 and first is None else -0.01
-        return loss + 0.02 * rng.standard_normal()
+    def rises_twice(state: State, step: int, lr: float) -> float:
+        since = 0 if state.switch is None else step - state.switch.step
+        up = 0.05 * max(0, step - 100) if state.switch is None else 60 <= since < 80 or since >= 200
+        return 3 - 0.02 * min(step, 100) + up + 0.02 * rng.standard_normal()
 
-    return trained(folder, 800, drifts)
-
-
-def probed(folder: Path) -> Path:
-    """A run of 2,000 updates whose loss has two minima over the LR, the best at 0.1; it needs PyTorch."""
-    rng = np.random.default_rng(3)
-
-    def two_minima(state: State, step: int, lr: float) -> float:
-        z, dip = math.log(lr / 0.1) if lr else -99.0, math.log(lr / 0.1 * 30) if lr else -99.0
-        fall = 1.8 * math.exp(-0.5 * (z / (1.5 if z < 0 else 1.0)) ** 2)
-        return 2.3 - fall - 0.45 * math.exp(-0.5 * (dip / 0.5) ** 2) + 0.02 * rng.standard_normal()
-
-    return trained(folder, 2000, two_minima)
+    return trained(folder, 1000, rises_twice)
 
 
 def trained(folder: Path, total: int, loss: Callable[[State, int, float], float]) -> Path:
@@ -91,13 +78,17 @@ def trained(folder: Path, total: int, loss: Callable[[State, int, float], float]
         log = Events(1)
         for verdict in state.verdicts[len(before.verdicts) :]:
             log.test(verdict)
-        for reopening in state.reopenings[len(before.reopenings) :]:
-            log.reopening(reopening)
         if state.switch is not None and before.switch is None:
             log.switch(state.switch)
+        for change in cuts_of(state)[len(cuts_of(before)) :]:
+            log.cut(change)
         events += json.loads(json.dumps(log.take()))
     assert state.switch is not None
     return write(folder, "autowu", losses, lrs, events, {}, state.switch.step)
+
+
+def cuts_of(state: State) -> tuple[Cut, ...]:
+    return state.phase.cuts if isinstance(state.phase, Decay) else ()
 
 
 def baseline(folder: Path, *, total: int = 1000, **about: Any) -> Path:

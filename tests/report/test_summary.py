@@ -11,9 +11,9 @@ from controller.endings import ENDINGS
 GROWTH = "The growth of the learning rate"
 BACK = "training went back to the learning rate"
 SAID = {
-    "a minimum": "when enough tests had agreed and, from step",
+    "a minimum": "when enough tests had agreed, training went back to",
     "a minimum, paper": f"when enough tests had agreed, {BACK} of that minimum,",
-    "a fall at its end": "enough tests had agreed that the fall of the loss was at its end and, from step",
+    "a fall at its end": "enough tests had agreed that the fall of the loss was at its end, training went",
     "two rises": f"{GROWTH} ended at step 198, since the loss had risen and never fallen; it fell from",
     "a rise, by the cap": f"{GROWTH} reached its limit at step 500, since the loss had risen and never",
     "neither": f"{GROWTH} reached its limit at step 500, without a fall of the loss; it fell from 0.1",

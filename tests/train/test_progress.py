@@ -11,8 +11,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from autowu import Reopening, Switch, Verdict
-from autowu.controller.state import Growth
+from autowu import Cut, Switch, Verdict
 from autowu.train.output import progress
 from autowu.train.output.progress.lines import LINES, Progress, p_min
 from autowu.train.output.progress.live import SECONDS, LiveProgress, duration
@@ -110,11 +109,20 @@ def test_the_switch_has_a_line_that_says_why(capsys, switch, verdict, line):
     assert capsys.readouterr().out == line + "\n"
 
 
-def test_a_return_to_warm_up_has_a_line(capsys):
+@pytest.mark.parametrize(
+    ("cuts", "line"),
+    [
+        ([Cut(443, 1 / 3, 371, 2.5, 0.03)], "the loss has risen for good; back to the weights of step 371, "),
+        ([Cut(443, 1 / 3, None, math.inf, 0.03)], "the loss is not finite; "),
+    ],
+)
+def test_a_cut_has_a_line(capsys, cuts, line):
     display = begin(Progress(500, IMAGES))
     capsys.readouterr()
-    display.reopening(Reopening(143, 0.0118, Switch(93, False, 81.42, 0.0123, 80), Growth(20, 1e-4, 250)))
-    line = "step 143: the switch at step 93 was a false alarm; warm-up goes on from LR 0.0118"
+    display.cut(cuts)
+    assert capsys.readouterr().out == f"step 443: {line}a third of the LR\n"
+    display.cut([*cuts, Cut(455, 1.0, None, 2.5, 0.03)])
+    line = "step 455: the loss is as high all the same; the LR is again what it was"
     assert capsys.readouterr().out == line + "\n"
 
 

@@ -129,7 +129,7 @@ def families() -> dict[str, Family]:
     for fault in recorded.FAULTS:
         name = "recorded" if fault == "none" else f"recorded, {fault}"
         found[name] = Family(_recorded(fault), len(_curves()), recorded=True)
-    few = ("default", "paper", "probe None")
+    few = ("default", "paper")
     found |= {two_minima(steps): Family(_two_minima(steps), 2 * CHUNK, only=few) for steps in LENGTHS}
     return found
 

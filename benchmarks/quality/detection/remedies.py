@@ -16,7 +16,7 @@ import numpy as np
 
 from autowu.config import Config
 from autowu.controller import ending
-from autowu.controller.state import Decay, Grow, State, Trial
+from autowu.controller.state import Decay, Grow, State
 from autowu.detector import detect, noise
 from benchmarks.quality.detection.dynamics import Array
 
@@ -41,7 +41,7 @@ def waiting(config: Config, losses: Array, start: int, *more: Any) -> Any:
     return verdict, adam
 
 
-def argmin_at_cap(config: Config, state: State[Grow]) -> State[Trial | Decay]:
+def argmin_at_cap(config: Config, state: State[Grow]) -> State[Decay]:
     """At the cap there is nothing to wait for: to the smoothed minimum, be it significant or not.
 
     As it is, a cap without a detection decays from the LR of the cap. It still does where the smoothed loss

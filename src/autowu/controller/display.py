@@ -12,7 +12,7 @@ import numpy as np
 
 from autowu.config import Config
 from autowu.controller.history import learning_rates
-from autowu.controller.state import Phase, State
+from autowu.controller.state import Decay, Phase, State
 from autowu.detector.detect import Verdict
 
 
@@ -72,10 +72,8 @@ def html(title: str, config: Config, state: State[Phase], step: int) -> str:
     if switch is not None:
         rows["t*"] = "–" if switch.t_star is None else f"{switch.t_star:,.1f}"
         rows["peak LR"] = f"{switch.peak_lr:.3g}"
-    for name, probed in (("minima that were not the last", True), ("false alarms", False)):
-        steps = [f"{of.step:,}" for of in state.reopenings if of.probed == probed]
-        if steps:
-            rows[name] = f"{len(steps)}; warm-up went on at step {', '.join(steps)}"
+    if isinstance(state.phase, Decay) and state.phase.cuts:
+        rows["LR cut"] = ", ".join(f"step {cut.step:,}: × {cut.factor:.2g}" for cut in state.phase.cuts)
     cells = "".join(
         f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows.items()
     )

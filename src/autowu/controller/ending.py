@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 
 from autowu.config import Config
 from autowu.controller.rate import grown
-from autowu.controller.state import Decay, Grow, Growth, Reason, State, Switch, Trial, WarmUp, no_losses
+from autowu.controller.state import Decay, Grow, Growth, Reason, State, Switch, WarmUp, no_losses
 from autowu.detector import trend
 from autowu.detector.detect import Verdict, detect
-from autowu.detector.trend import Fall
+from autowu.detector.trend import Stretch
 
 # As in LR range tests: the loss explodes at some ten times a good LR (docs/algorithm.md, "Two speeds").
 MARGIN: Final = 10.0
@@ -114,26 +114,33 @@ def _below(config: Config, lr: float) -> float:
 # --- the switch ----------------------------------------------------------------------------------------
 
 
-def at_cap(config: Config, state: State[Grow]) -> State[Trial | Decay]:
+def at_cap(config: Config, state: State[Grow]) -> State[Decay]:
     """The end of warm-up. `paper` decays from here; else the evidence decides, were it of one test only."""
     grow, verdict = state.phase, state.verdicts[-1] if state.verdicts else None
-    t_star, lift_off = None, float(grow.lift_off)
-    if config.return_at_cap and verdict is not None and (verdict.detected or state.nonfinite_reads):
-        return back(config, state, capped=True)
-    if config.return_at_cap and (verdict is None or verdict.no_evidence):
-        t_star = lift_off  # all that is known is that the loss has fallen by then
+    t_star = None
+    if config.return_at_cap:
+        if verdict is not None and (verdict.detected or state.nonfinite_reads):
+            return back(config, state, capped=True)
+        # No evidence: all that is known is that the loss has fallen by lift-off.
+        t_star = float(grow.lift_off) if verdict is None or verdict.no_evidence else _best(config, verdict)
     good = grown(config, grow.growth, state.step if t_star is None else t_star)
     peak_lr = fallback(config, good=good)
     rewind = t_star is not None
     return switch(config, state, t_star, peak_lr, Reason.CAP, rewind=rewind, capped=True)
 
 
-def back(config: Config, state: State[Grow], *, capped: bool) -> State[Trial | Decay]:
+def _best(config: Config, verdict: Verdict) -> float | None:
+    """t* of Eq. 5, or the middle of the flat part of the curve around it."""
+    middle = None if config.basin is None else verdict.middle(config.basin, config.edge)
+    return verdict.t_star if middle is None else middle
+
+
+def back(config: Config, state: State[Grow], *, capped: bool) -> State[Decay]:
     """To the minimum: Eq. 5 and the LR there."""
     grow, verdict = state.phase, state.verdicts[-1]
-    t_star = verdict.t_star
+    t_star = _best(config, verdict)
     if t_star is not None and state.nonfinite_reads < config.patience:
-        lr = grown(config, grow.growth, t_star)
+        lr = config.factor * grown(config, grow.growth, t_star)
         tests = state.verdicts[-grow.detections :]
         stalled = any(test.detected and test.stalled(config.confidence) for test in tests)
         reason = Reason.STALL if stalled else Reason.MINIMUM
@@ -156,7 +163,7 @@ def switch(
     *,
     rewind: bool = False,
     capped: bool = False,
-) -> State[Trial | Decay]:
+) -> State[Decay]:
     """The decay phase begins, at ``peak_lr``."""
     phase = state.phase
     reads = phase.detections if isinstance(phase, Grow) else 0
@@ -169,47 +176,25 @@ def switch(
         reason=reason,
         reads=state.nonfinite_reads if reason is Reason.NONFINITE else reads,
     )
-    fall_before = None if t_star is None else _fall_before(config, state, t_star)
-    return into_decay(state, decided, phase, fall_before, restore=decided.rewound_to is not None)
-
-
-def into_decay(
-    state: State[Any], switch: Switch, phase: WarmUp, fall_before: Fall | None, *, restore: bool
-) -> State[Trial | Decay]:
-    """The decay phase of ``switch``, on trial if the loss was falling plainly before t*."""
-    decay: Trial | Decay = Decay(switch, phase.growth)
-    if isinstance(phase, Grow) and fall_before is not None:
-        decay = Trial(switch, phase, fall_before)
+    rewound = decided.rewound_to is not None
+    least = None if t_star is None else _around(config, state, t_star)
     return state.replace(
-        phase=decay,
-        restores=state.restores + restore,
-        snapshot_step=None,
+        phase=Decay(decided, phase.growth, least),
+        restores=state.restores + rewound,
+        # The copy stays, for the watch; where none goes back, the weights of now are to be kept.
+        snapshot_step=(state.snapshot_step if rewound else state.step) if _watches(config) else None,
         nonfinite_reads=0,
         losses=no_losses(),
     )
 
 
-# --- may it be wrong? ----------------------------------------------------------------------------------
+def _watches(config: Config) -> bool:
+    return config.watch is not None and config.rewind
 
 
-def window(config: Config) -> int:
-    """W, updates in which the slow growth doubles the LR, and at least ``min_losses``.
-
-    The stretch before t* is W updates long, the one after the switch 2 W.
-    """
-    doublings = math.log2(config.max_lr / config.min_lr)
-    return max(config.min_losses, math.ceil(config.warmup_steps / doublings))
-
-
-def in_time(config: Config, step: int) -> bool:
-    """Whether a switch at ``step`` can be settled before the cap, with growth that has doublings."""
-    return config.growth != "linear" and step + 2 * window(config) < config.warmup_steps
-
-
-def _fall_before(config: Config, state: State[WarmUp], t_star: float) -> Fall | None:
-    """The fall of the loss up to t*, if it was a plain one and there is time for more growth; else None."""
-    if config.reopen is None or state.nonfinite_reads or not in_time(config, state.step):
-        return None
-    end = math.ceil(t_star) - state.first
-    before = trend.fall(config, state.losses[max(0, end - window(config)) : max(0, end)])
-    return before if trend.plain(before, config.reopen) else None
+def _around(config: Config, state: State[WarmUp], t_star: float) -> Stretch | None:
+    """The losses around t*, which the decay is not to rise above."""
+    at, width = math.floor(t_star) - state.first, trend.end_width(len(state.losses))
+    around = state.losses[max(0, at - width) : at + width + 1]
+    found = trend.stretch(around, (config.watch or 0.0) / math.sqrt(2)) if len(around) else None
+    return found if found is not None and math.isfinite(found.median) else None

@@ -4,19 +4,19 @@
     observe(config, state, losses) -> state
     learning_rate(config, state, step) -> η
 
-    Sweep ──▶ Grow ──▶ Probe ──▶ Trial ──▶ Decay
-      ╰▶ Search ─╯╰──────┴────────┴──▶
+    Sweep ──▶ Grow ──▶ Decay
+      ╰▶ Search ─╯╰──────▶
 
 Warm-up grows the LR. In the paper preset it is tested at each epoch's end whether the minimum of the loss is
 past (Algorithm 1). In the default preset growth is fast until lift-off, then slow, and a test comes each time
 the LR has grown by a fixed factor. When the minimum has been detected ``patience`` times in a row, or after
-⌊ρ_w T⌋ updates, the cap, the decay phase begins: in the default preset after a look at larger LRs, the probe,
-for a loss that is lower still. If the loss had been falling up to then, and goes on falling no faster, the
-switch was a false alarm, and warm-up goes on.
+⌊ρ_w T⌋ updates, the cap, the decay phase begins. It is watched: where the loss rises for good, the weights
+go back once more, and the LR falls.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -24,8 +24,9 @@ import numpy as np
 
 from autowu.arrays import Array
 from autowu.config import Config
-from autowu.controller.phases import decay, growth, probe, sweep
-from autowu.controller.state import Decay, Grow, Growth, Phase, Probe, Search, State, Sweep, Trial
+from autowu.controller.phases import decay, growth, sweep
+from autowu.controller.state import Decay, Grow, Growth, Phase, Search, State, Sweep
+from autowu.detector import noise, trend
 
 __all__ = ["learning_rate", "lr_function", "next_read", "observe", "start"]
 
@@ -52,9 +53,7 @@ def _of(phase: Phase) -> _PhaseFile:
             return sweep
         case Grow():
             return growth
-        case Probe():
-            return probe
-        case Trial() | Decay():
+        case Decay():
             return decay
 
 
@@ -62,7 +61,7 @@ def start(config: Config) -> State[Phase]:
     """The state before the first update."""
     if config.growth == "two-speed":
         return State(Sweep(Growth(0, config.min_lr, config.sweep_steps)))
-    slow = Growth(0, config.min_lr, config.warmup_steps)
+    slow = Growth(0, config.min_lr, config.growth_steps)
     return State(Grow(slow, lift_off=0, origin=None) if config.lift_off is None else Search(slow))
 
 
@@ -80,7 +79,7 @@ def observe(config: Config, state: State[Phase], losses: Array) -> State[Phase]:
         new, losses = losses[: due - state.step], losses[due - state.step :]
         state = state.replace(step=state.step + len(new), losses=np.concatenate([state.losses, new]))
         if state.step == due:
-            state = _of(state.phase).decide(config, _counted(state)).replace(read=due)
+            state = _of(state.phase).decide(config, _counted(config, state)).replace(read=due)
     return state
 
 
@@ -89,8 +88,12 @@ def next_read(config: Config, state: State[Phase]) -> int | None:
     return _of(state.phase).next_read(config, state)
 
 
-def _counted(state: State[Phase]) -> State[Phase]:
-    """With the reads in a row that found no finite loss."""
+def _counted(config: Config, state: State[Phase]) -> State[Phase]:
+    """With the level of the first losses, and the reads in a row that found no finite loss."""
+    if state.origin is None and config.watch is not None:
+        first = state.losses[np.isfinite(state.losses)][: noise.ENDS]
+        if len(first) == noise.ENDS:
+            state = state.replace(origin=trend.stretch(first, config.watch / math.sqrt(2)))
     if not state.nonfinite_reads and np.isfinite(state.losses[-1]):
         return state
     found = np.isfinite(state.since(state.read)).any()

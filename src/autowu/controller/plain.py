@@ -14,9 +14,9 @@ import numpy as np
 from autowu.arrays import Array
 from autowu.config import Config
 from autowu.controller.machine import next_read
-from autowu.controller.state import Decay, Growth, Phase, Probe, State, Trial
+from autowu.controller.state import Decay, Phase, State
 
-VERSION: Final = 4  # of the plain form
+VERSION: Final = 5  # of the plain form
 
 KIND: Final = "kind"  # the key of a phase's name
 PHASES: Final[dict[str, type[Any]]] = {cls.__name__: cls for cls in get_args(Phase)}
@@ -59,14 +59,14 @@ def from_plain(plain: Mapping[str, Any], config: Config) -> State[Phase]:
 
 
 def _check_steps(config: Config, state: State[Phase]) -> None:
-    for growth in _growths(state.phase):
-        if not 0 < growth.lr < math.inf:
-            raise ValueError(f"the state's 'growth' must have a finite lr > 0, not {growth.lr}")
-        if growth.span <= 0:
-            raise ValueError(f"the state's 'growth' must have a span > 0, not {growth.span}")
-        if growth.start > state.step:
-            raise ValueError(f"the state's 'growth' starts at {growth.start}, after step {state.step}")
-    if isinstance(state.phase, (Probe, Trial, Decay)):
+    growth = state.phase.growth
+    if not 0 < growth.lr < math.inf:
+        raise ValueError(f"the state's 'growth' must have a finite lr > 0, not {growth.lr}")
+    if growth.span <= 0:
+        raise ValueError(f"the state's 'growth' must have a span > 0, not {growth.span}")
+    if growth.start > state.step:
+        raise ValueError(f"the state's 'growth' starts at {growth.start}, after step {state.step}")
+    if isinstance(state.phase, Decay):
         switch = state.phase.switch
         if not 0 < switch.peak_lr < math.inf:
             raise ValueError(f"the state's 'switch' must have a finite peak_lr > 0, not {switch.peak_lr}")
@@ -79,7 +79,7 @@ def _check_steps(config: Config, state: State[Phase]) -> None:
     except (ArithmeticError, ValueError) as error:
         raise ValueError(
             f"the state's 'growth' must have a span and an lr that it can grow from to step {state.read},"
-            f" not {_growths(state.phase)[0]}"
+            f" not {growth}"
         ) from error
     if not state.read <= state.step < (math.inf if due is None else due):
         raise ValueError(
@@ -88,16 +88,10 @@ def _check_steps(config: Config, state: State[Phase]) -> None:
     if len(state.losses) > state.step:
         raise ValueError(f"the state's 'losses' are {len(state.losses)}, more than its step, {state.step}")
     held = len(state.losses) - (0 if due is None else state.step - state.read)  # of before the last read
-    if held < 0 or (held and isinstance(state.phase, (Trial, Decay))):
+    if held < 0 or (held and isinstance(state.phase, Decay)):
         raise ValueError(
             f"the state's 'losses' are {len(state.losses)}, for steps {state.read} to {state.step}"
         )
-
-
-def _growths(phase: Phase) -> list[Growth]:
-    if isinstance(phase, Trial):
-        return [phase.grow.growth]
-    return [phase.growth, phase.grow.growth] if isinstance(phase, Probe) else [phase.growth]
 
 
 def _check_stage(config: Config, state: State[Phase]) -> None:
@@ -109,19 +103,9 @@ def _check_stage(config: Config, state: State[Phase]) -> None:
     asked = {
         "Sweep": config.growth == "two-speed",
         "Search": config.lift_off is not None,
-        "Probe": config.growth == "two-speed" and config.probe is not None,
-        "Trial": config.reopen is not None,
     }
     if not asked.get(kind, True):
         raise ValueError(f"the state's 'phase' is {kind}, which this configuration leaves out")
-    if isinstance(phase, Probe):
-        if state.snapshot_step is None or state.snapshot_step >= state.step:
-            raise ValueError(
-                f"the state's 'phase' is {kind}, which needs a snapshot from before step {state.step}, not"
-                f" one of 'snapshot_step' {state.snapshot_step}"
-            )
-        if phase.minimum.losses < 1 or phase.origin.losses < 1:
-            raise ValueError("the levels of the state's probe must be of one loss or more")
 
 
 # --- from plain values, by the types of the fields -----------------------------------------------------

@@ -42,6 +42,11 @@ def grown_by(config: Config, growth: Growth, step: int, factor: float) -> int:
     return max(step + 1, math.ceil(at - 1e-9))
 
 
+def cap(config: Config, growth: Growth) -> int:
+    """The last step of a slow growth: when it would have crossed the whole range of LRs, or ⌊ρ_w T⌋."""
+    return min(growth.start + growth.span, config.warmup_steps)
+
+
 def next_test(config: Config, growth: Growth, step: int, spacing: float | None) -> int:
     """The step at which η has grown by ``spacing`` since ``step``; None: the end of the epoch."""
     if spacing is not None:
@@ -50,16 +55,18 @@ def next_test(config: Config, growth: Growth, step: int, spacing: float | None) 
     return (step // epoch + 1) * epoch
 
 
-def decay_function(config: Config, switch: Switch, lr_drops: int = 0) -> Callable[[int], float]:
-    """η of the decay phase as a function of the step."""
+def decay_function(
+    config: Config, switch: Switch, lr_drops: int = 0, factor: float = 1.0
+) -> Callable[[int], float]:
+    """η of the decay phase as a function of the step: ``factor`` times the line of the switch."""
     if config.decay == "plateau":
-        return partial(_constant, switch.peak_lr * config.plateau_factor**lr_drops)
+        return partial(_constant, factor * switch.peak_lr * config.plateau_factor**lr_drops)
     return partial(
         schedule.decay,
         config.decay,
         begin=switch.step,
         end=config.total_steps,
-        peak=switch.peak_lr,
+        peak=factor * switch.peak_lr,
         cooldown_fraction=config.cooldown_fraction,
     )
 

@@ -11,7 +11,7 @@ import numpy as np
 from autowu.arrays import Array
 from autowu.detector.detect import Verdict
 from autowu.detector.fit import AdamState
-from autowu.detector.trend import Fall, Level
+from autowu.detector.trend import Level, Stretch
 
 
 @dataclass(frozen=True)
@@ -65,15 +65,13 @@ class Switch:
     """First LR of the decay phase."""
     rewound_to: int | None
     """Updates that the weights put back had seen; None without rewind."""
-    probed: int | None = None
-    """The step at which a probe beyond the minimum began, which ended in this; None without."""
     reason: Reason = Reason.MINIMUM
     """Why warm-up ended."""
     reads: int = 0
     """Reads in a row that gave the reason: tests that detected the minimum, or that saw no finite loss."""
 
 
-# --- phases: each holds what only it knows, and the phase that it may go back to --------------------
+# --- phases: each holds what only it knows --------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -110,65 +108,45 @@ class Grow:
 
 
 @dataclass(frozen=True)
-class Probe:
-    """Fast growth beyond a detected minimum, to see whether it is the last."""
+class Cut:
+    """A change of the LR in the decay phase, since the loss had risen for good, or ceased to be finite."""
 
-    growth: Growth
-    grow: Grow
-    """The phase that detected it."""
-    switch: Switch
-    """The end of warm-up, if it is the last."""
-    fall_before: Fall | None
-    """The fall of the loss up to t*, if the switch is to be on trial."""
-    minimum: Level
-    """Of the losses around t*."""
-    origin: Level
-    """Of the first losses of the run."""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """The decay phase, while the switch may still prove to be a false alarm."""
-
-    switch: Switch
-    grow: Grow
-    """The phase to go back to."""
-    fall_before: Fall
-    """The fall of the loss up to t*."""
+    step: int
+    """Updates done when it came."""
+    factor: float
+    """From there on the LR is this share of the line that the switch began."""
+    back_to: int | None
+    """Updates that the weights put back had seen; None: they stayed."""
+    level: float
+    """Of the loss, before the cut: a median; not finite where half of the losses were not."""
+    least: float
+    """The least level since the switch."""
 
 
 @dataclass(frozen=True)
 class Decay:
-    """The decay phase, for good."""
+    """The decay phase."""
 
     switch: Switch
     growth: Growth
     """The last of warm-up."""
+    least: Stretch | None = None
+    """The stretch of the least level from t* on, as far as one is known."""
+    cuts: tuple[Cut, ...] = ()
+    """The changes of the LR so far."""
+    rises: int = 0
+    """Stretches in a row that were above it for good."""
+    no_fall: bool = False
+    """Whether by half of the run the loss was not below its first level."""
     lr_drops: int = 0
     """Drops of the 'plateau' decay so far."""
     last_mean: tuple[float, float] | None = None
     """Mean loss of the interval before, and its variance, in 'plateau'."""
 
 
-Phase: TypeAlias = Sweep | Search | Grow | Probe | Trial | Decay
+Phase: TypeAlias = Sweep | Search | Grow | Decay
 WarmUp: TypeAlias = Sweep | Search | Grow
 P_co = TypeVar("P_co", bound=Phase, covariant=True)
-
-
-@dataclass(frozen=True)
-class Reopening:
-    """A return to warm-up, after a switch that proved wrong, or a minimum that was not the last."""
-
-    step: int
-    """Updates done when warm-up went on."""
-    lr: float
-    """The LR then, from which it grows again."""
-    switch: Switch
-    """The end of warm-up that is taken back; or, of a probe, that would have come when it began."""
-    growth: Growth
-    """The growth that had led to it."""
-    probed: bool = False
-    """Whether a probe saw it, before the decay phase began."""
 
 
 def no_losses() -> Array:
@@ -195,8 +173,8 @@ class State(Generic[P_co]):
     """Step of the snapshot of the weights that is to be kept, or None."""
     restores: int = 0
     """How often the kept snapshot was to be put back."""
-    reopenings: tuple[Reopening, ...] = ()
-    """The returns to warm-up so far."""
+    origin: Stretch | None = None
+    """Of the first losses of the run, once there are enough."""
     verdicts: tuple[Verdict, ...] = ()
     """The tests so far."""
 
@@ -208,7 +186,7 @@ class State(Generic[P_co]):
     @property
     def switch(self) -> Switch | None:
         """How warm-up ended; None while it lasts."""
-        return self.phase.switch if isinstance(self.phase, (Trial, Decay)) else None
+        return self.phase.switch if isinstance(self.phase, Decay) else None
 
     def replace(self, **changes: Any) -> State[Any]:
         """A state with other values: :func:`dataclasses.replace` in a fraction of the time.

@@ -65,6 +65,19 @@ class Verdict:
         """t* of Eq. 5, in steps from the start of the run."""
         return None if self.argmin is None else self.start + (self.step - self.start) * self.argmin
 
+    def middle(self, share: float, weight: float) -> float | None:
+        """Between the smallest LR within ``share`` of the fall of the least smoothed loss, and that of the least."""
+        if self.mean is None:
+            return None
+        place = int(self.mean.argmin())
+        least = float(self.mean[place])
+        near = self.mean <= least + share * (float(self.mean[: place + 1].max()) - least)
+        low = place
+        while low > 0 and near[low - 1]:
+            low -= 1
+        at = weight * low + (1 - weight) * place
+        return self.start + (self.step - self.start) * at / (len(near) - 1)
+
     @property
     def falling(self) -> bool:
         """Whether, for most subsets, the smoothed loss is still falling to the window's end."""
@@ -103,6 +116,8 @@ def detect(
     x = usable / len(losses)
     try:
         with np.errstate(all="ignore"):
+            if config.logs and y.min() > 0:
+                y = np.log(y)
             if config.ceiling is not None:
                 y = noise.below_ceiling(y, config.ceiling)
             return _test(config, x, y, step, start, adam, doublings)

@@ -10,7 +10,6 @@ from typing import Final
 import numpy as np
 
 from autowu.arrays import Array
-from autowu.config import Config
 from autowu.detector import noise
 
 STRETCHES = 20  # of a window, a quarter of the kernel's length-scale each, that a plain fall compares
@@ -28,6 +27,29 @@ class Level:
 
     median: float
     losses: int
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """The median of a stretch of losses, and how far from it noise explains."""
+
+    low: float
+    median: float
+    high: float
+
+
+def stretch(losses: Array, errors: float) -> Stretch:
+    """That of ``losses`` [n], with bounds of so many standard errors of the median.
+
+    Whatever the distribution, k of n independent losses are below its median with a mean of n / 2 and a
+    standard deviation of √n / 2. So the bounds are losses, so many ranks from the middle: of few losses the
+    least and the largest. A loss that is not finite counts as infinite.
+    """
+    ranked = np.sort(np.where(np.isfinite(losses), losses, np.inf))
+    n = len(ranked)
+    ranks = math.ceil(0.5 * errors * math.sqrt(n))
+    low, high = max(0, (n - 1) // 2 - ranks), min(n - 1, n // 2 + ranks)
+    return Stretch(float(ranked[low]), float(ranked[n // 2]), float(ranked[high]))
 
 
 def beginning(losses: Array) -> Level:
@@ -52,13 +74,13 @@ def shift(losses: Array, threshold: float, level: Level | None = None) -> int:
     if not fall:
         return 0
     sizes = noise.differences(losses)
-    error = noise.level(sizes) * math.sqrt(_median_variance(begin.losses) + _median_variance(width))
+    error = noise.level(sizes) * math.sqrt(median_variance(begin.losses) + median_variance(width))
     if not abs(fall) > threshold * error + noise.smallest_step(sizes):
         return 0
     return -1 if fall > 0 else 1
 
 
-def _median_variance(of: int) -> float:
+def median_variance(of: int) -> float:
     """The variance of the median of so many standard normal values."""
     return _MEDIAN_OF_5 if of == noise.ENDS else math.pi / 2 / of
 
@@ -103,34 +125,3 @@ def falling(losses: Array, threshold: float) -> bool:
 def _ramp(width: int) -> Array:
     """A straight line of so many points, with the mean 0."""
     return np.arange(width, dtype=np.float64) - 0.5 * (width - 1)
-
-
-@dataclass(frozen=True)
-class Fall:
-    """The least-squares line through a stretch of losses."""
-
-    speed: float
-    """Its fall, in units of the loss per update."""
-    error: float
-    """The standard error of ``speed``, from the residuals."""
-
-
-def fall(config: Config, losses: Array) -> Fall | None:
-    """The fall of ``losses`` [n], without spikes and non-finite ones; None if too few are left."""
-    at = noise.usable(losses, config.spike)
-    n = len(at)
-    if n < max(3, config.min_losses):
-        return None
-    with np.errstate(all="ignore"):
-        x, y = at - at.mean(), losses[at]
-        y = y - y.mean()
-        spread = x @ x
-        speed = -float(x @ y) / spread
-        residuals = y + speed * x
-        error = math.sqrt(float(residuals @ residuals) / (n - 2) / spread)
-    return Fall(float(speed), error) if math.isfinite(speed) and math.isfinite(error) else None
-
-
-def plain(fall: Fall | None, threshold: float) -> bool:
-    """Whether the loss falls by more than ``threshold`` standard errors explain."""
-    return fall is not None and fall.speed > threshold * fall.error

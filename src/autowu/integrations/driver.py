@@ -7,16 +7,15 @@ import math
 import numbers
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, Literal, cast
 
 import numpy as np
 
 from autowu.config import Config
-from autowu.controller.state import Decay, Probe, Reopening, Switch, Trial
+from autowu.controller.state import Cut, Switch
 from autowu.detector.detect import Verdict
 from autowu.integrations.saved import check_keys
-from autowu.integrations.session import Session
+from autowu.integrations.session import Session, not_rewound
 from autowu.integrations.weights import Leaf, MisfitError, Weights
 
 
@@ -72,9 +71,9 @@ class Driver:
         return self._session.switch
 
     @property
-    def reopenings(self) -> tuple[Reopening, ...]:
-        """The returns to warm-up after switches that proved wrong, and minima that were not the last."""
-        return self._session.reopenings
+    def cuts(self) -> tuple[Cut, ...]:
+        """The changes of the LR in the decay phase, after the loss had risen for good."""
+        return self._session.cuts
 
     @property
     def snapshot(self) -> Weights | None:
@@ -146,7 +145,7 @@ class Driver:
         losses, self._pending = self._read_losses(), []
         session, before = self._session, self._session.state
         kept = _Kept(self._snapshot, read, check)
-        if not kept.fits() and not isinstance(before.phase, Probe):  # a probe ends with what it began with
+        if not kept.fits():
             kept.drop()
             session.enter(before.replace(snapshot_step=None))
         texts = list(session.decide(losses, kept))
@@ -161,11 +160,7 @@ class Driver:
 
     def _not_rewound(self, restores: int) -> None:
         """The controller has gone back, but the weights are those of now: its record says so."""
-        state = self._session.state.replace(restores=restores)
-        phase = state.phase
-        if isinstance(phase, Trial | Decay):
-            state = state.replace(phase=replace(phase, switch=replace(phase.switch, rewound_to=None)))
-        self._session.enter(state)
+        self._session.enter(not_rewound(self._session.state.replace(restores=restores)))
 
     def _read_losses(self) -> np.ndarray[Any, np.dtype[np.float64]]:
         return np.array([sum(map(_number, update)) / len(update) for update in self._pending])
@@ -175,8 +170,8 @@ class Driver:
     def state_dict(self) -> dict[str, Leaf]:
         """A flat dict of NumPy arrays, which any checkpointer can keep, and a run goes on from bit for bit.
 
-        ``schedule`` is JSON in UTF-8; in warm-up, the snapshot for rewinding follows, an array an
-        entry, called "parameter.<name>" or "rest.<name>".
+        ``schedule`` is JSON in UTF-8; the snapshot for rewinding follows while there is one, an array
+        an entry, called "parameter.<name>" or "rest.<name>".
         """
         schedule: dict[str, Any] = {
             **self._session.to_dict(),

@@ -11,12 +11,12 @@ import numpy as np
 from autowu.arrays import Array
 from autowu.config import Config
 from autowu.controller import machine, plain
-from autowu.controller.state import Decay, Phase, Reopening, State, Switch, Trial
+from autowu.controller.state import Cut, Decay, Phase, State, Switch
 from autowu.detector.detect import Verdict
 from autowu.integrations.saved import check_count, check_origin
 from autowu.integrations.warned import warnings_of
 
-VERSION: Final = 2  # of the state
+VERSION: Final = 3  # of the state
 
 
 class Weights(Protocol):
@@ -69,9 +69,10 @@ class Session:
         return self.state.switch
 
     @property
-    def reopenings(self) -> tuple[Reopening, ...]:
-        """The returns to warm-up after switches that proved wrong, and minima that were not the last."""
-        return self.state.reopenings
+    def cuts(self) -> tuple[Cut, ...]:
+        """The changes of the LR in the decay phase, after the loss had risen for good."""
+        phase = self.state.phase
+        return phase.cuts if isinstance(phase, Decay) else ()
 
     @property
     def learning_rate(self) -> float:
@@ -109,8 +110,8 @@ class Session:
         after = for_all(lambda: machine.observe(self.config, before, losses))
         obstacle = weights.restore() if after.restores > before.restores else None
         if obstacle:
-            after = _not_rewound(after)
-        if after.switch is not None:
+            after = not_rewound(after)
+        if after.snapshot_step is None:
             weights.drop()
         elif after.snapshot_step == after.step and not weights.take():
             # The loss was finite, but the update after it broke the weights: the snapshot before is better.
@@ -154,9 +155,12 @@ class Session:
         return session
 
 
-def _not_rewound(state: State[Phase]) -> State[Phase]:
+def not_rewound(state: State[Phase]) -> State[Phase]:
     """``state`` where the host could not put the snapshot back."""
     phase = state.phase
-    if isinstance(phase, (Trial, Decay)):
-        return state.replace(phase=replace(phase, switch=replace(phase.switch, rewound_to=None)))
-    return state
+    if not isinstance(phase, Decay):
+        return state
+    if phase.cuts:
+        *before, last = phase.cuts
+        return state.replace(phase=replace(phase, cuts=(*before, replace(last, back_to=None))))
+    return state.replace(phase=replace(phase, switch=replace(phase.switch, rewound_to=None)))

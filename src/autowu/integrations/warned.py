@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Final
 
 from autowu.config import Config
-from autowu.controller.state import Phase, Reason, State
+from autowu.controller.state import Decay, Phase, Reason, State
 
 USUAL: Final = 300  # updates; in shorter runs warm-up often has too few to find the minimum in
 
@@ -40,6 +41,7 @@ def warnings_of(
             f"AutoWU: {losses} not finite up to step {after.step}. Such losses are left out of the tests, and"
             " counted in `nonfinite`; this is said once."
         )
+    yield from _of_the_watch(config, before, after)
     switch = after.switch
     if before.switch is not None or switch is None or not (switch.capped and config.return_at_cap):
         return
@@ -60,3 +62,39 @@ def warnings_of(
         f"AutoWU: warm-up ended at its cap, {switch.step} of {config.total_steps} updates, before a minimum"
         f" of the loss was detected, and the decay begins at an LR of {switch.peak_lr:.3g}.{short}{never}"
     )
+
+
+def _of_the_watch(config: Config, before: State[Phase], after: State[Phase]) -> Iterator[str]:
+    phase, known = after.phase, before.phase
+    if not isinstance(phase, Decay):
+        return
+    told = known if isinstance(known, Decay) else None
+    for cut in phase.cuts[len(told.cuts) if told else 0 :]:
+        last = phase.cuts[: phase.cuts.index(cut)]
+        factor = last[-1].factor if last else 1.0
+        if cut.factor > factor:
+            yield (
+                f"AutoWU: after the weights had gone back the loss was as high at once ({cut.level:.3g}): at"
+                f" step {cut.step} it is taken that the data have changed, and the LR is not cut any more."
+            )
+            continue
+        risen = (
+            f"had risen from {cut.least:.3g} to {cut.level:.3g}"
+            if math.isfinite(cut.level)
+            else "was not finite"
+        )
+        where = (
+            "stay as they are, since there is no snapshot"
+            if cut.back_to is None
+            else (f"go back to those of step {cut.back_to}")
+        )
+        yield (
+            f"AutoWU: at step {cut.step} of {config.total_steps} the loss {risen}, and so the LR was too"
+            f" large. It falls to a third, and the weights {where}."
+        )
+    if phase.no_fall and not (told and told.no_fall):
+        yield (
+            f"AutoWU: at half of the run, step {after.step} of {config.total_steps}, the loss is not below"
+            " its first values by more than noise explains. Training is in trouble, or its loss does not fall"
+            " by design (GANs, reinforcement learning), and AutoWU is not for it (docs/when-not.md)."
+        )

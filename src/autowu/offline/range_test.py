@@ -25,7 +25,7 @@ import numpy as np
 
 from autowu.arrays import Array
 from autowu.config import Config
-from autowu.controller.state import Decay, Trial
+from autowu.controller.state import Decay
 from autowu.detector import fit, gp
 from autowu.detector.detect import Verdict
 from autowu.detector.noise import spikes
@@ -121,10 +121,11 @@ def sweep(losses: Array, lrs: Array, seeds: int = SEEDS, **settings: Any) -> Ran
 def decision(losses: Array, lrs: Array, **settings: Any) -> Replay:
     """The replay of a sweep: all of it is warm-up, and its LRs are those recorded."""
     warmup: dict[str, Any] = {"growth": "exponential", "warmup_fraction": 0.5, "total_steps": 2 * len(losses)}
+    warmup["watch"] = None  # after the minimum the LR grows on
     ends: dict[str, Any] = {"min_lr": float(lrs[0]), "max_lr": float(lrs[-1])}
     outcome = replay(losses, **(settings | warmup | ends))
     state, phase = outcome.state, outcome.state.phase
-    if isinstance(phase, (Trial, Decay)) and phase.switch.t_star is not None:
+    if isinstance(phase, Decay) and phase.switch.t_star is not None:
         switch = replace(phase.switch, peak_lr=lr_at(lrs, phase.switch.t_star))
         state = state.replace(phase=replace(phase, switch=switch))
     return Replay(outcome.config, state, lrs)

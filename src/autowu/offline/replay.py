@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from autowu.arrays import Array
 from autowu.config import Config
 from autowu.controller import display, machine
-from autowu.controller.state import Phase, State
+from autowu.controller.state import Cut, Decay, Phase, State
 from autowu.detector.detect import Verdict
 
 
@@ -54,6 +55,11 @@ class Replay:
         """The tests, in order."""
         return self.state.verdicts
 
+    @property
+    def cuts(self) -> tuple[Cut, ...]:
+        """The changes of the LR after the switch."""
+        return self.state.phase.cuts if isinstance(self.state.phase, Decay) else ()
+
     def plot(self, losses: Array | None = None) -> Any:
         """A Plotly figure of LR, smoothed loss and votes; with ``losses``, those replayed, beside them."""
         from autowu.report import notebook  # upward, for a picture of itself: only when it is asked for
@@ -80,10 +86,10 @@ class Replay:
         return display.html("autowu replay", self.config, self.state, len(self.learning_rates))
 
     def to_json(self) -> dict[str, Any]:
-        """What ``autowu replay --json`` prints; ``reopenings`` is there only if there were any."""
-        reopenings = [
-            {"step": each.step, "lr": each.lr, "switch_step": each.switch.step, "probed": each.probed}
-            for each in self.state.reopenings
+        """What ``autowu replay --json`` prints; ``cuts`` is there only if there were any."""
+        cuts = [
+            {"step": cut.step, "factor": cut.factor, "level": _known(cut.level), "least": _known(cut.least)}
+            for cut in self.cuts
         ]
         return {
             "switched": self.switched,
@@ -103,8 +109,13 @@ class Replay:
                 }
                 for test in self.tests
             ],
-            **({"reopenings": reopenings} if reopenings else {}),
+            **({"cuts": cuts} if cuts else {}),
         }
+
+
+def _known(number: float) -> float | None:
+    """What JSON can hold."""
+    return number if math.isfinite(number) else None
 
 
 def replay(
@@ -126,7 +137,7 @@ def replay(
         settings: fields of :class:`autowu.Config` in place of the preset's.
 
     Nothing is rewound, of course: losses after the decision are the record's, not what AutoWU would have got.
-    Whether it was a false alarm is judged by them all the same.
+    Whether the LR is cut after it is judged by them all the same.
 
     Raises:
         TypeError: an unknown setting, or ``losses`` are not numbers.

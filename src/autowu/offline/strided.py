@@ -50,7 +50,7 @@ STEPS: Final = frozenset(
         "span",
         "t_star",
         "rewound_to",
-        "probed",
+        "back_to",
         "lift_off",
         "tests_from",
     ]

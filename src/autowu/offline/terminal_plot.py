@@ -9,22 +9,17 @@ from typing import Any, Final
 import numpy as np
 
 from autowu.arrays import Array
+from autowu.controller.cuts import taken_back
 from autowu.offline.replay import Replay
 
 HEIGHT: Final = 18
 MOST_POINTS: Final = 4000  # of the losses; more only blacken the plot
 LOG_FROM: Final = 100.0  # the scale is logarithmic if the largest loss is that many times the least
 
-LOSS, SMOOTHED, MINIMUM, SWITCH, REOPENING = "loss", "smoothed", "minimum", "switch", "warm-up again"
-_COLORS: Final = {
-    LOSS: "blue+",
-    SMOOTHED: "orange+",
-    MINIMUM: "green+",
-    SWITCH: "red+",
-    REOPENING: "magenta+",
-}
-_UNICODE: Final = {LOSS: "⠢", SMOOTHED: "▄", MINIMUM: "┊", SWITCH: "│", REOPENING: "╎"}
-_ASCII: Final = {LOSS: ".", SMOOTHED: "#", MINIMUM: ":", SWITCH: "|", REOPENING: "!"}
+LOSS, SMOOTHED, MINIMUM, SWITCH, CUT = "loss", "smoothed", "minimum", "switch", "LR cut"
+_COLORS: Final = {LOSS: "blue+", SMOOTHED: "orange+", MINIMUM: "green+", SWITCH: "red+", CUT: "magenta+"}
+_UNICODE: Final = {LOSS: "⠢", SMOOTHED: "▄", MINIMUM: "┊", SWITCH: "│", CUT: "╎"}
+_ASCII: Final = {LOSS: ".", SMOOTHED: "#", MINIMUM: ":", SWITCH: "|", CUT: "!"}
 _TO_ASCII: Final = str.maketrans("─│┊╎┌┐└┘├┤┬┴┼", "-|:!+++++++++")
 
 
@@ -67,7 +62,7 @@ def draw(replay: Replay, losses: Array, width: int, *, color: bool, unicode: boo
         return figure.signal(x[inside].tolist(), place(y[inside]).tolist(), marker=marker)
 
     drawn = [(replay.t_star, MINIMUM), (replay.switch_step, SWITCH)]
-    drawn += [(reopening.step, REOPENING) for reopening in replay.state.reopenings]
+    drawn += [(cut.step, CUT) for at, cut in enumerate(replay.cuts) if not taken_back(replay.cuts, at)]
     for step, kind in drawn:
         if step is not None:
             figure.draw(line(np.array([step, step]), np.array([low, high]), kind, marks[kind]).lines())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import numpy as np
 
 from autowu.config import Config
-from autowu.controller.state import Grow, Probe, Reason, Reopening, Search, Sweep, Switch
+from autowu.controller.cuts import taken_back
+from autowu.controller.state import Grow, Reason, Search, Sweep, Switch
 from autowu.detector.detect import Verdict
 from autowu.offline.logs import Record
 from autowu.offline.replay import Replay
@@ -35,7 +37,8 @@ def premise(name: str, record: Record, replay: Replay, preset: str) -> str:
 
 def decision(record: Record, replay: Replay) -> str:
     """When the decay phase began, where the minimum was, and the learning rate there; or why it did not."""
-    return "".join(map(_false_alarm, replay.state.reopenings)) + _last(replay, _few(record, replay))
+    cuts = "".join(f" {_cut(replay, at)}" for at in range(len(replay.cuts)))
+    return _last(replay, _few(record, replay)) + cuts
 
 
 def _few(record: Record, replay: Replay) -> str | None:
@@ -46,11 +49,20 @@ def _few(record: Record, replay: Replay) -> str | None:
     return f"{finite}, of at least {least}" if finite < least else None
 
 
-def _false_alarm(of: Reopening) -> str:
-    seen, on = f"{of.switch.step:,}", f"at step {of.step:,} warm-up went on. "
-    if of.probed:
-        return f"The minimum detected at step {seen} was not the last, and the loss fell below it; {on}"
-    return f"The switch at step {seen} was a false alarm; {on}"
+def _cut(replay: Replay, at: int) -> str:
+    cut = replay.cuts[at]
+    if taken_back(replay.cuts, at):
+        return (
+            f"At step {cut.step:,} it was as high all the same ({cut.level:.3g}), so that the data must have"
+            " changed: the learning rate would have been what it was."
+        )
+    if not math.isfinite(cut.level):
+        risen = "most losses were not finite"
+    elif math.isfinite(cut.least):
+        risen = f"the loss had risen for good, from {cut.least:.3g} to {cut.level:.3g}"
+    else:
+        risen = f"the loss had risen for good, to {cut.level:.3g}"
+    return f"At step {cut.step:,} {risen}: the learning rate would have been cut to a third."
 
 
 def _last(replay: Replay, few: str | None) -> str:
@@ -69,7 +81,11 @@ def _last(replay: Replay, few: str | None) -> str:
     else:
         minimum = switch.reason in (Reason.MINIMUM, Reason.STALL)
         lay = f"It lay at step {switch.t_star:,.1f}"
-        where = lay if minimum else f"{_lift_off(replay)} was at step {switch.t_star:,.0f}"
+        where = (
+            lay
+            if minimum
+            else f"Lift-off, the first fall of the loss beyond noise, was at step {switch.t_star:,.0f}"
+        )
         at = f"{where}, where the learning rate was {rate}. {begins} that" + (
             "." if switch.rewound_to is None else f", and with the weights of step {switch.rewound_to:,}."
         )
@@ -87,8 +103,7 @@ def _reason(config: Config, switch: Switch, few: str | None) -> str:
     if switch.reason is Reason.RISE:
         return "the loss had risen twice without having fallen"
     how = ", by the end of the fall" if switch.reason is Reason.STALL else ""
-    last = "" if switch.probed is None else f", and from step {switch.probed:,} on no lower loss beyond it"
-    return f"the minimum of the loss was detected ({_times(switch.reads, 'test')}{how}){last}"
+    return f"the minimum of the loss was detected ({_times(switch.reads, 'test')}{how})"
 
 
 def _at_cap(switch: Switch, few: str | None) -> str:
@@ -105,20 +120,10 @@ def _at_cap(switch: Switch, few: str | None) -> str:
     return " before a test could tell where the minimum of the loss is"
 
 
-def _lift_off(replay: Replay) -> str:
-    fall = "fall of the loss beyond noise"
-    return f"The last {fall}" if replay.state.reopenings else f"Lift-off, the first {fall},"
-
-
 def _waiting(replay: Replay, few: str | None) -> str:
     """Why warm-up has not ended."""
     config, state, tests = replay.config, replay.state, replay.tests
     phase = state.phase
-    if isinstance(phase, Probe):
-        return (
-            "The minimum of the loss was detected, and larger learning rates were tried for a lower one; "
-            "without one, the decay would have begun."
-        )
     if few:
         why = f"There are too few losses yet to tell of a minimum ({few})"
     elif isinstance(phase, (Sweep, Search)):

@@ -13,7 +13,8 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from autowu.controller.state import Reopening
+from autowu.controller.cuts import taken_back
+from autowu.controller.state import Cut
 from autowu.report.curves import Array, numbers, smoothed, span, thinned
 from autowu.runlog.run import Evaluation, Run
 
@@ -91,8 +92,8 @@ def _lr_axis(runs: Sequence[Run]) -> Figure:
 
 
 def smoothed_loss(run: Run, most: int) -> tuple[Array, Array]:
-    """The smoothed loss, with a gap at each switch: where weights are put back, the loss jumps."""
-    ends = np.searchsorted(run.steps, [end for _, end in run.warmups], side="right")
+    """The smoothed loss, with a gap at the switch and each cut: where weights are put back, it jumps."""
+    ends = np.searchsorted(run.steps, run.rewinds, side="right")
     parts = list[tuple[Array, Array]]()
     for steps, losses in zip(np.split(run.steps, ends), np.split(run.losses, ends), strict=True):
         part = smoothed(steps, losses, most // (len(ends) + 1))
@@ -118,31 +119,26 @@ def _loss_axis(raw: Sequence[Array], smooth: Sequence[Array]) -> Figure:
 
 
 def _warmup(run: Run, line: Figure) -> list[Figure]:
-    """A shade over each stretch of warm-up, and a line at its end."""
-    shapes = list[Figure]()
-    for start, end in run.warmups:
-        upright = {"y0": 0, "y1": 1, "yref": "paper", "x1": end, "layer": "below"}
-        shade = {
-            "type": "rect",
-            "x0": start,
-            "fillcolor": line["color"],
-            "opacity": 0.1,
-            "line": {"width": 0},
-        }
-        shapes += [upright | shade, upright | {"type": "line", "x0": end, "line": line}]
-    return shapes if run.switch else shapes[:-1]
+    """A shade over warm-up, a line at its end, and a thin one at each cut."""
+    upright = {"y0": 0, "y1": 1, "yref": "paper", "layer": "below"}
+    shade = {"type": "rect", "fillcolor": line["color"], "opacity": 0.1, "line": {"width": 0}}
+    shapes = [upright | shade | {"x0": 0, "x1": run.warmup_end}]
+    if run.switch:
+        at = run.switch.step
+        shapes.append(upright | {"type": "line", "x0": at, "x1": at, "line": line})
+    thin = {"type": "line", "line": line | {"width": 0.75}}
+    return shapes + [upright | thin | {"x0": cut.step, "x1": cut.step} for cut in run.cuts]
 
 
 def _notes(run: Run, among: Sequence[Run], loss: tuple[Array, Array], colour: str, log: bool) -> list[Figure]:
     """The switch, t* and the rewind, in words and an arrow; of several runs, only the switch in words."""
     switch, tested = run.switch, [other for other in among if other.adaptive]
     alone, row = len(tested) == 1, tested.index(run)
-    reopened = [_reopened(reopening) for reopening in run.reopenings if alone]
     if switch is None:
-        return reopened
+        return []
     left = switch.step < 0.6 * max((int(other.steps[-1]) for other in among if len(other.steps)), default=0)
     text = {"showarrow": False, "xanchor": "left" if left else "right", "xshift": 5 if left else -5}
-    notes = list[Figure](reopened)
+    notes = [_cut(run.cuts, at) for at in range(len(run.cuts) if alone else 0)]
     if row < MOST_NOTES:
         words = f"switch at step {switch.step:,}{' (cap)' if switch.capped else ''}"
         top = {"x": switch.step, "y": 1, "yref": "paper", "yanchor": "top", "yshift": -20 * row}
@@ -170,11 +166,13 @@ def _notes(run: Run, among: Sequence[Run], loss: tuple[Array, Array], colour: st
     return notes
 
 
-def _reopened(reopening: Reopening) -> Figure:
-    alarm = "a lower loss beyond the minimum" if reopening.probed else "false alarm"
-    words = f"{alarm} at step {reopening.switch.step:,}; warm-up goes on at step {reopening.step:,}"
-    place = {"x": reopening.step, "y": 0.5, "yref": "paper", "xanchor": "left", "xshift": 5}
-    return place | {"showarrow": False, "text": words}
+def _cut(cuts: Sequence[Cut], at: int) -> Figure:
+    """A change of the LR in words; those that are close to each other stand below each other."""
+    cut = cuts[at]
+    words = "cut taken back" if taken_back(cuts, at) else "LR cut to a third"
+    weights = "" if cut.back_to is None else f", weights of step {cut.back_to:,} put back"
+    place = {"x": cut.step, "y": 0.52, "yref": "paper", "yshift": -16 * at, "xanchor": "right", "xshift": -5}
+    return place | {"showarrow": False, "text": f"step {cut.step:,}: {words}{weights}"}
 
 
 def kept_evaluations(run: Run, name: str, among: int) -> list[Evaluation]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -46,9 +45,11 @@ def main(runs: Sequence[Run]) -> Figure:
         axes[1].plot(run.steps[kept], run.losses[kept], color=colour(i), alpha=0.25, linewidth=0.6)
         axes[1].plot(*smoothed_loss(run, SMOOTH_POINTS), **style)
         if run.switch is not None:
-            for axis, (start, end) in product(axes[:2], run.warmups):
-                axis.axvspan(start, end, color=colour(i), alpha=0.07, linewidth=0)
-                axis.axvline(end, linewidth=0.8, **style)
+            for axis in axes[:2]:
+                axis.axvspan(0, run.switch.step, color=colour(i), alpha=0.07, linewidth=0)
+                axis.axvline(run.switch.step, linewidth=0.8, **style)
+                for cut in run.cuts:
+                    axis.axvline(cut.step, linewidth=0.5, **style)
             if run.switch.t_star is not None:
                 axes[0].plot(run.switch.t_star, run.switch.peak_lr, "*", color=colour(i), markersize=11)
                 axes[0].annotate(

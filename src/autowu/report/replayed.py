@@ -42,7 +42,7 @@ def run_of(
         lrs=lrs,
         tests=outcome.tests,
         switch=None if switch is None else replace(switch, rewound_to=None),
-        reopenings=outcome.state.reopenings,
+        cuts=tuple(replace(cut, back_to=None) for cut in outcome.cuts),
         evaluations=(),
         notes=_notes(record),
         replayed=True,

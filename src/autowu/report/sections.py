@@ -24,10 +24,9 @@ class Section:
 
 CURVES: Final = """
 AutoWU lets the learning rate grow (shaded), fast until the loss begins to fall, then from further back and
-slowly (hence the notch), and finds out by itself when the loss has passed its minimum, at t*; in a run of 800
-updates or more a short probe of larger rates (the spike), whose damage is undone, makes sure of it. It then
-goes back to the learning rate of t* and lowers it to zero, whereas a baseline follows a curve that somebody
-had to choose.
+slowly (hence the notch), and finds out by itself when the loss has passed its minimum, at t*. It then goes
+back to the learning rate of t* and lowers it to zero, to a third at once where the loss rises for good (a
+thin line), whereas a baseline follows a curve that somebody had to choose.
 """
 GP_VIEW: Final = """
 The loss of one update is noise around a trend; a Gaussian process, a smoother that knows how sure it is,

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from autowu.controller.state import Reason, Reopening, Switch
+from autowu.controller.cuts import taken_back
+from autowu.controller.state import Reason, Switch
 from autowu.runlog.run import Run, printable
 
 NOTHING: Final = "–"
@@ -73,17 +74,19 @@ _WITHOUT_A_MINIMUM: Final = {
 
 def sentence(run: Run) -> str:
     """What set the run's learning rate, for a reader who knows nothing of the method."""
-    return "".join(f"{_false_alarm(run, reopening)} " for reopening in run.reopenings) + _last(run)
+    return _last(run) + "".join(f" {_cut(run, at)}" for at in range(len(run.cuts)))
 
 
-def _false_alarm(run: Run, reopening: Reopening) -> str:
-    went, seen = "would have gone" if run.replayed else "went", f"{reopening.switch.step:,}"
-    if reopening.probed:
-        cause = f"The minimum seen at step {seen} was not the last, since the loss fell below it"
-    else:
-        why = "since the loss fell before it, and after it no faster"
-        cause = f"The switch at step {seen} was a false alarm, {why}"
-    return f"{cause}; at step {reopening.step:,} the growth {went} on, from {reopening.lr:.3g}."
+def _cut(run: Run, at: int) -> str:
+    cut, would = run.cuts[at], "would have been " if run.replayed else "was "
+    if taken_back(run.cuts, at):
+        return (
+            f"At step {cut.step:,} the loss was as high all the same, so that the data must have changed: the"
+            f" cut {would}taken back."
+        )
+    risen = "the loss had risen for good" if math.isfinite(cut.level) else "most losses were not finite"
+    weights = "" if cut.back_to is None else f", with the weights of step {cut.back_to:,} put back"
+    return f"At step {cut.step:,} {risen}, and the learning rate {would}cut to a third{weights}."
 
 
 def _last(run: Run) -> str:
@@ -128,8 +131,6 @@ def _of_switch(run: Run, switch: Switch) -> str:
         )
     agreed = " that the fall of the loss was at its end" if switch.reason is Reason.STALL else ""
     cause = "growth reached its limit" if switch.capped else f"enough tests had agreed{agreed}"
-    if switch.probed is not None:
-        cause += f" and, from step {switch.probed:,} on, larger learning rates had brought no lower loss"
     return (
         f"The loss was lowest near step {switch.t_star:,.0f}. At step {step}, when {cause}, training {went} "
         f"back to the learning rate of that minimum, {on}"

@@ -1,4 +1,4 @@
-"""A run for TensorBoard: LR, loss, P_min, phase, accuracy, throughput, and the switch as text.
+"""A run for TensorBoard: LR, loss, P_min, phase, accuracy, throughput, and the switch and cuts as text.
 
 :class:`Writer` takes the records of ``log.jsonl`` one by one, so a trainer may hand them over as they come;
 :func:`export` does the same for runs that are on disk.
@@ -43,7 +43,7 @@ class Writer:
         self.close()
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """One event of a log: a 'step', 'test', 'switch' or 'evaluation'; others are passed over."""
+        """One event of a log: a 'step', 'test', 'switch', 'cut' or 'evaluation'; others are passed over."""
         step = int(record.get("step", 0))
         for tag, value in scalars(record):
             self._write(step, self._proto.Summary.Value(tag=f"autowu/{tag}", simple_value=value))
@@ -52,14 +52,21 @@ class Writer:
                 f"Warm-up ended at step {step}; t* = {record['t_star']}, peak LR {record['peak_lr']:.4g}, "
                 f"weights of step {record['rewound_to']}, at the cap: {'yes' if record['capped'] else 'no'}."
             )
-            self._write(
-                step,
-                self._proto.Summary.Value(
-                    tag="autowu/switch",
-                    tensor=self._tensors.make_tensor_proto([words.encode()]),
-                    metadata=self._text.create_summary_metadata("autowu/switch", "The end of warm-up."),
-                ),
+            self._say(step, "switch", "The end of warm-up.", words)
+        elif record.get("event") == "cut":
+            words = (
+                f"At step {step} the LR became {record['factor']:.3g} of the line that began at the switch; "
+                f"weights of step {record['back_to']}."
             )
+            self._say(step, "cut", "A change of the LR in the decay phase.", words)
+
+    def _say(self, step: int, tag: str, about: str, words: str) -> None:
+        value = self._proto.Summary.Value(
+            tag=f"autowu/{tag}",
+            tensor=self._tensors.make_tensor_proto([words.encode()]),
+            metadata=self._text.create_summary_metadata(f"autowu/{tag}", about),
+        )
+        self._write(step, value)
 
     def flush(self) -> None:
         """Put what was added on the disk, for who watches."""
@@ -99,14 +106,15 @@ def scalars(record: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 def records(run: Run) -> Iterator[dict[str, Any]]:
     """The events of ``run``, each kind in order."""
     for step, loss, lr in zip(run.steps.tolist(), run.losses.tolist(), run.lrs.tolist(), strict=True):
-        phase = "warmup" if any(start < step <= end for start, end in run.warmups) else "decay"
+        phase = "warmup" if step <= run.warmup_end else "decay"
         yield {"event": "step", "step": step, "loss": loss, "lr": lr, "phase": phase if run.adaptive else ""}
     for test in run.tests:
         tested = {"p_min": test.p_min, "p_stall": test.p_stall, "streak": test.streak}
         yield {"event": "test", "step": test.step} | tested
-    taken_back = [reopening.switch for reopening in run.reopenings if not reopening.probed]
-    for switch in [*taken_back, run.switch] if run.switch is not None else taken_back:
-        yield {"event": "switch"} | asdict(switch)
+    if run.switch is not None:
+        yield {"event": "switch"} | asdict(run.switch)
+    for cut in run.cuts:
+        yield {"event": "cut"} | asdict(cut)
     for evaluation in run.evaluations:
         yield {"event": "evaluation"} | asdict(evaluation)
 

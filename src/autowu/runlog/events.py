@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Final, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from autowu.controller.state import Growth, Reason, Reopening, Switch
+from autowu.controller.state import Cut, Reason, Switch
 from autowu.detector.detect import Verdict
 from autowu.text import printable
 
@@ -50,7 +50,9 @@ class Events:
     lrs: array[float] = field(default_factory=lambda: array("d"))
     tests: dict[int, Verdict] = field(default_factory=dict[int, Verdict])
     switches: dict[int, Switch] = field(default_factory=dict[int, Switch])
-    reopenings: dict[int, Reopening] = field(default_factory=dict[int, Reopening])
+    cuts: dict[int, Cut] = field(default_factory=dict[int, Cut])
+    reopened: set[int] = field(default_factory=set[int])
+    """Steps at which warm-up went on after a switch, in logs of versions that took it back."""
     evaluations: dict[int, Evaluation] = field(default_factory=dict[int, Evaluation])
     cut_off: list[int] = field(default_factory=list[int])
     """Numbers of the lines that are not JSON."""
@@ -70,7 +72,7 @@ class Events:
         return unique, np.array(self.losses)[last], np.array(self.lrs)[last]
 
     def in_order(self, kind: str) -> tuple[Any, ...]:
-        """The events of a kind ('tests', 'switches', 'reopenings', 'evaluations') by step."""
+        """The events of a kind ('tests', 'switches', 'cuts', 'evaluations') by step."""
         events: dict[int, Any] = getattr(self, kind)
         return tuple(events[step] for step in sorted(events))
 
@@ -114,8 +116,10 @@ def _take(events: Events, record: Record) -> None:
         events.tests[_step(record["step"])] = _test(record)
     elif kind == "switch":
         events.switches[_step(record["step"])] = _switch(record)
+    elif kind == "cut":
+        events.cuts[_step(record["step"])] = _cut(record)
     elif kind == "reopening":
-        events.reopenings[_step(record["step"])] = _reopening(record)
+        events.reopened.add(_step(record["step"]))
     elif kind in EVALUATION:
         events.evaluations[_step(record["step"])] = _evaluation(record)
 
@@ -146,7 +150,6 @@ def _switch(record: Record) -> Switch:
         t_star=_optional(_finite, record["t_star"]),
         peak_lr=_positive(record["peak_lr"]),
         rewound_to=_optional(_step, record["rewound_to"]),
-        probed=_optional(_step, record.get("probed")),
         reason=Reason(record["reason"]) if "reason" in record else _reason(record),
         reads=_step(record.get("reads", 0)),
     )
@@ -157,14 +160,13 @@ def _reason(record: Record) -> Reason:
     return Reason.CAP if record["capped"] else Reason.MINIMUM
 
 
-def _reopening(record: Record) -> Reopening:
-    growth = record["growth"]
-    return Reopening(
+def _cut(record: Record) -> Cut:
+    return Cut(
         step=_step(record["step"]),
-        lr=_positive(record["lr"]),
-        switch=_switch(record["switch"]),
-        growth=Growth(_step(growth["start"]), _positive(growth["lr"]), _step(growth["span"])),
-        probed=bool(record.get("probed")),
+        factor=_positive(record["factor"]),
+        back_to=_optional(_step, record["back_to"]),
+        level=_number(record["level"]),
+        least=_number(record["least"]),
     )
 
 

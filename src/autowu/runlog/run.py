@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from autowu.controller.state import Reopening, Switch
+from autowu.controller.state import Cut, Switch
 from autowu.detector.detect import Verdict
 from autowu.errors import UserError
 from autowu.runlog.events import Array, Evaluation, Events, Record, read_events
@@ -49,8 +49,8 @@ class Run:
     """Whether the tests and the switch are what AutoWU would have done, not what it did."""
     command: str | None = None
     """How to come by the record, where it was not `autowu train`."""
-    reopenings: tuple[Reopening, ...] = ()
-    """The returns to warm-up; ``switch`` is the one after the last of them."""
+    cuts: tuple[Cut, ...] = ()
+    """The changes of the LR after the switch."""
 
     @property
     def adaptive(self) -> bool:
@@ -65,12 +65,9 @@ class Run:
         return int(self.steps[-1]) if self.adaptive and len(self.steps) else 0
 
     @property
-    def warmups(self) -> list[tuple[int, int]]:
-        """The first and the last step of each stretch of warm-up."""
-        between = [reopening for reopening in self.reopenings if not reopening.probed]
-        starts = [0, *(reopening.step for reopening in between)]
-        ends = [*(reopening.switch.step for reopening in between), self.warmup_end]
-        return list(zip(starts, ends, strict=True))
+    def rewinds(self) -> list[int]:
+        """The steps at which weights were put back, or the decay began: the loss may jump there."""
+        return [self.warmup_end, *(cut.step for cut in self.cuts if cut.back_to is not None)]
 
 
 def read(folder: Path, name: str | None = None) -> Run:
@@ -86,8 +83,8 @@ def read(folder: Path, name: str | None = None) -> Run:
     if trouble is not None and not events:
         raise trouble
     steps, losses, lrs = events.updates()
-    reopenings, switch = events.in_order("reopenings"), next(reversed(events.in_order("switches")), None)
-    if reopenings and switch is not None and switch.step <= reopenings[-1].step:
+    switch = next(reversed(events.in_order("switches")), None)
+    if switch is not None and switch.step <= max(events.reopened, default=-1):
         switch = None
     return Run(
         name=printable(name or folder.resolve().name),
@@ -99,7 +96,7 @@ def read(folder: Path, name: str | None = None) -> Run:
         lrs=lrs,
         tests=events.in_order("tests"),
         switch=switch,
-        reopenings=reopenings,
+        cuts=events.in_order("cuts"),
         evaluations=events.in_order("evaluations"),
         notes=tuple(_notes(about, trouble, events)),
         versions=_mapping(about, "versions"),
@@ -118,6 +115,8 @@ def _notes(about: Record, trouble: UserError | None, events: Events) -> list[str
         notes.append(f"{_lines(events.foreign)} not of an autowu log and left out")
     if events.full:
         notes.append("the log is longer than can be shown; its end is left out")
+    for step in sorted(events.reopened):
+        notes.append(f"at step {step:,} warm-up went on after all, as it could in former versions")
     if trouble is None and about.get("status") != "finished":
         notes.append("the run has not finished; shown as far as it goes")
     if not events.steps:

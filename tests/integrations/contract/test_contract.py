@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from autowu import replay
 from integrations import ranks
 from integrations.contract.contract import Host, core_trace, v_curve
 from integrations.contract.registry import hosts
 
 STEPS = 120
 PAPER: dict[str, Any] = {"preset": "paper", "steps_per_epoch": 6}
-IN_WARMUP, IN_DECAY = 17, 80
+IN_WARMUP, IN_DECAY, AFTER_A_CUT = 17, 80, 47
 # The default preset tests after each update of so short a run. Here five losses wait for the next test.
 WAITING = PAPER | {"rewind": True}
 
@@ -40,6 +41,12 @@ def test_the_lr_trace_is_the_cores(host: Host, settings: dict[str, Any], tmp_pat
     assert_same(host, host.train(losses, tmp_path, **settings), core_trace(losses, **settings))
 
 
+def test_the_curve_that_all_hosts_see_has_a_cut_and_one_that_is_taken_back() -> None:
+    cuts = replay(v_curve(STEPS)).cuts
+    assert [cut.factor for cut in cuts] == [1 / 3, 1.0]
+    assert cuts[0].step < AFTER_A_CUT < cuts[1].step < IN_DECAY
+
+
 # `paper` is the one that minds the scale: a sum in place of the mean would not show in the other.
 @pytest.mark.parametrize("settings", [{}, PAPER], ids=["default", "paper"])
 def test_four_micro_batches_make_one_update(host: Host, settings: dict[str, Any], tmp_path: Path) -> None:
@@ -59,8 +66,8 @@ def test_losses_that_are_nan_are_left_out(host: Host, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("stop", "settings"),
-    [(IN_WARMUP, {}), (IN_WARMUP, WAITING), (IN_DECAY, {})],
-    ids=["warmup", "losses-that-wait", "decay"],
+    [(IN_WARMUP, {}), (IN_WARMUP, WAITING), (IN_DECAY, {}), (AFTER_A_CUT, {})],
+    ids=["warmup", "losses-that-wait", "decay", "after-a-cut"],
 )
 def test_a_run_goes_on_from_the_hosts_own_checkpoint(
     host: Host, stop: int, settings: dict[str, Any], tmp_path: Path

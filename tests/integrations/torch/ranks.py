@@ -38,7 +38,9 @@ class Trace(NamedTuple):
     collectives: list[int]
     """Steps of the calls of torch.distributed."""
     switch: autowu.Switch | None
-    reopenings: tuple[autowu.Reopening, ...]
+    cuts: tuple[autowu.Cut, ...]
+    restored: list[int]
+    """Steps at which the first weight was again what it had been at the copy."""
 
 
 @contextmanager
@@ -66,18 +68,22 @@ def trace(rank: int, losses: list[list[float]], settings: dict[str, Any], member
         made_group = dist.new_group(ranks)
         group = made_group if rank in ranks else group
     made = scheduler(process_group=group, **settings)
-    lrs, tests, steps = made.get_last_lr(), [], []
+    lrs, tests, steps, restored = made.get_last_lr(), [], [], list[int]()
+    (weights,) = made.optimizer.param_groups[0]["params"]
     calls: list[str] = []
     with counted(calls):
         for step, loss in enumerate(losses[rank], 1):
             if step == made._session.due:
                 tests.append(step)
+            with torch.no_grad():
+                weights.fill_(step)
             # Ranks need not agree on the type either.
             made.step(loss if rank == 1 else torch.tensor(loss, dtype=torch.float64))
             steps += [step] * len(calls)
             calls.clear()
             lrs += made.get_last_lr()
-    return Trace(lrs, tests, steps, made.switch, made.reopenings)
+            restored += [step] if float(weights[0]) != step else []
+    return Trace(lrs, tests, steps, made.switch, made.cuts, restored)
 
 
 def resumed(rank: int, losses: list[list[float]], breaks: list[int]) -> tuple[list[float], list[float]]:

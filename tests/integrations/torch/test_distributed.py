@@ -9,7 +9,7 @@ import torch
 
 from autowu.config import Config
 from integrations.torch import ranks
-from integrations.torch.training import PAPER, STEPS, assert_equal, core_lrs, false_alarm, v_curve
+from integrations.torch.training import PAPER, STEPS, assert_equal, blown_up, core_lrs, v_curve
 from integrations.torch.world import World
 
 NAN = float("nan")
@@ -56,17 +56,16 @@ def test_different_losses_make_one_decision(world, settings):
     assert_one_decision(world, [losses_of(rank) for rank in range(world.size)], **settings)
 
 
-def test_all_ranks_go_back_to_warm_up_at_one_step(world):
-    losses = [[loss + rank / 8 for loss in false_alarm()] for rank in range(world.size)]
+def test_all_ranks_go_back_together_where_the_loss_rises_in_the_decay(world):
+    losses = [[loss + rank / 8 for loss in blown_up()] for rank in range(world.size)]
     traces = world.run(ranks.trace, losses, {}, [])
     expected = core_lrs(Config(total_steps=STEPS), finite_mean(losses))
     for trace in traces:
+        (cut,) = trace.cuts
         assert trace.lrs == expected
-        assert trace.reopenings == traces[0].reopenings != ()
+        assert (trace.switch, trace.cuts) == (traces[0].switch, traces[0].cuts)
+        assert trace.restored == [trace.switch.step, cut.step]
         assert set(trace.collectives) == (set(trace.tests) if world.size > 1 else set())
-    (reopening,) = traces[0].reopenings
-    between = [step for step in traces[0].tests if reopening.switch.step < step <= reopening.step]
-    assert between == [reopening.step]
 
 
 def test_losses_missing_here_and_there(world):

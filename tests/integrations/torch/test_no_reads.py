@@ -168,8 +168,19 @@ def drive_on(made, losses, steps):
         made.step(losses[step % 2])
 
 
-def test_in_the_decay_phase_losses_are_not_kept():
+def test_in_the_decay_phase_losses_are_kept_for_a_stretch_alone():
     training = Training()
+    training.run(STEPS // 2)
+    reads = []
+    for loss in np.linspace(1, 0.5, STEPS // 2):
+        training.scheduler.step(torch.tensor(loss))
+        assert len(training.scheduler._pending) + len(training.scheduler._session.state.losses) <= 10
+        reads.append(training.scheduler._session.state.read)
+    assert set(np.diff(np.unique(reads))[:-1]) == {10}  # the last one ends with the run
+
+
+def test_without_the_watch_losses_of_the_decay_are_not_kept():
+    training = Training(watch=None)
     training.run(STEPS // 2)
     assert training.scheduler.phase == "decay"
     with Traffic() as traffic:

@@ -320,14 +320,15 @@ def test_weights_that_the_last_update_broke_are_not_copied():
 # --- memory -------------------------------------------------------------------------------------------
 
 
-def test_one_copy_in_one_place_freed_at_the_switch():
-    training = Training()
+@pytest.mark.parametrize("watch", [4.0, None])
+def test_one_copy_in_one_place_freed_at_the_end_or_without_the_watch_at_the_switch(watch):
+    training = Training(watch=watch)
     places, refs, copies = set(), [], set()
     for loss in v_curve():
         training.update()
         training.scheduler.step(loss)
         snapshot = training.scheduler._snapshot
-        if training.scheduler.switch is not None:
+        if training.scheduler.switch is not None and watch is None:
             break
         if snapshot.tensors:
             places.add(tuple(tensor.data_ptr() for tensor in snapshot.tensors))

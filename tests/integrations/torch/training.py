@@ -13,6 +13,7 @@ from torch.optim import AdamW, Optimizer
 import autowu
 from autowu.config import Config
 from autowu.controller import machine
+from autowu.controller.state import Decay
 from integrations.contract.contract import core_lrs  # noqa: F401 (which the tests take from here)
 
 STEPS = 240  # enough for a lift-off, a switch and a decay
@@ -27,16 +28,21 @@ def v_curve(steps: int = STEPS, *, seed: int = 0) -> list[float]:
     return (trend + noise).astype(np.float32).astype(float).tolist()
 
 
-def false_alarm(steps: int = STEPS) -> list[float]:
-    """A loss that falls all along, but for a rise from a fifth of the run until warm-up has ended."""
-    config = Config(total_steps=steps)
-    state, losses, loss, switched = machine.start(config), [], 10.0, False
-    for noise in 0.02 * np.random.default_rng(0).standard_normal(steps):
-        switched = switched or state.switch is not None
-        loss += 0.06 if len(losses) >= steps // 5 and not switched else -0.02
-        losses.append(round(4096 * (loss + noise)) / 4096)  # sums of a few of them are exact
+def blown_up(steps: int = STEPS) -> list[float]:
+    """A loss that falls, rises until warm-up ends, is low again, and rises once more in the decay.
+
+    Twenty updates long, by which it is seen, and low at once after the weights have gone back.
+    """
+    config, noise = Config(total_steps=steps), 0.02 * np.random.default_rng(0).standard_normal(steps)
+    state, losses = machine.start(config), list[float]()
+    for step, rising in enumerate(v_curve(steps)):
+        since = 0 if state.switch is None else step - state.switch.step
+        up = isinstance(state.phase, Decay) and not state.phase.cuts and since >= 40
+        loss = rising if state.switch is None else 2.0 if up else 0.5
+        losses.append(round(4096 * (loss + float(noise[step]))) / 4096)  # sums of a few of them are exact
         state = machine.observe(config, state, np.array(losses[-1:]))
-    assert state.reopenings
+    assert isinstance(state.phase, Decay)
+    assert len(state.phase.cuts) == 1
     return losses
 
 

@@ -1,9 +1,9 @@
-"""The decay phase; `Trial` while the switch may still prove to be a false alarm, `Decay` for good.
+"""The decay phase, watched to its end: where the loss rises for good, back to the snapshot, and on with less.
 
-The switch claims that the loss has a minimum at t*, because the LR there is the largest that it bears. Such
-an LR ends the fall of the loss before t*; one that is far too small does not. In that regime each update
-lowers the loss in proportion to its LR, so that the loss falls plainly up to t*, while the LR doubles for the
-last time, and goes on falling at that LR after the switch, no faster than before.
+The losses are read in stretches of a fiftieth of the run. If the medians of two in a row are above the least
+so far, by more than noise explains and by a tenth of what the loss has fallen, or one is not finite, the LR
+was too large after all: the weights go back to the snapshot, and the LR falls to a third. If the loss is as
+high right after that, it was the data that changed, and the LR goes back to what it was.
 """
 
 from __future__ import annotations
@@ -11,69 +11,149 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 
+from autowu.arrays import Array
 from autowu.config import Config
-from autowu.controller import ending
+from autowu.controller.cuts import taken_back
 from autowu.controller.rate import decay_function
-from autowu.controller.state import Decay, Grow, Growth, Phase, Reopening, State, Trial, no_losses
-from autowu.detector import trend
-from autowu.detector.trend import Fall
+from autowu.controller.state import Cut, Decay, State, no_losses
+from autowu.detector import noise, trend
+from autowu.detector.trend import Stretch
+
+STRETCHES: Final = 50
+"""Of the run, each of which is read as one."""
+
+SHORTEST: Final = 10
+"""Updates of a stretch, at least: medians of fewer are too noisy."""
+
+RISES: Final = 2
+"""Stretches in a row that have to have risen: after a switch a loss may overshoot, and recover."""
+
+LOST: Final = 0.1
+"""Share of the fall since the first losses that has to be lost again."""
+
+CUT: Final = 1 / 3
+"""By which a cut multiplies the LR: half of the decade between a good LR and one that explodes."""
+
+RENEWED: Final = 0.2
+"""Share of the run after which the snapshot is taken anew."""
 
 
-def law(config: Config, state: State[Trial | Decay]) -> Callable[[int], float]:
-    """The shape ``config.decay``, from the switch to the end."""
+def law(config: Config, state: State[Decay]) -> Callable[[int], float]:
+    """The shape ``config.decay``, from the switch to the end, times the factor of the last cut."""
     phase = state.phase
-    return decay_function(config, phase.switch, phase.lr_drops if isinstance(phase, Decay) else 0)
+    return decay_function(config, phase.switch, phase.lr_drops, factor(phase))
 
 
-def next_read(config: Config, state: State[Trial | Decay]) -> int | None:
-    """The end of the trial; in 'plateau' the end of each interval; else none."""
-    if isinstance(state.phase, Trial):
-        return state.phase.switch.step + 2 * ending.window(config)
+def factor(phase: Decay) -> float:
+    """The share of the switch's line that the LR is now."""
+    return phase.cuts[-1].factor if phase.cuts else 1.0
+
+
+def next_read(config: Config, state: State[Decay]) -> int | None:
+    """The end of the stretch, or the run's; None where nobody looks, and after the last."""
+    if state.read >= config.total_steps or (config.watch is None and config.decay != "plateau"):
+        return None
+    stretch = max(SHORTEST, config.total_steps // STRETCHES)
     if config.decay == "plateau":
-        end = state.read + max(1, config.total_steps // config.plateau_intervals)
-        return end if end < config.total_steps else None
-    return None
+        stretch = max(1, config.total_steps // config.plateau_intervals)
+    return min(state.read + stretch, config.total_steps)
 
 
-def decide(config: Config, state: State[Trial | Decay]) -> State[Phase]:
-    """The outcome of the trial, or whether 'plateau' drops the LR."""
-    match state.phase:
-        case Trial() as trial:
-            return _settled(config, state, trial)
-        case Decay() as phase:
-            return _plateau(state, phase)
+def decide(config: Config, state: State[Decay]) -> State[Decay]:
+    """Whether the loss has risen for good; whether 'plateau' drops the LR."""
+    losses = state.losses
+    if config.watch is not None:
+        state = _watched(config, state, trend.stretch(losses, config.watch / math.sqrt(2)))
+    if config.decay == "plateau" and state.step < config.total_steps:
+        state = _plateau(state, losses)
+    return state.replace(losses=no_losses())
 
 
-def _settled(config: Config, state: State[Trial | Decay], trial: Trial) -> State[Phase]:
-    """Back to warm-up, from the LR as it is, if the loss refutes the switch; else the switch is final."""
-    after = trend.fall(config, state.losses)
-    state = state.replace(losses=no_losses())
-    if not refuted(trial.fall_before, after, config.reopen or math.inf):
-        return state.replace(phase=Decay(trial.switch, trial.grow.growth))
-    lr = law(config, state)(state.step)
-    reopening = Reopening(state.step, lr, trial.switch, trial.grow.growth)
+# --- the watch -----------------------------------------------------------------------------------------
+
+
+def _watched(config: Config, state: State[Decay], now: Stretch) -> State[Decay]:
+    if taken_back(state.phase.cuts):  # the data change: what the loss was says nothing
+        return state
+    ended, dead = state.step >= config.total_steps, not math.isfinite(now.median)
+    judged = len(state.losses) >= SHORTEST and not ended
+    if dead or (judged and _risen(state, now)):
+        if _at_once(config, state):
+            return _undone(state, now)
+        rises = state.phase.rises + 1
+        if dead or rises >= RISES:
+            return _cut(state, now)
+        return state.replace(phase=replace(state.phase, rises=rises))
+    phase = replace(state.phase, rises=0)
+    if judged and (phase.least is None or now.median < phase.least.median):
+        phase = replace(phase, least=now)
+    state = state.replace(phase=phase)
+    if 2 * state.step >= config.total_steps and state.origin is not None and not _fallen(state):
+        state = state.replace(phase=replace(phase, no_fall=True))
+    if ended:
+        return state.replace(snapshot_step=None)
+    kept = state.snapshot_step
+    due = kept is not None and state.step - kept >= RENEWED * config.total_steps
+    return state.replace(snapshot_step=state.step) if due else state
+
+
+def _at_once(config: Config, state: State[Decay]) -> bool:
+    """Whether the loss is too high as soon as the weights have gone back: then it is the data."""
+    cuts = state.phase.cuts
+    if not cuts or cuts[-1].step != state.read or cuts[-1].back_to is None:
+        return False
+    first = trend.stretch(state.losses[: noise.ENDS], (config.watch or 0.0) / math.sqrt(2))
+    return not math.isfinite(first.median) or _risen(state, first)
+
+
+def _risen(state: State[Decay], now: Stretch) -> bool:
+    """Whether ``now`` is above the least level for good. Of a loss that never fell that says nothing."""
+    least, origin = state.phase.least, state.origin
+    if least is None or origin is None or not _fallen(state):
+        return False
+    lost = LOST * (origin.median - least.median)
+    return now.low > least.high and now.median - least.median > lost
+
+
+def _fallen(state: State[Decay]) -> bool:
+    """Whether the least level is below the first losses by more than noise explains."""
+    least, origin = state.phase.least, state.origin
+    return least is not None and origin is not None and least.high < origin.low
+
+
+def _cut(state: State[Decay], now: Stretch) -> State[Decay]:
+    """Back to the snapshot, if there is one, and on with a third of the LR."""
+    phase, back_to = state.phase, state.snapshot_step
+    least = math.nan if phase.least is None else phase.least.median
+    cut = Cut(state.step, CUT * factor(phase), back_to, now.median, least)
     return state.replace(
-        phase=Grow(Growth(state.step, lr, config.warmup_steps), state.step, trial.grow.origin),
-        reopenings=(*state.reopenings, reopening),
+        phase=replace(phase, cuts=(*phase.cuts, cut), rises=0),
+        restores=state.restores + (back_to is not None),
+        nonfinite_reads=0,
     )
 
 
-def refuted(before: Fall, after: Fall | None, threshold: float) -> bool:
-    """Whether a loss that fell plainly up to t* falls plainly after the switch too, and no faster."""
-    if after is None or not (trend.plain(before, threshold) and trend.plain(after, threshold)):
-        return False
-    return after.speed - before.speed <= threshold * math.hypot(before.error, after.error)
+def _undone(state: State[Decay], now: Stretch) -> State[Decay]:
+    """The data have changed: the LR is that of before the cut, and from here on nobody looks."""
+    phase = state.phase
+    before = phase.cuts[-2].factor if len(phase.cuts) > 1 else 1.0
+    least = math.nan if phase.least is None else phase.least.median
+    cut = Cut(state.step, before, None, now.median, least)
+    return state.replace(phase=replace(phase, cuts=(*phase.cuts, cut)), snapshot_step=None)
 
 
-def _plateau(state: State[Trial | Decay], phase: Decay) -> State[Decay]:
+# --- 'plateau' -----------------------------------------------------------------------------------------
+
+
+def _plateau(state: State[Decay], losses: Array) -> State[Decay]:
     """Drop the LR if the mean loss of the interval is not below the last one's by two standard errors."""
-    losses = state.losses[np.isfinite(state.losses)]
-    state = state.replace(losses=no_losses())
+    phase, losses = state.phase, losses[np.isfinite(losses)]
     if not len(losses):
-        return state.replace()
+        return state
     mean = float(losses.mean())
     variance = float(losses.var(ddof=1)) / len(losses) if len(losses) > 1 else 0.0
     if phase.last_mean is not None:

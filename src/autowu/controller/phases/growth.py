@@ -10,8 +10,7 @@ import numpy as np
 
 from autowu.config import Config
 from autowu.controller import ending
-from autowu.controller.phases import probe
-from autowu.controller.rate import growth_function, next_test
+from autowu.controller.rate import cap, growth_function, next_test
 from autowu.controller.state import Grow, Phase, State
 from autowu.detector import trend
 
@@ -23,13 +22,15 @@ def law(config: Config, state: State[Grow]) -> Callable[[int], float]:
 
 def next_read(config: Config, state: State[Grow]) -> int:
     """The next test, or the cap."""
-    return min(next_test(config, state.phase.growth, state.read, config.test_growth), config.warmup_steps)
+    return min(
+        next_test(config, state.phase.growth, state.read, config.test_growth), cap(config, state.phase.growth)
+    )
 
 
 def decide(config: Config, state: State[Grow]) -> State[Phase]:
     """A test, unless the loss is plainly falling, and what follows from it."""
     state, grow = ending.with_snapshot(config, state), state.phase
-    ended = state.step >= config.warmup_steps
+    ended = state.step >= cap(config, grow.growth)
     if not ended and state.read < grow.tests_from:
         state = _resting(config, state)
         if state.step < grow.tests_from and not state.nonfinite_reads:
@@ -39,7 +40,7 @@ def decide(config: Config, state: State[Grow]) -> State[Phase]:
     if not ended or config.return_at_cap or state.step % (config.steps_per_epoch or 1) == 0:
         state = ending.test(config, state)
     if state.phase.detections >= config.patience:
-        return probe.begin(config, state)
+        return ending.back(config, state, capped=False)
     return ending.at_cap(config, state) if ended else state
 
 

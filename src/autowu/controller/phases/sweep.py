@@ -15,7 +15,7 @@ import numpy as np
 from autowu.arrays import Array
 from autowu.config import Config
 from autowu.controller import ending
-from autowu.controller.rate import grown, growth_function, next_test
+from autowu.controller.rate import cap, grown, growth_function, next_test
 from autowu.controller.state import Grow, Growth, Phase, Reason, Search, State, Sweep, TooLarge, no_losses
 from autowu.detector import trend
 from autowu.detector.trend import Level
@@ -45,7 +45,7 @@ def next_read(config: Config, state: State[Sweep | Search]) -> int:
 
 
 def _end(config: Config, phase: Sweep | Search) -> int:
-    return config.sweep_steps if isinstance(phase, Sweep) else config.warmup_steps
+    return config.sweep_steps if isinstance(phase, Sweep) else cap(config, phase.growth)
 
 
 def decide(config: Config, state: State[Sweep | Search]) -> State[Phase]:
@@ -58,7 +58,7 @@ def decide(config: Config, state: State[Sweep | Search]) -> State[Phase]:
         return _lifted(config, state, known or trend.beginning(losses))
     ended = state.step >= _end(config, phase)
     dead = state.nonfinite_reads >= config.patience
-    if config.growth != "two-speed" or state.step >= config.warmup_steps:
+    if config.growth != "two-speed" or (ended and isinstance(phase, Search)):
         return _never(config, state, risen=moved > 0 or dead) if ended or dead else state
     if isinstance(phase, Sweep):
         if moved > 0 or dead:
@@ -85,7 +85,9 @@ def _lifted(config: Config, state: State[Sweep | Search], origin: Level) -> Stat
     if isinstance(phase, Sweep):
         growth, tests_from = slowed(config, growth, state.step)
     state = state.replace(phase=Grow(growth, state.step, origin, tests_from))
-    if state.step == config.warmup_steps:  # the weights of now are those to go on with
+    if state.step == _end(config, phase) and isinstance(
+        phase, Search
+    ):  # the weights of now are those to go on with
         return ending.at_cap(config, state.replace(snapshot_step=None))
     return state.replace(snapshot_step=state.step if config.rewind else None)
 
@@ -96,8 +98,8 @@ def slowed(config: Config, fast: Growth, step: int) -> tuple[Growth, int]:
     It begins at the LR from before the updates in whose losses the fall shows.
     """
     back = trend.end_width(step - fast.start)
-    slow = Growth(step, grown(config, fast, step - back), config.warmup_steps)
-    return slow, step + math.ceil(back * config.warmup_steps / config.sweep_steps)
+    slow = Growth(step, grown(config, fast, step - back), config.growth_steps)
+    return slow, step + math.ceil(back * config.growth_steps / config.sweep_steps)
 
 
 def _slower(
@@ -105,7 +107,7 @@ def _slower(
 ) -> State[Search]:
     """The fast growth went past whatever there was to see: from the initial weights, at the slow rate."""
     return state.replace(
-        phase=Search(Growth(state.step, lr, config.warmup_steps), too_large=too_large),
+        phase=Search(Growth(state.step, lr, config.growth_steps), too_large=too_large),
         restores=state.restores + (state.snapshot_step is not None),
         nonfinite_reads=0,
         losses=no_losses(),
@@ -163,7 +165,7 @@ def _never(config: Config, state: State[Sweep | Search], *, risen: bool) -> Stat
     If it has not risen either, the LR of the least loss, if a test at the cap says that it is past. Else the
     test is for the record alone: if the loss has a minimum, that is one by chance.
     """
-    phase, capped = state.phase, state.step >= config.warmup_steps
+    phase, capped = state.phase, state.step >= cap(config, state.phase.growth)
     growth, dead = phase.growth, state.nonfinite_reads >= config.patience
     if capped and not config.return_at_cap and not dead:
         lr, reason = grown(config, growth, state.step), Reason.RISE if risen else Reason.NO_FALL

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from autowu.config import Config
 from autowu.controller import display
-from autowu.controller.state import Reopening, Switch
+from autowu.controller.state import Cut, Switch
 from autowu.detector.detect import Verdict
 from autowu.integrations.saved import check_keys, check_origin
 from autowu.integrations.session import VERSION, Session
@@ -143,9 +143,9 @@ class AutoWU(LRScheduler):
         return self._session.switch
 
     @property
-    def reopenings(self) -> tuple[Reopening, ...]:
-        """The returns to warm-up after switches that proved wrong, and minima that were not the last."""
-        return self._session.reopenings
+    def cuts(self) -> tuple[Cut, ...]:
+        """The changes of the LR in the decay phase, after the loss had risen for good."""
+        return self._session.cuts
 
     @property
     def nonfinite(self) -> int:

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from autowu import Reopening, Switch, Verdict
+from autowu import Cut, Switch, Verdict
 from autowu.integrations.torch.pending import mean_over_ranks
 
 MOST_WAITING: Final = 1000  # updates whose losses wait on the device
@@ -60,9 +60,9 @@ class Events:
         """The end of AutoWU's warm-up."""
         self._waiting.append({"event": "switch"} | asdict(switch))
 
-    def reopening(self, reopening: Reopening) -> None:
-        """A return of AutoWU to warm-up."""
-        self._waiting.append({"event": "reopening"} | asdict(reopening))
+    def cut(self, cut: Cut) -> None:
+        """A change of the LR in AutoWU's decay phase."""
+        self._waiting.append({"event": "cut"} | asdict(cut))
 
     def evaluation(self, values: Mapping[str, Any]) -> None:
         """What an evaluation found."""

@@ -22,7 +22,7 @@ from autowu.train.schedules import Method
 def fit(run: Run) -> int | None:
     """Train from where ``run`` stands to its end; the signal that stopped it before, if one did."""
     schedule, events = run.method.schedule, run.events
-    tests, switched, reopened = len(schedule.verdicts), schedule.switch is not None, len(schedule.reopenings)
+    tests, switched, cuts = len(schedule.verdicts), schedule.switch is not None, len(schedule.cuts)
     run.model.train()
     run.method.train()
     if run.fabric.world_size > 2 and not run.sharded:
@@ -38,14 +38,14 @@ def fit(run: Run) -> int | None:
         for verdict in schedule.verdicts[tests:]:
             events.test(verdict)
             tests += 1
-        for reopening in schedule.reopenings[reopened:]:
-            events.reopening(reopening)
-            run.progress.reopening(reopening)
-            reopened, switched = reopened + 1, False
         if schedule.switch and not switched:
             events.switch(schedule.switch)
             run.progress.switch(schedule.switch, schedule.verdicts)
             switched = True
+        for cut in schedule.cuts[cuts:]:
+            cuts += 1
+            events.cut(cut)
+            run.progress.cut(schedule.cuts[:cuts])
         run.progress.step(run.step, lr, phase, schedule.verdicts)
         if events.full:
             run.write_events()

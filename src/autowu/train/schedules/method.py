@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from autowu import Reopening, Switch, Verdict
+from autowu import Cut, Switch, Verdict
 
 if TYPE_CHECKING:
     from autowu.train.data.task import Batch
@@ -33,8 +33,8 @@ class Schedule(Protocol):
         ...
 
     @property
-    def reopenings(self) -> Sequence[Reopening]:
-        """AutoWU's returns to warm-up so far."""
+    def cuts(self) -> Sequence[Cut]:
+        """AutoWU's changes of the LR in the decay phase so far."""
         ...
 
     def step(self, loss: Tensor) -> None:
@@ -59,7 +59,7 @@ class WithoutTests:
 
     verdicts: Sequence[Verdict] = ()
     switch: Switch | None = None
-    reopenings: Sequence[Reopening] = ()
+    cuts: Sequence[Cut] = ()
 
 
 class Method:

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from autowu import Reopening, Switch, Verdict
+from autowu import Cut, Switch, Verdict
+from autowu.controller.cuts import taken_back
 from autowu.train.data.task import Task
 from autowu.train.output.progress.silent import Silent
 from autowu.train.run.evaluation import Evaluation
@@ -95,8 +96,6 @@ class Progress(Silent):
         """The line that announces the decay phase."""
         if verdicts and verdicts[-1].detected and switch.t_star is not None:
             cause = f"minimum detected at t* = {switch.t_star:.1f}{' (at the cap)' if switch.capped else ''}"
-            if switch.probed is not None:
-                cause += f", and no lower loss beyond it, from step {switch.probed}"
         elif switch.capped:
             cause = "warm-up has reached its cap"
         elif switch.t_star is not None:
@@ -106,13 +105,15 @@ class Progress(Silent):
         back = "" if switch.rewound_to is None else f"back to the weights of step {switch.rewound_to}, "
         self.say(f"step {switch.step}: {cause}; {back}LR {switch.peak_lr:.3g}, {self._decay} decay")
 
-    def reopening(self, reopening: Reopening) -> None:
-        """The line that announces a return to warm-up."""
-        seen = reopening.switch.step
-        cause = f"the switch at step {seen} was a false alarm"
-        if reopening.probed:
-            cause = f"the loss is lower beyond the minimum that was detected at step {seen}"
-        self.say(f"step {reopening.step}: {cause}; warm-up goes on from LR {reopening.lr:.3g}")
+    def cut(self, cuts: Sequence[Cut]) -> None:
+        """The line that announces the last of ``cuts``."""
+        cut = cuts[-1]
+        if taken_back(cuts):
+            self.say(f"step {cut.step}: the loss is as high all the same; the LR is again what it was")
+            return
+        cause = "the loss has risen for good" if math.isfinite(cut.level) else "the loss is not finite"
+        back = "" if cut.back_to is None else f"back to the weights of step {cut.back_to}, "
+        self.say(f"step {cut.step}: {cause}; {back}a third of the LR")
 
     def stopped(self, step: int) -> None:
         """Say that the run can be resumed."""

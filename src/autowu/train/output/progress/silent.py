@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autowu import Reopening, Switch, Verdict
+from autowu import Cut, Switch, Verdict
 from autowu.train.run.evaluation import Evaluation
 from autowu.train.schedules import Method
 from autowu.train.settings.options import Settings
@@ -36,8 +36,8 @@ class Silent:
     def switch(self, switch: Switch, verdicts: Sequence[Verdict]) -> None:
         """Announce the decay phase."""
 
-    def reopening(self, reopening: Reopening) -> None:
-        """Announce a return to warm-up."""
+    def cut(self, cuts: Sequence[Cut]) -> None:
+        """Announce the last of ``cuts``, a change of the LR in the decay phase."""
 
     def stopped(self, step: int) -> None:
         """Say that the run can be resumed."""

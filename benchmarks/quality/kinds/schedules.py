@@ -1,0 +1,208 @@
+"""The methods that are compared, each with what one plain loop asks of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+import autowu
+from autowu.train.schedules.one_cycle import RISE, OneCycle
+from autowu.train.schedules.peers import nadamw, prodigy, schedule_free
+from autowu.train.schedules.peers.lr_finder import END_LR, START_LR, UPDATES
+from autowu.train.schedules.plan import Plan
+from autowu.train.settings.options import Settings
+from benchmarks.quality.kinds.task import Task
+
+PEERS = {"nadamw": nadamw, "schedule-free": schedule_free, "prodigy": prodigy}
+"""Optimizers themselves, in place of the task's."""
+WARMUP = 0.05
+MEASURED_AGAIN = 50
+"""Batches for BatchNorm's statistics at an average of weights."""
+
+
+class Driven(Protocol):
+    """A method on a task."""
+
+    optimizers: list[Optimizer]
+    steps: int
+    """Updates of the run; what a range test took is taken off."""
+
+    def step(self, loss: Tensor) -> None:
+        """After an update."""
+        ...
+
+    def finish(self) -> None:
+        """Put the weights to be tested in place."""
+        ...
+
+    def record(self) -> dict[str, Any]:
+        """What it decided."""
+        ...
+
+
+class Own:
+    """AutoWU, at its default preset but for ``settings``."""
+
+    def __init__(self, task: Task, steps: int, settings: Mapping[str, Any]) -> None:
+        self.optimizers, self.steps = task.optimizers(1e-3), steps
+        self.scheduler = autowu.AutoWU(self.optimizers, steps, model=task.model, **settings)
+
+    def step(self, loss: Tensor) -> None:
+        """Hand on the loss."""
+        self.scheduler.step(loss)
+
+    def finish(self) -> None:
+        """The weights are those that were trained."""
+
+    def record(self) -> dict[str, Any]:
+        """How warm-up ended."""
+        switch, scheduler = self.scheduler.switch, self.scheduler
+        found: dict[str, Any] = {"cuts": len(scheduler.cuts), "tests": len(scheduler.verdicts)}
+        if switch is not None:
+            found |= {
+                "peak_lr": switch.peak_lr,
+                "switch_step": switch.step,
+                "t_star": switch.t_star,
+                "capped": switch.capped,
+                "reason": switch.reason.value,
+            }
+        return found
+
+
+class Fixed:
+    """5% of linear warm-up to a peak, and a linear decay to zero."""
+
+    def __init__(self, task: Task, steps: int, peak_lr: float) -> None:
+        self.optimizers, self.steps, self.peak_lr = task.optimizers(peak_lr), steps, peak_lr
+        warmup = max(1, round(WARMUP * steps))
+
+        def share(step: int) -> float:
+            return min((step + 1) / warmup, (steps - step) / (steps - warmup))
+
+        self.schedulers = [LambdaLR(each, share) for each in self.optimizers]
+
+    def step(self, loss: Tensor) -> None:
+        """The loss plays no part."""
+        for each in self.schedulers:
+            each.step()
+
+    def finish(self) -> None:
+        """The weights are those that were trained."""
+
+    def record(self) -> dict[str, Any]:
+        """The peak it was given."""
+        return {"peak_lr": self.peak_lr}
+
+
+class RangeTest:
+    """A range test (Smith, 2017), as PyTorch Lightning and torch-lr-finder do it, then one cycle."""
+
+    def __init__(self, task: Task, steps: int) -> None:
+        self.peak_lr = suggested(task)
+        self.optimizers, self.steps = task.optimizers(self.peak_lr), steps - UPDATES
+        rise = round(RISE * self.steps)
+        self.schedules = [OneCycle(each, self.peak_lr, self.steps, rise) for each in self.optimizers]
+
+    def step(self, loss: Tensor) -> None:
+        """The loss plays no part."""
+        for each in self.schedules:
+            each.step(loss)
+
+    def finish(self) -> None:
+        """The weights are those that were trained."""
+
+    def record(self) -> dict[str, Any]:
+        """The peak it found."""
+        return {"peak_lr": self.peak_lr}
+
+
+def suggested(task: Task) -> float:
+    """The LR of the steepest fall in up to 100 updates; weights and buffers are put back.
+
+    The first ten and the last five losses are left out, they are smoothed by 0.05, and fivefold the least one
+    ends the test: torch-lr-finder's defaults.
+
+    Raises:
+        RuntimeError: it ended too early for that.
+    """
+    before = {name: tensor.clone() for name, tensor in task.model.state_dict().items()}
+    optimizers = task.optimizers(START_LR)
+    lrs, losses = START_LR * (END_LR / START_LR) ** (np.arange(UPDATES) / (UPDATES - 1)), list[float]()
+    for lr in lrs:
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+        loss = update(task, optimizers).item()
+        losses.append(0.05 * loss + 0.95 * losses[-1] if losses else loss)
+        if not losses[-1] <= 5 * min(losses):
+            break
+    with torch.no_grad():
+        for name, tensor in task.model.state_dict().items():
+            tensor.copy_(before[name])
+    task.model.zero_grad()
+    if len(losses) < 17:
+        raise RuntimeError(f"the range test ended after {len(losses)} updates, too few to suggest an LR from")
+    return float(lrs[10 + int(np.gradient(losses[10:-5]).argmin())])
+
+
+class Peer:
+    """A published optimizer at its authors' defaults."""
+
+    def __init__(self, name: str, task: Task, steps: int) -> None:
+        settings = Settings(schedule=name)  # pyright: ignore[reportArgumentType]
+        plan = Plan(settings, task.model, steps, None, lambda tensor: tensor)
+        self.method, self.task, self.steps = PEERS[name].build(plan), task, steps
+        self.optimizers = [self.method.optimizer]
+        self.method.train()
+
+    def step(self, loss: Tensor) -> None:
+        """Its schedule's."""
+        self.method.schedule.step(loss)
+
+    def finish(self) -> None:
+        """An average where it has one, with BatchNorm's statistics measured again, as its authors advise."""
+        self.method.eval()
+        averages = "schedule_free" in type(self.method).__module__
+        if averages and any(isinstance(each, nn.BatchNorm2d) for each in self.task.model.modules()):
+            with torch.no_grad():
+                for _ in range(MEASURED_AGAIN):
+                    self.task.loss()
+
+    def record(self) -> dict[str, Any]:
+        """The LR it has for a peak, if it has one."""
+        return {"peak_lr": self.method.settings.get("peak_lr")}
+
+
+def update(task: Task, optimizers: list[Optimizer]) -> Tensor:
+    """One update; its loss."""
+    for optimizer in optimizers:
+        optimizer.zero_grad()
+    loss = task.loss()
+    loss.backward()
+    task.after_backward()
+    for optimizer in optimizers:
+        optimizer.step()
+    return loss.detach()
+
+
+def driven(method: str, task: Task, steps: int, settings: Mapping[str, Any]) -> Driven:
+    """The method of that name on a task: 'autowu', 'fixed PEAK', 'lr-finder' or one of the peers.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    if method == "autowu":
+        return Own(task, steps, settings)
+    if method.startswith("fixed "):
+        return Fixed(task, steps, float(method.removeprefix("fixed ")))
+    makers: dict[str, Callable[[], Driven]] = {"lr-finder": lambda: RangeTest(task, steps)}
+    makers |= {name: lambda name=name: Peer(name, task, steps) for name in PEERS}
+    if method not in makers:
+        raise ValueError(f"method must be autowu, fixed PEAK, {', '.join(makers)}, not {method!r}")
+    return makers[method]()

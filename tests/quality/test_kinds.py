@@ -1,0 +1,153 @@
+"""The second quality suite: every kind trains, the same seed is the same training, and records add up."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from benchmarks.quality.kinds import data, finetune, held_out, runner, schedules, table, train
+from benchmarks.quality.kinds.registry import KINDS
+
+CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz \n"
+SMALL, SMOOTH = KINDS["raw-thousands"], KINDS["smooth-regression"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Sets of the right shape, of noise, and networks that are not trained."""
+    path, random = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+    for name, shape, classes in (
+        (data.FASHION, (28, 28), 10),
+        (data.CIFAR10, (32, 32, 3), 10),
+        (data.CIFAR100, (32, 32, 3), 100),
+    ):
+        sets = {}
+        for part, count in (("train", 300), ("test", 256)):
+            sets[f"x_{part}"] = random.integers(0, 256, (count, *shape), dtype=np.uint8)
+            sets[f"y_{part}"] = np.arange(count, dtype=np.uint8) % classes
+        np.savez(path / name, **sets)
+    text = "".join(random.choice(list(CHARACTERS), data.SPLIT + 4_000))
+    (path / data.TEXT).write_text(text, encoding="utf-8")
+    (path / "kinds").mkdir()
+    for file, task in (("cnn.pt", finetune.Cifar10(0, path)), ("gpt.pt", finetune.Pretraining(0, path))):
+        torch.save(task.model.state_dict(), path / "kinds" / file)
+    return path
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_a_kind_trains_the_same_way_from_the_same_seed(kind, folder):
+    first, again, other = kind.make(1, folder), kind.make(1, folder), kind.make(2, folder)
+    loss = first.loss()
+    loss.backward()
+    trained = [each for each in first.model.parameters() if each.requires_grad]
+    assert trained
+    assert all(each.grad is not None for each in trained)
+    assert any(each.grad.abs().sum() > 0 for each in trained)
+    assert torch.isfinite(loss)
+    assert loss == again.loss()
+    assert first.loss() == again.loss()
+    assert loss != other.loss()
+    assert np.isfinite(first.score())
+    assert first.score() == first.score()
+    assert first.model.training
+    assert np.isfinite(first.trivial())
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_an_update_moves_what_is_trained_and_nothing_else(kind, folder):
+    task = kind.make(1, folder)
+    before = {name: each.clone() for name, each in task.model.named_parameters()}
+    schedules.update(task, task.optimizers(1e-3))
+    for name, each in task.model.named_parameters():
+        if not each.requires_grad:
+            assert torch.equal(each, before[name])
+    assert any(not torch.equal(each, before[name]) for name, each in task.model.named_parameters())
+
+
+def test_a_third_is_held_out_and_every_kind_is_named():
+    assert KINDS.keys() == held_out.HELD_OUT | held_out.LOOKED_AT
+    assert not held_out.HELD_OUT & held_out.LOOKED_AT
+    assert len(held_out.HELD_OUT) * 3 == len(KINDS)
+    assert sum(kind.long for kind in KINDS.values()) == 4
+
+
+@pytest.mark.parametrize("method", ["autowu", "fixed 1e-2", "lr-finder", *schedules.PEERS])
+def test_a_method_trains_and_its_record_is_json(method, tmp_path):
+    record = train.run(replace(SMOOTH, total_steps=300), method, 0, tmp_path)
+    assert json.loads(json.dumps(record, allow_nan=False)) == record
+    assert record["finite"]
+    assert record["train_loss"] < record["first_loss"]
+    assert (record["trivial"], record["seed"], record["kind"]) == (0.0, 0, SMOOTH.name)
+
+
+def test_an_unknown_method_is_refused_with_those_there_are(tmp_path):
+    with pytest.raises(ValueError, match=r"method must be autowu, fixed PEAK, lr-finder, .*, not 'best'"):
+        train.run(SMALL, "best", 0, tmp_path)
+
+
+def test_a_fixed_peak_is_reached_after_five_percent_and_falls_to_zero():
+    fixed = schedules.driven("fixed 0.5", SMALL.make(0, None), 200, {})
+    lrs = []
+    for _ in range(200):
+        lrs.append(fixed.optimizers[0].param_groups[0]["lr"])
+        fixed.optimizers[0].step()
+        fixed.step(torch.tensor(1.0))
+    assert lrs[0] == pytest.approx(0.05)
+    assert lrs[9] == max(lrs) == pytest.approx(0.5)
+    assert lrs[105] == pytest.approx(0.25)
+    assert 0 < lrs[-1] < 0.01
+
+
+def test_a_range_test_puts_the_weights_back_and_stops_short_of_what_ruins_them():
+    task = SMOOTH.make(0, None)
+    before = {name: each.clone() for name, each in task.model.state_dict().items()}
+    lr = schedules.suggested(task)
+    assert 1e-6 < lr < 1
+    assert all(torch.equal(each, before[name]) for name, each in task.model.state_dict().items())
+
+
+def test_a_run_that_diverges_has_a_record_and_counts_as_the_trivial_score(tmp_path):
+    record = train.run(SMALL, "fixed 1", 0, tmp_path)
+    assert (record["score"], record["finite"], record["train_loss"]) == (None, False, None)
+    assert json.loads(json.dumps(record, allow_nan=False)) == record
+    assert table.floored(record) == record["trivial"]
+    assert table.floored({**record, "score": -3e9}) == record["trivial"]
+    assert table.floored({**record, "score": 7.0}) == 7.0
+
+
+def test_settings_reach_autowu(tmp_path):
+    record = train.run(replace(SMOOTH, total_steps=200), "autowu", 0, tmp_path, {"max_lr": 2e-5})
+    assert record["peak_lr"] <= 2e-5
+
+
+def test_what_is_done_is_not_done_again(tmp_path, monkeypatch):
+    short = replace(SMALL, total_steps=20)
+    results = tmp_path / "records.jsonl"
+    wanted = list(runner.jobs([short], ["fixed", "nadamw"], [0], {}, "autowu"))
+    assert [job.label for job in wanted] == [*(f"fixed {peak:g}" for peak in SMALL.peaks), "nadamw"]
+    results.write_text(
+        "".join(
+            json.dumps({"kind": SMALL.name, "method": job.label, "seed": 0, "score": 1.0}) + "\n"
+            for job in wanted[1:]
+        ),
+        encoding="utf-8",
+    )
+    runner.run(wanted, tmp_path, results, 1)
+    runner.run(wanted, tmp_path, results, 1)
+    names = [json.loads(line)["method"] for line in results.read_text(encoding="utf-8").splitlines()]
+    assert sorted(names) == sorted(job.label for job in wanted)
+
+
+def test_the_table_compares_with_the_best_fixed_peak():
+    def record(method, score, kind="lstm", trivial=-4.0):
+        return {"kind": kind, "method": method, "seed": 0, "score": score, "trivial": trivial}
+
+    fixed = [record("fixed 0.01", -2.0), record("fixed 0.1", -2.5), record("fixed 0.001", -3.0)]
+    text = table.write([*fixed, record("autowu", -2.1), record("prodigy", None)])
+    assert "| -3, **-2**, -2.5 | 0.01 | -2.1 (-5) | -4 (-1e+02) |" in text
+    assert "autowu, loss: mean -5.00, worst -5.00 (1 kinds)" in text
+    assert "prodigy, no better than a constant answer: lstm 0" in text
+    assert "autowu, no better" not in text
+    points = [record("fixed 0.01", 80.0, "parity", 50.0), record("autowu", 78.5, "parity", 50.0)]
+    assert "| **80** | 0.01 (edge) | 78.5 (-1.5) |" in table.write(points)
