@@ -89,7 +89,7 @@ def _watched(config: Config, state: State[Decay], now: Stretch) -> State[Decay]:
             return _cut(state, now)
         return state.replace(phase=replace(state.phase, rises=rises))
     phase = replace(state.phase, rises=0)
-    if judged and (phase.least is None or now.median < phase.least.median):
+    if judged and (phase.least is None or now.high < phase.least.high):
         phase = replace(phase, least=now)
     state = state.replace(phase=phase)
     if 2 * state.step >= config.total_steps and state.origin is not None and not _fallen(state):
