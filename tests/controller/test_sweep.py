@@ -137,7 +137,7 @@ def test_however_far_tests_are_apart_the_sweep_is_looked_at_all_the_same(spacing
     # So is the slow growth that follows a sweep without a fall.
     slow = follow(config, 2.3 + 0.01 * np.random.default_rng(0).standard_normal(300))[-1]
     assert (slow.step, type(slow.phase)) == (300, Search)
-    assert machine.next_read(config, slow) - slow.step < 20
+    assert machine.next_read(config, slow) - slow.step == 25
 
 
 def test_no_snapshot_is_named_that_cannot_have_been_taken() -> None:
