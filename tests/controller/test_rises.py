@@ -35,7 +35,7 @@ def test_a_sweep_in_which_the_loss_rises_starts_again_two_decades_lower() -> Non
     again = next(state for state in states if isinstance(state.phase, Search))
     seen = again.phase.growth.start
     assert 38 <= seen <= 42  # with the third loss of five that is plainly above the first ones
-    assert again.phase.growth == Growth(seen, pytest.approx(1e-5 * 1e5 ** (seen / 50) / 100, rel=1e-12), 500)
+    assert again.phase.growth == Growth(seen, pytest.approx(1e-5 * 1e5 ** (seen / 40) / 100, rel=1e-12), 387)
     assert (again.restores, again.first) == (1, seen)
 
 
@@ -43,7 +43,7 @@ def test_a_rise_at_once_starts_again_at_the_start() -> None:
     losses = 1.0 + 0.5 * np.arange(30)
     states = follow(Config(total_steps=1000), losses)
     again = next(state for state in states if isinstance(state.phase, Search))
-    assert again.phase.growth == Growth(11, 1e-5, 500)
+    assert again.phase.growth == Growth(11, 1e-5, 387)
 
 
 def explodes(edge: float, sd: float = 0.1, seed: int = 0) -> Callable[[int, float], float]:
@@ -107,7 +107,7 @@ def test_a_run_goes_on_from_any_checkpoint_before_lift_off(loss: Callable[[int, 
 
 
 @pytest.mark.parametrize(
-    ("total", "at"), [(1000, 5), (4000, 8), (4000, 20), (4000, 40), (12_000, 24), (12_000, 120)]
+    ("total", "at"), [(1000, 5), (4000, 8), (4000, 12), (4000, 16), (12_000, 24), (60_000, 60)]
 )
 def test_data_that_jump_at_the_start_do_not_fix_the_least_lr(total: int, at: int) -> None:
     """From so low an LR growth cannot go back two decades: that the loss is high there again says nothing."""
@@ -238,7 +238,7 @@ def test_no_lr_that_a_first_rise_was_seen_at_is_fixed_after_a_second_lower_one()
 
 
 def test_a_snapshot_made_after_the_rise_is_none_of_the_initial_weights() -> None:
-    config = Config(total_steps=4000)
+    config = Config(total_steps=26_600)  # a sweep of 200 updates
     losses = 2.3 + 0.01 * np.random.default_rng(0).standard_normal(200)
     losses[150:] += 5
     unread = machine.start(config).replace(step=199, read=199, losses=losses[:199])  # no read before 200
@@ -253,7 +253,7 @@ def test_the_end_of_a_burst_is_no_lift_off(length: int) -> None:
     """A burst in the sweep sends it back; the growth that follows must not take its end for a fall."""
 
     def burst(step: int, lr: float) -> float:
-        high = 3.0 if 15 <= step < 15 + length else 0.0
+        high = 3.0 if 12 <= step < 12 + length else 0.0
         return float(response(np.array(lr), 0.02)) + high + 0.02 * float(draws[step])
 
     draws = np.random.default_rng(1).standard_normal(1000)

@@ -28,13 +28,13 @@ def test_no_test_before_lift_off_and_only_later_losses_after_it() -> None:
     assert all(test.start == state.verdicts[0].start < test.step for test in state.verdicts)
     assert len(state.verdicts) >= 3
     assert lifted < config.sweep_steps
-    # Fast before lift-off, a decade of LR in 20 updates; slow after it, a decade in 200, from the LR five
+    # Fast before lift-off, a decade of LR in 11 updates; slow after it, a decade in 109, from the LR five
     # updates before: the fall that medians of five losses show began there.
-    np.testing.assert_allclose(lrs[:lifted], 1e-5 * 1e5 ** (np.arange(lifted) / 100), rtol=1e-12)
+    np.testing.assert_allclose(lrs[:lifted], 1e-5 * 1e5 ** (np.arange(lifted) / 55), rtol=1e-12)
     end = state.verdicts[-1].step
     slow = np.arange(end - lifted)
-    start = 1e-5 * 1e5 ** ((lifted - 5) / 100)
-    np.testing.assert_allclose(lrs[lifted:end], start * 1e5 ** (slow / 1000), rtol=1e-12)
+    start = 1e-5 * 1e5 ** ((lifted - 5) / 55)
+    np.testing.assert_allclose(lrs[lifted:end], start * 1e5 ** (slow / 547), rtol=1e-12)
 
 
 def test_flat_losses_never_make_a_minimum() -> None:
@@ -51,29 +51,29 @@ def test_a_failed_sweep_starts_again_slowly() -> None:
     config = Config(total_steps=1000)
     rng = np.random.default_rng(0)
     state = follow(config, 2.3 + 0.01 * rng.standard_normal(config.sweep_steps))[-1]
-    assert state.step == 50
-    assert state.phase == Search(Growth(50, config.min_lr, config.warmup_steps))
-    assert machine.learning_rate(config, state, 50) == config.min_lr
+    assert state.step == 40
+    assert state.phase == Search(Growth(40, config.min_lr, 387))
+    assert machine.learning_rate(config, state, 40) == config.min_lr
     assert state.restores == 1
-    assert (state.first, len(state.losses)) == (50, 0)
+    assert (state.first, len(state.losses)) == (40, 0)
     late = replace(config, rewind=False)
-    assert follow(late, np.full(50, 2.3))[-1].restores == 0
+    assert follow(late, np.full(40, 2.3))[-1].restores == 0
 
 
 def test_after_a_failed_sweep_tests_see_the_slow_growth_from_its_start() -> None:
     """Lift-off may come late, when noise hides the fall; the minimum may then be past."""
     config = Config(total_steps=1000)
     losses = 2.3 + 0.02 * np.random.default_rng(0).standard_normal(600)
-    losses[config.sweep_steps :] -= 0.3 * np.minimum(np.arange(550) / 200, 1)
+    losses[config.sweep_steps :] -= 0.3 * np.minimum(np.arange(560) / 200, 1)
     states = follow(config, losses)
     lifted = next(state for state in states if isinstance(state.phase, Grow))
-    assert (lifted.first, len(lifted.losses)) == (50, lifted.step - 50)
-    assert lifted.phase.growth == Growth(50, config.min_lr, 500)
-    assert states[-1].verdicts[0].start == 50
+    assert (lifted.first, len(lifted.losses)) == (40, lifted.step - 40)
+    assert lifted.phase.growth == Growth(40, config.min_lr, 387)
+    assert states[-1].verdicts[0].start == 40
 
 
 def test_growth_without_tests_of_lift_off_is_eq_1() -> None:
-    config = Config(total_steps=1000, growth="exponential", lift_off=None)
+    config = Config(total_steps=1000, growth="exponential", lift_off=None, basin=None)
     states = follow(config, v_shape(600, 300, 0.02))
     state = states[-1]
     assert lift_off(states) == 0
@@ -85,7 +85,7 @@ def test_growth_without_tests_of_lift_off_is_eq_1() -> None:
 
 @pytest.mark.parametrize("growth", ["linear", "exponential"])
 def test_other_growths_may_wait_for_lift_off(growth: str) -> None:
-    config = Config(total_steps=1000, growth=growth)
+    config = Config(total_steps=1000, growth=growth, basin=None)
     states = follow(config, v_shape(600, 300, 0.02))
     state = states[-1]
     assert lift_off(states)
@@ -118,26 +118,26 @@ def test_lift_off_is_asked_for_at_reads_of_all_finite_losses(monkeypatch: pytest
 
 @pytest.mark.parametrize("spacing", [30, 130, 400, 1.5, 3.0])
 def test_however_far_tests_are_apart_the_sweep_is_looked_at_all_the_same(spacing: float) -> None:
-    """Epochs shorter and longer than the sweep, of 200 updates, or many times the LR between two tests."""
+    """Epochs shorter and longer than the sweep, of 300 updates, or many times the LR between two tests."""
     settings = {"steps_per_epoch": spacing} if isinstance(spacing, int) else {}
-    config = Config(total_steps=4000, test_growth=None if settings else spacing, **settings)
-    by_default, _ = watched(Config(total_steps=4000), noisy(1e-2))
-    states, lrs = watched(config, noisy(1e-2))
+    config = Config(total_steps=60_000, test_growth=None if settings else spacing, **settings)
+    by_default, _ = watched(Config(total_steps=60_000), noisy(1e-2), 3500)
+    states, lrs = watched(config, noisy(1e-2), 3500)
     state = states[-1]
     assert lift_off(states) == lift_off(by_default) is not None
-    assert max(lrs[:200]) < 1e-2  # the sweep alone would have come to 1
+    assert max(lrs[:300]) < 1e-2  # the sweep alone would have come to 1
     assert state.verdicts
     if settings:
         assert {verdict.step % spacing for verdict in state.verdicts} == {0}
     assert state.switch is not None
     assert state.switch.peak_lr == pytest.approx(1e-2, rel=0.5)
     assert (
-        follow(config, np.full(2, 2.3))[-1].snapshot_step == 2
+        follow(config, np.full(3, 2.3))[-1].snapshot_step == 3
     )  # the weights to go back to if the loss rises
     # So is the slow growth that follows a sweep without a fall.
-    slow = follow(config, 2.3 + 0.01 * np.random.default_rng(0).standard_normal(200))[-1]
-    assert (slow.step, type(slow.phase)) == (200, Search)
-    assert machine.next_read(config, slow) - slow.step < 20
+    slow = follow(config, 2.3 + 0.01 * np.random.default_rng(0).standard_normal(300))[-1]
+    assert (slow.step, type(slow.phase)) == (300, Search)
+    assert machine.next_read(config, slow) - slow.step == 25
 
 
 def test_no_snapshot_is_named_that_cannot_have_been_taken() -> None:
@@ -163,7 +163,7 @@ def test_a_fall_that_noise_hides_from_five_losses_lifts_off_by_a_twentieth_of_th
 
 
 def test_the_slow_growth_begins_further_back_where_more_losses_show_the_fall() -> None:
-    config = Config(total_steps=40_000)
+    config = Config(total_steps=3_000_000)
     states = []
     state = machine.start(config)
     while waits(state):
@@ -172,7 +172,7 @@ def test_the_slow_growth_begins_further_back_where_more_losses_show_the_fall() -
         states.append(state)
     width = trend.end_width(state.step)
     assert width > 50
-    assert state.phase.growth.lr == pytest.approx(1e-5 * 1e5 ** ((state.step - width) / 2000), rel=1e-12)
+    assert state.phase.growth.lr == pytest.approx(1e-5 * 1e5 ** ((state.step - width) / 2122), rel=1e-12)
 
 
 # --- a loss that never falls --------------------------------------------------------------------------
@@ -182,8 +182,8 @@ def test_the_minimum_of_a_loss_that_never_fell_is_no_reason_for_a_large_lr() -> 
     """At the cap it seems to be past its minimum; that the loss fell to it, lift-off does not see."""
     config = Config(total_steps=1000)
     losses = 2.3 + 0.05 * np.random.default_rng(1).standard_normal(600)
-    losses -= 0.06 * np.exp(-(((np.arange(600) - 420) / 30) ** 2))
-    losses[440:] += 0.0006 * np.arange(160)
+    losses -= 0.06 * np.exp(-(((np.arange(600) - 340) / 30) ** 2))
+    losses[360:] += 0.0006 * np.arange(240)
     states = follow(config, losses)
     state = states[-1]
     assert lift_off(states) is None
@@ -191,14 +191,14 @@ def test_the_minimum_of_a_loss_that_never_fell_is_no_reason_for_a_large_lr() -> 
     assert state.verdicts[-1].detected
     least = grown(config, growth_of(state), state.verdicts[-1].t_star)
     assert math.sqrt(1e-5) < least < 0.1
-    assert (state.switch.t_star, state.switch.capped, state.switch.step) == (None, True, 500)
+    assert (state.switch.t_star, state.switch.capped, state.switch.step) == (None, True, 427)
     assert state.switch.peak_lr == least
 
 
 def test_after_a_rise_it_is_no_reason_for_an_lr_above_the_middle_of_the_range() -> None:
     config = Config(total_steps=1000)
     losses = 2.3 + 0.05 * np.random.default_rng(1).standard_normal(600)
-    losses[44:50] = 5.0  # in the fast growth, at LRs above 0.1
+    losses[34:40] = 5.0  # in the fast growth, at LRs above 0.1
     states = follow(config, losses)
     state = states[-1]
     assert lift_off(states) is None
@@ -207,9 +207,9 @@ def test_after_a_rise_it_is_no_reason_for_an_lr_above_the_middle_of_the_range() 
     assert state.switch.peak_lr == pytest.approx(math.sqrt(1e-5), rel=1e-12)
 
 
-@pytest.mark.parametrize("dies", [440, 480, 485, 490, 496])
+@pytest.mark.parametrize("dies", [367, 407, 412, 417, 423])
 def test_nor_is_the_last_loss_of_a_run_that_never_fell_before_it_died(dies: int) -> None:
-    losses = 2.3 + 0.02 * np.random.default_rng(0).standard_normal(600)
+    losses = 2.3 + 0.02 * np.random.default_rng(1).standard_normal(600)
     losses[dies:] = np.nan
     states = follow(Config(total_steps=1000), losses)
     state = states[-1]
@@ -218,15 +218,17 @@ def test_nor_is_the_last_loss_of_a_run_that_never_fell_before_it_died(dies: int)
     assert state.switch.peak_lr <= math.sqrt(1e-5) * (1 + 1e-12)
 
 
-@pytest.mark.parametrize(("total", "peak_lr"), [(60, math.sqrt(1e-5)), (1000, 0.1)])
-def test_a_loss_that_neither_falls_nor_rises_ends_at_a_tenth_of_max_lr(total: int, peak_lr: float) -> None:
+@pytest.mark.parametrize(("total", "cap", "peak_lr"), [(60, 30, math.sqrt(1e-5)), (1000, 427, 0.1)])
+def test_a_loss_that_neither_falls_nor_rises_ends_at_a_tenth_of_max_lr(
+    total: int, cap: int, peak_lr: float
+) -> None:
     """Or, where there was but the fast growth, in the middle of the range."""
     config = Config(total_steps=total)
     states = follow(config, np.full(total, 2.3))
     state = states[-1]
     assert lift_off(states) is None
     assert state.switch is not None
-    assert (state.switch.step, state.switch.capped, state.switch.t_star) == (total // 2, True, None)
+    assert (state.switch.step, state.switch.capped, state.switch.t_star) == (cap, True, None)
     assert state.switch.peak_lr == pytest.approx(peak_lr, rel=1e-12)
 
 

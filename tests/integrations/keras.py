@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from integrations.contract.contract import Host, Job
+from told import WATCH
 
 BACKENDS = tuple(filter(find_spec, ("torch", "jax")))  # of those that are installed
 # What a process with Keras in it must be given before it starts.
@@ -96,7 +97,8 @@ def train(job: Job) -> list[float]:
         freq = job.stop_after * job.accumulation if job.stop_after else len(job.losses)
         callbacks.insert(1, keras.callbacks.BackupAndRestore(job.folder, save_freq=freq))
     x = np.float32(job.losses)[done:, None]
-    with suppress(InterruptedError):
+    with suppress(InterruptedError), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", WATCH.removeprefix("ignore:"))
         model.fit(x, x, batch_size=1, shuffle=False, verbose=0, callbacks=callbacks)
     return recorder.lrs[job.accumulation - 1 :: job.accumulation]
 

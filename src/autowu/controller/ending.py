@@ -162,7 +162,7 @@ def switch(
         capped=capped,
         t_star=t_star,
         peak_lr=peak_lr,
-        rewound_to=state.snapshot_step if rewind else None,
+        rewound_to=state.snapshot_step if rewind and state.snapshot_step != state.step else None,
         reason=reason,
         reads=state.nonfinite_reads if reason is Reason.NONFINITE else reads,
     )
