@@ -101,7 +101,6 @@ class Replay:
                 {
                     "step": test.step,
                     "p_min": list(test.p_min),
-                    "p_stall": list(test.p_stall),
                     "detected": test.detected,
                     "argmin": test.argmin,
                     "streak": test.streak,
