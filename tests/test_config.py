@@ -17,7 +17,7 @@ INTEGERS = {
 REALS = {
     "min_lr": (0, math.inf), "max_lr": (1e-5, math.inf), "warmup_fraction": (0, 1), "sweep_fraction": (0, 1),
     "lift_off": (0, math.inf), "test_growth": (1, math.inf), "screen": (0, math.inf), "confidence": (0, 1),
-    "stall": (0, 1), "spike": (0, math.inf), "ceiling": (0, math.inf), "watch": (0, math.inf),
+    "basin": (0, 1), "spike": (0, math.inf), "ceiling": (0, math.inf), "watch": (0, math.inf),
     "cooldown_fraction": (0, 1), "plateau_factor": (0, 1),
 }  # fmt: skip
 """Name: the ends of the range, which are not in it."""
@@ -29,7 +29,7 @@ CHOICES = {
 SWITCHES = ("standardize", "rewind", "return_at_cap")
 ERRORS = {"lift_off", "screen", "spike", "watch"}
 """Those in standard errors, or in noise levels."""
-OPTIONAL = {"steps_per_epoch", "subset_size", "fit_size", "test_growth", "stall", "ceiling", *ERRORS}
+OPTIONAL = {"steps_per_epoch", "subset_size", "fit_size", "test_growth", "basin", "ceiling", *ERRORS}
 
 
 def config(**settings: Any) -> Config:
@@ -215,10 +215,24 @@ def test_the_cap_is_the_floor_of_its_share(total: int, fraction: float, floor: i
 
 
 def test_the_sweep_is_neither_too_short_nor_longer_than_warm_up() -> None:
-    assert config(total_steps=12_000).sweep_steps == 600
-    assert config(total_steps=12_001).sweep_steps == 601
+    assert config(total_steps=60_000).sweep_steps == 300
+    assert config(total_steps=60_000, sweep_fraction=0.04).sweep_steps == 240
+    assert config(total_steps=60_200).sweep_steps == 301
     assert config(total_steps=500).sweep_steps == 40
     assert config(total_steps=30).sweep_steps == 15
+    assert config(total_steps=2400, warmup_fraction=0.02).sweep_steps == 24  # as many as of the slow growth
+
+
+@pytest.mark.parametrize(
+    ("total", "fraction", "span"),
+    [(1, 0.5, 1), (600, 0.5, 300), (601, 0.5, 300), (2400, 0.5, 600), (60_000, 0.5, 3000), (2400, 1e-6, 1)],
+)
+def test_the_slow_growth_takes_its_share_of_a_length_that_grows_with_the_root_beyond_600_updates(
+    total: int, fraction: float, span: int
+) -> None:
+    assert config(total_steps=total, warmup_fraction=fraction).growth_steps == span
+    other = config(total_steps=total, warmup_fraction=fraction, growth="exponential")
+    assert other.growth_steps == other.warmup_steps
 
 
 def test_a_config_is_frozen_and_can_be_a_key() -> None:

@@ -228,17 +228,17 @@ class Config:
     def growth_steps(self) -> int:
         """Updates in which the slow growth would cross the whole range of LRs.
 
-        ρ_w T, or, in a run of more than 600 updates with growth 'two-speed', ρ_w √(600 T).
+        ρ_w T, or, in a run of more than 600 updates with growth 'two-speed', ρ_w √(600 T); at least 1.
         """
         if self.growth != "two-speed" or self.total_steps <= USUAL:
             return self.warmup_steps
-        return math.floor(self.warmup_fraction * math.sqrt(USUAL * self.total_steps))
+        return max(1, math.floor(self.warmup_fraction * math.sqrt(USUAL * self.total_steps)))
 
     @cached_property
     def sweep_steps(self) -> int:
         """Updates in which the fast growth would cross the whole range of LRs."""
         share = self.sweep_fraction / self.warmup_fraction
-        return min(max(math.ceil(share * self.growth_steps), SHORTEST_SWEEP), self.warmup_steps)
+        return min(max(math.ceil(share * self.growth_steps), SHORTEST_SWEEP), self.growth_steps)
 
 
 _PAPER: Final[dict[str, Any]] = {

@@ -14,7 +14,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> list[Verdict]:
     """Verdicts that the detector hands out one after the other, whatever the losses."""
     script: list[Verdict] = []
 
-    def detect(config: Config, losses: Any, start: int, adam: Any, _: float) -> tuple[Verdict, Any]:
+    def detect(config: Config, losses: Any, start: int, adam: Any) -> tuple[Verdict, Any]:
         return replace(script.pop(0), step=start + len(losses), start=start), adam
 
     monkeypatch.setattr(ending, "detect", detect)

@@ -30,8 +30,8 @@ class Ending(NamedTuple):
         return replay(self.losses, self.total_steps, **self.settings)
 
 
-def noise(n: int, sd: float = 0.01) -> np.ndarray:
-    return sd * np.random.default_rng(0).standard_normal(n)
+def noise(n: int, sd: float = 0.01, seed: int = 0) -> np.ndarray:
+    return sd * np.random.default_rng(seed).standard_normal(n)
 
 
 def dead(losses: np.ndarray, since: int) -> np.ndarray:
@@ -40,23 +40,23 @@ def dead(losses: np.ndarray, since: int) -> np.ndarray:
 
 
 T = np.arange(600)
-FALL, FLAT = 3 - 0.005 * T, 2.3 + noise(600)
+FALL, FLAT = 3 - 0.005 * T, 2.3 + noise(600, seed=1)
 TWO_RISES = np.array([2.3] * 30 + [8.0] * 4 + [2.3] * 150 + [8.0] * 66) + noise(250)
 PAPER = {"preset": "paper", "steps_per_epoch": 25}
 ENDINGS = {
-    "a minimum": Ending(Reason.MINIMUM, False, 3, True, v_shape(600, 200, 0.02), settings={"stall": None}),
+    "a minimum": Ending(Reason.MINIMUM, False, 3, True, v_shape(600, 200, 0.02)),
     "a minimum, paper": Ending(Reason.MINIMUM, False, 3, True, v_shape(400, 100, 0.02), 400, PAPER),
-    "a fall at its end": Ending(Reason.STALL, False, 3, True, 0.5 + 1.8 * np.exp(-T / 60) + noise(600)),
+    "a fall at its end": Ending(Reason.CAP, True, 0, True, 0.5 + 1.8 * np.exp(-T / 60) + noise(600)),
     "two rises": Ending(Reason.RISE, False, 0, False, TWO_RISES),
     "a rise, by the cap": Ending(
         Reason.RISE, True, 0, False, FLAT + np.where(T < 470, 0, 9), settings={"growth": "exponential"}
     ),
     "neither": Ending(Reason.NO_FALL, True, 0, False, FLAT),
-    "a fall to the cap": Ending(Reason.CAP, True, 0, False, FALL),
+    "a fall to the cap": Ending(Reason.CAP, True, 0, True, FALL),
     "a fall to the cap, paper": Ending(Reason.CAP, True, 0, False, FALL[:400], 400, PAPER),
     "lift-off at the cap": Ending(Reason.CAP, True, 0, True, 3 - 0.1 * np.arange(22), 22),
     "dead": Ending(Reason.NONFINITE, False, 3, True, dead(FALL, 260)),
     "dead, paper": Ending(Reason.NONFINITE, False, 3, True, dead(FALL[:400], 90), 400, PAPER),
-    "dead before lift-off": Ending(Reason.NONFINITE, False, 3, False, dead(FLAT, 20)),
+    "dead before lift-off": Ending(Reason.NONFINITE, False, 3, False, dead(FLAT, 15)),
     "never alive": Ending(Reason.NONFINITE, False, 3, False, dead(FLAT, 0)),
 }

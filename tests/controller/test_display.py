@@ -55,9 +55,9 @@ def test_the_rich_display_shows_every_end_of_warm_up(name: str) -> None:
 def test_the_rich_display_tells_of_cuts() -> None:
     record = ENDINGS["a minimum"].losses
     switch = ENDINGS["a minimum"].replay().switch_step
-    found = replay(np.r_[record[:switch], np.full(40, 1.0), np.full(40, 2.0)], 1000, stall=None)
+    found = replay(np.r_[record[:switch], np.full(40, 1.0), np.full(60, 2.0)], 1000)
     assert [cut.factor for cut in found.cuts] == [1 / 3, 1.0]
     at = [f"step {cut.step}" for cut in found.cuts]
     assert f"<th>LR cut</th><td>{at[0]}: × 0.33, {at[1]}: × 1</td>" in found._repr_html_()
-    quiet = replay(np.r_[record[:switch], np.full(80, 1.0)], 1000, stall=None)
+    quiet = replay(np.r_[record[:switch], np.full(100, 1.0)], 1000)
     assert "LR cut" not in quiet._repr_html_()

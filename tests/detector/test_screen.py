@@ -85,7 +85,7 @@ def screened(losses: np.ndarray, **settings: Any) -> tuple[int, int, int]:
 
     A minimum within the last stretch, a twentieth of the window, is closer than the screen can see.
     """
-    config = Config(screen=None, stall=None, **settings)
+    config = Config(screen=None, **settings)
     state = machine.start(config)
     plain = detected = both = 0
     while state.step < len(losses) and state.switch is None:
@@ -117,7 +117,8 @@ def v_curves(count: int) -> Iterator[tuple[int, np.ndarray]]:
     for seed in range(count):
         random = np.random.default_rng(seed)
         total = int(10 ** random.uniform(2.6, 4))
-        lowest, noise_sd = total * random.uniform(0.15, 0.4), 10 ** random.uniform(-2.3, -0.7)
+        span = Config(total_steps=total).growth_steps
+        lowest, noise_sd = span * random.uniform(0.3, 0.8), 10 ** random.uniform(-2.3, -0.7)
         steps = np.arange(total // 2) / lowest
         curve = np.where(steps < 1, 2 - steps, 1 + random.uniform(1, 5) * (steps - 1))
         draw = random.standard_normal if seed % 2 else partial(random.standard_t, 3)

@@ -45,7 +45,7 @@ def warnings_of(
     switch = after.switch
     if before.switch is not None or switch is None or not (switch.capped and config.return_at_cap):
         return
-    if switch.reason in (Reason.MINIMUM, Reason.STALL):
+    if switch.reason is Reason.MINIMUM:
         return
     short = never = ""
     if config.total_steps < USUAL:

@@ -2,6 +2,5 @@
 
 sweep   before lift-off: the fast growth, and the slow one after it failed
 growth  from lift-off on: slow growth, tested
-probe   beyond a detected minimum: is it the last?
-decay   the decay phase, and its trial, in which the switch may still be revoked
+decay   the decay phase, watched to its end
 """

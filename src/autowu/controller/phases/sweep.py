@@ -48,6 +48,11 @@ def _end(config: Config, phase: Sweep | Search) -> int:
     return config.sweep_steps if isinstance(phase, Sweep) else cap(config, phase.growth)
 
 
+def _last(config: Config, state: State[Sweep | Search]) -> bool:
+    """Whether no growth can follow: in a short run the fast one takes all of warm-up."""
+    return isinstance(state.phase, Search) or state.step >= config.warmup_steps
+
+
 def decide(config: Config, state: State[Sweep | Search]) -> State[Phase]:
     """No minimum counts before the loss has fallen by more than noise explains."""
     state, phase = ending.with_snapshot(config, state), state.phase
@@ -58,7 +63,7 @@ def decide(config: Config, state: State[Sweep | Search]) -> State[Phase]:
         return _lifted(config, state, known or trend.beginning(losses))
     ended = state.step >= _end(config, phase)
     dead = state.nonfinite_reads >= config.patience
-    if config.growth != "two-speed" or (ended and isinstance(phase, Search)):
+    if config.growth != "two-speed" or (ended and _last(config, state)):
         return _never(config, state, risen=moved > 0 or dead) if ended or dead else state
     if isinstance(phase, Sweep):
         if moved > 0 or dead:
@@ -85,9 +90,7 @@ def _lifted(config: Config, state: State[Sweep | Search], origin: Level) -> Stat
     if isinstance(phase, Sweep):
         growth, tests_from = slowed(config, growth, state.step)
     state = state.replace(phase=Grow(growth, state.step, origin, tests_from))
-    if state.step == _end(config, phase) and isinstance(
-        phase, Search
-    ):  # the weights of now are those to go on with
+    if state.step >= cap(config, growth):  # the weights of now are those to go on with
         return ending.at_cap(config, state.replace(snapshot_step=None))
     return state.replace(snapshot_step=state.step if config.rewind else None)
 
