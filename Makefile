@@ -1,5 +1,5 @@
-# `make demo` and `make test` need make, Python 3.10 or newer and a package index: they install everything else first,
-# into the virtual environment .venv in this folder, pinned by requirements/lock.txt.
+# `make demo`, `make test` and `make docs` need make, Python 3.10 or newer and a package index: they install everything
+# else first, into the virtual environment .venv in this folder, pinned by requirements/lock.txt and docs.txt.
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,6 +9,7 @@ DEMO := runs/demo
 # A stamp is touched by the last line of its recipe, so that a broken installation leaves none and the next `make` goes on.
 DEPENDENCIES := $(VENV)/.dependencies-installed
 INSTALLED := $(VENV)/.autowu-installed
+FOR_DOCS := $(VENV)/.docs-dependencies-installed
 USABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))
 
 # One process a core, each with one thread: more threads than cores slow each other down many times over.
@@ -22,7 +23,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full reliability lint format bench lock clean
+.PHONY: help demo test test-full reliability lint format docs bench lock clean
 
 help:  ## Show this list.
 	@echo "Usage: make TARGET [PYTHON=python3.12]"
@@ -56,6 +57,10 @@ format: $(INSTALLED)  ## Let ruff correct what it can, and format.
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+docs: $(FOR_DOCS)  ## Build the site into site/; a link or a name that leads nowhere fails.
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html"
+
 bench: $(INSTALLED)  ## Run the benchmarks; what they measured goes to runs/benchmarks.
 	@$(BIN)/python -m benchmarks
 
@@ -67,21 +72,39 @@ lock:  ## Pin the newest release of everything (needs uv; torch stays at require
 	@{ echo "# Everything that \`make\` installs, pinned by \`make lock\`; the CUDA packages are left to torch, which pins them."; \
 		grep -v -E '^(nvidia-|cuda-|triton)' requirements/lock.txt.new; } > requirements/lock.txt
 	@rm requirements/lock.txt.new
-	@echo "Wrote requirements/lock.txt; see what changed with: git diff requirements"
+	@grep -v '^#' requirements/lock.txt > requirements/shared.new  # what both have is of one version
+	@uv pip compile pyproject.toml --quiet --upgrade --extra docs --universal --python-version 3.10 \
+		--fork-strategy fewest --constraints requirements/shared.new \
+		--no-emit-index-url --no-emit-find-links --no-annotate --no-header --output-file requirements/docs.txt.new
+	@{ echo "# What \`make docs\` installs, pinned by \`make lock\`; what lock.txt has too is of the same version."; \
+		cat requirements/docs.txt.new; } > requirements/docs.txt
+	@rm requirements/shared.new requirements/docs.txt.new
+	@echo "Wrote requirements/lock.txt and docs.txt; see what changed with: git diff requirements"
 
-clean:  ## Remove what was installed or built here: .venv, caches, build, dist. Training runs stay.
-	@rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
+clean:  ## Remove what was installed or built here: .venv, caches, build, dist, site. Training runs stay.
+	@rm -rf $(VENV) build dist site .pytest_cache .ruff_cache .hypothesis
 	@find src tests benchmarks experiments -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
-$(DEPENDENCIES): requirements/lock.txt
+# A virtual environment that works is left as it is.
+define environment
 	@$(BIN)/python -c '$(USABLE)' 2>/dev/null && $(BIN)/python -m pip --version >/dev/null 2>&1 || { \
 		$(PYTHON) -c '$(USABLE)' 2>/dev/null || { \
 			echo "autowu needs Python 3.10 or newer with venv (on Debian: python3-venv); $(PYTHON) is:" \
 				"$$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }; \
 		echo "Making the virtual environment $(VENV) with $$($(PYTHON) --version)."; \
 		$(PYTHON) -m venv --clear $(VENV); }
+endef
+
+$(DEPENDENCIES): requirements/lock.txt
+	$(environment)
 	@echo "Installing the pinned dependencies into $(VENV); torch is large, so the first time takes a minute or more."
 	@$(BIN)/python -m pip install --quiet --requirement requirements/lock.txt
+	@touch $@
+
+$(FOR_DOCS): requirements/docs.txt
+	$(environment)
+	@echo "Installing what the site is built with into $(VENV)."
+	@$(BIN)/python -m pip install --quiet --requirement requirements/docs.txt
 	@touch $@
 
 # The version lives in __init__.py and the extras in pyproject.toml: a change of either renews the metadata.

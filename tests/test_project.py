@@ -139,18 +139,36 @@ def test_every_extra_exists_and_brings_something() -> None:
     assert set(requirements()) == EXTRAS | {""}
 
 
-def test_the_lock_pins_what_the_tests_require() -> None:
-    pins = {}
-    for line in (ROOT / "requirements" / "lock.txt").read_text(encoding="utf-8").splitlines():
+def pins(name: str) -> dict[str, set[Version]]:
+    """The versions of each package that a file of requirements pins: one, or two for two Pythons."""
+    found: dict[str, set[Version]] = defaultdict(set)
+    for line in (ROOT / "requirements" / name).read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
-            name, _, version = line.partition(";")[0].strip().partition("==")
-            pins[canonicalize_name(name)] = Version(version)
-    required = [
-        line for extra in ("", "torch", "train", "peers", "report", "test") for line in requirements()[extra]
-    ]
-    for requirement in required:
-        if requirement.name != "autowu":
-            assert pins[canonicalize_name(requirement.name)] in requirement.specifier, requirement
+            package, _, version = line.partition(";")[0].strip().partition("==")
+            found[canonicalize_name(package)].add(Version(version))
+    return found
+
+
+def test_the_lock_pins_what_the_tests_require() -> None:
+    lock = pins("lock.txt")
+    for extra in ("", "torch", "train", "peers", "report", "test"):
+        for requirement in requirements()[extra]:
+            if requirement.name != "autowu":
+                versions = lock[canonicalize_name(requirement.name)]
+                assert versions, requirement
+                assert versions <= set(requirement.specifier.filter(versions)), requirement
+
+
+def test_the_site_is_built_with_pins_that_agree_with_the_lock() -> None:
+    lock, docs = pins("lock.txt"), pins("docs.txt")
+    for requirement in requirements()["docs"]:
+        versions = docs[canonicalize_name(requirement.name)]
+        assert versions, requirement
+        assert versions <= set(requirement.specifier.filter(versions)), requirement
+    shared = lock.keys() & docs.keys()
+    assert len(shared) >= 10
+    assert {name: docs[name] - lock[name] for name in shared} == {name: set() for name in shared}
+    assert [name for name in docs if name.startswith(("nvidia-", "cuda-", "torch", "triton"))] == []
 
 
 def test_the_wheel_holds_the_package_whole_and_nothing_else(tmp_path: Path) -> None:
@@ -163,6 +181,11 @@ def test_the_wheel_holds_the_package_whole_and_nothing_else(tmp_path: Path) -> N
     assert {name.partition("/")[0] for name in names} == {"autowu", f"autowu-{autowu.__version__}.dist-info"}
     assert "autowu/py.typed" in names
     assert f"autowu-{autowu.__version__}.dist-info/licenses/LICENSE" in names
+    described = zipfile.ZipFile(wheel).read(f"autowu-{autowu.__version__}.dist-info/METADATA").decode("utf-8")
+    links = re.findall(r"\]\(([^)\s]+)", described)  # on an index's page nothing is relative
+    assert len(links) > 20
+    assert [link for link in links if not link.startswith("https://")] == []
+    assert "/raw/main/docs/images/demo.svg" in described
     assert [name for name in tracked_files("src/autowu") if name.removeprefix("src/") not in names] == []
 
 

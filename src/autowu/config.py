@@ -84,7 +84,7 @@ class Config:
     """Whether losses are centred and scaled before a test, so that their scale and shift do not matter."""
     spike: float | None = 8.0
     """Height over the curve, > 0, in noise levels, from which a spike is left out. None: spikes are kept."""
-    ceiling: float | None = 1e4
+    ceiling: float | None = 1.0
     """Height over the window's start, > 0, in falls of the loss from there, above which a test sees losses as
     equal: those of a divergence. None: it sees them as they are."""
 

@@ -150,7 +150,7 @@ def test_the_copy_is_renewed_each_fifth_of_the_run_and_dropped_at_the_end() -> N
 
 def test_where_the_loss_rises_for_good_it_goes_back_and_on_with_a_third() -> None:
     losses = quiet()
-    losses[480 - BEGIN : 520 - BEGIN] += 0.5
+    losses[500 - BEGIN : 520 - BEGIN] += 0.5
     states = reads(losses)
     (cut,) = states[-1].phase.cuts
     assert (cut.step, cut.factor, cut.back_to) == (520, 1 / 3, 480)
@@ -165,7 +165,7 @@ def test_where_the_loss_rises_for_good_it_goes_back_and_on_with_a_third() -> Non
 def test_each_further_rise_takes_another_third() -> None:
     losses = quiet()
     for at in (400, 500, 700):
-        losses[at - BEGIN : at + 2 * STRETCH - BEGIN] += 0.5
+        losses[at - BEGIN : at + STRETCH - BEGIN] += 0.5
     assert [cut.factor for cut in cuts(losses)] == [close(3.0**-n) for n in (1, 2, 3)]
 
 
@@ -180,8 +180,8 @@ def test_noise_is_no_rise(noise: str, sd: float) -> None:
 
 def test_an_explosion_does_not_hide_in_its_own_noise() -> None:
     losses = quiet()
-    draws = np.random.default_rng(1).standard_exponential(38)
-    losses[502 - BEGIN : 540 - BEGIN] += 1e4 * draws  # the noise of its stretch is as large as the rise
+    draws = np.random.default_rng(1).standard_exponential(28)
+    losses[512 - BEGIN : 540 - BEGIN] += 1e4 * draws  # the noise of its stretch is as large as the rise
     assert [cut.step for cut in cuts(losses)] == [540]
 
 
@@ -194,7 +194,7 @@ def test_a_noise_that_grows_is_learnt() -> None:
 @pytest.mark.parametrize(("rise", "count"), [(0.09, 0), (0.12, 1)])
 def test_a_rise_by_less_than_a_tenth_of_the_fall_is_let_be(rise: float, count: int) -> None:
     losses = quiet(1e-3)
-    losses[480 - BEGIN : 520 - BEGIN] += rise
+    losses[500 - BEGIN : 520 - BEGIN] += rise
     assert len(cuts(losses)) == count
 
 
@@ -210,8 +210,6 @@ def test_a_rise_by_less_than_a_tenth_of_the_fall_is_let_be(rise: float, count: i
 def test_what_is_no_more_than_a_spike_is_let_be(bad: float, many: int, count: int) -> None:
     losses = quiet()
     losses[500 - BEGIN : 500 - BEGIN + many] = bad
-    if math.isfinite(bad):  # twice in a row
-        losses[520 - BEGIN : 540 - BEGIN] = bad
     found = cuts(losses)
     assert len(found) == count
     assert all(math.isfinite(cut.level) == (bad == 1e30) for cut in found)
@@ -220,7 +218,7 @@ def test_what_is_no_more_than_a_spike_is_let_be(bad: float, many: int, count: in
 def test_data_that_change_are_no_reason_to_cut() -> None:
     """The loss is as high with the weights of before: the LR comes back, and nobody looks any more."""
     losses = quiet()
-    losses[480 - BEGIN :] += 0.5
+    losses[500 - BEGIN :] += 0.5
     losses[800 - BEGIN :] = np.nan
     states = reads(losses)
     cut, back = states[-1].phase.cuts
@@ -235,14 +233,14 @@ def test_data_that_change_are_no_reason_to_cut() -> None:
 
 def test_a_loss_that_comes_down_first_and_rises_again_is_cut_twice() -> None:
     losses = quiet()
-    losses[480 - BEGIN : 520 - BEGIN] += 0.5
-    losses[526 - BEGIN : 580 - BEGIN] += 0.5
+    losses[500 - BEGIN : 520 - BEGIN] += 0.5
+    losses[526 - BEGIN : 560 - BEGIN] += 0.5
     assert [cut.factor for cut in cuts(losses)] == [1 / 3, close(1 / 9)]
 
 
 def test_a_loss_that_never_fell_may_do_what_it_likes_but_die() -> None:
     losses, begin = quiet(), fallen(origin=Stretch(0.98, 1.0, 1.02))
-    losses[480 - BEGIN : 520 - BEGIN] += 0.5
+    losses[500 - BEGIN : 520 - BEGIN] += 0.5
     assert cuts(losses, begin) == ()
     losses[500 - BEGIN : 520 - BEGIN] = np.nan
     assert [cut.step for cut in cuts(losses, begin)] == [520]
@@ -264,7 +262,7 @@ def test_at_half_of_the_run_it_is_known_whether_the_loss_has_fallen() -> None:
 
 def test_without_rewinding_or_a_copy_the_weights_stay() -> None:
     losses = quiet()
-    losses[480 - BEGIN : 520 - BEGIN] += 0.5
+    losses[500 - BEGIN : 520 - BEGIN] += 0.5
     config = Config(total_steps=T, rewind=False)
     end = reads(losses, fallen(snapshot_step=None), config)[-1]
     (cut,) = end.phase.cuts
@@ -280,7 +278,7 @@ def test_without_the_watch_no_loss_is_read() -> None:
 
 def test_plateau_is_watched_too() -> None:
     losses = quiet(1e-3) - 0.001 * np.arange(T - BEGIN)
-    losses[480 - BEGIN : 520 - BEGIN] += 0.5
+    losses[500 - BEGIN : 520 - BEGIN] += 0.5
     config = Config(total_steps=T, decay="plateau")
     states = reads(losses, fallen(), config)
     assert [cut.step for cut in states[-1].phase.cuts] == [520]
@@ -292,7 +290,7 @@ def test_plateau_is_watched_too() -> None:
 @pytest.mark.parametrize("power", [-40, -1, 1, 40])
 def test_the_scale_of_the_loss_does_not_matter(power: int) -> None:
     losses, begin = np.ldexp(quiet(), power), fallen()
-    losses[480 - BEGIN : 520 - BEGIN] *= 1.5
+    losses[500 - BEGIN : 520 - BEGIN] *= 1.5
     one, two = (
         Stretch(*np.ldexp([level.low, level.median, level.high], power).tolist())
         for level in (begin.phase.least, begin.origin)

@@ -167,7 +167,7 @@ def switch(
         reads=state.nonfinite_reads if reason is Reason.NONFINITE else reads,
     )
     rewound = decided.rewound_to is not None
-    least = None if t_star is None else _around(config, state, t_star)
+    least = None if t_star is None else _before(config, state, t_star)
     return state.replace(
         phase=Decay(decided, phase.growth, least),
         restores=state.restores + rewound,
@@ -182,9 +182,9 @@ def _watches(config: Config) -> bool:
     return config.watch is not None and config.rewind
 
 
-def _around(config: Config, state: State[WarmUp], t_star: float) -> Stretch | None:
-    """The losses around t*, which the decay is not to rise above."""
-    at, width = math.floor(t_star) - state.first, trend.end_width(len(state.losses))
-    around = state.losses[max(0, at - width) : at + width + 1]
-    found = trend.stretch(around, (config.watch or 0.0) / math.sqrt(2)) if len(around) else None
+def _before(config: Config, state: State[WarmUp], t_star: float) -> Stretch | None:
+    """The losses up to t*, which the decay is not to rise above."""
+    end = math.floor(t_star) - state.first
+    last = state.losses[max(0, end - 2 * trend.end_width(len(state.losses))) : max(0, end)]
+    found = trend.stretch(last, (config.watch or 0.0) / math.sqrt(2)) if len(last) else None
     return found if found is not None and math.isfinite(found.median) else None

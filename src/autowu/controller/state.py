@@ -132,8 +132,6 @@ class Decay:
     """The stretch of the least level from t* on, as far as one is known."""
     cuts: tuple[Cut, ...] = ()
     """The changes of the LR so far."""
-    rises: int = 0
-    """Stretches in a row that were above it for good."""
     no_fall: bool = False
     """Whether by half of the run the loss was not below its first level."""
     lr_drops: int = 0

@@ -61,8 +61,8 @@ class Verdict:
             return self.t_star
         least = int(self.mean.argmin())
         most = float(self.mean[: least + 1].max())
-        far = np.flatnonzero(self.mean[:least] > self.mean[least] + basin * (most - self.mean[least]))
-        first = int(far[-1]) + 1 if len(far) else 0
+        # The first such place: beyond a steep fall the curve may ring, and be above for a moment.
+        first = int((self.mean <= self.mean[least] + basin * (most - self.mean[least])).argmax())
         earlier = 0.5 * (least - first) / (len(self.mean) - 1)
         return max(float(self.start), self.t_star - (self.step - self.start) * earlier)
 

@@ -1,9 +1,9 @@
 """The decay phase, watched to its end: where the loss rises for good, back to the snapshot, and on with less.
 
-The losses are read in stretches of a fiftieth of the run. If the medians of two in a row are above the least
-so far, by more than noise explains and by a tenth of what the loss has fallen, or one is not finite, the LR
-was too large after all: the weights go back to the snapshot, and the LR falls to a third. If the loss is as
-high right after that, it was the data that changed, and the LR goes back to what it was.
+The losses are read in stretches of a fiftieth of the run. If the median of one is above the least so far by
+more than noise explains, and by a tenth of what the loss has fallen, the LR was too large after all: the
+weights go back to the snapshot, and the LR falls to a third. If the loss is as high right after that, it was
+the data that changed, and the LR goes back to what it was.
 """
 
 from __future__ import annotations
@@ -28,9 +28,6 @@ STRETCHES: Final = 50
 
 SHORTEST: Final = 10
 """Updates of a stretch, at least: medians of fewer are too noisy."""
-
-RISES: Final = 2
-"""Stretches in a row that have to have risen: after a switch a loss may overshoot, and recover."""
 
 LOST: Final = 0.1
 """Share of the fall since the first losses that has to be lost again."""
@@ -82,32 +79,27 @@ def _watched(config: Config, state: State[Decay], now: Stretch) -> State[Decay]:
     ended, dead = state.step >= config.total_steps, not math.isfinite(now.median)
     judged = len(state.losses) >= SHORTEST and not ended
     if dead or (judged and _risen(state, now)):
-        if _at_once(config, state):
-            return _undone(state, now)
-        rises = state.phase.rises + 1
-        if dead or rises >= RISES:
-            return _cut(state, now)
-        return state.replace(phase=replace(state.phase, rises=rises))
-    phase = replace(state.phase, rises=0)
-    if judged and (phase.least is None or now.median < phase.least.median):
-        phase = replace(phase, least=now)
-    state = state.replace(phase=phase)
+        state = _cut_or_not(config, state, now)
+    else:
+        phase = state.phase
+        if judged and (phase.least is None or now.high < phase.least.high):
+            state = state.replace(phase=replace(phase, least=now))
+        kept = state.snapshot_step
+        if kept is not None and state.step - kept >= RENEWED * config.total_steps:
+            state = state.replace(snapshot_step=state.step)
     if 2 * state.step >= config.total_steps and state.origin is not None and not _fallen(state):
-        state = state.replace(phase=replace(phase, no_fall=True))
-    if ended:
-        return state.replace(snapshot_step=None)
-    kept = state.snapshot_step
-    due = kept is not None and state.step - kept >= RENEWED * config.total_steps
-    return state.replace(snapshot_step=state.step) if due else state
+        state = state.replace(phase=replace(state.phase, no_fall=True))
+    return state.replace(snapshot_step=None) if ended else state
 
 
-def _at_once(config: Config, state: State[Decay]) -> bool:
-    """Whether the loss is too high as soon as the weights have gone back: then it is the data."""
+def _cut_or_not(config: Config, state: State[Decay], now: Stretch) -> State[Decay]:
+    """A cut, unless the loss was as high as soon as the weights had gone back: then it is the data."""
     cuts = state.phase.cuts
-    if not cuts or cuts[-1].step != state.read or cuts[-1].back_to is None:
-        return False
-    first = trend.stretch(state.losses[: noise.ENDS], (config.watch or 0.0) / math.sqrt(2))
-    return not math.isfinite(first.median) or _risen(state, first)
+    if cuts and cuts[-1].step == state.read and cuts[-1].back_to is not None:
+        first = trend.stretch(state.losses[: noise.ENDS], (config.watch or 0.0) / math.sqrt(2))
+        if not math.isfinite(first.median) or _risen(state, first):
+            return _undone(state, now)
+    return _cut(state, now)
 
 
 def _risen(state: State[Decay], now: Stretch) -> bool:
@@ -131,7 +123,7 @@ def _cut(state: State[Decay], now: Stretch) -> State[Decay]:
     least = math.nan if phase.least is None else phase.least.median
     cut = Cut(state.step, CUT * factor(phase), back_to, now.median, least)
     return state.replace(
-        phase=replace(phase, cuts=(*phase.cuts, cut), rises=0),
+        phase=replace(phase, cuts=(*phase.cuts, cut)),
         restores=state.restores + (back_to is not None),
         nonfinite_reads=0,
     )

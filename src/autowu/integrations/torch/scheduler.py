@@ -22,6 +22,7 @@ from autowu.integrations.torch.groups import Groups
 from autowu.integrations.torch.nested import listed, within
 from autowu.integrations.torch.nested import parameters as trained
 from autowu.integrations.torch.pending import PendingLosses
+from autowu.integrations.torch.published import check_arguments
 from autowu.integrations.torch.ranks import OnAllRanks, leaders, several
 from autowu.integrations.torch.snapshot import Snapshot, check_snapshot
 from autowu.integrations.torch.tensors import StateDict, to_arrays, to_tensors
@@ -60,7 +61,8 @@ class AutoWU(LRScheduler):
         settings: fields of :class:`autowu.Config` in place of the preset's.
 
     Raises:
-        TypeError: ``total_steps`` is missing, an unknown setting, or a value of the wrong type.
+        TypeError: ``total_steps`` is missing, an unknown setting, a value of the wrong type, or a third
+            argument by position.
         ValueError: a value is out of range, ``snapshot_device`` is not there, a group has no LR, or the
             optimizer's default LR is not positive while its groups' LRs differ.
 
@@ -74,7 +76,7 @@ class AutoWU(LRScheduler):
         self,
         optimizer: Optimizer | Sequence[Optimizer],
         total_steps: int | None = None,
-        *,
+        *more: object,
         preset: str = "default",
         steps_per_epoch: int | None = None,
         model: nn.Module | None = None,
@@ -83,6 +85,8 @@ class AutoWU(LRScheduler):
         distributed: bool = True,
         **settings: Any,
     ) -> None:
+        named = settings if steps_per_epoch is None else {**settings, "steps_per_epoch": steps_per_epoch}
+        check_arguments(total_steps, more, named)
         # LRScheduler.__init__ is not called: it would wrap optimizer.step and call step() without a loss.
         self.optimizers = listed(optimizer)
         self.optimizer = self.optimizers[0]

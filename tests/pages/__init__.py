@@ -1,0 +1,1 @@
+"""The code that pages and docstrings show is code that runs."""

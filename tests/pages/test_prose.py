@@ -1,0 +1,66 @@
+"""Pages are readable as they stand: no long lines, no page that nobody links to."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pages import blocks
+
+DOCS = blocks.ROOT / "docs"
+LONGEST = 110
+PAGES = sorted([*blocks.ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+TABLES = re.compile(r"(?m)^\|.*$")
+WITH_LONG_LINES = {"algorithm.md", "benchmarks.md", "presets.md", "recipes.md", "reliability.md"}
+"""Notebooks of measurements, and pages that a program writes; those about quality are others."""
+
+pytestmark = pytest.mark.skipif(not DOCS.exists(), reason="an archive of the sources leaves the pages out")
+
+
+def long_lines(text: str) -> list[str]:
+    """The lines that are too long and no row of a table."""
+    return [line for line in TABLES.sub("", text).splitlines() if len(line) > LONGEST]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(blocks.ROOT)))
+def test_lines_are_short(page: Path) -> None:
+    if page.name not in WITH_LONG_LINES and not page.name.startswith("quality"):
+        assert long_lines(page.read_text(encoding="utf-8")) == []
+
+
+def test_a_long_line_is_found() -> None:
+    assert long_lines("word " * 30 + "\n| " + "cell " * 30 + "|\n" + "x" * 110) == ["word " * 30]
+
+
+def test_the_site_has_each_page() -> None:
+    named = set(
+        re.findall(r"(?m)[ :]([\w/-]+\.md)$", (blocks.ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    )
+    of_the_root = {"index.md", "changes.md", "contributing.md"}
+    assert named - of_the_root == {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")}
+
+
+INSTALLS = re.compile(r"pip install [\"']?autowu\[[\w,]+\](?! @ git)")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(blocks.ROOT)))
+def test_a_page_that_installs_says_how(page: Path) -> None:
+    """The package is on no index yet; one page says what to write until it is."""
+    text = page.read_text(encoding="utf-8")
+    assert not INSTALLS.search(text) or page.name == "install.md" or "how-to/install.md" in text
+
+
+def test_what_installs() -> None:
+    assert INSTALLS.search("pip install 'autowu[torch]'")
+    assert not INSTALLS.search('pip install "autowu[torch] @ git+https://github.com/autowu/autowu"')
+
+
+def test_the_result_of_the_readme_is_the_study_s() -> None:
+    readme = (blocks.ROOT / "README.md").read_text(encoding="utf-8")
+    (told,) = re.findall(r"\*\*What to expect\.\*\*(.*?)\n\n", readme, re.DOTALL)
+    numbers = re.findall(r"[-+]?\d+\.\d+", told)
+    study = (DOCS / "quality.md").read_text(encoding="utf-8").partition("\n## ")[0]
+    assert len(numbers) == 3
+    assert [number for number in numbers if number not in study] == []
