@@ -107,7 +107,7 @@ def _where(replay: Replay, t_star: float) -> str:
     least = f"{'It lay' if detected else 'The smoothed loss was least'} at step {seen:,.1f}"
     if t_star == seen:
         return least
-    flat = f"a flat part of the loss (within {replay.config.basin:.3g} of its fall)"
+    flat = f"a flat part of the loss (within {100 * (replay.config.basin or 0):.3g}% of its fall)"
     return f"{least}, at the end of {flat}, whose middle is step {t_star:,.1f}"
 
 
