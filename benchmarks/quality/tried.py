@@ -95,7 +95,7 @@ def bending(config: Config, state: State[Grow]) -> State[Grow]:
     state = _test(config, state)
     verdict, phase = state.verdicts[-1], state.phase
     quick = verdict.falling and not verdict.detected
-    span = config.warmup_steps // 2 if quick else config.warmup_steps
+    span = config.growth_steps // 2 if quick else config.growth_steps
     if phase.growth.span == span:
         return state
     lr = grown(config, phase.growth, state.step)

@@ -13,7 +13,7 @@ import autowu
 from autowu import cli
 
 KEYS = ["switched", "capped", "switch_step", "t_star", "peak_lr", "tests"]
-TEST_KEYS = ["step", "p_min", "p_stall", "detected", "argmin", "streak", "no_evidence"]
+TEST_KEYS = ["step", "p_min", "detected", "argmin", "streak", "no_evidence"]
 
 
 # --- JSON ---------------------------------------------------------------------------------------------
@@ -27,7 +27,7 @@ def test_json_says_what_replay_says(
     settings: dict[str, Any] = {"preset": "paper", "steps_per_epoch": 10} if preset else {}
     expected = autowu.replay(v_shaped(), 500, seed=3, **settings)
     assert got == expected.to_json()
-    assert list(got) == KEYS
+    assert list(got) == KEYS + ([] if preset else ["cuts"])
     assert got["switched"] is True
     assert got["capped"] is False
     assert 0 < got["t_star"] < got["switch_step"] <= 250
@@ -40,7 +40,7 @@ def test_json_says_what_replay_says(
 def test_json_where_the_record_ends_before_the_switch(
     capsys: pytest.CaptureFixture[str], v_curve: str
 ) -> None:
-    got = as_json(capsys, v_curve, "--total-steps", "100000")
+    got = as_json(capsys, v_curve, "--total-steps", "10000000")
     assert got["switched"] is False
     assert [got[key] for key in KEYS[1:-1]] == [None] * 4
 
@@ -135,10 +135,20 @@ def test_settings_are_checked_before_the_file_is_read(capsys: pytest.CaptureFixt
 # --- recorded curves ----------------------------------------------------------------------------------
 
 
+CAPS = {"cifar10-cnn-sgd": 467, "fashion-mlp-ln-adamw-long": 703, "text-gpt-adamp-long": 589}
+"""Of records of a slower growth, whose minimum comes later than warm-up may last."""
+
+
 @pytest.mark.parametrize("curve", sorted((Path(__file__).parents[1] / "data" / "curves").glob("*.csv")))
 def test_recorded_curves(capsys: pytest.CaptureFixture[str], curve: Path) -> None:
     """Recorded in real runs, each of which goes on through the minimum."""
     about = json.loads((curve.parent / "curves.json").read_text(encoding="utf-8"))[curve.stem]
     argv = [str(curve), "--total-steps", str(about["total_steps"]), "--max-lr", str(about["max_lr"])]
     text = words(printed(capsys, *argv))
+    if curve.stem in CAPS:
+        assert (
+            f"At step {CAPS[curve.stem]} warm-up came to its cap of {CAPS[curve.stem]} updates without"
+            in text
+        )
+        return
     assert re.search(r"At step [\d,]+ the minimum of the loss was detected .* It lay at step \d+", text)

@@ -15,7 +15,8 @@ from autowu.report import sweep_figure, what_if_figure
 
 N = 200
 LRS = 10 ** np.linspace(-7, 1, N)
-BEST = 10**-1.66
+PEAK = 10**-1.953
+"""The least loss is at 10^-1.663; at 10^-2.242 it comes within 5% of its fall. Halfway is where to go."""
 
 
 def losses(noise: float = 0.05, seed: int = 0) -> np.ndarray:
@@ -33,7 +34,7 @@ def write(path: Path, y: np.ndarray) -> str:
     return str(path)
 
 
-def test_the_interval_holds_the_best_lr_and_narrows_with_the_noise() -> None:
+def test_the_interval_holds_the_peak_lr_and_narrows_with_the_noise() -> None:
     covered, widths = 0, dict[float, list[float]]()
     for noise in (0.02, 0.1):
         for seed in range(10):
@@ -42,7 +43,7 @@ def test_the_interval_holds_the_best_lr_and_narrows_with_the_noise() -> None:
             assert of.low is not None
             assert of.high is not None
             assert of.low < of.peak_lr < of.high
-            covered += of.low <= BEST <= of.high
+            covered += of.low <= PEAK <= of.high
             widths.setdefault(noise, []).append(of.high / of.low)
     assert covered >= 17  # of 20, at 90%
     assert np.mean(widths[0.02]) < np.mean(widths[0.1])
@@ -93,7 +94,12 @@ def test_the_command_reads_a_sweep_by_itself(tmp_path: Path, capsys: pytest.Capt
     ("curve", "said"),
     [
         (2 + 0.1 * np.random.default_rng(0).random(N), "says nothing: the loss has not fallen"),
-        (np.linspace(3, 1, N), "the loss was still falling at 10, where it ends"),
+        (np.linspace(3, 1, N), "the loss was still falling at 10, where it ends. Sweep to a higher"),
+        (
+            np.r_[np.linspace(3, 1, N // 2), np.full(N // 2, 1.0)]
+            + 0.2 * np.random.default_rng(2).standard_normal(N),
+            "by 10, where it ends, the loss had not risen by more than its noise explains. Sweep to a higher",
+        ),
     ],
 )
 def test_a_sweep_without_a_minimum_says_so(

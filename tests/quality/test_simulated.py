@@ -145,7 +145,7 @@ def test_a_run_goes_back_to_its_copy_where_it_is_told_to() -> None:
     simulated.train(config, of)
     fast = config.sweep_steps
     copied = 1  # updates: the first copy is made at the first read
-    again = range(copied, copied + config.warmup_steps - fast)
+    again = range(copied, copied + config.growth_steps)
     assert model.updates == [*range(fast), *again]
 
 

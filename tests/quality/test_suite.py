@@ -214,7 +214,7 @@ def test_a_change_that_is_tried_is_there_while_its_run_lasts_and_no_longer():
     config = Config(total_steps=4000)
     with tried.applied("fast rate fixed per update"):
         assert Config(total_steps=4000).sweep_steps == Config(total_steps=400).sweep_steps == 40
-    assert config.sweep_steps == 200
+    assert config.sweep_steps == 78
 
 
 def test_every_change_that_is_tried_makes_another_run():

@@ -72,7 +72,7 @@ def test_a_log_from_when_warm_up_could_go_on_is_read_and_says_so(
 ) -> None:
     events = [event for event in log(folder) if event["event"] != "cut"]
     (switch,) = [event for event in events if event["event"] == "switch"]
-    step = 900 if late else 110
+    step = 900 if late else switch["step"] - 1
     growth = {"start": 10, "lr": 1e-4, "span": 500}
     old = {"event": "reopening", "step": step, "lr": 0.1, "switch": switch, "growth": growth, "probed": False}
     found = changed(folder, tmp_path, [*events, old])

@@ -112,6 +112,14 @@ def test_the_slider_goes_through_the_tests_and_opens_at_the_deciding_one(autowu:
     assert texts(figure) == ["5 of 5 subsets: minimum passed; streak 3 of 3"]
 
 
+def test_a_detection_that_p_min_does_not_explain_is_an_earlier_version_s(autowu: Run) -> None:
+    test = replace(autowu.tests[-1], p_min=(0.96, 0.96, 0.5, 0.5, 0.5))
+    said = "2 of 5 subsets: minimum passed; detected by a rule of an earlier version; streak 3 of 3"
+    assert decision.verdict(autowu, test) == said
+    undetected = replace(test, detected=False, streak=0)
+    assert decision.verdict(autowu, undetected) == "2 of 5 subsets: minimum passed"
+
+
 def test_the_band_is_two_standard_deviations_wide(autowu: Run) -> None:
     _, lower, upper, mean, minima = decision.gp_view(autowu)["data"]
     test = autowu.tests[-1]

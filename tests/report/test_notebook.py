@@ -8,6 +8,7 @@ pytest.importorskip("plotly")
 import plotly.graph_objects as go
 
 import autowu
+from told import WATCH
 
 
 def curve(n: int = 300) -> np.ndarray:
@@ -24,6 +25,7 @@ def scheduler(losses: np.ndarray) -> "autowu.AutoWU":
     return found
 
 
+@pytest.mark.filterwarnings(WATCH)
 @pytest.mark.parametrize("steps", [0, 1, 30, 120, 300])
 def test_a_scheduler_can_be_looked_at_at_any_time(steps: int) -> None:
     found = scheduler(curve()[:steps])

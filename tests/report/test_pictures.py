@@ -33,7 +33,7 @@ def test_the_main_layout(runs: list[Run]) -> None:
     assert structure(figure) == [
         ("", "learning rate", ["autowu", "baseline"]),
         ("", "training loss", []),
-        ("step (updates done)", "P$_{min}$ or P$_{stall}$", []),
+        ("step (updates done)", "P$_{min}$", []),
     ]
     assert figure.axes[0].get_yscale() == "log"
     texts = [text.get_text().strip() for axes in figure.axes for text in axes.texts]

@@ -11,20 +11,24 @@ from controller.endings import ENDINGS
 GROWTH = "The growth of the learning rate"
 BACK = "training went back to the learning rate"
 SAID = {
-    "a minimum": "when enough tests had agreed, training went back to",
-    "a minimum, paper": f"when enough tests had agreed, {BACK} of that minimum,",
-    "a fall at its end": "enough tests had agreed that the fall of the loss was at its end, training went",
-    "two rises": f"{GROWTH} ended at step 198, since the loss had risen and never fallen; it fell from",
+    "a minimum": "The loss was lowest near step 200, at the end of a flat part. At step 218, when enough "
+    f"tests had agreed, {BACK} of step 194, its middle, 0.0284 and let it",
+    "a minimum, paper": "The loss was lowest near step 100. At step 175, when enough tests had agreed, "
+    f"{BACK} of that minimum, 0.00322 and",
+    "a fall at its end": f"At step 397, when growth reached its limit, {BACK} of step 311, its middle,",
+    "two rises": f"{GROWTH} ended at step 197, since the loss had risen and never fallen; it fell from",
     "a rise, by the cap": f"{GROWTH} reached its limit at step 500, since the loss had risen and never",
-    "neither": f"{GROWTH} reached its limit at step 500, without a fall of the loss; it fell from 0.1",
-    "a fall to the cap": f"{GROWTH} reached its limit at step 500; it fell from 1 on.",
+    "neither": f"{GROWTH} reached its limit at step 427, without a fall of the loss; it fell from 0.1",
+    "a fall to the cap": f"At step 398, when growth reached its limit, {BACK} of step 390, its middle, 1 and",
     "a fall to the cap, paper": f"{GROWTH} reached its limit at step 200; it fell from 1 on.",
     "lift-off at the cap": "At step 11 growth reached its limit before a test could tell where the loss is "
     f"lowest: {BACK} of step 11, 0.00534 and let it decay",
-    "dead": f"At step 276 no loss had been finite since step 260: {BACK} 0.005",
+    "dead": f"At step 275 no loss had been finite since step 260: {BACK} 0.045",
     "dead, paper": f"At step 175 no loss had been finite since step 90: {BACK} 0.00168",
-    "dead before lift-off": f"{GROWTH} ended at step 38, since no loss was finite any more; it fell from",
-    "never alive": f"{GROWTH} ended at step 18, since no loss was finite any more; it fell from 1e-05",
+    "dead before lift-off": f"{GROWTH} ended at step 30, since no loss was finite any more; it fell from",
+    "never alive": f"{GROWTH} ended at step 15, since no loss was finite any more; it fell from 1e-05 on. "
+    "At step 35 most losses were not finite, and the learning rate was cut to a third. At step 55 the loss "
+    "was no better, so",
 }
 
 

@@ -125,6 +125,22 @@ def test_the_reason_of_the_switch_is_read(autowu_run: Path, reason: Reason) -> N
     assert (run.switch.reason, run.switch.reads, run.notes) == (reason, 2, ())
 
 
+def test_a_log_of_a_version_that_asked_for_the_end_of_the_fall_is_read(autowu_run: Path) -> None:
+    events = [json.loads(line) for line in (autowu_run / "log.jsonl").read_text().splitlines()]
+    known = runlog.read(autowu_run)
+    for event in events:
+        if event["event"] == "switch":
+            event |= {"reason": "stall", "reads": 3}
+        elif event["event"] == "test":
+            event["p_stall"] = [0.99] * len(event["p_min"])
+    (autowu_run / "log.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    run = runlog.read(autowu_run)
+    assert run.notes == ()
+    assert run.switch is not None
+    assert (run.switch.reason, run.switch.reads, run.switch.t_star) == (Reason.MINIMUM, 3, 330)
+    assert [test.p_min for test in run.tests] == [test.p_min for test in known.tests]
+
+
 @pytest.mark.parametrize(("capped", "reason"), [(True, Reason.CAP), (False, Reason.MINIMUM)])
 def test_a_switch_without_a_reason_has_that_of_its_kind(
     autowu_run: Path, capped: bool, reason: Reason

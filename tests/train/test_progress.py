@@ -170,7 +170,7 @@ def test_the_closing_table(capsys, task):
     assert table["trained by"] == "adamp, schedule autowu"
     assert table["accuracy"] == "98.76%"
     assert table["test loss"] == "1.5000" + (" (perplexity 4.482)" if task is TEXT else "")
-    assert table["peak LR"] == "0.0123, of the minimum at t* = 81.4, from step 93 on"
+    assert table["peak LR"] == "0.0123, of t* = 81.4, from step 93 on"
     rate = "6,400 images" if task is IMAGES else "409,600 tokens"
     assert table["time"] == f"500 updates in 10.0 s of training (50.0 updates, {rate} a second)"
     assert table["picture"] == "autowu report 'runs/my cats' -o report.html"

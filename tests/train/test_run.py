@@ -23,7 +23,6 @@ TEST = {
     "step",
     "start",
     "p_min",
-    "p_stall",
     "detected",
     "argmin",
     "argmins",

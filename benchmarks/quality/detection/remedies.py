@@ -15,13 +15,11 @@ from unittest import mock
 import numpy as np
 
 from autowu.config import Config
-from autowu.controller import ending
-from autowu.controller.state import Decay, Grow, State
 from autowu.detector import detect, noise
 from benchmarks.quality.detection.dynamics import Array
 
 WAIT = 20  # updates
-_detect, _at_cap = detect.detect, ending.at_cap
+_detect = detect.detect
 
 
 def waiting(config: Config, losses: Array, start: int, *more: Any) -> Any:
@@ -41,21 +39,8 @@ def waiting(config: Config, losses: Array, start: int, *more: Any) -> Any:
     return verdict, adam
 
 
-def argmin_at_cap(config: Config, state: State[Grow]) -> State[Decay]:
-    """At the cap there is nothing to wait for: to the smoothed minimum, be it significant or not.
-
-    As it is, a cap without a detection decays from the LR of the cap. It still does where the smoothed loss
-    is least at the end of the window, and where the loss never lifted off.
-    """
-    verdict = state.verdicts[-1] if state.verdicts else None
-    if not config.return_at_cap or verdict is None or not verdict.argmins or verdict.falling:
-        return _at_cap(config, state)
-    return ending.back(config, state, capped=True)
-
-
 REMEDIES = {
     "wait after a leap": ("autowu.controller.ending.detect", waiting),
-    "argmin at the cap": ("autowu.controller.ending.at_cap", argmin_at_cap),
 }
 
 

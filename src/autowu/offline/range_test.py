@@ -25,7 +25,7 @@ import numpy as np
 
 from autowu.arrays import Array
 from autowu.config import Config
-from autowu.controller.state import Decay
+from autowu.controller.state import Decay, Reason
 from autowu.detector import fit, gp
 from autowu.detector.detect import Verdict
 from autowu.detector.noise import spikes
@@ -106,16 +106,22 @@ def sweep(losses: Array, lrs: Array, seeds: int = SEEDS, **settings: Any) -> Ran
     for seed, length_scale in runs:
         same = (seed, length_scale) == (begin, scale)
         outcome = first if same else decision(losses, lrs, seed=seed, length_scale=length_scale, **settings)
-        deciding = outcome.tests[-1] if outcome.switched and outcome.tests else None
-        if deciding is None or deciding.t_star is None or outcome.t_star is None:
+        deciding = outcome.tests[-1] if outcome.tests else None
+        if deciding is None or deciding.t_star is None or not _found(outcome):
             continue
         assert outcome.peak_lr is not None
         peaks.append(outcome.peak_lr)
         draws.append(lr_at(lrs, _minima(outcome.config, losses, deciding, DRAWS // len(runs))))
     pooled = np.concatenate(draws) if draws else np.zeros(0)
     low, high = (float(end) for end in np.quantile(pooled, INTERVAL)) if len(pooled) else (None, None)
-    peak = first.peak_lr if first.t_star is not None else None
+    peak = first.peak_lr if _found(first) else None
     return RangeTest(first, lrs, peak, low, high, tuple(peaks), len(runs), pooled)
+
+
+def _found(outcome: Replay) -> bool:
+    """Whether the sweep went beyond a minimum, or at least beyond an LR that is known to be good."""
+    switch = outcome.state.switch
+    return switch is not None and switch.t_star is not None and switch.reason is not Reason.CAP
 
 
 def decision(losses: Array, lrs: Array, **settings: Any) -> Replay:
@@ -138,7 +144,7 @@ def lr_at(lrs: Array, steps: Any) -> Any:
 
 
 def _minima(config: Config, losses: Array, test: Verdict, count: int) -> Array:
-    """Steps at which functions drawn from the posterior, given all losses of the window, are least."""
+    """Steps whose LR functions drawn from the posterior, given all losses of the window, would choose."""
     window = losses[test.start : test.step]
     usable = np.isfinite(window)
     if config.spike is not None:
@@ -149,8 +155,13 @@ def _minima(config: Config, losses: Array, test: Verdict, count: int) -> Array:
     moments = gp.sufficient_statistics(basis, np.flatnonzero(usable) / len(window), y)
     posterior = gp.posterior(moments, fit.maximum(moments))
     normal = np.random.default_rng(config.seed).standard_normal((posterior.covariance_root.shape[1], count))
-    curves = basis.at_grid @ (posterior.weights[:, None] + posterior.covariance_root @ normal)
-    return test.start + (test.step - test.start) * basis.grid[curves.argmin(0)]
+    curves = basis.at_curve @ (posterior.weights[:, None] + posterior.covariance_root @ normal)
+    places = curves.argmin(0) / (len(curves) - 1)
+    drawn = [
+        replace(test, argmins=(place,), mean=curve).peak_at(config.basin)
+        for place, curve in zip(places.tolist(), curves.T, strict=True)
+    ]
+    return np.array(drawn, dtype=np.float64)
 
 
 def factor(of: RangeTest) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from autowu.controller.state import Phase, Reason, Search, State
+from autowu.controller.state import Phase, Reason, Search, State, Sweep
 from autowu.offline.logs import Record
 from autowu.offline.range_test import RangeTest, factor
 
@@ -26,11 +26,17 @@ def verdict(of: RangeTest) -> str:
         if _never_fell(of.replay.state):
             return (
                 "Your LR sweep says nothing: the loss has not fallen by more than its noise explains. "
-                "RangeTest more slowly (more updates), or to a higher learning rate."
+                "Sweep more slowly (more updates), or to a higher learning rate."
+            )
+        tests = of.replay.tests
+        if tests and tests[-1].p_min and not tests[-1].falling:
+            return (
+                f"Your LR sweep says: by {of.lrs[-1]:.3g}, where it ends, the loss had not risen by more "
+                "than its noise explains. Sweep to a higher learning rate."
             )
         return (
             f"Your LR sweep says: the loss was still falling at {of.lrs[-1]:.3g}, where it ends. "
-            "RangeTest to a higher learning rate."
+            "Sweep to a higher learning rate."
         )
     if of.low is None or of.high is None:
         return (
@@ -48,5 +54,5 @@ def verdict(of: RangeTest) -> str:
 def _never_fell(state: State[Phase]) -> bool:
     switch = state.switch
     if switch is None:
-        return isinstance(state.phase, (RangeTest, Search))
+        return isinstance(state.phase, (Sweep, Search))
     return switch.reason in (Reason.RISE, Reason.NO_FALL)

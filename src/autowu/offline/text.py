@@ -7,8 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from autowu.config import Config
 from autowu.controller.cuts import taken_back
+from autowu.controller.rate import cap
 from autowu.controller.state import Grow, Reason, Search, Sweep, Switch
 from autowu.detector.detect import Verdict
 from autowu.offline.logs import Record
@@ -30,9 +30,21 @@ def premise(name: str, record: Record, replay: Replay, preset: str) -> str:
     return (
         f"{name}: {record.updates:,} {of}{every}; {lost} missing or not finite.{notes} "
         f"Preset {preset}{epochs}. Learning rates are those of its warm-up, whatever the record's were: "
-        f"from {config.min_lr:g} to at most {config.max_lr:g} in at most "
-        f"{config.warmup_steps:,} updates."
+        f"from {config.min_lr:g} to at most {config.max_lr:g} in at most {_limit(replay)}."
     )
+
+
+def _limit(replay: Replay) -> str:
+    """How many updates warm-up takes if nothing ends it, as far as that is known by the record's end."""
+    config, phase, switch = replay.config, replay.state.phase, replay.state.switch
+    if switch is not None and switch.capped:
+        return f"{switch.step:,} updates"
+    if isinstance(phase, Sweep):  # the slow growth that follows begins at its end, or before
+        most = min(config.sweep_steps + config.growth_steps, config.warmup_steps)
+    else:
+        most = cap(config, phase.growth)
+    anew = isinstance(phase, (Sweep, Search)) and config.growth == "two-speed" and most < config.warmup_steps
+    return f"{most:,} updates" + (", or more if the loss rises" if anew else "")
 
 
 def decision(record: Record, replay: Replay) -> str:
@@ -52,9 +64,10 @@ def _few(record: Record, replay: Replay) -> str | None:
 def _cut(replay: Replay, at: int) -> str:
     cut = replay.cuts[at]
     if taken_back(replay.cuts, at):
+        high = f"as high all the same ({cut.level:.3g})" if math.isfinite(cut.level) else "no better"
         return (
-            f"At step {cut.step:,} it was as high all the same ({cut.level:.3g}), so that the data must have"
-            " changed: the learning rate would have been what it was."
+            f"At step {cut.step:,} it was {high}, so that the data must have changed: the learning rate would"
+            " have been what it was."
         )
     if not math.isfinite(cut.level):
         risen = "most losses were not finite"
@@ -79,43 +92,53 @@ def _last(replay: Replay, few: str | None) -> str:
             f"{begins} {rate}{', half of it' if config.rewind else ''}."
         )
     else:
-        minimum = switch.reason in (Reason.MINIMUM, Reason.STALL)
-        lay = f"It lay at step {switch.t_star:,.1f}"
-        where = (
-            lay
-            if minimum
-            else f"Lift-off, the first fall of the loss beyond noise, was at step {switch.t_star:,.0f}"
-        )
-        at = f"{where}, where the learning rate was {rate}. {begins} that" + (
+        at = f"{_where(replay, switch.t_star)}, where the learning rate was {rate}. {begins} that" + (
             "." if switch.rewound_to is None else f", and with the weights of step {switch.rewound_to:,}."
         )
-    return f"At step {switch.step:,} {_reason(config, switch, few)}. {at}"
+    return f"At step {switch.step:,} {_reason(replay, switch, few)}. {at}"
 
 
-def _reason(config: Config, switch: Switch, few: str | None) -> str:
+def _where(replay: Replay, t_star: float) -> str:
+    """The step that the decay's learning rate is of."""
+    seen = _least(replay)
+    if seen is None:
+        return f"Lift-off, the first fall of the loss beyond noise, was at step {t_star:,.0f}"
+    detected = replay.state.switch is not None and replay.state.switch.reason is Reason.MINIMUM
+    least = f"{'It lay' if detected else 'The smoothed loss was least'} at step {seen:,.1f}"
+    if t_star == seen:
+        return least
+    flat = f"a flat part of the loss (within {100 * (replay.config.basin or 0):.3g}% of its fall)"
+    return f"{least}, at the end of {flat}, whose middle is step {t_star:,.1f}"
+
+
+def _least(replay: Replay) -> float | None:
+    """t* of Eq. 5 by the last test; None where that had no evidence, or there was none."""
+    return replay.tests[-1].t_star if replay.tests else None
+
+
+def _reason(replay: Replay, switch: Switch, few: str | None) -> str:
     """What ended warm-up."""
     if switch.reason is Reason.NONFINITE:
         known = f", and too few before to tell anything ({few})" if few else ""
         times = _times(switch.reads, "check")
         return f"no loss was recorded any more, or none that is finite ({times}){known}"
     if switch.capped:
-        return f"warm-up came to its cap of {config.warmup_steps:,} updates{_at_cap(switch, few)}"
+        return f"warm-up came to its cap of {switch.step:,} updates{_at_cap(replay, switch, few)}"
     if switch.reason is Reason.RISE:
         return "the loss had risen twice without having fallen"
-    how = ", by the end of the fall" if switch.reason is Reason.STALL else ""
-    return f"the minimum of the loss was detected ({_times(switch.reads, 'test')}{how})"
+    return f"the minimum of the loss was detected ({_times(switch.reads, 'test')})"
 
 
-def _at_cap(switch: Switch, few: str | None) -> str:
+def _at_cap(replay: Replay, switch: Switch, few: str | None) -> str:
     """What was known when warm-up came to its cap."""
     if switch.reason in (Reason.RISE, Reason.NO_FALL):
         why = (
             f"there were too few losses to tell whether it fell ({few})" if few else "the loss had not fallen"
         )
         return f"; {why}, and no learning rate is known to be good"
-    if switch.reason in (Reason.MINIMUM, Reason.STALL):
+    if switch.reason is Reason.MINIMUM:
         return ", and its last test detected the minimum of the loss"
-    if switch.t_star is None:
+    if switch.t_star is None or _least(replay) is not None:
         return " without a minimum detected" + (f": there were too few losses ({few})" if few else "")
     return " before a test could tell where the minimum of the loss is"
 
@@ -141,7 +164,7 @@ def _waiting(replay: Replay, few: str | None) -> str:
         why = f"The last test had no evidence ({tests[-1].no_evidence})"
     else:
         why = f"The last of {len(tests)} tests did not detect the minimum of the loss"
-    return f"{why}; without one, warm-up goes on to step {config.warmup_steps:,}."
+    return f"{why}; without one, warm-up takes {_limit(replay)}."
 
 
 def _times(count: int, what: str) -> str:
@@ -157,19 +180,17 @@ def table(replay: Replay) -> list[str]:
     if len(tests) > SHOWN:
         title = f"The last {SHOWN} of {title}"
     return [
-        f"{title} (a P_min above {replay.config.confidence:g} votes for a minimum in the past,",
-        "a P_stall for a fall that has all but ended):",
-        f"{'step':>10}  {'LR':>9}  {'P_min':>6}  {'P_stall':>7}  {'votes':>6}  {'minimum at':>11}  in a row",
+        f"{title} (a P_min above {replay.config.confidence:g} votes for a minimum in the past):",
+        f"{'step':>10}  {'LR':>9}  {'P_min':>6}  {'votes':>6}  {'minimum at':>11}  in a row",
         *(_row(replay, test) for test in tests[-SHOWN:]),
     ]
 
 
 def _row(replay: Replay, test: Verdict) -> str:
-    """One test; P_min and P_stall are the medians of the subsets', which is what a majority turns on."""
+    """One test; P_min is the median of the subsets', which is what a majority turns on."""
     lead = f"{test.step:>10,}  {replay.learning_rates[test.step - 1]:>9.3g}"
     if not test.p_min:
         return f"{lead}  no evidence: {test.no_evidence}"
-    stall = f"{np.median(test.p_stall):.3f}" if test.p_stall else "-"
     at = "-" if test.t_star is None else f"{test.t_star:,.1f}"
     of = f"{test.votes(replay.config.confidence)} of {len(test.p_min)}"
-    return f"{lead}  {np.median(test.p_min):>6.3f}  {stall:>7}  {of:>6}  {at:>11}  {test.streak:>8}"
+    return f"{lead}  {np.median(test.p_min):>6.3f}  {of:>6}  {at:>11}  {test.streak:>8}"

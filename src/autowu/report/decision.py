@@ -148,8 +148,9 @@ def verdict(run: Run, test: Verdict) -> str:
     if not test.p_min:
         return f"no evidence: {test.no_evidence or 'no reason is logged'}"
     confidence, patience = setting(run, "confidence"), setting(run, "patience")
-    claim = "minimum passed, or the fall at its end" if test.stalled(confidence) else "minimum passed"
-    sentence = f"{test.votes(confidence)} of {len(test.p_min)} subsets: {claim}"
+    sentence = f"{test.votes(confidence)} of {len(test.p_min)} subsets: minimum passed"
+    if test.detected and 2 * test.votes(confidence) <= len(test.p_min):
+        sentence += "; detected by a rule of an earlier version"
     return f"{sentence}; streak {test.streak} of {patience:g}" if test.detected else sentence
 
 
@@ -160,19 +161,19 @@ def setting(run: Run, name: Literal["confidence", "patience"]) -> float:
 
 
 def votes(run: Run, among: int = 1) -> Figure:
-    """P_min of each test, or P_stall if larger, against the confidence, with the streak towards patience."""
+    """P_min of each test against the confidence, with the streak towards patience."""
     confidence, patience = setting(run, "confidence"), setting(run, "patience")
     tests = [test for test in _shown(run, among) if test.p_min]
     streaks = [test for test in tests if test.streak]
     traces: list[Figure] = [
         {"name": "a subset", "mode": "markers"}
         | {"marker": {"color": GREY, "symbol": "circle-open", "size": 12}}
-        | {"x": [test.step for test in tests for _ in test.p_past]}
-        | {"y": numbers([p for test in tests for p in test.p_past])},
+        | {"x": [test.step for test in tests for _ in test.p_min]}
+        | {"y": numbers([p for test in tests for p in test.p_min])},
         {"name": "median of the subsets", "mode": "lines+markers"}
         | {"line": {"color": BLUE, "width": 2}, "marker": {"color": BLUE, "symbol": "square", "size": 6}}
         | {"x": [test.step for test in tests]}
-        | {"y": numbers([statistics.median(test.p_past) for test in tests])},
+        | {"y": numbers([statistics.median(test.p_min) for test in tests])},
         {
             "name": f"confidence {confidence:g}",
             "mode": "lines",
@@ -187,7 +188,7 @@ def votes(run: Run, among: int = 1) -> Figure:
     layout = {
         "xaxis": {"title": {"text": STEP_AXIS}, "range": [0, _end(run)]},
         "yaxis": {
-            "title": {"text": "P<sub>min</sub> or P<sub>stall</sub>"},
+            "title": {"text": "P<sub>min</sub>"},
             "range": [-0.05, 1.2],
             "tickvals": [0, 0.25, 0.5, 0.75, 1],
         },

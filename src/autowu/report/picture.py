@@ -83,15 +83,15 @@ def _votes(axis: Any, tested: Sequence[Run], runs: Sequence[Run]) -> None:
         i = list(runs).index(run)
         tests = [test for test in run.tests if test.p_min]
         steps = [test.step for test in tests]
-        for votes in zip(*(test.p_past for test in tests), strict=False):
+        for votes in zip(*(test.p_min for test in tests), strict=False):
             axis.plot(steps, votes, "o", color=GREY, markersize=3, fillstyle="none", markeredgewidth=0.6)
-        medians = [float(np.median(test.p_past)) for test in tests]
+        medians = [float(np.median(test.p_min)) for test in tests]
         axis.plot(steps, medians, color=colour(i), linestyle=dash(i), marker=".", markersize=4)
     axis.axhline(confidence, color=ORANGE, linestyle="--", linewidth=1)
     axis.text(
         1, confidence, f" {confidence:g}", transform=axis.get_yaxis_transform(), va="center", fontsize=8
     )
-    axis.set(ylabel="P$_{min}$ or P$_{stall}$", ylim=(-0.05, 1.1))
+    axis.set(ylabel="P$_{min}$", ylim=(-0.05, 1.1))
 
 
 def _lr_limits(runs: Sequence[Run]) -> dict[str, Any]:

@@ -24,9 +24,10 @@ class Section:
 
 CURVES: Final = """
 AutoWU lets the learning rate grow (shaded), fast until the loss begins to fall, then from further back and
-slowly (hence the notch), and finds out by itself when the loss has passed its minimum, at t*. It then goes
-back to the learning rate of t* and lowers it to zero, to a third at once where the loss rises for good (a
-thin line), whereas a baseline follows a curve that somebody had to choose.
+slowly (hence the notch), and finds out by itself when the loss has passed its minimum, or the flat part that
+it ends in, whose middle is t*. It then goes back to the learning rate of t* and lowers it to zero, to a third
+at once where the loss rises for good (a thin line), whereas a baseline follows a curve that somebody had to
+choose.
 """
 GP_VIEW: Final = """
 The loss of one update is noise around a trend; a Gaussian process, a smoother that knows how sure it is,
@@ -36,8 +37,8 @@ the trend is lowest.
 """
 VOTES: Final = """
 At each test several random subsets of the losses say how probable it is that the loss has been lower than it
-is now (P_min), or that its fall has all but ended (P_stall). Once most of them are above the confidence line
-in enough tests in a row (numbered triangles), the growth of the learning rate ends.
+is now (P_min). Once most of them are above the confidence line in enough tests in a row (numbered triangles),
+the growth of the learning rate ends.
 """
 ACCURACY: Final = """
 The share that the model gets right of what it has not seen in training: of test images, after each epoch (a

@@ -80,9 +80,10 @@ def sentence(run: Run) -> str:
 def _cut(run: Run, at: int) -> str:
     cut, would = run.cuts[at], "would have been " if run.replayed else "was "
     if taken_back(run.cuts, at):
+        high = "as high all the same" if math.isfinite(cut.level) else "no better"
         return (
-            f"At step {cut.step:,} the loss was as high all the same, so that the data must have changed: the"
-            f" cut {would}taken back."
+            f"At step {cut.step:,} the loss was {high}, so that the data must have changed: the cut "
+            f"{would}taken back."
         )
     risen = "the loss had risen for good" if math.isfinite(cut.level) else "most losses were not finite"
     weights = "" if cut.back_to is None else f", with the weights of step {cut.back_to:,} put back"
@@ -124,17 +125,26 @@ def _of_switch(run: Run, switch: Switch) -> str:
             f"At step {step} no loss had been finite since step {last}: training {went} back to the "
             f"learning rate {on}"
         )
-    if switch.reason is Reason.CAP:
+    least = _least(run, switch)
+    if switch.reason is Reason.CAP and least is None:
         return (
             f"At step {step} growth reached its limit before a test could tell where the loss is lowest: "
             f"training {went} back to the learning rate of step {switch.t_star:,.0f}, {on}"
         )
-    agreed = " that the fall of the loss was at its end" if switch.reason is Reason.STALL else ""
-    cause = "growth reached its limit" if switch.capped else f"enough tests had agreed{agreed}"
+    cause = "growth reached its limit" if switch.capped else "enough tests had agreed"
+    flat = least is not None and switch.t_star < least - 1
+    lowest = f"{least if flat else switch.t_star:,.0f}{', at the end of a flat part' if flat else ''}"
+    where = f"step {switch.t_star:,.0f}, its middle" if flat else "that minimum"
     return (
-        f"The loss was lowest near step {switch.t_star:,.0f}. At step {step}, when {cause}, training {went} "
-        f"back to the learning rate of that minimum, {on}"
+        f"The loss was lowest near step {lowest}. At step {step}, when {cause}, training {went} "
+        f"back to the learning rate of {where}, {on}"
     )
+
+
+def _least(run: Run, switch: Switch) -> float | None:
+    """Where the last test before the switch saw the loss least: t* of Eq. 5."""
+    tests = [test for test in run.tests if test.step <= switch.step]
+    return tests[-1].t_star if tests else None
 
 
 def _last_finite(run: Run, step: int) -> int:

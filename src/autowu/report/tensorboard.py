@@ -87,9 +87,8 @@ def scalars(record: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
         values = {"learning_rate": record["lr"], "loss": record["loss"]}
         values |= {"phase (0 warm-up, 1 decay)": float(record["phase"] == "decay")}
     elif kind == "test":
-        p_min, p_stall = record["p_min"], record.get("p_stall")
+        p_min = record["p_min"]
         values = {"p_min/median": statistics.median(p_min) if p_min else None, "streak": record["streak"]}
-        values |= {"p_stall/median": statistics.median(p_stall) if p_stall else None}
         values |= {f"p_min/subset {i}": p for i, p in enumerate(p_min)}
     elif kind == "switch":
         values = {"peak_lr": record["peak_lr"], "t_star": record["t_star"]}
@@ -109,8 +108,7 @@ def records(run: Run) -> Iterator[dict[str, Any]]:
         phase = "warmup" if step <= run.warmup_end else "decay"
         yield {"event": "step", "step": step, "loss": loss, "lr": lr, "phase": phase if run.adaptive else ""}
     for test in run.tests:
-        tested = {"p_min": test.p_min, "p_stall": test.p_stall, "streak": test.streak}
-        yield {"event": "test", "step": test.step} | tested
+        yield {"event": "test", "step": test.step, "p_min": test.p_min, "streak": test.streak}
     if run.switch is not None:
         yield {"event": "switch"} | asdict(run.switch)
     for cut in run.cuts:

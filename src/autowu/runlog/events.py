@@ -26,6 +26,8 @@ MOST_UPDATES: Final = 10**7
 MOST_TESTS: Final = 20_000
 EVALUATION: Final = ("evaluation", "epoch")
 """What an evaluation is called, by this version and by 0.1."""
+STALL: Final = "stall"
+"""A reason for a switch in the logs of some versions: the fall of the loss was at its end."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,6 @@ def _test(record: Record) -> Verdict:
         step=_step(record["step"]),
         start=_step(record["start"]),
         p_min=tuple(map(_fraction, record["p_min"])),
-        p_stall=tuple(map(_fraction, record.get("p_stall", ()))),
         detected=bool(record["detected"]),
         argmins=tuple(map(_fraction, record["argmins"])),
         streak=_step(record["streak"]),
@@ -150,14 +151,16 @@ def _switch(record: Record) -> Switch:
         t_star=_optional(_finite, record["t_star"]),
         peak_lr=_positive(record["peak_lr"]),
         rewound_to=_optional(_step, record["rewound_to"]),
-        reason=Reason(record["reason"]) if "reason" in record else _reason(record),
+        reason=_reason(record),
         reads=_step(record.get("reads", 0)),
     )
 
 
 def _reason(record: Record) -> Reason:
-    """Of a log that has none."""
-    return Reason.CAP if record["capped"] else Reason.MINIMUM
+    if "reason" not in record:  # a log of 0.1
+        return Reason.CAP if record["capped"] else Reason.MINIMUM
+    # Versions that also asked whether the fall was at its end went back to the least loss just the same.
+    return Reason.MINIMUM if record["reason"] == STALL else Reason(record["reason"])
 
 
 def _cut(record: Record) -> Cut:

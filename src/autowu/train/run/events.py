@@ -17,7 +17,7 @@ from autowu.integrations.torch.pending import mean_over_ranks
 MOST_WAITING: Final = 1000  # updates whose losses wait on the device
 
 _TEST: Final = (
-    *("step", "start", "p_min", "p_stall", "detected", "argmin", "argmins", "t_star"),
+    *("step", "start", "p_min", "detected", "argmin", "argmins", "t_star"),
     *("streak", "no_evidence", "noise"),
 )
 

@@ -128,7 +128,7 @@ class Progress(Silent):
         peak = NOTHING if metrics["peak_lr"] is None else f"{metrics['peak_lr']:.3g}"
         if metrics["switch_step"] is not None:
             t_star = metrics["t_star"]
-            found = "" if t_star is None else f", of the minimum at t* = {t_star:,.1f}"
+            found = "" if t_star is None else f", of t* = {t_star:,.1f}"
             peak += (
                 f"{found}, from step {metrics['switch_step']:,} on{' (the cap)' if metrics['capped'] else ''}"
             )
