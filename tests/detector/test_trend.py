@@ -110,7 +110,7 @@ def test_losses_at_the_ends_of_floating_point_raise_no_warning() -> None:
 
 @pytest.mark.parametrize("kind", FLAT)
 def test_the_bounds_of_a_median_hold_as_often_as_its_standard_errors_say(kind: str) -> None:
-    """At two standard errors, of a hundred losses: the true median is within in 95 of 100, whatever the noise."""
+    """At two standard errors, of a hundred losses: the true median is within in 95 of 100, by any noise."""
     random = np.random.default_rng([*map(ord, kind)])
     true = np.median(FLAT[kind](random, 100_000))
     found = [trend.stretch(FLAT[kind](random, 100), 2.0) for _ in range(1000)]
