@@ -201,3 +201,16 @@ def test_the_global_generators_are_left_alone() -> None:
     before = np.random.get_state()[1].tolist()  # noqa: NPY002
     detect(CONFIG, v_shape(2000, 1800, 0.5))
     assert np.random.get_state()[1].tolist() == before  # noqa: NPY002
+
+
+# --- where the decay begins ---------------------------------------------------------------------------
+
+
+def test_the_peak_is_halfway_from_where_the_loss_has_become_flat_to_where_it_is_least() -> None:
+    mean = np.r_[np.linspace(2, 1, 41), np.full(30, 1.0), np.linspace(1, 2, 30)]
+    mean[60] = 0.999
+    verdict = Verdict(300, 100, argmins=(0.6,), mean=mean)
+    assert verdict.peak_at(None) == verdict.t_star == pytest.approx(220)
+    # Within a twentieth of the fall, 1.05 at most, from point 39 on: half of 21 points, of two updates each.
+    assert verdict.peak_at(0.05) == pytest.approx(220 - 21)
+    assert verdict.peak_at(0.15) == pytest.approx(220 - 25)

@@ -1,4 +1,4 @@
-"""Is the loss falling: how often noise passes for lift-off, and the line through a stretch of losses."""
+"""Is the loss falling: how often noise passes for lift-off, and the bounds of a median."""
 
 import math
 
@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 from autowu import Config
 from autowu.controller import machine
 from autowu.detector import noise, trend
-from autowu.detector.trend import Fall
+from autowu.detector.trend import Stretch
 from controller.helpers import seeded
 
 from .flat import FLAT
 
 THRESHOLD = 4.0  # of the default preset
-CONFIG = Config(total_steps=800)
 
 
 # --- lift-off -----------------------------------------------------------------------------------------
@@ -106,60 +105,38 @@ def test_losses_at_the_ends_of_floating_point_raise_no_warning() -> None:
     trend.falling(np.r_[losses, -losses[::-1]], 1.0)
 
 
-# --- the line through a stretch of losses -------------------------------------------------------------
+# --- a stretch of losses ------------------------------------------------------------------------------
 
 
-def noisy_line(slope: float, n: int = 60, noise: float = 0.1, seed: int = 0) -> np.ndarray:
-    return 2 + slope * np.arange(n) + noise * np.random.default_rng(seed).standard_normal(n)
+@pytest.mark.parametrize("kind", FLAT)
+def test_the_bounds_of_a_median_hold_as_often_as_its_standard_errors_say(kind: str) -> None:
+    """At two standard errors, of a hundred losses: the true median is within in 95 of 100, by any noise."""
+    random = np.random.default_rng([*map(ord, kind)])
+    true = np.median(FLAT[kind](random, 100_000))
+    found = [trend.stretch(FLAT[kind](random, 100), 2.0) for _ in range(1000)]
+    assert sum(each.low <= true <= each.high for each in found) >= 935
 
 
-def test_speed_and_error_are_those_of_least_squares() -> None:
-    losses = noisy_line(-0.01)
-    (slope, _), covariance = np.polyfit(np.arange(60), losses, 1, cov=True)
-    fall = trend.fall(CONFIG, losses)
-    assert fall is not None
-    assert fall.speed == pytest.approx(-slope, rel=1e-12)
-    assert fall.error == pytest.approx(math.sqrt(covariance[0, 0]), rel=1e-12)
+def test_the_bounds_are_losses_so_many_ranks_from_the_middle() -> None:
+    losses = np.random.default_rng(0).permutation(101.0 + np.arange(101))
+    # 0.5 × 2 × √101 = 10.05 ranks: 11
+    assert trend.stretch(losses, 2.0) == Stretch(140.0, 151.0, 162.0)
+    assert trend.stretch(losses[:5], 4.0) == Stretch(min(losses[:5]), np.median(losses[:5]), max(losses[:5]))
 
 
 @seeded
 @given(st.integers(-300, 300), st.integers(0, 100))
-def test_a_power_of_two_scales_it_exactly(power: int, seed: int) -> None:
-    losses = noisy_line(-0.01, seed=seed)
-    one, other = trend.fall(CONFIG, losses), trend.fall(CONFIG, np.ldexp(losses, power))
-    assert one is not None
-    assert other == Fall(math.ldexp(one.speed, power), math.ldexp(one.error, power))
+def test_a_power_of_two_scales_them_exactly(power: int, seed: int) -> None:
+    losses = np.random.default_rng(seed).standard_normal(60)
+    one, other = trend.stretch(losses, 2.0), trend.stretch(np.ldexp(losses, power), 2.0)
+    assert other == Stretch(*np.ldexp([one.low, one.median, one.high], power).tolist())
 
 
-@seeded
-@given(st.floats(-1000, 1000), st.integers(0, 100))
-def test_a_shift_does_not_matter(shift: float, seed: int) -> None:
-    one, other = (trend.fall(CONFIG, noisy_line(-0.01, seed=seed) + by) for by in (0.0, shift))
-    assert one is not None
-    assert other is not None
-    assert (other.speed, other.error) == pytest.approx((one.speed, one.error), rel=1e-6)
-
-
-def test_losses_that_are_not_finite_and_spikes_are_left_out_and_keep_their_places() -> None:
-    losses = 2 - 0.01 * np.arange(60)
-    losses[[7, 20]], losses[33] = [math.nan, math.inf], 1e9
-    fall = trend.fall(CONFIG, losses)
-    assert fall is not None
-    assert fall.speed == pytest.approx(0.01, rel=1e-9)
-    assert fall.error < 1e-9
-
-
-@pytest.mark.parametrize("losses", [[], [1.0] * 9, [math.nan] * 50, [1.0] * 9 + [math.nan] * 50])
-def test_too_few_losses_are_no_evidence(losses: list[float]) -> None:
-    assert trend.fall(CONFIG, np.array(losses)) is None
-
-
-def test_losses_without_end_are_no_evidence() -> None:
-    assert trend.fall(CONFIG, np.array([1e308, -1e308] * 25)) is None
-
-
-def test_noise_is_no_plain_fall() -> None:
-    """At 4 standard errors, of 10,000 stretches of 20 losses (Student's t with 18 degrees: 4 in 10,000)."""
-    losses = np.random.default_rng(0).standard_normal((10_000, 20))
-    falls = sum(trend.plain(trend.fall(CONFIG, row), 4.0) for row in losses)
-    assert falls <= 12
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_loss_that_is_not_finite_counts_as_infinite(bad: float) -> None:
+    losses = np.arange(20.0)
+    losses[:9] = bad
+    found = trend.stretch(losses, 1.0)
+    assert (found.median, found.high) == (19.0, math.inf)
+    losses[9] = bad
+    assert trend.stretch(losses, 1.0).median == math.inf

@@ -105,7 +105,7 @@ def test_what_it_reports(settings):
     assert made.phase == "decay"
     assert [v.streak for v in made.verdicts[-3:]] == [1, 2, 3]
     assert made.verdicts[-1].step == made.switch.step
-    assert made.switch.t_star == made.verdicts[-1].t_star
+    assert made.switch.t_star == made.verdicts[-1].peak_at(made.config.basin)
 
 
 def test_what_it_reports_cannot_be_used_to_change_it():
@@ -142,7 +142,8 @@ def test_a_warm_up_that_ends_at_its_cap_without_a_minimum_says_so_once():
     made = scheduler(40)
     with pytest.warns(UserWarning, match="warm-up ended at its cap, 20 of 40 updates") as caught:
         drive(made, [1.0] * 40)
-    (warning,) = caught
+    warning, at_half = caught
+    assert "at half of the run, step 30 of 40" in str(at_half.message)
     assert f"at an LR of {made.switch.peak_lr:.3g}. A run of fewer than 300 updates" in str(warning.message)
     assert warning.filename == scheduler.__code__.co_filename  # where step() is called
 
@@ -153,7 +154,7 @@ def test_a_warm_up_that_ends_at_its_cap_in_a_longer_run():
         drive(made, np.linspace(2, 1, 300))  # it falls all the time
     (warning,) = caught
     assert "a fixed schedule" not in str(warning.message)
-    assert made.switch.t_star is None
+    assert made.switch.peak_lr == 1.0
 
 
 def test_a_cap_with_evidence_or_by_the_papers_rule_is_not_warned_of():
@@ -163,7 +164,7 @@ def test_a_cap_with_evidence_or_by_the_papers_rule_is_not_warned_of():
     late = scheduler(patience=1000)
     drive(late, v_curve())
     assert late.switch.capped
-    assert late.switch.t_star == late.verdicts[-1].t_star
+    assert late.switch.t_star == late.verdicts[-1].peak_at(late.config.basin)
 
 
 def test_autocast_losses_train():

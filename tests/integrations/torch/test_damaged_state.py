@@ -49,7 +49,7 @@ def everything(made: autowu.AutoWU) -> dict[str, Any]:
         ({"total_steps": STEPS + 1}, f"total_steps is {STEPS} here, but {STEPS + 1} in the saved state"),
         (
             PAPER,
-            "the preset differs, 'default' here, but 'paper' there: ceiling is 10000.0 here, but None in",
+            "the preset differs, 'default' here, but 'paper' there: basin is 0.05 here, but None in",
         ),
         (PAPER | {"decay": "linear"}, "the preset differs, 'default' here, but 'paper'"),
     ],
@@ -66,7 +66,7 @@ def test_another_configuration(other, message):
 def test_another_preset_the_other_way_round():
     made = scheduler(**PAPER, rewind=True)
     with pytest.raises(
-        ValueError, match="the preset differs, 'paper' here, but 'default' there: ceiling is None"
+        ValueError, match="the preset differs, 'paper' here, but 'default' there: basin is None"
     ):
         made.load_state_dict(scheduler(STEPS + 1).state_dict())
 
@@ -132,9 +132,9 @@ def test_another_number_of_groups():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"version": 99}, "the state of AutoWU has version 99, this is 2$"),
-        ({"version": 1}, "the state of AutoWU has version 1, this is 2$"),
-        ({"run": ({"version": 3}, scheduler().state_dict()["pending"], None)}, "version must be 4, not 3$"),
+        ({"version": 99}, "the state of AutoWU has version 99, this is 3$"),
+        ({"version": 1}, "the state of AutoWU has version 1, this is 3$"),
+        ({"run": ({"version": 3}, scheduler().state_dict()["pending"], None)}, "version must be 5, not 3$"),
     ],
 )
 def test_another_version(changes, message):
