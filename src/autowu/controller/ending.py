@@ -43,7 +43,8 @@ def test(config: Config, state: State[Grow]) -> State[Grow]:
     past = state.nonfinite_reads > 0
     state, verdict = _tested(config, state, grow.growth, grow.detections, past)
     state = state.replace(phase=replace(grow, detections=verdict.streak))
-    if config.rewind and verdict.falling and not verdict.streak and np.isfinite(state.losses[-1]):
+    healthy = bool(np.isfinite(state.losses[-1])) and not trend.rising(state.losses)
+    if config.rewind and verdict.falling and not verdict.streak and healthy:
         return state.replace(snapshot_step=state.step)
     return state
 

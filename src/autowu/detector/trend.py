@@ -93,6 +93,14 @@ def median(losses: Array) -> float:
     return float(np.partition(losses, middle)[middle])
 
 
+def rising(losses: Array) -> bool:
+    """Whether the median of the last five losses is above that of the five before; True where one is NaN."""
+    if len(losses) < 2 * noise.ENDS:
+        return False
+    last, before = losses[-noise.ENDS :], losses[-2 * noise.ENDS : -noise.ENDS]
+    return not median(last) <= median(before)
+
+
 def falling(losses: Array, threshold: float) -> bool:
     """Whether the loss is lower at the window's end than anywhere before, by more than noise explains.
 

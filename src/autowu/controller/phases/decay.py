@@ -20,7 +20,7 @@ from autowu.config import Config
 from autowu.controller.cuts import taken_back
 from autowu.controller.rate import decay_function
 from autowu.controller.state import Cut, Decay, State, no_losses
-from autowu.detector import noise, trend
+from autowu.detector import trend
 from autowu.detector.trend import Stretch
 
 STRETCHES: Final = 50
@@ -34,6 +34,12 @@ LOST: Final = 0.1
 
 CUT: Final = 1 / 3
 """By which a cut multiplies the LR: half of the decade between a good LR and one that explodes."""
+
+FIRST: Final = 3
+"""Losses right after the weights went back: they tell data that have changed from an LR that is too large."""
+
+MOST: Final = 9
+"""Cuts, at most: after so many the LR is a 20,000th of the peak, and it is not the LR's fault."""
 
 RENEWED: Final = 0.2
 """Share of the run after which the snapshot is taken anew."""
@@ -74,14 +80,12 @@ def decide(config: Config, state: State[Decay]) -> State[Decay]:
 
 
 def _watched(config: Config, state: State[Decay], now: Stretch) -> State[Decay]:
-    if taken_back(state.phase.cuts):  # the data change: what the loss was says nothing
-        return state
-    ended, dead = state.step >= config.total_steps, not math.isfinite(now.median)
-    judged = len(state.losses) >= SHORTEST and not ended
-    if dead or (judged and _risen(state, now)):
-        state = _cut_or_not(config, state, now)
+    phase, ended = state.phase, state.step >= config.total_steps
+    dead, judged = not math.isfinite(now.median), len(state.losses) >= SHORTEST and not ended
+    changed = any(taken_back(phase.cuts, at) for at in range(len(phase.cuts)))  # then a rise says nothing
+    if dead or (judged and not changed and _risen(state, now)):
+        state = _cut_or_not(config, state, now, dead=dead)
     else:
-        phase = state.phase
         if judged and (phase.least is None or now.high < phase.least.high):
             state = state.replace(phase=replace(phase, least=now))
         kept = state.snapshot_step
@@ -92,14 +96,17 @@ def _watched(config: Config, state: State[Decay], now: Stretch) -> State[Decay]:
     return state.replace(snapshot_step=None) if ended else state
 
 
-def _cut_or_not(config: Config, state: State[Decay], now: Stretch) -> State[Decay]:
+def _cut_or_not(config: Config, state: State[Decay], now: Stretch, *, dead: bool) -> State[Decay]:
     """A cut, unless the loss was as high as soon as the weights had gone back: then it is the data."""
     cuts = state.phase.cuts
     if cuts and cuts[-1].step == state.read and cuts[-1].back_to is not None:
-        first = trend.stretch(state.losses[: noise.ENDS], (config.watch or 0.0) / math.sqrt(2))
-        if not math.isfinite(first.median) or _risen(state, first):
+        first = state.losses[:FIRST]  # of weights that the LR has not had the time to spoil
+        if dead and not np.isfinite(first).any():
+            return state
+        least = state.phase.least
+        if not dead and least is not None and first.min() > least.high:
             return _undone(state, now)
-    return _cut(state, now)
+    return _cut(state, now) if len(cuts) < MOST else state
 
 
 def _risen(state: State[Decay], now: Stretch) -> bool:
@@ -130,12 +137,12 @@ def _cut(state: State[Decay], now: Stretch) -> State[Decay]:
 
 
 def _undone(state: State[Decay], now: Stretch) -> State[Decay]:
-    """The data have changed: the LR is that of before the cut, and from here on nobody looks."""
+    """The data have changed: the LR is that of before the cut, and rises say nothing any more."""
     phase = state.phase
     before = phase.cuts[-2].factor if len(phase.cuts) > 1 else 1.0
     least = math.nan if phase.least is None else phase.least.median
     cut = Cut(state.step, before, None, now.median, least)
-    return state.replace(phase=replace(phase, cuts=(*phase.cuts, cut)), snapshot_step=None)
+    return state.replace(phase=replace(phase, cuts=(*phase.cuts, cut)))
 
 
 # --- 'plateau' -----------------------------------------------------------------------------------------

@@ -54,7 +54,8 @@ def _resting(config: Config, state: State[Grow]) -> State[Grow]:
         return state if risen else state.replace(losses=state.since(state.read))
     if state.nonfinite_reads:
         return state
-    renew = not risen and state.snapshot_step is not None and math.isfinite(state.losses[-1])
+    healthy = math.isfinite(state.losses[-1]) and not trend.rising(state.losses)
+    renew = not risen and state.snapshot_step is not None and healthy
     state = state.replace(phase=replace(state.phase, detections=0))
     return state.replace(snapshot_step=state.step) if renew else state
 
@@ -65,6 +66,7 @@ def _falling(state: State[Grow]) -> State[Grow]:
     The snapshot is renewed when the loss has since fallen through a whole stretch, as far as that is known.
     """
     stretch = len(state.losses) // trend.STRETCHES
-    renew = state.snapshot_step is not None and state.snapshot_step <= state.step - stretch
+    due = state.snapshot_step is not None and state.snapshot_step <= state.step - stretch
+    renew = due and not trend.rising(state.losses)  # a fall may have turned into an explosion by now
     state = state.replace(phase=replace(state.phase, detections=0))
     return state.replace(snapshot_step=state.step) if renew else state
