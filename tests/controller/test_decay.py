@@ -216,19 +216,35 @@ def test_what_is_no_more_than_a_spike_is_let_be(bad: float, many: int, count: in
 
 
 def test_data_that_change_are_no_reason_to_cut() -> None:
-    """The loss is as high with the weights of before: the LR comes back, and nobody looks any more."""
+    """The loss is as high with the weights of before: the LR comes back, and rises say nothing any more."""
     losses = quiet()
-    losses[500 - BEGIN :] += 0.5
-    losses[800 - BEGIN :] = np.nan
+    losses[480 - BEGIN :] += 0.5
+    losses[700 - BEGIN :] += 0.5
     states = reads(losses)
     cut, back = states[-1].phase.cuts
-    assert (cut.step, cut.factor, cut.back_to) == (520, 1 / 3, 480)
-    assert (back.step, back.factor, back.back_to) == (540, 1.0, None)
+    assert (cut.step, cut.factor, cut.back_to) == (500, 1 / 3, 480)
+    assert (back.step, back.factor, back.back_to) == (520, 1.0, None)
     assert not taken_back([cut])
     assert taken_back([cut, back])
     assert states[-1].restores == 1
-    assert states[-1].snapshot_step is None
     assert machine.learning_rate(CONFIG, states[-1], 900) == close(0.02 * 100 / 700)
+    losses[800 - BEGIN : 820 - BEGIN] = np.nan  # but weights that are lost go back
+    assert [each.step for each in cuts(losses)] == [500, 520, 820]
+
+
+def test_data_without_a_finite_loss_are_not_the_lrs_fault() -> None:
+    losses = quiet()
+    losses[480 - BEGIN :] = np.nan
+    found = cuts(losses)
+    assert [cut.step for cut in found] == list(range(500, 500 + 9 * 40, 40))  # each second read, nine times
+    assert not taken_back(found)
+
+
+def test_three_losses_tell_the_data_from_an_lr_that_is_too_large() -> None:
+    losses = quiet()
+    losses[480 - BEGIN : 500 - BEGIN] += 0.5
+    losses[502 - BEGIN : 520 - BEGIN] += 1e6  # the weights exploded once more, but not at once
+    assert [cut.factor for cut in cuts(losses)] == [close(1 / 3), close(1 / 9)]
 
 
 def test_a_loss_that_comes_down_first_and_rises_again_is_cut_twice() -> None:
@@ -320,12 +336,12 @@ def test_a_run_goes_on_from_any_checkpoint_of_it() -> None:
     assert len(state.phase.cuts) == 3
 
 
-def test_the_first_losses_of_a_run_and_those_around_the_minimum_are_what_it_compares_with() -> None:
+def test_the_first_losses_of_a_run_and_those_up_to_the_minimum_are_what_it_compares_with() -> None:
     config = Config(total_steps=2000)
     states, _ = watched(config, noisy(1e-2), 1001)
     first = next(state for state in states if isinstance(state.phase, Decay))
     assert first.origin is not None
     assert first.origin.median == pytest.approx(2.3, abs=0.05)
     assert first.phase.least is not None
-    assert first.phase.least.median == pytest.approx(0.5, abs=0.05)
+    assert first.phase.least.median == pytest.approx(0.58, abs=0.05)  # 0.5 at the minimum itself
     assert first.snapshot_step == first.switch.rewound_to
