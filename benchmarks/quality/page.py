@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from benchmarks.quality import pictures, tables
+from benchmarks.quality import pictures, records, tables
+from benchmarks.quality.kinds import table as kinds
 from benchmarks.quality.suites import SUITES
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
@@ -28,6 +29,7 @@ PAGES: Final[dict[str, dict[str, Callable[[], str]]]] = {
         "long": lambda: tables.ablations(SUITES["pilot"]),
         "probe": lambda: tables.ablations(SUITES["probe"]),
     },
+    "quality-kinds.md": {"kinds": lambda: kinds.write(records.lines(kinds.RESULTS))},
     "quality-large.md": {"large": lambda: tables.compare(SUITES["large"])},
 }
 """Page -> its tables: what stands between ``<!-- table: NAME -->`` and ``<!-- end -->``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from benchmarks.quality.kinds.registry import KINDS
 from benchmarks.quality.kinds.task import Kind
 
 BEST = "best fixed"
+RESULTS = Path(__file__).parent / "results.jsonl"
+"""The records of the page: one seed of each kind, method and fixed peak."""
 
 
 def floored(record: dict[str, Any]) -> float:
@@ -86,8 +89,8 @@ def write(records: list[dict[str, Any]]) -> str:
             of = [gap for kind, gap in gaps[name].items() if KINDS[kind].unit == unit]
             if of:
                 lines.append(
-                    f"{name}, {unit}: mean {np.mean(of):+.2f}, worst {min(of):+.2f} ({len(of)} kinds)"
+                    f"* {name}, {unit}: mean {np.mean(of):+.2f}, worst {min(of):+.2f} ({len(of)} kinds)"
                 )
     for name, runs in lost(records).items():
-        lines.append(f"{name}, no better than a constant answer: {', '.join(runs)}")
+        lines.append(f"* {name}, no better than a constant answer: {', '.join(runs)}")
     return "\n".join(lines)
