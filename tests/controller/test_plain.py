@@ -162,7 +162,7 @@ def of(plain: Any, path: tuple[Any, ...]) -> Any:
         ("Grow", ("step",), 1.0), ("Grow", ("step",), True), ("Grow", ("step",), 10**6),
         ("Grow", ("read",), -1), ("Grow", ("read",), 10**6), ("Grow", ("nonfinite_reads",), -1),
         ("Grow", ("restores",), -1), ("Grow", ("snapshot_step",), -3), ("Grow", ("verdicts",), None),
-        ("Grow", ("losses",), np.zeros(3)), ("Grow", ("losses",), np.zeros((2, 2))),
+        ("Grow", ("losses",), np.zeros(0)), ("Grow", ("losses",), np.zeros((2, 2))),
         ("Grow", ("losses",), np.zeros(10**4)), ("Grow", ("losses",), None),
         ("Grow", ("phase",), None), ("Grow", ("phase", "growth"), None),
         ("Grow", ("phase", "growth", "lr"), 0.0), ("Grow", ("phase", "growth", "lr"), -1.0),

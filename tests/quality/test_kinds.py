@@ -27,7 +27,8 @@ def folder(tmp_path_factory):
             sets[f"x_{part}"] = random.integers(0, 256, (count, *shape), dtype=np.uint8)
             sets[f"y_{part}"] = np.arange(count, dtype=np.uint8) % classes
         np.savez(path / name, **sets)
-    text = "".join(random.choice(list(CHARACTERS), data.SPLIT + 4_000))
+    letters = random.choice(list(CHARACTERS), data.SPLIT + 4_000).tolist()
+    text = "".join(letters)
     (path / data.TEXT).write_text(text, encoding="utf-8")
     (path / "kinds").mkdir()
     for file, task in (("cnn.pt", finetune.Cifar10(0, path)), ("gpt.pt", finetune.Pretraining(0, path))):
