@@ -56,6 +56,7 @@ def prepare(backend: str) -> None:
     warnings.filterwarnings("ignore", "AutoWU: .* not finite")
     warnings.filterwarnings("ignore", "AutoWU: warm-up ended at its cap")
     warnings.filterwarnings("ignore", "AutoWU: the run ended after")
+    warnings.filterwarnings("ignore", WATCH.removeprefix("ignore:"))
     # Keras has NumPy copy a tensor of PyTorch, which does not know of `copy` yet.
     warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
     if backend == "torch":
@@ -97,8 +98,7 @@ def train(job: Job) -> list[float]:
         freq = job.stop_after * job.accumulation if job.stop_after else len(job.losses)
         callbacks.insert(1, keras.callbacks.BackupAndRestore(job.folder, save_freq=freq))
     x = np.float32(job.losses)[done:, None]
-    with suppress(InterruptedError), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", WATCH.removeprefix("ignore:"))
+    with suppress(InterruptedError):
         model.fit(x, x, batch_size=1, shuffle=False, verbose=0, callbacks=callbacks)
     return recorder.lrs[job.accumulation - 1 :: job.accumulation]
 

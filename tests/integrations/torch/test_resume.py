@@ -208,7 +208,7 @@ def test_settings_from_numpy_are_saved_as_plain_numbers():
 def test_a_million_steps_fit_into_ten_megabytes(preset, total_steps, limit):
     """In warm-up to its cap, where most losses are kept; the default's million is in tests/reliability."""
     made = scheduler(total_steps, preset=preset, steps_per_epoch=total_steps // 200)
-    steps, size = total_steps // 2, 0
+    steps, size = made.config.growth_steps, 0
     noise = np.random.default_rng(0).normal(0, 0.02, steps)
     losses = (2.3 - 2 * np.arange(steps) / steps + noise).tolist()
     for step, loss in enumerate(losses[:-1], 1):
@@ -218,7 +218,7 @@ def test_a_million_steps_fit_into_ten_megabytes(preset, total_steps, limit):
             torch.save(made.state_dict(), file)
             size = max(size, file.tell())
     assert made.phase == "warmup"
-    assert 3 * total_steps < size <= limit
+    assert 6 * steps < size <= limit
 
 
 def test_a_run_whose_loss_has_risen_before_lift_off_goes_on():
