@@ -27,8 +27,8 @@ class Variant:
 
 VARIANTS = (
     Variant("default"),
-    Variant("sixth freeze"),  # the default of before November 2026, of which only the counts are left
     Variant("paper", preset="paper"),
     *(Variant(name, settings) for name, settings in OF_THE_DETECTOR.items()),
     *(Variant(name, remedy=name) for name in REMEDIES),
+    Variant("sixth freeze"),  # the default of before November 2026, of which only the counts are left
 )
