@@ -91,7 +91,8 @@ def _watched(config: Config, state: State[Decay], now: Stretch) -> State[Decay]:
         kept = state.snapshot_step
         if kept is not None and state.step - kept >= RENEWED * config.total_steps:
             state = state.replace(snapshot_step=state.step)
-    if 2 * state.step >= config.total_steps and state.origin is not None and not _fallen(state):
+    half = 2 * state.step >= config.total_steps and not ended  # at the end it helps nobody
+    if half and state.origin is not None and not _fallen(state):
         state = state.replace(phase=replace(state.phase, no_fall=True))
     return state.replace(snapshot_step=None) if ended else state
 
