@@ -70,7 +70,7 @@ def test_what_cannot_be_written_is_found_when_the_snapshot_is_taken() -> None:
     result = run("torch", "unwritable")
     assert result["steps"] == 120
     assert result["rewound_to"] is None
-    (warning,) = result["warnings"]
+    (warning,) = [text for text in result["warnings"] if "weights stay as they are" not in text]
     assert "no snapshot for rewinding can be taken" in warning
     assert "moving_mean" in warning
 

@@ -18,7 +18,7 @@ import optax
 from autowu.integrations.optax import AutoWU
 from integrations.contract.contract import v_curve
 
-STEPS, SWITCH = 120, 34
+STEPS, SWITCH = 120, 35
 
 
 class Run:

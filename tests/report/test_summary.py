@@ -27,8 +27,7 @@ SAID = {
     "dead, paper": f"At step 175 no loss had been finite since step 90: {BACK} 0.00168",
     "dead before lift-off": f"{GROWTH} ended at step 30, since no loss was finite any more; it fell from",
     "never alive": f"{GROWTH} ended at step 15, since no loss was finite any more; it fell from 1e-05 on. "
-    "At step 35 most losses were not finite, and the learning rate was cut to a third. At step 55 the loss "
-    "was no better, so",
+    "At step 35 most losses were not finite, and the learning rate was cut to a third. At step 75 most",
 }
 
 
