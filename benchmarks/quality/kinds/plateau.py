@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.quality.kinds import data
+from benchmarks.quality.kinds.images import Classes
 from benchmarks.quality.kinds.parts import GPT, mlp
-from benchmarks.quality.kinds.task import Task, accuracy, commonest
+from benchmarks.quality.kinds.task import Task, accuracy
 
 
 class Copying(Task):
@@ -73,25 +74,12 @@ class Parity(Task):
         return 50.0
 
 
-class DeepTanh(Task):
+class DeepTanh(Classes):
     """A deep network without normalisation, by SGD: gradients vanish at first, and explode later."""
 
     optimizer, weight_decay, batch = "sgd", 5e-4, 100
 
     def __init__(self, seed: int, folder: Path) -> None:
         super().__init__(seed)
-        self.images = data.images(folder / data.FASHION, 10_000).standardised().flat()
-        self.model = mlp([196, *[64] * 10, 10], nn.Tanh)
-
-    def loss(self) -> Tensor:
-        """Cross-entropy."""
-        rows = self.draw(len(self.images.x), self.batch)
-        return functional.cross_entropy(self.model(self.images.x[rows]), self.images.y[rows])
-
-    def test(self, random: torch.Generator) -> float:
-        """Accuracy."""
-        return accuracy(self.model(self.images.test_x), self.images.test_y)
-
-    def trivial(self) -> float:
-        """The commonest class."""
-        return commonest(self.images.test_y)
+        images = data.images(folder / data.FASHION, 10_000).standardised().flat()
+        self.prepare(images, mlp([196, *[64] * 10, 10], nn.Tanh))

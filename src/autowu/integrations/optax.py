@@ -185,7 +185,7 @@ class AutoWU:
     def state_dict(self) -> dict[str, Leaf]:
         """A flat dict of NumPy arrays for any checkpointer, from which a run goes on bit for bit.
 
-        During warm-up the copy for rewinding is part of it.
+        Up to the end of the run the copy for rewinding is part of it.
         """
         ratios = {f"ratio.{path}": ratio for path, ratio in self._ratios.items()}
         return self.driver.state_dict() | ratios

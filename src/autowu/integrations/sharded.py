@@ -72,7 +72,7 @@ class PerRank:
         if parts != self._ranks:
             raise ValueError(
                 f"the snapshot for rewinding was saved by {parts!r:.80} processes, each its part, and here"
-                f" are {self._ranks}: go on with as many. (After warm-up a checkpoint has no snapshot, and"
+                f" are {self._ranks}: go on with as many. (After the last update a checkpoint has none, and"
                 " serves any number.)"
             )
         part, problem = self._read(state.get("step"))

@@ -54,8 +54,8 @@ class AutoWU(LRScheduler):
         steps_per_epoch: updates in an epoch, where tests come at epoch ends.
         model: if given, its buffers (such as BatchNorm's statistics) are rewound with the parameters.
         snapshot_device: where the copy for rewinding is kept; by default on the parameters' own devices,
-            'cpu' for host memory. It takes the memory of the parameters and the optimizer's state, in warm-up
-            only.
+            'cpu' for host memory. It takes the memory of the parameters and the optimizer's state, to the
+            end of the run; without ``watch`` in warm-up only.
         process_group: ranks whose losses are averaged; by default all, if torch.distributed is initialised.
         distributed: False to decide by this process's losses alone.
         settings: fields of :class:`autowu.Config` in place of the preset's.
@@ -315,7 +315,7 @@ class AutoWU(LRScheduler):
         """Plain values and tensors, from which a run goes on bit for bit.
 
         Losses that wait for the next decision are this rank's own: with several processes, save each rank's
-        state, or call :meth:`share_losses` first. In warm-up the copy for rewinding is part of it (see
+        state, or call :meth:`share_losses` first. Up to the end the copy for rewinding is part of it (see
         ``snapshot_device``); as in the state of a module or optimizer its tensors are the live ones, not
         copies.
         """
