@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from autowu.config import Config
 from autowu.controller import machine
+from autowu.controller.cuts import taken_back
 from autowu.integrations.driver import Driver, Weights
 from reliability.curves import Run, follow, v_curve
 from reliability.promises import Trials, promise
@@ -25,10 +26,15 @@ def preset(name: str, total_steps: int, **changes: object) -> Config:
     return Config.preset(name, total_steps=total_steps, steps_per_epoch=max(1, total_steps // 12), **changes)
 
 
+def cut_taken_back(driver: Driver) -> bool:
+    """Whether the last update gave the LR of before a cut back, since it was the data that had changed."""
+    return bool(driver.cuts) and driver.cuts[-1].step == driver.step_count and taken_back(driver.cuts)
+
+
 @promise(
     "NaN and infinite losses, 0 to 100% of them",
-    "they are left out and counted, and a warning says so once; the LR stays in its range and never rises "
-    "after the switch",
+    "they are left out and counted, and a warning says so once; the LR stays in its range, and after the "
+    "switch it rises only where a cut is taken back",
     full=10_000,
     plain=300,
     unit="runs drawn by Hypothesis",
@@ -74,7 +80,7 @@ def test_losses_that_are_not_finite(trials: Trials) -> None:
                 settled = driver.switch is not None
                 driver.observe(float(loss))
                 driver.step(lambda: Weights({"w": np.zeros(1)}, {}))
-                if settled:
+                if settled and not cut_taken_back(driver):
                     assert driver.learning_rate <= lr * (1 + 1e-12), step
         assert driver.nonfinite == bad[: driver._session.state.read].sum()
         assert len(told) == (driver.nonfinite > 0)
@@ -233,7 +239,7 @@ def test_one_spike(trials: Trials) -> None:
 
 @promise(
     "training that goes on for ten times total_steps",
-    "the final LR is held to the bit, and the LR never rises",
+    "the final LR is held to the bit, and the LR rises only where a cut is taken back",
     full=500,
     plain=50,
 )
@@ -259,6 +265,6 @@ def test_overrun(trials: Trials) -> None:
                 if step >= total:
                     assert driver.learning_rate == final
                 elif driver.switch is not None:
-                    assert driver.learning_rate <= before
+                    assert driver.learning_rate <= before or cut_taken_back(driver)
                     before = driver.learning_rate
         assert len(caught) == 1
