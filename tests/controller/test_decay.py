@@ -270,6 +270,19 @@ def test_at_the_end_only_weights_that_are_lost_go_back() -> None:
     assert [(cut.step, cut.back_to) for cut in cuts(losses)] == [(T, 880)]
 
 
+def test_one_bad_loss_in_a_few_puts_nothing_back() -> None:
+    config = Config(total_steps=1005)  # the last read is not of five losses
+    losses = np.r_[quiet(), 1.0, 1.0, np.nan, np.nan, np.nan]
+    states = reads(losses, fallen(), config)
+    assert [state.read for state in states][-3:] == [960, 980, 1005]
+    assert states[-1].phase.cuts == ()
+    assert states[-1].snapshot_step is None
+    short = Config(total_steps=100, decay="plateau")  # intervals of two updates
+    assert (
+        reads(np.r_[np.ones(20), np.nan, np.ones(29)], fallen(step=50, read=50), short)[-1].phase.cuts == ()
+    )
+
+
 def test_at_half_of_the_run_it_is_known_whether_the_loss_has_fallen() -> None:
     states = reads(quiet(), fallen(origin=Stretch(0.98, 1.0, 1.02)))
     assert [state.phase.no_fall for state in states] == [state.read >= T / 2 for state in states]

@@ -60,10 +60,11 @@ def next_read(config: Config, state: State[Decay]) -> int | None:
     """The end of the stretch, or the run's; None where nobody looks, and after the last."""
     if state.read >= config.total_steps or (config.watch is None and config.decay != "plateau"):
         return None
-    stretch = max(SHORTEST, config.total_steps // STRETCHES)
     if config.decay == "plateau":
-        stretch = max(1, config.total_steps // config.plateau_intervals)
-    return min(state.read + stretch, config.total_steps)
+        return min(state.read + max(1, config.total_steps // config.plateau_intervals), config.total_steps)
+    stretch = max(SHORTEST, config.total_steps // STRETCHES)
+    end = state.read + stretch
+    return end if config.total_steps - end >= stretch else config.total_steps  # none is shorter
 
 
 def decide(config: Config, state: State[Decay]) -> State[Decay]:
@@ -81,7 +82,8 @@ def decide(config: Config, state: State[Decay]) -> State[Decay]:
 
 def _watched(config: Config, state: State[Decay], now: Stretch) -> State[Decay]:
     phase, ended = state.phase, state.step >= config.total_steps
-    dead, judged = not math.isfinite(now.median), len(state.losses) >= SHORTEST and not ended
+    enough = len(state.losses) >= SHORTEST  # one NaN in a few is no lost network
+    dead, judged = enough and not math.isfinite(now.median), enough and not ended
     changed = any(taken_back(phase.cuts, at) for at in range(len(phase.cuts)))  # then a rise says nothing
     if dead or (judged and not changed and _risen(state, now)):
         state = _cut_or_not(config, state, now, dead=dead)
