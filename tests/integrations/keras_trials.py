@@ -83,6 +83,17 @@ def fit(model: Any, losses: np.ndarray, *callbacks: Any, **arguments: Any) -> Hi
     return history
 
 
+def undone(driver: Any) -> int:
+    """Updates that going back has undone: at the switch, and where the watch cut the LR."""
+    restores = [(driver.switch.step, driver.switch.rewound_to)]
+    restores += [(cut.step, cut.back_to) for cut in driver.cuts if cut.back_to is not None]
+    last, count = 0, 0
+    for step, back_to in restores:
+        count += step - max(back_to, last)  # what was undone before is not undone again
+        last = step
+    return count
+
+
 def rewind(optimizer: str = "adam") -> dict[str, Any]:
     made = {
         "adam": keras.optimizers.Adam,
@@ -95,6 +106,7 @@ def rewind(optimizer: str = "adam") -> dict[str, Any]:
     at, kept, last = (history.before[step] for step in (switch.step, switch.rewound_to, switch.step - 1))
     return {
         "steps": (switch.rewound_to, switch.step),
+        "undone": undone(autowu.driver),
         "restored": all(np.array_equal(a, b) for a, b in zip(at, kept, strict=True)),
         "unlike the step before": [not np.array_equal(a, b) for a, b in zip(at, last, strict=True)],
         "iterations": int(getattr(made, "inner_optimizer", made).iterations),
