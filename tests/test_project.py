@@ -21,7 +21,7 @@ import autowu
 
 ROOT = Path(__file__).parents[1]
 EXTRAS = {
-    "accelerate", "docs", "huggingface", "keras", "lightning", "optax", "peers", "report", "tensorboard",
+    "accelerate", "cluster", "docs", "huggingface", "keras", "lightning", "optax", "peers", "report", "tensorboard",
     "test", "torch", "train",
 }  # fmt: skip
 

@@ -50,7 +50,7 @@ def test_through_cuts_and_one_that_is_taken_back(growth: str, decay: str) -> Non
         had.append(machine.learning_rate(config, states[-1], step))
         switch = states[-1].switch
         loss = draws(step, had[-1] if switch is None else 1e-2)
-        if switch is not None and (60 <= step - switch.step < 100 or step - switch.step >= 200):
+        if switch is not None and (60 <= step - switch.step < 80 or step - switch.step >= 200):
             loss += 1.0
         states.append(machine.observe(config, states[-1], np.array([loss])))
     cuts = states[-1].phase.cuts

@@ -244,7 +244,16 @@ def running(task):
     return updates, [child for child in multiprocessing.active_children() if child not in others]
 
 
+@pytest.fixture
+def no_server():
+    """The server that other tests have left is not born with the signals blocked."""
+    from multiprocessing import forkserver
+
+    forkserver._forkserver._stop()
+
+
 @pytest.mark.skipif(workers.START != "forkserver", reason="asks for the server's process")
+@pytest.mark.usefixtures("no_server")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_workers_and_their_server_outlive_a_signal(root, number):
     pets = task(root, workers=2)

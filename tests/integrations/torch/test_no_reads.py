@@ -179,9 +179,9 @@ def test_in_the_decay_phase_losses_are_kept_for_a_stretch_alone():
     reads = []
     for loss in np.linspace(1, 0.5, STEPS // 2):
         training.scheduler.step(torch.tensor(loss))
-        assert len(training.scheduler._pending) + len(training.scheduler._session.state.losses) <= 10
+        assert len(training.scheduler._pending) + len(training.scheduler._session.state.losses) < 20
         reads.append(training.scheduler._session.state.read)
-    assert set(np.diff(np.unique(reads))[:-1]) == {10}  # the last one ends with the run
+    assert set(np.diff(np.unique(reads))[:-1]) == {10}  # the last one ends with the run, and is longer
 
 
 def test_without_the_watch_losses_of_the_decay_are_not_kept():
