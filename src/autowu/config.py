@@ -35,8 +35,8 @@ class Config:
         ValueError: a value is out of its range; the message gives the name, the range and the value.
     """
 
-    total_steps: int
-    """T, the number of optimizer updates of the whole run, ≥ 1."""
+    total_steps: int | None = None
+    """T, the number of optimizer updates of the whole run, ≥ 1. None: the run has no known end."""
     steps_per_epoch: int | None = None
     """Updates in an epoch, ≥ 1. Needed only where tests come at epoch ends (``test_growth=None``)."""
 
@@ -52,6 +52,8 @@ class Config:
     sweep_fraction: float = 0.05
     """In (0, 1), a fraction of total_steps: time in which the fast growth would cross [min_lr, max_lr], in
     runs of up to 600 updates; in longer ones it grows with the root of their length."""
+    warmup_limit: int = 1000
+    """The most updates that warm-up takes in a run without a known end, ≥ 1."""
     lift_off: float | None = 4.0
     """Fall of the loss, > 0, in standard errors, before which no minimum counts; with growth 'two-speed' a
     rise of as many sends the growth back. None: tests always count."""
@@ -119,7 +121,7 @@ class Config:
         """The preset called ``name`` ('default' or 'paper') with ``settings`` in place of its own.
 
         Raises:
-            TypeError: ``total_steps`` is missing, or a keyword is not a field of :class:`Config`.
+            TypeError: a keyword is not a field of :class:`Config`.
             ValueError: ``name`` is unknown, or a value is out of range.
         """
         _one_of("preset", name, get_args(Preset))
@@ -129,13 +131,11 @@ class Config:
                 guess = get_close_matches(key, known, 1)
                 hint = f"; did you mean {guess[0]!r}?" if guess else ""
                 raise TypeError(f"autowu has no setting {key!r}{hint} (settings: {', '.join(known)})")
-        if settings.get("total_steps") is None:
-            raise TypeError("total_steps is missing: the number of optimizer updates of the whole run, ≥ 1")
         return cls(**(_PAPER | settings if name == "paper" else settings))
 
     def __post_init__(self) -> None:
-        self._integer("total_steps", 1)
-        if self.total_steps > LONGEST:
+        self._integer("total_steps", 1, optional=True)
+        if self.total_steps is not None and self.total_steps > LONGEST:
             raise ValueError(f"total_steps must be an integer ≤ {LONGEST}, not {self.total_steps}")
         self._integer("steps_per_epoch", 1, optional=True)
         self._choice("growth", get_args(Growth))
@@ -143,6 +143,7 @@ class Config:
         self._real("max_lr", self.min_lr, math.inf, above="min_lr")
         self._real("warmup_fraction", 0, 1)
         self._real("sweep_fraction", 0, 1)
+        self._integer("warmup_limit", 1)
         self._real("lift_off", 0, math.inf, optional=True)
         self._real("test_growth", 1, math.inf, optional=True)
         self._real("screen", 0, math.inf, optional=True)
@@ -220,8 +221,20 @@ class Config:
         return math.inf if self.lift_off is None else self.lift_off
 
     @cached_property
+    def length(self) -> int:
+        """T; in a run without a known end that of a run whose slow growth takes ``warmup_limit`` updates."""
+        if self.total_steps is not None:
+            return self.total_steps
+        by_share = self.warmup_limit / self.warmup_fraction
+        if self.growth != "two-speed" or by_share <= USUAL:
+            return math.ceil(by_share)
+        return math.ceil(by_share**2 / USUAL)
+
+    @cached_property
     def warmup_steps(self) -> int:
-        """⌊ρ_w T⌋, the most updates that warm-up takes (at least 1)."""
+        """⌊ρ_w T⌋, the most updates that warm-up takes (at least 1); without T ``warmup_limit``."""
+        if self.total_steps is None:
+            return self.warmup_limit
         return max(1, math.floor(self.warmup_fraction * self.total_steps))
 
     @cached_property
@@ -229,8 +242,9 @@ class Config:
         """Updates in which the slow growth would cross the whole range of LRs.
 
         ρ_w T, or, in a run of more than 600 updates with growth 'two-speed', ρ_w √(600 T); at least 1.
+        Without T ``warmup_limit``.
         """
-        if self.growth != "two-speed" or self.total_steps <= USUAL:
+        if self.total_steps is None or self.growth != "two-speed" or self.total_steps <= USUAL:
             return self.warmup_steps
         return max(1, math.floor(self.warmup_fraction * math.sqrt(USUAL * self.total_steps)))
 

@@ -11,7 +11,8 @@ from autowu import Config, Switch
 from autowu.controller import machine
 from autowu.controller.cuts import taken_back
 from autowu.controller.plain import to_plain
-from autowu.controller.state import Cut, Decay, Growth, State
+from autowu.controller.rate import line
+from autowu.controller.state import Cut, Decay, Growth, Horizon, State
 from autowu.detector.trend import Stretch
 
 from .helpers import equal, noisy, through_plain, watched
@@ -23,16 +24,18 @@ def close(value: float, rel: float = 1e-12) -> Any:
     return pytest.approx(value, rel=rel, abs=0)
 
 
-def decaying(begin: int, peak: float = 0.02, **more: Any) -> State[Decay]:
+def decaying(config: Config, begin: int, **more: Any) -> State[Decay]:
     """The state at a switch, made by hand."""
-    switch = Switch(begin, False, float(begin), peak, None)
-    return State(Decay(switch, Growth(0, 1e-5, 500), **more), step=begin, read=begin)
+    switch, end = Switch(begin, False, float(begin), 0.02, None), config.total_steps
+    lines = () if config.decay == "plateau" else (line(config, begin, end),)
+    phase = Decay(switch, Growth(0, 1e-5, 500), lines=lines, **more)
+    return State(phase, Horizon(end), step=begin, read=begin)
 
 
 @pytest.mark.parametrize("shape", [*SMOOTH, "constant-cosine"])
 def test_the_decay_phase_runs_from_the_switch_to_the_last_step(shape: str) -> None:
     config = Config(total_steps=1200, decay=shape)
-    after = decaying(520)
+    after = decaying(config, 520)
     assert machine.learning_rate(config, after, 520) == 0.02
     assert machine.learning_rate(config, after, 1199) > 0
     assert machine.learning_rate(config, after, 1200) == 0
@@ -48,7 +51,7 @@ INTERVAL = 20  # updates, of 1000
 def drops(losses: np.ndarray, **settings: object) -> list[int]:
     """The steps at which the LR drops."""
     config = Config(total_steps=1000, decay="plateau", watch=None, **settings)  # type: ignore[arg-type]
-    now, at = decaying(200), list[int]()
+    now, at = decaying(config, 200), list[int]()
     assert machine.next_read(config, now) == 200 + INTERVAL
     for i, loss in enumerate(losses):
         before = now.phase.lr_drops
@@ -89,13 +92,13 @@ def test_plateau_is_blind_to_losses_that_are_not_finite() -> None:
 
 def test_plateau_multiplies_by_its_factor() -> None:
     config = Config(total_steps=1000, decay="plateau", plateau_factor=0.3)
-    after = decaying(200, lr_drops=4)
+    after = decaying(config, 200, lr_drops=4)
     assert machine.learning_rate(config, after, 500) == close(0.02 * 0.3**4)
 
 
 def test_plateau_leaves_the_lr_alone_after_the_last_step() -> None:
     config = Config(total_steps=1030, decay="plateau")
-    now = machine.observe(config, decaying(500), np.ones(530))
+    now = machine.observe(config, decaying(config, 500), np.ones(530))
     final = machine.learning_rate(config, now, 1030)
     now = machine.observe(config, now, np.ones(3000))
     assert machine.learning_rate(config, now, now.step) == final
@@ -107,9 +110,9 @@ T, BEGIN, STRETCH = 1000, 300, 20
 CONFIG = Config(total_steps=T)
 
 
-def fallen(**changes: Any) -> State[Decay]:
+def fallen(config: Config = CONFIG, **changes: Any) -> State[Decay]:
     """The state at a switch, after a loss that fell from 2 to 1, with a snapshot."""
-    state = decaying(BEGIN, least=Stretch(0.98, 1.0, 1.02))
+    state = decaying(config, BEGIN, least=Stretch(0.98, 1.0, 1.02))
     return state.replace(**({"origin": Stretch(1.98, 2.0, 2.02), "snapshot_step": BEGIN - 20} | changes))
 
 
@@ -120,7 +123,7 @@ def quiet(sd: float = 0.01, seed: int = 0) -> np.ndarray:
 
 def reads(losses: np.ndarray, begin: State[Decay] | None = None, config: Config = CONFIG) -> list[State]:
     """The state at the switch, and after each read."""
-    states: list[State] = [fallen() if begin is None else begin]
+    states: list[State] = [fallen(config) if begin is None else begin]
     state = states[0]
     for loss in losses:
         before, state = state, machine.observe(config, state, np.array([loss]))
@@ -139,7 +142,7 @@ def test_it_reads_each_fiftieth_of_the_run_to_the_end_and_lets_a_quiet_loss_be()
     assert states[-1].phase.cuts == ()
     assert (machine.next_read(CONFIG, states[-1]), len(states[-1].losses)) == (None, 0)
     short = Config(total_steps=200)
-    assert machine.next_read(short, decaying(100)) == 110  # medians of four would be too noisy
+    assert machine.next_read(short, decaying(short, 100)) == 110  # medians of four would be too noisy
 
 
 def test_the_copy_is_renewed_each_fifth_of_the_run_and_dropped_at_the_end() -> None:
@@ -273,13 +276,14 @@ def test_at_the_end_only_weights_that_are_lost_go_back() -> None:
 def test_one_bad_loss_in_a_few_puts_nothing_back() -> None:
     config = Config(total_steps=1005)  # the last read is not of five losses
     losses = np.r_[quiet(), 1.0, 1.0, np.nan, np.nan, np.nan]
-    states = reads(losses, fallen(), config)
+    states = reads(losses, fallen(config), config)
     assert [state.read for state in states][-3:] == [960, 980, 1005]
     assert states[-1].phase.cuts == ()
     assert states[-1].snapshot_step is None
     short = Config(total_steps=100, decay="plateau")  # intervals of two updates
     assert (
-        reads(np.r_[np.ones(20), np.nan, np.ones(29)], fallen(step=50, read=50), short)[-1].phase.cuts == ()
+        reads(np.r_[np.ones(20), np.nan, np.ones(29)], fallen(short, step=50, read=50), short)[-1].phase.cuts
+        == ()
     )
 
 
@@ -300,8 +304,8 @@ def test_without_rewinding_or_a_copy_the_weights_stay() -> None:
 
 def test_without_the_watch_no_loss_is_read() -> None:
     off = Config(total_steps=T, watch=None)
-    assert machine.next_read(off, decaying(BEGIN)) is None
-    assert machine.observe(off, decaying(BEGIN), np.full(700, np.nan)).phase.cuts == ()
+    assert machine.next_read(off, decaying(off, BEGIN)) is None
+    assert machine.observe(off, decaying(off, BEGIN), np.full(700, np.nan)).phase.cuts == ()
     assert Config.paper(T, 20).watch is None
 
 
@@ -309,7 +313,7 @@ def test_plateau_is_watched_too() -> None:
     losses = quiet(1e-3) - 0.001 * np.arange(T - BEGIN)
     losses[500 - BEGIN : 520 - BEGIN] += 0.5
     config = Config(total_steps=T, decay="plateau")
-    states = reads(losses, fallen(), config)
+    states = reads(losses, fallen(config), config)
     assert [cut.step for cut in states[-1].phase.cuts] == [520]
     at = next(state for state in states if state.read == 520)
     assert at.phase.lr_drops == 1  # the mean has risen as well

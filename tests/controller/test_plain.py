@@ -10,14 +10,15 @@ import pytest
 
 from autowu import Config
 from autowu.controller import machine
+from autowu.controller.horizon import cooled, extended
 from autowu.controller.plain import PHASES, _convert, from_plain, to_plain
-from autowu.controller.state import Phase, State
+from autowu.controller.state import Phase, Stable, State
 from autowu.detector.fit import AdamState
 
 from .helpers import equal, follow, through_plain, v_shape
 
 PAPER, DEFAULT = Config.paper(400, 25), Config(total_steps=1000)
-PLATEAU = Config(total_steps=500, decay="plateau")
+PLATEAU, OPEN = Config(total_steps=500, decay="plateau"), Config(warmup_limit=300)
 
 
 def rich() -> dict[str, tuple[Config, State]]:
@@ -40,8 +41,15 @@ def rich() -> dict[str, tuple[Config, State]]:
     assert cut.phase.least
     assert cut.origin
     assert plateau.phase.lr_drops or plateau.phase.last_mean
+    stable = follow(OPEN, v_shape(400, 120, 0.02))[-1]
     found = {name: (DEFAULT, state) for name, state in (path | {"Search": risen}).items()}
+    found["Stable"] = (OPEN, stable)
     assert found.keys() == PHASES.keys()
+    assert isinstance(stable.phase, Stable)
+    asked = cooled(OPEN, follow(OPEN, v_shape(400, 120, 0.02)[:60])[-1], 60, 50)
+    assert asked.horizon.warmup_to
+    twice = extended(OPEN, cooled(OPEN, stable, 390, 50), 400, 500)
+    found |= {"asked": (OPEN, asked), "twice": (OPEN, twice)}
     return found | {"paper": (PAPER, adam), "plateau": (PLATEAU, plateau), "cut": (DEFAULT, cut)}
 
 
@@ -194,7 +202,7 @@ def test_an_impossible_value_is_refused_by_name(name: str, path: tuple[str, ...]
 @pytest.mark.parametrize("kind", ["sweep", "Phase", "State", "", None, 3, ["Sweep"]])
 def test_a_phase_of_no_known_kind_is_refused_and_the_kinds_named(name: str, kind: Any) -> None:
     config, state = RICH[name]
-    with pytest.raises(ValueError, match="'kind' of Sweep, Search, Grow, Decay, not") as error:
+    with pytest.raises(ValueError, match="'kind' of Sweep, Search, Grow, Stable, Decay, not") as error:
         from_plain(mutated(to_plain(state), ("phase", "kind"), kind), config)
     assert str(error.value).endswith(f"not {kind!r}")
 

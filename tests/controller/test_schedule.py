@@ -2,7 +2,7 @@
 
 import math
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from autowu import Config
 from autowu.controller import machine, schedule
-from autowu.controller.rate import grown
+from autowu.controller.rate import decay_function, grown, line
 from autowu.controller.state import Grow, Growth, State
 
 from .helpers import growth_of, seeded
@@ -110,6 +110,12 @@ def test_growth_stops_at_max_lr() -> None:
 # --- decay --------------------------------------------------------------------------------------------
 
 
+def decay(shape: str, step: int, begin: int, end: int, peak: float, cooldown: float) -> float:
+    """η at ``step`` of a decay that begins at ``begin``, as it is planned there."""
+    config = Config(decay=cast("Any", shape), cooldown_fraction=cooldown)
+    return decay_function(config, peak, line(config, begin, end))(step)
+
+
 FORMULAS = {
     "cosine": lambda u: math.sin(math.pi / 2 * (1 - u)) ** 2,  # = ½(1 + cos πu), and no digit cancels
     "linear": lambda u: 1 - u,
@@ -122,7 +128,7 @@ FORMULAS = {
 def test_decay_is_its_formula(shape: str, begin: int, end: int) -> None:
     for step in range(begin, end):
         u = (step - begin) / (end - begin)
-        lr = schedule.decay(shape, step, begin, end, 0.02, 0.2)
+        lr = decay(shape, step, begin, end, 0.02, 0.2)
         assert lr == close(0.02 * FORMULAS[shape](u))
 
 
@@ -130,16 +136,16 @@ def test_decay_is_its_formula(shape: str, begin: int, end: int) -> None:
 @pytest.mark.parametrize("end", [2, 1200, 10**6, 10**9])
 def test_decay_begins_at_the_peak_and_ends_just_above_zero(shape: str, end: int) -> None:
     begin = end // 3
-    assert schedule.decay(shape, begin, begin, end, 0.02, 0.2) == 0.02
-    assert schedule.decay(shape, end - 1, begin, end, 0.02, 0.2) > 0
-    assert schedule.decay(shape, end, begin, end, 0.02, 0.2) == 0
-    assert schedule.decay(shape, 10 * end, begin, end, 0.02, 0.2) == 0
+    assert decay(shape, begin, begin, end, 0.02, 0.2) == 0.02
+    assert decay(shape, end - 1, begin, end, 0.02, 0.2) > 0
+    assert decay(shape, end, begin, end, 0.02, 0.2) == 0
+    assert decay(shape, 10 * end, begin, end, 0.02, 0.2) == 0
 
 
 def test_the_last_update_of_a_long_cosine_is_exact() -> None:
     begin, end = 400_000, 10**6
     expected = 0.02 * math.sin(math.pi / 2 / (end - begin)) ** 2
-    assert schedule.decay("cosine", end - 1, begin, end, 0.02, 0.2) == close(expected)
+    assert decay("cosine", end - 1, begin, end, 0.02, 0.2) == close(expected)
 
 
 @given(
@@ -151,7 +157,7 @@ def test_the_last_update_of_a_long_cosine_is_exact() -> None:
 @seeded
 def test_decay_never_rises(shape: str, end: int, share: float, cooldown: float) -> None:
     begin = min(int(share * end), end - 1)
-    lr = [schedule.decay(shape, step, begin, end, 0.02, cooldown) for step in range(begin, end + 1)]
+    lr = [decay(shape, step, begin, end, 0.02, cooldown) for step in range(begin, end + 1)]
     assert lr[0] == 0.02
     assert lr[-1] == 0
     assert lr[-2] > 0
@@ -162,7 +168,7 @@ def test_constant_then_cosine_cools_down_in_the_last_fifth_of_all_epochs() -> No
     begin, end = 200, 1000
 
     def lr(step: int) -> float:
-        return schedule.decay("constant-cosine", step, begin, end, 0.02, 0.2)
+        return decay("constant-cosine", step, begin, end, 0.02, 0.2)
 
     assert {lr(step) for step in range(begin, 801)} == {0.02}
     assert lr(801) < 0.02
@@ -173,5 +179,5 @@ def test_constant_then_cosine_cools_down_in_the_last_fifth_of_all_epochs() -> No
 
 def test_constant_then_cosine_that_starts_late_is_a_cosine() -> None:
     for step in range(900, 1000):
-        late = schedule.decay("constant-cosine", step, 900, 1000, 0.02, 0.2)
-        assert late == schedule.decay("cosine", step, 900, 1000, 0.02, 0.2)
+        late = decay("constant-cosine", step, 900, 1000, 0.02, 0.2)
+        assert late == decay("cosine", step, 900, 1000, 0.02, 0.2)

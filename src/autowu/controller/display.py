@@ -12,7 +12,7 @@ import numpy as np
 
 from autowu.config import Config
 from autowu.controller.history import learning_rates
-from autowu.controller.state import Decay, Phase, State
+from autowu.controller.state import Phase, State
 from autowu.detector.detect import Verdict
 
 
@@ -61,9 +61,10 @@ def needed(module: str, otherwise: str) -> Any:
 def html(title: str, config: Config, state: State[Phase], step: int) -> str:
     """The rich display: what has been decided, and the LR as a small picture; needs no other library."""
     last, switch = state.verdicts[-1] if state.verdicts else None, state.switch
+    end, phase = state.horizon.end, state.stage
     rows = {
-        "updates": f"{step:,} of {config.total_steps:,}",
-        "phase": "warm-up" if switch is None else "decay",
+        "updates": f"{step:,}" if end is None else f"{step:,} of {end:,}",
+        "phase": "warm-up" if phase == "warmup" else phase,
         "tests": f"{len(state.verdicts):,}",
         "last test": _test(config, last),
         "switch": "not yet" if switch is None else f"step {switch.step:,}{' (cap)' if switch.capped else ''}",
@@ -71,8 +72,8 @@ def html(title: str, config: Config, state: State[Phase], step: int) -> str:
     if switch is not None:
         rows["t*"] = "–" if switch.t_star is None else f"{switch.t_star:,.1f}"
         rows["peak LR"] = f"{switch.peak_lr:.3g}"
-    if isinstance(state.phase, Decay) and state.phase.cuts:
-        rows["LR cut"] = ", ".join(f"step {cut.step:,}: × {cut.factor:.2g}" for cut in state.phase.cuts)
+    if state.cuts:
+        rows["LR cut"] = ", ".join(f"step {cut.step:,}: × {cut.factor:.2g}" for cut in state.cuts)
     cells = "".join(
         f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows.items()
     )
@@ -99,7 +100,7 @@ def _picture(config: Config, state: State[Phase], step: int) -> str:
         return ""
     logs = np.log10(lrs[shown])
     logs = np.maximum(logs, logs.max() - 6)
-    x = 300 * steps[shown] / max(config.total_steps, 1)
+    x = 300 * steps[shown] / (state.horizon.end or step)
     y = 60 - 55 * (logs - logs.min()) / (float(np.ptp(logs)) or 1)
     points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
     line = f'<polyline points="{points}" fill="none" stroke="currentColor" stroke-width="1.5"/>'

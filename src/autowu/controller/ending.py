@@ -9,8 +9,18 @@ from typing import Final, TypeVar
 import numpy as np
 
 from autowu.config import Config
-from autowu.controller.rate import grown
-from autowu.controller.state import Decay, Grow, Growth, Reason, State, Switch, WarmUp, no_losses
+from autowu.controller.rate import cap, grown, line
+from autowu.controller.state import (
+    Decay,
+    Grow,
+    Growth,
+    Reason,
+    Stable,
+    State,
+    Switch,
+    WarmUp,
+    no_losses,
+)
 from autowu.detector import trend
 from autowu.detector.detect import Verdict, detect
 from autowu.detector.trend import Stretch
@@ -29,6 +39,17 @@ def with_snapshot(config: Config, state: State[W]) -> State[W]:
     if config.rewind and state.snapshot_step is None:
         return state.replace(snapshot_step=state.step)
     return state
+
+
+def last_step(config: Config, state: State[WarmUp], growth: Growth) -> int:
+    """The last step of warm-up by a slow growth: the cap, or when it was asked to end."""
+    asked = state.horizon.warmup_to
+    return cap(config, growth) if asked is None else min(cap(config, growth), asked)
+
+
+def asked(state: State[WarmUp]) -> bool:
+    """Whether warm-up has come to where it was asked to end."""
+    return state.horizon.warmup_to is not None and state.step >= state.horizon.warmup_to
 
 
 # --- a test --------------------------------------------------------------------------------------------
@@ -112,24 +133,24 @@ def _below(config: Config, lr: float) -> float:
 # --- the switch ----------------------------------------------------------------------------------------
 
 
-def at_cap(config: Config, state: State[Grow]) -> State[Decay]:
+def at_cap(config: Config, state: State[Grow]) -> State[Stable | Decay]:
     """The end of warm-up. `paper` decays from here; else the evidence decides, were it of one test only."""
     grow, verdict = state.phase, state.verdicts[-1] if state.verdicts else None
-    t_star = None
-    if config.return_at_cap:
+    t_star, capped = None, not asked(state)
+    if config.return_at_cap or not capped:
         if verdict is not None and (verdict.detected or state.nonfinite_reads):
-            return back(config, state, capped=True)
+            return back(config, state, capped=capped)
         # No evidence: all that is known is that the loss has fallen by lift-off.
         t_star = (
             float(grow.lift_off) if verdict is None or verdict.no_evidence else verdict.peak_at(config.basin)
         )
     good = grown(config, grow.growth, state.step if t_star is None else t_star)
     peak_lr = fallback(config, good=good)
-    rewind = t_star is not None
-    return switch(config, state, t_star, peak_lr, Reason.CAP, rewind=rewind, capped=True)
+    rewind, reason = t_star is not None, Reason.CAP if capped else Reason.ASKED
+    return switch(config, state, t_star, peak_lr, reason, rewind=rewind, capped=capped)
 
 
-def back(config: Config, state: State[Grow], *, capped: bool) -> State[Decay]:
+def back(config: Config, state: State[Grow], *, capped: bool) -> State[Stable | Decay]:
     """To the minimum: Eq. 5 and the LR there."""
     grow, verdict = state.phase, state.verdicts[-1]
     t_star = verdict.peak_at(config.basin)
@@ -154,8 +175,8 @@ def switch(
     *,
     rewind: bool = False,
     capped: bool = False,
-) -> State[Decay]:
-    """The decay phase begins, at ``peak_lr``."""
+) -> State[Stable | Decay]:
+    """The decay phase begins, at ``peak_lr``; without a known end that is held."""
     phase = state.phase
     reads = phase.detections if isinstance(phase, Grow) else 0
     decided = Switch(
@@ -169,8 +190,16 @@ def switch(
     )
     rewound = decided.rewound_to is not None
     least = None if t_star is None else _before(config, state, t_star)
+    end = state.horizon.end
+    if config.decay == "plateau" and not state.horizon.at_once:
+        after: Stable | Decay = Decay(decided, phase.growth, least)
+    elif end is None:
+        after = Stable(decided, phase.growth, least)
+    else:
+        falls = line(config, state.step, end, at_once=state.horizon.at_once)
+        after = Decay(decided, phase.growth, least, lines=(falls,))
     return state.replace(
-        phase=Decay(decided, phase.growth, least),
+        phase=after,
         restores=state.restores + rewound,
         # The copy stays, for the watch; where none goes back, the weights of now are to be kept.
         snapshot_step=(state.snapshot_step if rewound else state.step) if _watches(config) else None,

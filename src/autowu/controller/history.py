@@ -11,7 +11,7 @@ import numpy as np
 from autowu.arrays import Array
 from autowu.config import Config
 from autowu.controller.rate import decay_function, growth_function
-from autowu.controller.state import Decay, Growth, Phase, State
+from autowu.controller.state import AfterSwitch, Decay, Growth, Phase, State
 
 
 def learning_rates(config: Config, state: State[Phase], steps: Array) -> Array:
@@ -34,15 +34,26 @@ def _pieces(config: Config, state: State[Phase]) -> tuple[list[int], list[Callab
     if config.growth == "two-speed" and phase.growth.start > 0:
         grows(0, Growth(0, config.min_lr, config.sweep_steps))
     grows(phase.growth.start if starts else 0, phase.growth)
-    if isinstance(phase, Decay):
-        for start, factor in [(phase.switch.step, 1.0), *((cut.step, cut.factor) for cut in phase.cuts)]:
+    if isinstance(phase, AfterSwitch):
+        lines = phase.lines if isinstance(phase, Decay) else ()
+        changes = (*(cut.step for cut in phase.cuts), *(line.start for line in lines))
+        for start in sorted({phase.switch.step, *changes}):
             starts.append(start)
-            functions.append(_decay(config, state, phase, factor))
+            functions.append(_after_switch(config, state, phase, start))
     return starts, functions
 
 
-def _decay(config: Config, state: State[Phase], phase: Decay, factor: float) -> Callable[[int], float]:
-    function = decay_function(config, phase.switch, phase.lr_drops, factor)
-    if config.decay != "plateau" or not phase.lr_drops:
+def _after_switch(
+    config: Config, state: State[Phase], phase: AfterSwitch, start: int
+) -> Callable[[int], float]:
+    """By the last cut and the last line that had come at ``start``."""
+    factors = [cut.factor for cut in phase.cuts if cut.step <= start]
+    peak_lr = (factors[-1] if factors else 1.0) * phase.switch.peak_lr
+    if not isinstance(phase, Decay):
+        return decay_function(config, peak_lr, None)
+    lines = [line for line in phase.lines if line.start <= start]
+    lowered = peak_lr * config.plateau_factor**phase.lr_drops
+    function = decay_function(config, lowered, lines[-1] if lines else None)
+    if not phase.lr_drops:
         return function
     return lambda step: math.nan if step < state.step else function(step)

@@ -4,14 +4,14 @@
     observe(config, state, losses) -> state
     learning_rate(config, state, step) -> η
 
-    Sweep ──▶ Grow ──▶ Decay
+    Sweep ──▶ Grow ──▶ (Stable ──▶) Decay
       ╰▶ Search ─╯╰──────▶
 
 Warm-up grows the LR. In the paper preset it is tested at each epoch's end whether the minimum of the loss is
 past (Algorithm 1). In the default preset growth is fast until lift-off, then slow, and a test comes each time
 the LR has grown by a fixed factor. When the minimum has been detected ``patience`` times in a row, or after
-⌊ρ_w T⌋ updates, the cap, the decay phase begins. It is watched: where the loss rises for good, the weights
-go back once more, and the LR falls.
+⌊ρ_w T⌋ updates, the cap, the decay phase begins; in a run without a known end the peak LR is held first. Both
+are watched: where the loss rises for good, the weights go back once more, and the LR falls.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ import numpy as np
 
 from autowu.arrays import Array
 from autowu.config import Config
-from autowu.controller.phases import decay, growth, sweep
-from autowu.controller.state import Decay, Grow, Growth, Phase, Search, State, Sweep
+from autowu.controller.phases import decay, growth, stable, sweep
+from autowu.controller.state import Decay, Grow, Growth, Horizon, Phase, Search, Stable, State, Sweep
 from autowu.detector import noise, trend
 
 __all__ = ["learning_rate", "lr_function", "next_read", "observe", "start"]
@@ -53,16 +53,19 @@ def _of(phase: Phase) -> _PhaseFile:
             return sweep
         case Grow():
             return growth
+        case Stable():
+            return stable
         case Decay():
             return decay
 
 
 def start(config: Config) -> State[Phase]:
     """The state before the first update."""
+    horizon = Horizon(config.total_steps)
     if config.growth == "two-speed":
-        return State(Sweep(Growth(0, config.min_lr, config.sweep_steps)))
+        return State(Sweep(Growth(0, config.min_lr, config.sweep_steps)), horizon)
     slow = Growth(0, config.min_lr, config.growth_steps)
-    return State(Grow(slow, lift_off=0, origin=None) if config.lift_off is None else Search(slow))
+    return State(Grow(slow, lift_off=0, origin=None) if config.lift_off is None else Search(slow), horizon)
 
 
 def observe(config: Config, state: State[Phase], losses: Array) -> State[Phase]:
@@ -103,7 +106,7 @@ def _counted(config: Config, state: State[Phase]) -> State[Phase]:
 def learning_rate(config: Config, state: State[Phase], step: int) -> float:
     """η of update ``step`` (counted from 0), from ``state.step`` to the next read; a closed form.
 
-    From ``total_steps`` on the LR stays what it is there.
+    From the end of the run on the LR stays what it is there.
     """
     return lr_function(config, state)(step)
 

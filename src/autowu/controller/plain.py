@@ -14,9 +14,9 @@ import numpy as np
 from autowu.arrays import Array
 from autowu.config import Config
 from autowu.controller.machine import next_read
-from autowu.controller.state import Decay, Phase, State
+from autowu.controller.state import AfterSwitch, Phase, State
 
-VERSION: Final = 5  # of the plain form
+VERSION: Final = 6  # of the plain form
 
 KIND: Final = "kind"  # the key of a phase's name
 PHASES: Final[dict[str, type[Any]]] = {cls.__name__: cls for cls in get_args(Phase)}
@@ -66,7 +66,7 @@ def _check_steps(config: Config, state: State[Phase]) -> None:
         raise ValueError(f"the state's 'growth' must have a span > 0, not {growth.span}")
     if growth.start > state.step:
         raise ValueError(f"the state's 'growth' starts at {growth.start}, after step {state.step}")
-    if isinstance(state.phase, Decay):
+    if isinstance(state.phase, AfterSwitch):
         switch = state.phase.switch
         if not 0 < switch.peak_lr < math.inf:
             raise ValueError(f"the state's 'switch' must have a finite peak_lr > 0, not {switch.peak_lr}")
@@ -88,7 +88,7 @@ def _check_steps(config: Config, state: State[Phase]) -> None:
     if len(state.losses) > state.step:
         raise ValueError(f"the state's 'losses' are {len(state.losses)}, more than its step, {state.step}")
     held = len(state.losses) - (0 if due is None else state.step - state.read)  # of before the last read
-    if held < 0 or (held and isinstance(state.phase, Decay)):
+    if held < 0 or (held and isinstance(state.phase, AfterSwitch)):
         raise ValueError(
             f"the state's 'losses' are {len(state.losses)}, for steps {state.read} to {state.step}"
         )
@@ -98,8 +98,9 @@ def _check_stage(config: Config, state: State[Phase]) -> None:
     """``state`` must be one that ``config`` can come to."""
     phase = state.phase
     kind, due = type(phase).__name__, next_read(config, state)
-    if due is not None and due > config.total_steps:
-        raise ValueError(f"the state's next read must be at most {config.total_steps}, not {due}")
+    end = state.horizon.end
+    if due is not None and end is not None and due > end:
+        raise ValueError(f"the state's next read must be at most {end}, not {due}")
     asked = {
         "Sweep": config.growth == "two-speed",
         "Search": config.lift_off is not None,

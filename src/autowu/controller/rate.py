@@ -8,7 +8,7 @@ from functools import partial
 
 from autowu.config import Config
 from autowu.controller import schedule
-from autowu.controller.state import Growth, Switch
+from autowu.controller.state import Growth, Line
 
 
 def growth_function(config: Config, growth: Growth, most: float | None = None) -> Callable[[float], float]:
@@ -51,24 +51,36 @@ def next_test(config: Config, growth: Growth, step: int, spacing: float | None) 
     """The step at which η has grown by ``spacing`` since ``step``; None: the end of the epoch."""
     if spacing is not None:
         return grown_by(config, growth, step, spacing)
-    epoch = config.steps_per_epoch or config.total_steps  # Config sees to it that there is one
+    epoch = config.steps_per_epoch or config.length  # Config sees to it that there is one
     return (step // epoch + 1) * epoch
 
 
-def decay_function(
-    config: Config, switch: Switch, lr_drops: int = 0, factor: float = 1.0
-) -> Callable[[int], float]:
-    """η of the decay phase as a function of the step: ``factor`` times the line of the switch."""
-    if config.decay == "plateau":
-        return partial(_constant, factor * switch.peak_lr * config.plateau_factor**lr_drops)
-    return partial(
-        schedule.decay,
-        config.decay,
-        begin=switch.step,
-        end=config.total_steps,
-        peak=factor * switch.peak_lr,
-        cooldown_fraction=config.cooldown_fraction,
-    )
+def decay_function(config: Config, peak_lr: float, line: Line | None) -> Callable[[int], float]:
+    """η from the switch on as a function of the step: it falls by ``line``; without one it is the peak."""
+    if line is None:
+        return partial(_constant, peak_lr)
+    return partial(schedule.decay, config.decay, line.share, line.falls_from, line.end, peak_lr)
+
+
+def line(config: Config, step: int, end: int, *, share: float = 1.0, at_once: bool = False) -> Line:
+    """The fall of the LR to zero at ``end``, as it is planned at ``step``.
+
+    Args:
+        config: the run's.
+        step: updates done.
+        end: T.
+        share: what is left of a fall that has begun.
+        at_once: whether it falls from now on, though the shape has a constant part.
+    """
+    falls_from = float(step)
+    if share == 1.0 and not at_once:
+        falls_from = float(schedule.falls_from(config.decay, step, end, config.cooldown_fraction))
+    return Line(step, falls_from, share, end)
+
+
+def share_left(line: Line, step: int) -> float:
+    """What is left of the fall at ``step``."""
+    return schedule.left(line.share, line.falls_from, line.end, step)
 
 
 def _linear(span: float, low: float, high: float, most: float, step: float) -> float:

@@ -65,19 +65,28 @@ SHAPES: Final[dict[str, Callable[[float], float]]] = {
     "cosine": _cosine,  # Loshchilov and Hutter, 2017; Section 2.2 of the paper
     "constant-cosine": _cosine,  # after a constant part, see `decay`
     "linear": _to_zero,
+    "plateau": _to_zero,  # in a cooldown; else its LR falls by the loss alone
     "1-sqrt": _one_minus_sqrt,  # Hägele et al., 2024
 }
 
 
-def decay(shape: str, step: int, begin: int, end: int, peak: float, cooldown_fraction: float) -> float:
-    """The LR at ``step`` of a decay from ``peak`` at step ``begin`` to zero at step ``end``.
+def falls_from(shape: str, begin: int, end: int, cooldown_fraction: float) -> float:
+    """The step, not before ``begin``, from which a decay to zero at step ``end`` falls.
 
-    With u = (step - begin) / (end - begin), 'cosine' is ½ (1 + cos πu), 'linear' 1 - u and '1-sqrt' 1 - √u of
-    the peak; 'constant-cosine' keeps the peak until the last ``cooldown_fraction`` of all ``end`` steps
-    (Section 2.2). The last update, at step ``end - 1``, has an LR above zero; from ``end`` on the LR is zero.
+    'constant-cosine' keeps the peak until the last ``cooldown_fraction`` of all ``end`` steps (Section 2.2).
     """
-    if step >= end:
-        return 0.0
-    constant = end - cooldown_fraction * end if shape == "constant-cosine" else 0.0
-    fall = max(begin, constant)
-    return peak * SHAPES[shape](min(1.0, (end - step) / (end - fall)))
+    return max(begin, end - cooldown_fraction * end if shape == "constant-cosine" else 0.0)
+
+
+def left(share: float, begin: float, end: int, step: int) -> float:
+    """v, what is left of the fall at ``step``: from ``share`` at ``begin`` to 0 at ``end``, linearly."""
+    return share * min(1.0, (end - step) / (end - begin)) if step < end else 0.0
+
+
+def decay(shape: str, share: float, begin: float, end: int, peak: float, step: int) -> float:
+    """The LR at ``step`` of a decay that begins to fall at step ``begin`` and is zero from step ``end`` on.
+
+    With u = 1 - v, 'cosine' is ½ (1 + cos πu), 'linear' 1 - u and '1-sqrt' 1 - √u of the peak. The last
+    update, at step ``end - 1``, has an LR above zero.
+    """
+    return peak * SHAPES[shape](left(share, begin, end, step))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Generic, TypeAlias, TypeVar, cast
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
 
 import numpy as np
 
@@ -47,6 +47,8 @@ class Reason(str, Enum):
     """By the cap no minimum was detected."""
     NONFINITE = "non-finite"
     """The losses ceased to be finite."""
+    ASKED = "asked for"
+    """A cooldown, or an end that is near, before a minimum was detected."""
 
 
 @dataclass(frozen=True)
@@ -122,8 +124,22 @@ class Cut:
 
 
 @dataclass(frozen=True)
-class Decay:
-    """The decay phase."""
+class Line:
+    """A fall of the LR to zero, in terms of the share of it that is left: 1 at the peak, 0 at the end."""
+
+    start: int
+    """Updates done when it was planned so; it holds from there on."""
+    falls_from: float
+    """The step from which the share goes to 0, linearly."""
+    share: float
+    """Up to there."""
+    end: int
+    """The step at which it is 0."""
+
+
+@dataclass(frozen=True)
+class AfterSwitch:
+    """What the phases after warm-up have in common: they are watched."""
 
     switch: Switch
     growth: Growth
@@ -134,14 +150,39 @@ class Decay:
     """The changes of the LR so far."""
     no_fall: bool = False
     """Whether by half of the run the loss was not below its first level."""
+
+
+@dataclass(frozen=True)
+class Stable(AfterSwitch):
+    """The peak LR is held, in a run without a known end."""
+
+
+@dataclass(frozen=True)
+class Decay(AfterSwitch):
+    """The decay phase."""
+
+    lines: tuple[Line, ...] = ()
+    """The falls of the LR, in the order in which they were planned; none in 'plateau' without a cooldown."""
     lr_drops: int = 0
     """Drops of the 'plateau' decay so far."""
     last_mean: tuple[float, float] | None = None
     """Mean loss of the interval before, and its variance, in 'plateau'."""
 
 
-Phase: TypeAlias = Sweep | Search | Grow | Decay
+@dataclass(frozen=True)
+class Horizon:
+    """Where the run ends, as far as is known by now."""
+
+    end: int | None = None
+    """Updates of the whole run."""
+    warmup_to: int | None = None
+    """The step at which warm-up has to end, where the end was set in warm-up."""
+    at_once: bool = False
+    """Whether the LR falls right from the switch on: a cooldown was asked for."""
+
+
 WarmUp: TypeAlias = Sweep | Search | Grow
+Phase: TypeAlias = Sweep | Search | Grow | Stable | Decay
 P_co = TypeVar("P_co", bound=Phase, covariant=True)
 
 
@@ -155,6 +196,7 @@ class State(Generic[P_co]):
     """The controller's state: made by :func:`autowu.controller.machine.start`, replaced by ``observe``."""
 
     phase: P_co
+    horizon: Horizon = Horizon()
     step: int = 0
     """Updates whose losses have been observed."""
     read: int = 0
@@ -182,7 +224,24 @@ class State(Generic[P_co]):
     @property
     def switch(self) -> Switch | None:
         """How warm-up ended; None while it lasts."""
-        return self.phase.switch if isinstance(self.phase, Decay) else None
+        return self.phase.switch if isinstance(self.phase, AfterSwitch) else None
+
+    @property
+    def stage(self) -> Literal["warmup", "stable", "decay"]:
+        """The phase as users know it."""
+        if isinstance(self.phase, AfterSwitch):
+            return "stable" if isinstance(self.phase, Stable) else "decay"
+        return "warmup"
+
+    @property
+    def cuts(self) -> tuple[Cut, ...]:
+        """The changes of the LR since the switch."""
+        return self.phase.cuts if isinstance(self.phase, AfterSwitch) else ()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the losses of the last update are there."""
+        return self.horizon.end is not None and self.step >= self.horizon.end
 
     def replace(self, **changes: Any) -> State[Any]:
         """A state with other values: :func:`dataclasses.replace` in a fraction of the time.

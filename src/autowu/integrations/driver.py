@@ -33,12 +33,21 @@ class Driver:
     """
 
     def __init__(self, config: Config) -> None:
-        self.config = config
         self._session = Session(config)
         self._micro: list[Any] = []  # losses of the update that is not closed yet
         self._pending: list[list[Any]] = []  # those of each update since the last decision
         self._snapshot: Weights | None = None
         self._warned: set[str] = set()
+
+    @property
+    def config(self) -> Config:
+        """The configuration that the run began with."""
+        return self._session.config
+
+    @property
+    def total_steps(self) -> int | None:
+        """T, as it is planned by now; None: no end is known."""
+        return self._session.total_steps
 
     @property
     def step_count(self) -> int:
@@ -56,7 +65,7 @@ class Driver:
         return self._session.learning_rate
 
     @property
-    def phase(self) -> Literal["warmup", "decay"]:
+    def phase(self) -> Literal["warmup", "stable", "decay"]:
         """The current phase."""
         return self._session.phase
 
@@ -139,6 +148,41 @@ class Driver:
         if session.due is None:
             return None
         self._pending.append(losses)
+        return self._decide(read, check) if session.step == session.due else None
+
+    # --- the end of the run ---------------------------------------------------------------------------
+
+    def extend(self, total_steps: int) -> None:
+        """The run ends after ``total_steps`` updates: more or fewer than was planned, or than were known.
+
+        Raises:
+            TypeError: ``total_steps`` is no integer.
+            ValueError: it is not above the updates done, or the run is over; nothing is changed.
+        """
+        self._session.extend(total_steps)
+
+    def cooldown(
+        self,
+        steps: int,
+        read: Callable[[], Weights],
+        check: Callable[[Weights], None] = lambda snapshot: None,
+    ) -> Weights | None:
+        """The LR falls to zero in the next ``steps`` updates; in warm-up from the best one known.
+
+        Args:
+            steps: ≥ 1.
+            read: as for :meth:`step`.
+            check: as for :meth:`step`.
+
+        Returns:
+            The weights that the host has to put back, or None.
+
+        Raises:
+            TypeError: ``steps`` is no integer.
+            ValueError: it is below 1, or the run is over; nothing is changed.
+        """
+        session = self._session
+        session.cooldown(steps)
         return self._decide(read, check) if session.step == session.due else None
 
     def _decide(self, read: Callable[[], Weights], check: Callable[[Weights], None]) -> Weights | None:

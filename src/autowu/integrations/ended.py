@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 FALLEN: Final = 0.1  # of the peak LR: below it little is left to gain
 
 
-def ended_early(total_steps: int, updates: int, lr: float, peak_lr: float | None) -> str | None:
+def ended_early(total_steps: int | None, updates: int, lr: float, peak_lr: float | None) -> str | None:
     """What to warn of, once, when a run ends after ``updates`` with its LR above ``FALLEN`` of its peak.
 
     Args:
-        total_steps: updates that the run was planned for.
+        total_steps: updates that the run was planned for; None if no end was known.
         updates: those that it made.
         lr: of the update that would come next.
         peak_lr: the first LR of the decay phase; None in warm-up.
@@ -23,9 +23,15 @@ def ended_early(total_steps: int, updates: int, lr: float, peak_lr: float | None
     Returns:
         None where all is well: the LR has fallen, the run was made in full, or no update was made at all.
     """
-    if not 0 < updates < total_steps or (peak_lr is not None and lr <= FALLEN * peak_lr):
+    whole = total_steps is not None and updates >= total_steps
+    if whole or updates == 0 or (peak_lr is not None and lr <= FALLEN * peak_lr):
         return None
     where = "in warm-up" if peak_lr is None else f"{lr / peak_lr:.0%} of its peak"
+    if total_steps is None:
+        return (
+            f"AutoWU: the run ended after {updates} updates, at an LR of {lr:.3g} ({where}). The loss falls most"
+            " while the LR falls to 0: call cooldown(steps) so many updates before the end."
+        )
     return (
         f"AutoWU: the run ended after {updates} of the {total_steps} updates that it was planned for, at an"
         f" LR of {lr:.3g} ({where}). The loss falls most while the LR falls to 0: plan for as many updates as"

@@ -154,11 +154,11 @@ class AutoWUCallback(keras.callbacks.Callback):
 
     def on_train_end(self, logs: Any = None) -> None:
         """After the last of ``total_steps`` updates: leave the weights files as they are without AutoWU."""
-        if self.driver.step_count >= self.driver.config.total_steps:
-            del self.model.optimizer.autowu
         driver, switch = self.driver, self.driver.switch
+        if driver.total_steps is not None and driver.step_count >= driver.total_steps:
+            del self.model.optimizer.autowu
         text = ended_early(
-            driver.config.total_steps,
+            driver.total_steps,
             driver.step_count,
             driver.learning_rate,
             None if switch is None else switch.peak_lr,

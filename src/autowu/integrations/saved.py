@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, cast
 
 from autowu.config import Config, nearest_preset
@@ -25,8 +25,11 @@ def check_keys(saved: object, *names: str) -> None:
         raise ValueError(f"this is not a state of AutoWU: it lacks {lacking}; its keys are {its}")
 
 
-def check_origin(saved: Mapping[str, Any], version: int, config: Config) -> None:
-    """``saved`` may be anything; its 'version' and 'config' must be these.
+def check_origin(saved: Mapping[str, Any], version: int, config: Config) -> Config:
+    """``saved`` may be anything; its 'version' and 'config' must be these, but for the length of the run.
+
+    Returns:
+        The configuration that the run began with: what its warm-up took its length from.
 
     Raises:
         ValueError: they are missing, or others; the message names what differs.
@@ -37,11 +40,14 @@ def check_origin(saved: Mapping[str, Any], version: int, config: Config) -> None
         raise ValueError(f"the state of AutoWU has version {saved['version']!r}, this is {version}")
     there, here = dict(saved["config"]), asdict(config)
     for name in sorted(there.keys() | here.keys()):
+        if name == "total_steps" and here[name] is not None and name in there:
+            continue  # another end is what `extend` is for
         if name not in there or name not in here or there[name] != here[name]:
             mine, its = here.get(name, "unknown"), there.get(name, "missing")
             preset, other = nearest_preset(here), nearest_preset(there)
             first = "" if preset == other else f"the preset differs, {preset!r} here, but {other!r} there: "
             raise ValueError(f"{first}{name} is {mine!r} here, but {its!r} in the saved state")
+    return replace(config, total_steps=there["total_steps"])
 
 
 def check_count(saved: Mapping[str, Any], name: str) -> None:

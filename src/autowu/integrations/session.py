@@ -10,13 +10,13 @@ import numpy as np
 
 from autowu.arrays import Array
 from autowu.config import Config
-from autowu.controller import machine, plain
-from autowu.controller.state import Cut, Decay, Phase, State, Switch
+from autowu.controller import horizon, machine, plain
+from autowu.controller.state import AfterSwitch, Cut, Phase, State, Switch
 from autowu.detector.detect import Verdict
 from autowu.integrations.saved import check_count, check_origin
 from autowu.integrations.warned import warnings_of
 
-VERSION: Final = 3  # of the state
+VERSION: Final = 4  # of the state
 
 
 class Weights(Protocol):
@@ -41,11 +41,12 @@ class Session:
     A host counts its updates with :meth:`advance`, and hands the losses over when a decision is due.
     """
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
+    def __init__(self, asked: Config, config: Config | None = None) -> None:
+        self.asked = asked  # by the host
+        self.config = config or asked  # that the run began with
         self.step = 0  # updates done
         self.nonfinite = 0  # of them, those up to the last decision whose loss was not finite
-        self.enter(machine.start(config))
+        self.enter(machine.start(self.config))
 
     def enter(self, state: State[Phase]) -> None:
         """From now on, until the next decision, this is the state."""
@@ -54,9 +55,14 @@ class Session:
         self.due = machine.next_read(self.config, state)  # the step of the next decision; None: never
 
     @property
-    def phase(self) -> Literal["warmup", "decay"]:
+    def total_steps(self) -> int | None:
+        """T, as it is planned by now; None: no end is known."""
+        return self.state.horizon.end
+
+    @property
+    def phase(self) -> Literal["warmup", "stable", "decay"]:
         """The current phase."""
-        return "warmup" if self.state.switch is None else "decay"
+        return self.state.stage
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
@@ -71,8 +77,7 @@ class Session:
     @property
     def cuts(self) -> tuple[Cut, ...]:
         """The changes of the LR in the decay phase, after the loss had risen for good."""
-        phase = self.state.phase
-        return phase.cuts if isinstance(phase, Decay) else ()
+        return self.state.cuts
 
     @property
     def learning_rate(self) -> float:
@@ -81,12 +86,25 @@ class Session:
 
     def overrun(self) -> str | None:
         """What to warn of at the first update after the last, else None."""
-        if self.step != self.config.total_steps + 1:
+        if self.total_steps is None or self.step != self.total_steps + 1:
             return None
         return (
-            f"AutoWU was made for total_steps={self.config.total_steps} updates, and there are more: the LR"
+            f"AutoWU was made for total_steps={self.total_steps} updates, and there are more: the LR"
             f" stays at {self.learning_rate:.3g}."
         )
+
+    # --- the end of the run ---------------------------------------------------------------------------
+
+    def extend(self, total_steps: int) -> None:
+        """The run ends after ``total_steps`` updates: :func:`autowu.controller.horizon.extended`."""
+        self.enter(horizon.extended(self.config, self.state, self.step, total_steps))
+
+    def cooldown(self, steps: int) -> None:
+        """The LR falls to zero in ``steps`` updates: :func:`autowu.controller.horizon.cooled`.
+
+        In warm-up that is a decision, which may be due at once.
+        """
+        self.enter(horizon.cooled(self.config, self.state, self.step, steps))
 
     def decide(
         self,
@@ -134,31 +152,38 @@ class Session:
     def loaded(self, saved: Mapping[str, Any], pending: int) -> Session:
         """The session of :meth:`to_dict`, with so many losses that wait for the next decision.
 
+        If the host asks for another ``total_steps`` than the one that the run began with, it is extended to
+        that.
+
         Raises:
             ValueError: it is of another version or configuration, or damaged; the message names what differs.
+                Or the run is over, or beyond the ``total_steps`` asked for.
             LookupError, TypeError: it is not what it should be.
         """
-        check_origin(saved, VERSION, self.config)
+        config = check_origin(saved, VERSION, self.asked)
         for name in ("step", "nonfinite"):
             check_count(saved, name)
-        state = plain.from_plain(saved["controller"], self.config)
+        state = plain.from_plain(saved["controller"], config)
         step, nonfinite, known = saved["step"], saved["nonfinite"], state.step + pending
         if nonfinite > state.step:
             raise ValueError(
                 f"nonfinite of the saved state must be an integer in [0, {state.step}], not {nonfinite!r:.80}"
             )
-        session = Session(self.config)
+        session = Session(self.asked, config)
         session.step, session.nonfinite = step, nonfinite
         session.enter(state)
         if session.due is not None and known != step:
             raise ValueError(f"the saved state is of step {step}, but its losses go to step {known}")
+        here = self.asked.total_steps
+        if here is not None and here not in (config.total_steps, session.total_steps):
+            session.extend(here)
         return session
 
 
 def not_rewound(state: State[Phase]) -> State[Phase]:
     """``state`` where the host could not put the snapshot back."""
     phase = state.phase
-    if not isinstance(phase, Decay):
+    if not isinstance(phase, AfterSwitch):
         return state
     if phase.cuts:
         *before, last = phase.cuts

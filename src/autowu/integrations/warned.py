@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from autowu.config import Config
-from autowu.controller.state import Decay, Phase, Reason, State
+from autowu.controller.state import AfterSwitch, Phase, Reason, State
 
 USUAL: Final = 300  # updates; in shorter runs warm-up often has too few to find the minimum in
 
@@ -41,14 +41,14 @@ def warnings_of(
             f"AutoWU: {losses} not finite up to step {after.step}. Such losses are left out of the tests, and"
             " counted in `nonfinite`; this is said once."
         )
-    yield from _of_the_watch(config, before, after)
+    yield from _of_the_watch(before, after)
     switch = after.switch
     if before.switch is not None or switch is None or not (switch.capped and config.return_at_cap):
         return
     if switch.reason is Reason.MINIMUM:
         return
     short = never = ""
-    if config.total_steps < USUAL:
+    if after.horizon.end is not None and after.horizon.end < USUAL:
         short = (
             f" A run of fewer than {USUAL} updates is often too short for that: a fixed schedule serves it"
             " better (docs/quality.md#where-it-loses)."
@@ -59,16 +59,20 @@ def warnings_of(
             " by design (GANs, reinforcement learning), AutoWU is not for it (docs/when-not.md)."
         )
     yield (
-        f"AutoWU: warm-up ended at its cap, {switch.step} of {config.total_steps} updates, before a minimum"
+        f"AutoWU: warm-up ended at its cap, step {switch.step}{_of(after)}, before a minimum"
         f" of the loss was detected, and the decay begins at an LR of {switch.peak_lr:.3g}.{short}{never}"
     )
 
 
-def _of_the_watch(config: Config, before: State[Phase], after: State[Phase]) -> Iterator[str]:
+def _of(state: State[Phase]) -> str:
+    return "" if state.horizon.end is None else f" of {state.horizon.end}"
+
+
+def _of_the_watch(before: State[Phase], after: State[Phase]) -> Iterator[str]:
     phase, known = after.phase, before.phase
-    if not isinstance(phase, Decay):
+    if not isinstance(phase, AfterSwitch):
         return
-    told = known if isinstance(known, Decay) else None
+    told, of = known if isinstance(known, AfterSwitch) else None, _of(after)
     for cut in phase.cuts[len(told.cuts) if told else 0 :]:
         last = phase.cuts[: phase.cuts.index(cut)]
         factor = last[-1].factor if last else 1.0
@@ -89,12 +93,12 @@ def _of_the_watch(config: Config, before: State[Phase], after: State[Phase]) -> 
             else (f"go back to those of step {cut.back_to}")
         )
         yield (
-            f"AutoWU: at step {cut.step} of {config.total_steps} the loss {risen}, and so the LR was too"
+            f"AutoWU: at step {cut.step}{of} the loss {risen}, and so the LR was too"
             f" large. It falls to a third, and the weights {where}."
         )
     if phase.no_fall and not (told and told.no_fall):
         yield (
-            f"AutoWU: at half of the run, step {after.step} of {config.total_steps}, the loss is not below"
-            " its first values by more than noise explains. Training is in trouble, or its loss does not fall"
-            " by design (GANs, reinforcement learning), and AutoWU is not for it (docs/when-not.md)."
+            f"AutoWU: at step {after.step}{of} the loss is not below its first values by more than noise"
+            " explains. Training is in trouble, or its loss does not fall by design (GANs, reinforcement"
+            " learning), and AutoWU is not for it (docs/when-not.md)."
         )

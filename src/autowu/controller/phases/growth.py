@@ -10,7 +10,7 @@ import numpy as np
 
 from autowu.config import Config
 from autowu.controller import ending
-from autowu.controller.rate import cap, growth_function, next_test
+from autowu.controller.rate import growth_function, next_test
 from autowu.controller.state import Grow, Phase, State
 from autowu.detector import trend
 
@@ -21,23 +21,25 @@ def law(config: Config, state: State[Grow]) -> Callable[[int], float]:
 
 
 def next_read(config: Config, state: State[Grow]) -> int:
-    """The next test, or the cap."""
+    """The next test, or the end of warm-up."""
+    growth = state.phase.growth
     return min(
-        next_test(config, state.phase.growth, state.read, config.test_growth), cap(config, state.phase.growth)
+        next_test(config, growth, state.read, config.test_growth), ending.last_step(config, state, growth)
     )
 
 
 def decide(config: Config, state: State[Grow]) -> State[Phase]:
     """A test, unless the loss is plainly falling, and what follows from it."""
     state, grow = ending.with_snapshot(config, state), state.phase
-    ended = state.step >= cap(config, grow.growth)
+    ended = state.step >= ending.last_step(config, state, grow.growth)
     if not ended and state.read < grow.tests_from:
         state = _resting(config, state)
         if state.step < grow.tests_from and not state.nonfinite_reads:
             return state
     if not ended and config.screen is not None and trend.falling(state.losses, config.screen):
         return _falling(state)
-    if not ended or config.return_at_cap or state.step % (config.steps_per_epoch or 1) == 0:
+    epoch_ends = state.step % (config.steps_per_epoch or 1) == 0
+    if not ended or config.return_at_cap or ending.asked(state) or epoch_ends:
         state = ending.test(config, state)
     if state.phase.detections >= config.patience:
         return ending.back(config, state, capped=False)

@@ -41,16 +41,19 @@ def next_read(config: Config, state: State[Sweep | Search]) -> int:
     spacing = config.test_growth
     if config.growth == "two-speed":
         spacing = min(LOOKS, spacing or LOOKS)
-    return min(next_test(config, state.phase.growth, state.read, spacing), _end(config, state.phase))
+    return min(next_test(config, state.phase.growth, state.read, spacing), _end(config, state))
 
 
-def _end(config: Config, phase: Sweep | Search) -> int:
-    return config.sweep_steps if isinstance(phase, Sweep) else cap(config, phase.growth)
+def _end(config: Config, state: State[Sweep | Search]) -> int:
+    phase, asked = state.phase, state.horizon.warmup_to
+    if isinstance(phase, Search):
+        return ending.last_step(config, state, phase.growth)
+    return config.sweep_steps if asked is None else min(config.sweep_steps, asked)
 
 
 def _last(config: Config, state: State[Sweep | Search]) -> bool:
     """Whether no growth can follow: in a short run the fast one takes all of warm-up."""
-    return isinstance(state.phase, Search) or state.step >= config.warmup_steps
+    return isinstance(state.phase, Search) or state.step >= config.warmup_steps or ending.asked(state)
 
 
 def decide(config: Config, state: State[Sweep | Search]) -> State[Phase]:
@@ -61,7 +64,7 @@ def decide(config: Config, state: State[Sweep | Search]) -> State[Phase]:
     moved = trend.shift(losses, config.fall_threshold, known)
     if moved < 0:
         return _lifted(config, state, known or trend.beginning(losses))
-    ended = state.step >= _end(config, phase)
+    ended = state.step >= _end(config, state)
     dead = state.nonfinite_reads >= config.patience
     if config.growth != "two-speed" or (ended and _last(config, state)):
         return _never(config, state, risen=moved > 0 or dead) if ended or dead else state
@@ -90,7 +93,7 @@ def _lifted(config: Config, state: State[Sweep | Search], origin: Level) -> Stat
     if isinstance(phase, Sweep):
         growth, tests_from = slowed(config, growth, state.step)
     state = state.replace(phase=Grow(growth, state.step, origin, tests_from))
-    if state.step >= cap(config, growth):  # the weights of now are those to go on with
+    if state.step >= ending.last_step(config, state, growth):  # the weights of now are those to go on with
         return ending.at_cap(config, state.replace(snapshot_step=None))
     return state.replace(snapshot_step=state.step if config.rewind else None)
 
@@ -168,14 +171,15 @@ def _never(config: Config, state: State[Sweep | Search], *, risen: bool) -> Stat
     If it has not risen either, the LR of the least loss, if a test at the cap says that it is past. Else the
     test is for the record alone: if the loss has a minimum, that is one by chance.
     """
-    phase, capped = state.phase, state.step >= cap(config, state.phase.growth)
+    phase, asked = state.phase, ending.asked(state)
+    capped = state.step >= cap(config, phase.growth) and not asked
     growth, dead = phase.growth, state.nonfinite_reads >= config.patience
     if capped and not config.return_at_cap and not dead:
         lr, reason = grown(config, growth, state.step), Reason.RISE if risen else Reason.NO_FALL
         return ending.switch(config, state, None, lr, reason, capped=True)
     lr, finite = grown(config, growth, state.step), bool(np.isfinite(state.losses).all())
     middle = math.sqrt(config.min_lr) * math.sqrt(config.max_lr)
-    good, too_large, least = middle, [lr] if risen else list[float](), None
+    good, too_large, least = min(middle, lr) if asked else middle, [lr] if risen else list[float](), None
     before = phase.too_large if isinstance(phase, Search) else None
     if before is not None:
         # Growth may have come beyond the LR of the last rise, but not of one before.
@@ -185,13 +189,14 @@ def _never(config: Config, state: State[Sweep | Search], *, risen: bool) -> Stat
             too_large.append(before.lr)
     state, verdict = ending.recorded(config, state, growth)
     # The fast growth alone would be too fast to tell.
-    neither = finite and not risen and before is None and isinstance(phase, Search)
+    neither = finite and not risen and before is None and isinstance(phase, Search) and not asked
     if neither and verdict.detected and verdict.t_star is not None:
         least = grown(config, growth, verdict.t_star)
     peak_lr = ending.fallback(
         config, good=None if neither else good, too_large=min(too_large, default=None), least=least
     )
-    reason = Reason.NONFINITE if dead else Reason.RISE if risen else Reason.NO_FALL
+    unmoved = Reason.ASKED if asked else Reason.NO_FALL
+    reason = Reason.NONFINITE if dead else Reason.RISE if risen else unmoved
     # Weights of a loss that never rose are not known to be damaged: half of a run is not undone for nothing.
-    rewind = reason is not Reason.NO_FALL
+    rewind = reason is not unmoved
     return ending.switch(config, state, None, peak_lr, reason, rewind=rewind, capped=capped)

@@ -52,6 +52,18 @@ def leaders(decide: Callable[[], State[Phase]], group: dist.ProcessGroup | None)
     return cast("State[Phase]", message[0])
 
 
+def agree(what: str, value: object, group: dist.ProcessGroup | None) -> None:
+    """All ranks of the group have to ask for the same.
+
+    Raises:
+        ValueError: they do not, on each of them; the message names the first two values that differ.
+    """
+    values = _gathered(value, group)
+    for rank, other in enumerate(values):
+        if other != values[0]:
+            raise ValueError(f"{what} is {values[0]!r:.80} on rank 0, but {other!r:.80} on rank {rank}")
+
+
 def _gathered(value: T, group: dist.ProcessGroup | None) -> list[T]:
     """Of all ranks."""
     if group is None:

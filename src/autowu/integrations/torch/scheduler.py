@@ -23,7 +23,7 @@ from autowu.integrations.torch.nested import listed, within
 from autowu.integrations.torch.nested import parameters as trained
 from autowu.integrations.torch.pending import PendingLosses
 from autowu.integrations.torch.published import check_arguments
-from autowu.integrations.torch.ranks import OnAllRanks, leaders, several
+from autowu.integrations.torch.ranks import OnAllRanks, agree, leaders, several
 from autowu.integrations.torch.snapshot import Snapshot, check_snapshot
 from autowu.integrations.torch.tensors import StateDict, to_arrays, to_tensors
 from autowu.integrations.torch.told import Told, strangers
@@ -49,7 +49,8 @@ class AutoWU(LRScheduler):
         optimizer: one, or a list of several: one decision and one rewind for all. Parameter groups keep the
             ratio of their LR to the first optimizer's default LR; where all have one LR, its value does not
             matter. An LR that is a tensor is changed in place.
-        total_steps: T, optimizer updates of the whole run, ≥ 1.
+        total_steps: T, optimizer updates of the whole run, ≥ 1. None: no end is known, and the peak LR is
+            held until :meth:`cooldown` or :meth:`extend` is called.
         preset: 'default', or 'paper' (Algorithm 1), which also needs ``steps_per_epoch``.
         steps_per_epoch: updates in an epoch, where tests come at epoch ends.
         model: if given, its buffers (such as BatchNorm's statistics) are rewound with the parameters.
@@ -61,7 +62,7 @@ class AutoWU(LRScheduler):
         settings: fields of :class:`autowu.Config` in place of the preset's.
 
     Raises:
-        TypeError: ``total_steps`` is missing, an unknown setting, a value of the wrong type, or a third
+        TypeError: an unknown setting, a value of the wrong type, or a third
             argument by position.
         ValueError: a value is out of range, ``snapshot_device`` is not there, a group has no LR, or the
             optimizer's default LR is not positive while its groups' LRs differ.
@@ -91,12 +92,10 @@ class AutoWU(LRScheduler):
         self.optimizers = listed(optimizer)
         self.optimizer = self.optimizers[0]
         device = check_snapshot(model, snapshot_device)
-        self.config = Config.preset(
-            preset, total_steps=total_steps, steps_per_epoch=steps_per_epoch, **settings
+        self._session = Session(
+            Config.preset(preset, total_steps=total_steps, steps_per_epoch=steps_per_epoch, **settings)
         )
-        self.total_steps = self.config.total_steps
         self._groups = Groups(self.optimizers)
-        self._session = Session(self.config)
         self._snapshot = Snapshot(self.optimizers, model, device)
         self._pending = PendingLosses()
         self._expect()
@@ -116,6 +115,16 @@ class AutoWU(LRScheduler):
     # --- what the user reads --------------------------------------------------------------------------
 
     @property
+    def config(self) -> Config:
+        """The configuration that the run began with."""
+        return self._session.config
+
+    @property
+    def total_steps(self) -> int | None:
+        """T, as it is planned by now; None: no end is known."""
+        return self._session.total_steps
+
+    @property
     def last_epoch(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Updates done; the name is LRScheduler's."""
         return self._session.step
@@ -128,7 +137,7 @@ class AutoWU(LRScheduler):
         )
 
     @property
-    def phase(self) -> Literal["warmup", "decay"]:
+    def phase(self) -> Literal["warmup", "stable", "decay"]:
         """The current phase."""
         return self._session.phase
 
@@ -266,6 +275,45 @@ class AutoWU(LRScheduler):
             )
         self._lacked_loss = False
 
+    # --- the end of the run ---------------------------------------------------------------------------
+
+    def extend(self, total_steps: int) -> None:
+        """The run ends after ``total_steps`` updates: more or fewer than was planned, or than were known.
+
+        Warm-up goes on as it began. A decay that has begun bends towards the new end, and the LR jumps
+        nowhere; a stable phase becomes a decay. With several processes all have to call it.
+
+        Raises:
+            TypeError: ``total_steps`` is no integer.
+            ValueError: it is not above the updates done, the run is over, or the ranks differ; nothing is
+                changed.
+        """
+        agree("extend(total_steps)", total_steps, self._group())
+        self._session.extend(total_steps)
+        self._ends_elsewhere()
+
+    def cooldown(self, steps: int) -> None:
+        """The LR falls to zero in the next ``steps`` updates, by the shape of the decay.
+
+        It may be called at any time; in warm-up the LR, and the weights, first go back to the best one known.
+        With several processes all have to call it.
+
+        Raises:
+            TypeError: ``steps`` is no integer.
+            ValueError: it is below 1, the run is over, or the ranks differ; nothing is changed.
+        """
+        agree("cooldown(steps)", steps, self._group())
+        self._session.cooldown(steps)
+        self._ends_elsewhere()
+
+    def _ends_elsewhere(self) -> None:
+        session = self._session
+        texts = self._decide() if session.step == session.due else ()
+        self._expect()
+        self._groups.write(session.learning_rate)
+        for text in texts:
+            warnings.warn(text, stacklevel=3)
+
     # --- decisions ------------------------------------------------------------------------------------
 
     def _decide(self) -> Iterable[str]:
@@ -329,11 +377,11 @@ class AutoWU(LRScheduler):
         Raises:
             ValueError: the state is none of AutoWU, damaged, from another version, or of a run with another
                 configuration, optimizer or other parameter groups; the message names what differs, and
-                nothing is changed.
+                nothing is changed. Another ``total_steps`` is as :meth:`extend` has it.
         """
         try:
             check_keys(state_dict, "version", "config")
-            check_origin(state_dict, VERSION, self.config)
+            check_origin(state_dict, VERSION, self._session.asked)
             controller, pending_losses, kept = state_dict["run"]
             pending = PendingLosses.from_dict(pending_losses)
             session = self._session.loaded({**state_dict, "controller": to_arrays(controller)}, len(pending))

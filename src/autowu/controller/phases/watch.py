@@ -1,0 +1,125 @@
+"""The watch after the switch: where the loss rises for good, back to the snapshot, and on with less.
+
+The losses are read in stretches of a fiftieth of the run. If the median of one is above the least so far by
+more than noise explains, and by a tenth of what the loss has fallen, the LR was too large after all: the
+weights go back to the snapshot, and the LR falls to a third. If the loss is as high right after that, it was
+the data that changed, and the LR goes back to what it was.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Final, TypeVar
+
+import numpy as np
+
+from autowu.config import Config
+from autowu.controller.cuts import taken_back
+from autowu.controller.state import AfterSwitch, Cut, Decay, Stable, State
+from autowu.detector import trend
+from autowu.detector.trend import Stretch
+
+STRETCHES: Final = 50
+"""Of the run, each of which is read as one."""
+
+SHORTEST: Final = 10
+"""Updates of a stretch, at least: medians of fewer are too noisy."""
+
+LOST: Final = 0.1
+"""Share of the fall since the first losses that has to be lost again."""
+
+CUT: Final = 1 / 3
+"""By which a cut multiplies the LR: half of the decade between a good LR and one that explodes."""
+
+FIRST: Final = 3
+"""Losses right after the weights went back: they tell data that have changed from an LR that is too large."""
+
+MOST: Final = 9
+"""Cuts, at most: after so many the LR is a 20,000th of the peak, and it is not the LR's fault."""
+
+RENEWED: Final = 0.2
+"""Share of the run after which the snapshot is taken anew."""
+
+P = TypeVar("P", bound=Stable | Decay)
+
+
+def factor(phase: AfterSwitch) -> float:
+    """The share of the switch's line that the LR is now."""
+    return phase.cuts[-1].factor if phase.cuts else 1.0
+
+
+def stretch(config: Config, state: State[P]) -> int:
+    """Updates from one look to the next: more in a run that has gone on for longer than was planned."""
+    return max(SHORTEST, max(config.length, state.read) // STRETCHES)
+
+
+def watched(config: Config, state: State[P]) -> State[P]:
+    """What follows from the losses since the last look, if anybody looks."""
+    if config.watch is None:
+        return state
+    now, phase, ended = trend.stretch(state.losses, config.watch / math.sqrt(2)), state.phase, state.ended
+    enough = len(state.losses) >= SHORTEST  # one NaN in a few is no lost network
+    dead, judged = enough and not math.isfinite(now.median), enough and not ended
+    changed = any(taken_back(phase.cuts, at) for at in range(len(phase.cuts)))  # then a rise says nothing
+    if dead or (judged and not changed and _risen(state, now)):
+        state = _cut_or_not(state, now, dead=dead)
+    else:
+        if judged and (phase.least is None or now.high < phase.least.high):
+            state = state.replace(phase=replace(phase, least=now))
+        kept = state.snapshot_step
+        if kept is not None and state.step - kept >= RENEWED * max(config.length, state.read):
+            state = state.replace(snapshot_step=state.step)
+    half = 2 * state.step >= config.length and not ended  # at the end it helps nobody
+    if half and state.origin is not None and not _fallen(state):
+        state = state.replace(phase=replace(state.phase, no_fall=True))
+    return state.replace(snapshot_step=None) if ended else state
+
+
+def _cut_or_not(state: State[P], now: Stretch, *, dead: bool) -> State[P]:
+    """A cut, unless the loss was as high as soon as the weights had gone back: then it is the data."""
+    cuts = state.phase.cuts
+    if cuts and cuts[-1].step == state.read and cuts[-1].back_to is not None:
+        first = state.losses[:FIRST]  # of weights that the LR has not had the time to spoil
+        if dead and not np.isfinite(first).any():
+            return state
+        least = state.phase.least
+        if not dead and least is not None and first.min() > least.high:
+            return _undone(state, now)
+    return _cut(state, now) if len(cuts) < MOST else state
+
+
+def _risen(state: State[P], now: Stretch) -> bool:
+    """Whether ``now`` is above the least level for good. Of a loss that never fell that says nothing."""
+    least, origin = state.phase.least, state.origin
+    if least is None or origin is None or not _fallen(state):
+        return False
+    lost = LOST * (origin.median - least.median)
+    return now.low > least.high and now.median - least.median > lost
+
+
+def _fallen(state: State[P]) -> bool:
+    """Whether the least level is below the first losses by more than noise explains."""
+    least, origin = state.phase.least, state.origin
+    return least is not None and origin is not None and least.high < origin.low
+
+
+def _cut(state: State[P], now: Stretch) -> State[P]:
+    """Back to the snapshot, if there is one, and on with a third of the LR."""
+    phase, back_to = state.phase, state.snapshot_step
+    least = math.nan if phase.least is None else phase.least.median
+    cut = Cut(state.step, CUT * factor(phase), back_to, now.median, least)
+    return state.replace(
+        phase=replace(phase, cuts=(*phase.cuts, cut)),
+        restores=state.restores + (back_to is not None),
+        nonfinite_reads=0,
+    )
+
+
+def _undone(state: State[P], now: Stretch) -> State[P]:
+    """The data have changed: the LR is that of before the cut, and rises say nothing any more."""
+    phase = state.phase
+    before = phase.cuts[-2].factor if len(phase.cuts) > 1 else 1.0
+    least = math.nan if phase.least is None else phase.least.median
+    cut = Cut(state.step, before, None, now.median, least)
+    return state.replace(phase=replace(phase, cuts=(*phase.cuts, cut)))
