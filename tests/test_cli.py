@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
+import warnings
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,11 @@ from tests.offline.curves import v_shaped, write
 import autowu
 from autowu import cli
 from autowu.errors import UserError
+from autowu.extras import install
 from autowu.offline import command
 
 AUTOWU = [str(Path(sysconfig.get_path("scripts")) / "autowu")]
+ROOT = Path(__file__).parents[1]
 MODULE = [sys.executable, "-m", "autowu"]
 
 
@@ -49,17 +53,126 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"autowu {autowu.__version__}\n"
 
 
-@pytest.mark.parametrize("argv", [[], ["train"], ["replay"], ["report"]])
-def test_help(capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
+@pytest.mark.parametrize("argv", [[], ["train"], ["replay"], ["report"], ["reproduce"]])
+def test_help(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, argv: list[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit, match="0"):
         cli.main([*argv, "--help"])
-    assert f"usage: {' '.join(['autowu', *argv])}" in capsys.readouterr().out
+    usage, about, *rest = capsys.readouterr().out.split("\n\n")
+    assert usage.startswith(f"usage: {' '.join(['autowu', *argv])}")
+    assert about[0].isupper()  # what it is
+    assert about.endswith(".")
+    (page,) = re.findall(r"https://autowu\.github\.io/autowu/(\S+)/\n", rest[-1])  # and where to read on
+    assert (ROOT / "docs" / f"{page}.md").is_file()
+    assert max(map(len, "\n".join([usage, about, *rest]).splitlines())) <= 80
+
+
+def test_alone_it_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("usage: autowu ")
+    assert err == ""
+
+
+@pytest.mark.parametrize(
+    ("argv", "meant"),
+    [
+        (["trian"], "'train'"),
+        (["train", "--recipe", "cifar-10-cnn"], "'cifar10-cnn'"),
+        (["train", "--optimizer", "adam"], "'adamw' or 'adamp'"),
+        (["train", "--schedule", "prodgy"], "'prodigy'"),
+        (["train", "--data", "cifar-10"], "'cifar10' or 'cifar100'"),
+        (["train", "--logger", "tensorbord"], "'tensorboard'"),
+        (["train", "--set", "patiance=3"], "'patience'"),
+        (["train", "--config", "config.yaml"], "'adamw' or 'adamp'"),
+        (["replay", "a.csv", "--decay", "linaer"], "'linear'"),
+        (["report", "a", "--layout", "figure3"], "'figure2' or 'figure1'"),
+        (["reproduce", "tabel1"], "'table1'"),
+    ],
+)
+def test_a_choice_that_does_not_exist(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    argv: list[str],
+    meant: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("config.yaml").write_text("optimizer: adam\n", encoding="utf-8")
+    assert cli.main(argv) == 2
+    assert f"did you mean {meant}" in capsys.readouterr().err
+
+
+def test_a_choice_that_is_like_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["train", "--optimizer", "zzz"]) == 2
+    assert "(choose from adamp, lamb, adamw, sgd, muon)" in capsys.readouterr().err
+
+
+WARNS = """
+import sys, warnings
+from autowu import cli
+from autowu.offline import command
+command.run = lambda args: warnings.warn("it was\\ndoubtful", UserWarning, stacklevel=1) or 0
+sys.exit(cli.main(["replay", "x"]))
+"""
+
+
+REFUSED = """
+import sys
+from autowu import cli
+status = cli.main(sys.argv[1:])
+assert not {"torch", "lightning_fabric", "timm"} & set(sys.modules)
+sys.exit(status)
+"""
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--data", "absent.npz"], "cannot read absent.npz: No such file or directory"),
+        (["--data", "absent.txt"], "cannot read absent.txt: No such file or directory"),
+        (["--data", "empty"], "empty must hold the folders train and val, each with one folder a class"),
+        (["--out", "file/run"], "cannot write to the run folder file/run: file is not a folder"),
+        (["--out", "old"], "old holds a finished run; choose another --out, or remove it"),
+        (["--out", "old", "--dry-run", "--data", "absent"], "--data must be one of digits, "),
+    ],
+)
+def test_paths_are_looked_at_before_pytorch_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("empty", "old"):
+        Path(folder).mkdir()
+    Path("file").write_text("in the way", encoding="utf-8")
+    Path("old/run.json").write_text('{"config": {}, "status": "finished"}', encoding="utf-8")
+    done = run(sys.executable, "-c", REFUSED, "train", *flags)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"autowu: error: {message}")
+    assert done.stdout == ""
+
+
+def test_something_is_said_before_pytorch_is_imported() -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("lightning_fabric")
+    done = run(*MODULE, "train", "--dry-run", "--model", "mlp", "--optimizer", "sgd")
+    assert done.stdout.splitlines()[0] == "loading PyTorch …", done.stderr
+
+
+def test_a_warning_says_nothing_of_where_the_package_is() -> None:
+    done = run(sys.executable, "-c", WARNS)
+    assert (done.returncode, done.stderr) == (0, "autowu: warning: it was doubtful\n")
+
+
+def test_warnings_are_left_as_they_were() -> None:
+    before = warnings.formatwarning
+    cli.main([])
+    assert warnings.formatwarning is before
 
 
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], "autowu: error: the following arguments are required: COMMAND (see `autowu --help`)\n"),
+        (["--dance"], "autowu: error: the following arguments are required: COMMAND (see `autowu --help`)\n"),
         (["dance"], "autowu: error: argument COMMAND: invalid choice: 'dance'"),
         (["replay"], "autowu: error: the following arguments are required: LOSSES.csv (see `autowu replay"),
         (["replay", "a.csv", "--fast"], "autowu: error: unrecognized arguments: --fast"),
@@ -79,8 +192,12 @@ def test_errors_are_one_line(capsys: pytest.CaptureFixture[str], argv: list[str]
     ("error", "status", "message"),
     [
         (UserError("no"), 2, "autowu: error: no\n"),
-        (ModuleNotFoundError("No module", name="torch.nn"), 2, "pip install 'autowu[train]' (No module)\n"),
-        (ImportError("broken", name="plotly"), 2, "pip install 'autowu[report]' (broken)\n"),
+        (ModuleNotFoundError("No module", name="torch.nn"), 2, install("train") + "\n"),
+        (
+            ImportError("broken", name="plotly"),
+            2,
+            f"plotly cannot be imported (broken): {install('report')}\n",
+        ),
         (PermissionError(13, "Permission denied", "runs"), 2, "Permission denied: 'runs'\n"),
         (KeyboardInterrupt(), 130, ""),
     ],

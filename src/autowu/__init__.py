@@ -36,6 +36,8 @@ def __getattr__(name: str) -> Any:
         except ModuleNotFoundError as error:
             if error.name != "torch":
                 raise  # installed, but broken: its own error says more
-            raise ImportError("autowu.AutoWU needs torch: pip install 'autowu[torch]'") from error
+            from autowu.extras import install
+
+            raise ImportError(f"autowu.AutoWU needs torch: {install('torch')}") from error
         return AutoWU
     raise AttributeError(f"module 'autowu' has no attribute {name!r}")

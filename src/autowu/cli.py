@@ -2,58 +2,29 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from autowu import __version__
+from autowu.arguments import Parser
 from autowu.errors import UserError
+from autowu.extras import MODULES, install
 
 # Each module gives `add_arguments(parser)` and `run(args) -> int`, and is imported only if it is asked for.
 COMMANDS: Final = {
-    "train": ("autowu.train.command", "train a model, with the learning rate set by AutoWU"),
-    "replay": ("autowu.offline.command", "what AutoWU would have done on a recorded loss curve"),
-    "report": ("autowu.report", "a page with pictures of runs"),
-    "reproduce": ("autowu.reproduce", "the tables and figures of the paper"),
+    "train": ("autowu.train.command", "train a model, with the learning rate set by AutoWU", "train"),
+    "replay": ("autowu.offline.command", "what AutoWU would have done on a recorded loss curve", "report"),
+    "report": ("autowu.report", "a page with pictures of runs", "report"),
+    "reproduce": ("autowu.reproduce", "the tables and figures of the paper", "reproduction"),
 }
+"""Each command's module, its purpose, and the page that says more of it."""
 
-EXTRAS: Final = {
-    "torch": "train",
-    "timm": "train",
-    "rich": "train",
-    "lightning_fabric": "train",
-    "torchvision": "train",
-    "yaml": "train",
-    "schedulefree": "peers",
-    "prodigyopt": "peers",
-    "dadaptation": "peers",
-    "mechanic_pytorch": "peers",
-    "dog": "peers",
-    "momo": "peers",
-    "GeN": "peers",
-    "torch_lr_finder": "peers",
-    "statopt": "peers",
-    "transformers": "peers",
-    "scipy": "peers",
-    "sklearn": "peers",
-    "plotly": "report",
-    "plotext": "report",
-    "matplotlib": "report",
-    "tensorboard": "tensorboard",
-    "submitit": "cluster",
-}
-"""The extra that brings a module."""
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser that leaves the reporting of errors to :func:`main`."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message} (see `{self.prog} --help`)")
+SITE: Final = "https://autowu.github.io/autowu/"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 errors="backslashreplace"
             )  # a terminal that lacks a character still gets the rest
     arguments = sys.argv[1:] if argv is None else list(argv)
+    before, warnings.formatwarning = warnings.formatwarning, _warning
     try:
         status = _run(arguments)
         sys.stdout.flush()  # so that a closed pipe is met here
@@ -72,9 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error))
     except ImportError as error:
         module = (error.name or "").partition(".")[0]
-        if module not in EXTRAS:
+        if module not in MODULES:
             raise
-        return _fail(f"{module} cannot be imported: pip install 'autowu[{EXTRAS[module]}]' ({error})")
+        return _fail(f"{module} cannot be imported ({error}): {install(MODULES[module])}")
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT, as shells have it
     except BrokenPipeError:
@@ -83,19 +55,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         _drop_output()
         return _fail(str(error))
+    finally:
+        warnings.formatwarning = before
 
 
 def _run(arguments: list[str]) -> int:
-    parser = _Parser(
-        prog="autowu", description="Sets the learning rate of neural-network training by itself."
+    parser = Parser(
+        prog="autowu",
+        description="Sets the learning rate of neural-network training by itself.",
+        epilog=f"`autowu COMMAND --help` says what a command takes. A tutorial: {SITE}tutorial/",
     )
     parser.add_argument("--version", action="version", version=f"autowu {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     chosen = next((word for word in arguments if not word.startswith("-")), None)
-    for name, (module, purpose) in COMMANDS.items():
-        command = commands.add_parser(name, help=purpose)
+    for name, (module, purpose, page) in COMMANDS.items():
+        told = f"{purpose[0].upper()}{purpose[1:]}."  # unless the command says more
+        command = commands.add_parser(name, help=purpose, description=told, epilog=f"More: {SITE}{page}/")
         if name == chosen:
             import_module(module).add_arguments(command)
+    if not arguments:
+        parser.print_help()
+        return 0
     args = parser.parse_args(arguments)
     args.pages = _pages  # the command of a room below may not import them
     return import_module(COMMANDS[args.command][0]).run(args)
@@ -111,6 +91,13 @@ def _fail(message: str) -> int:
 
     print(f"autowu: error: {printable(' '.join(message.splitlines()))}", file=sys.stderr)
     return 2
+
+
+def _warning(message: Warning | str, *_where: object, **_line: object) -> str:
+    """What is said of a warning: not where in the package it was raised, which helps no user."""
+    from autowu.text import printable
+
+    return f"autowu: warning: {printable(' '.join(str(message).split()))}\n"
 
 
 def _drop_output() -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import limits
+from autowu.extras import install
 
 pytest.importorskip("h5py")  # keras itself cannot be imported before its backend is chosen
 
@@ -118,7 +119,7 @@ def test_without_keras_the_error_says_what_to_install() -> None:
     program = "import sys; sys.modules['keras'] = None; import autowu.integrations.keras"
     done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].endswith("pip install 'autowu[keras]'")
+    assert done.stderr.splitlines()[-1].endswith(install("keras"))
 
 
 def log(folder: Path) -> list[tuple[str, str, str]]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from autowu.extras import install
 from autowu.integrations.torch.tensors import StateDict
 
 pytest.importorskip("lightning.pytorch")
@@ -431,5 +432,5 @@ def test_what_is_missing_is_named_with_the_command_that_installs_it(package: str
     failed = subprocess.run(
         [sys.executable, "-c", WITHOUT, package], check=False, capture_output=True, text=True
     )
-    message = f"ImportError: autowu.integrations.{package} needs {package}: pip install 'autowu[lightning]'"
+    message = f"ImportError: autowu.integrations.{package} needs {package}: {install('lightning')}"
     assert failed.stderr.splitlines()[-1] == message

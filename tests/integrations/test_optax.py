@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from autowu.extras import install
 from autowu.integrations.optax import AutoWU
 from integrations.contract.contract import v_curve
 
@@ -272,7 +273,7 @@ def test_without_jax_the_error_says_what_to_install() -> None:
     program = "import sys; sys.modules['jax'] = None; import autowu.integrations.optax"
     done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].endswith("pip install 'autowu[optax]'")
+    assert done.stderr.splitlines()[-1].endswith(install("optax"))
 
 
 # --- a crash ------------------------------------------------------------------------------------------

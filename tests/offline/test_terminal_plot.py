@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from tests.offline.curves import printed, v_shaped, write
 
+from autowu.extras import install
+
 
 def test_the_plot_is_plain_where_the_output_is_no_terminal(
     capsys: pytest.CaptureFixture[str], v_curve: str
@@ -80,4 +82,4 @@ def test_without_plotext_a_line_says_how_to_get_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, v_curve: str
 ) -> None:
     monkeypatch.setitem(sys.modules, "plotext", None)
-    assert printed(capsys, v_curve).endswith("\nFor a plot of it: pip install 'autowu[report]'\n")
+    assert printed(capsys, v_curve).endswith(f"\nFor a plot of it: {install('report')}\n")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import statistics
 from pathlib import Path
 
 import pytest
 
+from autowu.extras import install
 from pages import blocks
 
 DOCS = blocks.ROOT / "docs"
@@ -50,6 +52,29 @@ def test_a_page_that_installs_says_how(page: Path) -> None:
     """The package is on no index yet; one page says what to write until it is."""
     text = page.read_text(encoding="utf-8")
     assert not INSTALLS.search(text) or page.name == "install.md" or "how-to/install.md" in text
+
+
+def test_a_message_says_how_to_install_what_is_missing() -> None:
+    sources = sorted((blocks.ROOT / "src").rglob("*.py"))
+    assert [path.name for path in sources if INSTALLS.search(path.read_text(encoding="utf-8"))] == []
+    page = (DOCS / "how-to" / "install.md").read_text(encoding="utf-8")
+    command, clone = install("torch").removesuffix(")").split(" (in a clone of it: ")
+    assert f"`{command}`" in page
+    assert clone == 'pip install -e ".[torch]"'
+
+
+def test_the_demo_is_the_page_s() -> None:
+    makefile = (blocks.ROOT / "Makefile").read_text(encoding="utf-8")
+    (task,) = re.findall(r"(?m)^DEMO_TASK := (.*)$", makefile)
+    rates = re.findall(r"DEMO_TASK\) --schedule baseline --lr (\S+)", makefile)
+    page = (DOCS / "demo.md").read_text(encoding="utf-8")
+    assert len(re.findall(rf"(?m)^autowu train {task} ", page)) == 2
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines()]
+    shown = {cells[0]: cells for cells in rows if len(cells) == 8}
+    assert len(rates) == 2
+    for name, *seeds, told, _ in (shown[rate] for rate in rates):
+        mean = statistics.mean(map(float, seeds))
+        assert told.startswith(f"{mean:.2f} ± {statistics.stdev(map(float, seeds)):.2f}"), name
 
 
 def test_what_installs() -> None:

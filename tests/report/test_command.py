@@ -13,6 +13,7 @@ import pytest
 
 from autowu import report
 from autowu.errors import UserError
+from autowu.extras import install
 from autowu.report import page
 from autowu.runlog.run import read
 from report import simulated
@@ -201,6 +202,6 @@ def test_without_plotly_the_extra_is_named(
     autowu_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "plotly.offline", None)
-    with pytest.raises(UserError, match=r"pip install 'autowu\[report\]'"):
+    with pytest.raises(UserError, match=re.escape(install("report"))):
         run(autowu_run, "-o", tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import sys
 from importlib import import_module
 from types import ModuleType, SimpleNamespace
@@ -9,6 +10,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from autowu.errors import UserError
+from autowu.extras import install
 from autowu.train.output import loggers
 from autowu.train.output.loggers import Loggers, sinks
 from autowu.train.output.loggers.sinks import MLflow, WeightsAndBiases, named
@@ -133,7 +135,7 @@ def test_a_package_that_is_missing_is_named(name, package, monkeypatch):
 
 def test_missing_packages_are_told_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(loggers, "find_spec", lambda module: None)
-    with pytest.raises(UserError, match=r"pip install 'autowu\[tensorboard\]'"):
+    with pytest.raises(UserError, match=re.escape(install("tensorboard"))):
         engine.train(Settings(logger=("tensorboard",), out=str(tmp_path / "run")))
     assert not (tmp_path / "run").exists()
 

@@ -66,6 +66,41 @@ def begin(display, *, eval_steps=50, decay="linear"):
     return display
 
 
+def unwrapped(capsys):
+    """What was printed, of which no line is wider than 80 columns, and all but the first are indented."""
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert max(map(len, (first, *rest))) <= 80
+    assert all(line.startswith("  ") for line in rest)
+    return " ".join([first, *(line.strip() for line in rest)])
+
+
+def test_a_line_is_as_wide_as_the_terminal(capsys, monkeypatch):
+    display = begin(Progress(500, IMAGES))
+    capsys.readouterr()
+    said = []
+    for width in ("60", "120"):
+        monkeypatch.setenv("COLUMNS", width)
+        display.switch(Switch(93, False, 81.42, 0.0123, 80), (DETECTED,))
+        said.append(capsys.readouterr().out.splitlines())
+    assert [len(lines) for lines in said] == [2, 1]
+    assert max(map(len, said[0])) <= 60
+
+
+@pytest.mark.parametrize(
+    ("steps", "length"),
+    [
+        (500, "10 epochs of 50"),
+        (50, "1 epoch of 50"),
+        (513, "10 epochs of 50 and 13 updates more"),
+        (51, "1 epoch of 50 and 1 update more"),
+        (7, "0 epochs of 50 and 7 updates more"),
+    ],
+)
+def test_epochs_are_whole(capsys, steps, length):
+    begin(Progress(steps, IMAGES))
+    assert f"{steps} updates with batch size 128: {length}\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("switch", "verdict", "line"),
     [
@@ -106,7 +141,7 @@ def test_the_switch_has_a_line_that_says_why(capsys, switch, verdict, line):
     display = begin(Progress(500, IMAGES))
     capsys.readouterr()
     display.switch(switch, (verdict,))
-    assert capsys.readouterr().out == line + "\n"
+    assert unwrapped(capsys) == line
 
 
 @pytest.mark.parametrize(
@@ -120,7 +155,7 @@ def test_a_cut_has_a_line(capsys, cuts, line):
     display = begin(Progress(500, IMAGES))
     capsys.readouterr()
     display.cut(cuts)
-    assert capsys.readouterr().out == f"step 443: {line}a third of the LR\n"
+    assert unwrapped(capsys) == f"step 443: {line}a third of the LR"
     display.cut([*cuts, Cut(455, 1.0, None, 2.5, 0.03)])
     line = "step 455: the loss is as high all the same; the LR is again what it was"
     assert capsys.readouterr().out == line + "\n"
@@ -172,7 +207,8 @@ def test_the_closing_table(capsys, task):
     assert table["test loss"] == "1.5000" + (" (perplexity 4.482)" if task is TEXT else "")
     assert table["peak LR"] == "0.0123, of t* = 81.4, from step 93 on"
     rate = "6,400 images" if task is IMAGES else "409,600 tokens"
-    assert table["time"] == f"500 updates in 10.0 s of training (50.0 updates, {rate} a second)"
+    assert table["time"] == "500 updates in 10.0 s, without evaluations"
+    assert table["speed"] == f"50.0 updates, {rate} a second"
     assert table["picture"] == "autowu report 'runs/my cats' -o report.html"
 
 

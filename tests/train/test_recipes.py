@@ -126,7 +126,9 @@ def test_the_page_is_up_to_date():
 
 def test_the_table_lists_every_recipe_at_any_width(capsys):
     assert cli.main(["train", "--list-recipes"]) == 0
-    table = capsys.readouterr().out.splitlines()
+    piped = capsys.readouterr().out.splitlines()
+    assert max(map(len, piped)) <= 80
+    table = recipes_table.text(None).splitlines()
     assert [line.split()[0] for line in table[1 : 1 + len(RECIPES)]] == list(RECIPES)
     narrow = recipes_table.text(80).splitlines()
     assert max(map(len, narrow)) <= 80

@@ -8,6 +8,8 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, cast
 
+from autowu.extras import install
+
 try:
     import torch
     from accelerate import Accelerator, DistributedType
@@ -16,7 +18,7 @@ except ModuleNotFoundError as error:
     if error.name not in ("torch", "accelerate"):
         raise  # installed, but broken: its own error says more
     raise ImportError(
-        f"autowu.integrations.accelerate needs {error.name}: pip install 'autowu[accelerate]'"
+        f"autowu.integrations.accelerate needs {error.name}: {install('accelerate')}"
     ) from error
 
 from autowu.integrations.ended import scheduler_ended_early

@@ -8,6 +8,8 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from autowu.extras import install
+
 try:
     import torch
 
@@ -19,7 +21,7 @@ except ModuleNotFoundError as error:
     if error.name not in ("torch", "transformers"):
         raise  # installed, but broken: its own error says more
     raise ImportError(
-        f"autowu.integrations.huggingface needs {error.name}: pip install 'autowu[huggingface]'"
+        f"autowu.integrations.huggingface needs {error.name}: {install('huggingface')}"
     ) from error
 
 from autowu.integrations.ended import length_and_progress, may_end_early, scheduler_ended_early

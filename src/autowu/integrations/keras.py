@@ -12,13 +12,15 @@ from urllib.parse import quote, unquote
 
 import numpy as np
 
+from autowu.extras import install
+
 try:
     import keras
     from keras import ops
 except ModuleNotFoundError as error:
     if error.name != "keras":  # such as the backend, of which Keras' own message tells
         raise
-    raise ImportError("this needs Keras 3: pip install 'autowu[keras]'") from error
+    raise ImportError(f"this needs Keras 3: {install('keras')}") from error
 
 from autowu.config import Config
 from autowu.integrations.driver import Driver

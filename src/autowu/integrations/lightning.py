@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from autowu.extras import install
+
 try:
     from autowu.integrations import torchvision_shim
 
@@ -10,9 +12,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name not in ("torch", "lightning"):
         raise  # installed, but broken: its own error says more
-    raise ImportError(
-        f"autowu.integrations.lightning needs {error.name}: pip install 'autowu[lightning]'"
-    ) from error
+    raise ImportError(f"autowu.integrations.lightning needs {error.name}: {install('lightning')}") from error
 
 from autowu.integrations._lightning import Hooks
 

@@ -11,6 +11,8 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
+from autowu.extras import install
+
 try:  # optax itself is not needed: its states are pytrees
     import jax
     import jax.numpy as jnp
@@ -18,7 +20,7 @@ try:  # optax itself is not needed: its states are pytrees
 except ModuleNotFoundError as error:
     if error.name != "jax":
         raise
-    raise ImportError("this needs JAX and optax: pip install 'autowu[optax]'") from error
+    raise ImportError(f"this needs JAX and optax: {install('optax')}") from error
 
 from autowu.config import Config
 from autowu.integrations import optax_trees

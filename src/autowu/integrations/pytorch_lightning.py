@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from autowu.extras import install
+
 try:
     from autowu.integrations import torchvision_shim
 
@@ -11,7 +13,7 @@ except ModuleNotFoundError as error:
     if error.name not in ("torch", "pytorch_lightning"):
         raise  # installed, but broken: its own error says more
     raise ImportError(
-        f"autowu.integrations.pytorch_lightning needs {error.name}: pip install 'autowu[lightning]'"
+        f"autowu.integrations.pytorch_lightning needs {error.name}: {install('lightning')}"
     ) from error
 
 from autowu.integrations._lightning import Hooks

@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import sys
-import textwrap
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -16,12 +14,13 @@ from typing import Any, Final, Protocol, get_args
 from autowu.arrays import Array
 from autowu.config import Config, Decay, Preset
 from autowu.errors import UserError
+from autowu.extras import install
 from autowu.offline import range_test_text, text, what_if
 from autowu.offline.logs import Choice, Record, read
 from autowu.offline.range_test import RangeTest, decision, is_sweep, sweep
 from autowu.offline.replay import Replay
 from autowu.offline.strided import replay_record
-from autowu.text import printable
+from autowu.text import columns, printable, wrapped
 
 WIDEST: Final = 100  # characters: longer lines are hard to read, and wider plots show no more
 
@@ -195,7 +194,7 @@ def _sweep(args: argparse.Namespace, record: Record, settings: dict[str, Any]) -
 def _print(
     args: argparse.Namespace, record: Record, outcome: Replay, of: RangeTest | None, cases: list[what_if.Case]
 ) -> None:
-    width = min(shutil.get_terminal_size().columns, WIDEST)
+    width = min(columns(), WIDEST)
     name = printable("standard input" if args.losses == "-" else args.losses)
     if of is not None:
         paragraphs = [range_test_text.premise(name, of, record), range_test_text.verdict(of)]
@@ -205,7 +204,7 @@ def _print(
             text.decision(record, outcome),
         ]
     for paragraph in paragraphs:
-        print(textwrap.fill(paragraph, width, break_on_hyphens=False, break_long_words=False), end="\n\n")
+        print(*wrapped(paragraph, width), "", sep="\n")
     print(*text.table(outcome), "", sep="\n")
     if cases:
         print("The same losses with other settings, one at a time (> marks the chosen value):")
@@ -222,4 +221,4 @@ def _plot(outcome: Replay, losses: Array, width: int) -> str:
     try:
         return draw(outcome, losses, width, color=color, unicode=unicode)
     except ImportError:
-        return "For a plot of it: pip install 'autowu[report]'"
+        return f"For a plot of it: {install('report')}"

@@ -81,24 +81,24 @@ def _variations(outcome: Replay) -> Iterator[tuple[str, tuple[Any, ...]]]:
 
 def table(found: list[Case]) -> list[str]:
     """The cases as lines of text; ``>`` marks the chosen value."""
-    lines = [f"{'setting':<26} {'value':>8}  {'switch at':>10}  {'t*':>10}  {'peak LR':>9}  against chosen"]
+    lines = [f"{'setting':<24} {'value':>6}  {'switch at':>9}  {'t*':>9}  {'peak LR':>8}  against chosen"]
     before = ""
     for case in found:
         name = NAMES[case.setting] if case.setting != before else ""
         before = case.setting
-        lines.append(f"{name:<26}{'>' if case.chosen else ' '}{case.value:>8g}  {_outcome(case, found)}")
+        lines.append(f"{name:<24}{'>' if case.chosen else ' '}{case.value:>6g}  {_outcome(case, found)}")
     return lines
 
 
 def _outcome(case: Case, found: list[Case]) -> str:
     outcome = case.replay
     if outcome.switch_step is None or outcome.peak_lr is None:
-        return f"{'no switch':>10}  {'-':>10}  {'-':>9}"
+        return f"{'no switch':>9}  {'-':>9}  {'-':>8}"
     star = "-" if outcome.t_star is None else f"{outcome.t_star:,.1f}"
     ratio = against(case, found)
     cap = "  (cap)" if outcome.capped else ""
     return (
-        f"{outcome.switch_step:>10,}  {star:>10}  {outcome.peak_lr:>9.3g}  "
+        f"{outcome.switch_step:>9,}  {star:>9}  {outcome.peak_lr:>8.3g}  "
         f"{'' if ratio is None else f'× {ratio:.2f}'}{cap}"
     ).rstrip()
 

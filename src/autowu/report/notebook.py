@@ -17,6 +17,7 @@ from autowu.config import Config
 from autowu.controller.display import needed
 from autowu.controller.history import learning_rates
 from autowu.controller.state import Decay, Phase, State
+from autowu.extras import install
 from autowu.report.overview import overview
 from autowu.runlog.run import Run
 
@@ -61,5 +62,5 @@ def plot(config: Config, state: State[Phase], step: int, losses: Array | None = 
     Raises:
         ImportError: Plotly, of the extra ``report``, is not installed.
     """
-    graph_objects = needed("plotly.graph_objects", "plot() needs plotly: pip install 'autowu[report]'")
+    graph_objects = needed("plotly.graph_objects", f"plot() needs plotly: {install('report')}")
     return graph_objects.Figure(overview(as_run(config, state, step, losses)))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal, cast, get_args
 
 from autowu.errors import UserError
+from autowu.extras import install
 from autowu.report import page
 from autowu.report.picture_style import style
 from autowu.report.sections import Section
@@ -67,7 +68,7 @@ def plotly_source() -> str:
     try:
         from plotly.offline import get_plotlyjs  # pyright: ignore[reportMissingTypeStubs]
     except ImportError as error:
-        raise UserError("the report needs plotly: pip install 'autowu[report]'") from error
+        raise UserError(f"the report needs plotly: {install('report')}") from error
     return str(get_plotlyjs())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import shlex
@@ -11,6 +10,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from autowu.arguments import Parser
 from autowu.errors import UserError
 from autowu.reproduce.cells import Cell
 from autowu.reproduce.scales import Scale
@@ -120,6 +120,6 @@ def more_settings(text: str) -> dict[str, Any]:
     return given
 
 
-class _Parser(argparse.ArgumentParser):
+class _Parser(Parser):
     def error(self, message: str) -> NoReturn:
         raise UserError(f"--train: {message}")

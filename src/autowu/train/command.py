@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
+from autowu.train.run import ranks
+from autowu.train.settings import paths
 from autowu.train.settings.arguments import add_arguments
 from autowu.train.settings.sources import settings_from
 
@@ -22,15 +25,20 @@ def run(args: argparse.Namespace) -> int:
         recipes_table.show()
         return 0
     settings = settings_from(args)
+    resume, dry_run = getattr(args, "resume", False), getattr(args, "dry_run", False)
+    paths.check(settings, resume=resume, dry_run=dry_run)
+    if ranks.says() and "torch" not in sys.modules:
+        print("loading PyTorch …", flush=True)
     from autowu.integrations import torchvision_shim
 
     torchvision_shim.install()
-    from autowu.train.dry_run import command
-    from autowu.train.run import engine, processes
+    if dry_run:
+        from autowu.train.dry_run import command
 
-    if getattr(args, "dry_run", False):
         command.show(settings)
         return 0
-    _, stopped = engine.train(settings, resume=getattr(args, "resume", False))
+    from autowu.train.run import engine
+
+    _, stopped = engine.train(settings, resume=resume)
     # Processes that this one started end as if all were well: theirs is not the status that the user sees.
-    return 128 + stopped if stopped is not None and processes.reports_status() else 0
+    return 128 + stopped if stopped is not None and ranks.reports_status() else 0

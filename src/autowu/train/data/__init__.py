@@ -25,6 +25,7 @@ import torch
 
 from autowu.errors import UserError
 from autowu.train.data.task import Batch, Share, Task
+from autowu.train.settings import paths
 from autowu.train.settings.options import IMAGE_SETS, Settings
 
 __all__ = ["Batch", "Share", "Task", "load"]
@@ -46,6 +47,7 @@ def load(settings: Settings, *, share: Share | None = None, device: torch.device
         UserError: there are no such data, they are unfit, or the settings do not fit them.
     """
     name, share = settings.data, share or Share()
+    paths.check_data(settings)
     if settings.is_text:
         _check_augment(settings, "a text")
         from autowu.train.data import text
@@ -62,15 +64,10 @@ def load(settings: Settings, *, share: Share | None = None, device: torch.device
         else:
             images = vision.read(name, Path(settings.data_dir))
         return memory.ImagesInMemory(images, settings, share, device)
-    if Path(name).is_dir():
-        _check_augment(settings, "a folder of images")
-        from autowu.train.data import folder
+    _check_augment(settings, "a folder of images")
+    from autowu.train.data import folder
 
-        return folder.load(settings, share, device)
-    raise UserError(
-        f"--data must be one of {', '.join(IMAGE_SETS)}, a FILE.npz in Keras' layout, a FILE.txt, "
-        f"or a folder of images with train/ and val/, not {name!r}"
-    )
+    return folder.load(settings, share, device)
 
 
 def _check_augment(settings: Settings, kind: str) -> None:

@@ -28,11 +28,8 @@ def read(root: Path) -> tuple[Listing, Listing]:
     """The listings of ``root/train`` and of ``root/val``.
 
     Raises:
-        UserError: one is missing, a class is empty, or the classes are not the same two or more.
+        UserError: a class is empty, or the classes are not the same two or more.
     """
-    for part in ("train", "val"):
-        if not (root / part).is_dir():
-            raise UserError(f"{root} must hold the folders train and val, each with one folder a class")
     train, test = (_list(root, part) for part in ("train", "val"))
     if len(train.classes) < 2:
         raise UserError(

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from autowu.errors import UserError
+from autowu.text import columns, wrapped
 from autowu.train import data, models, schedules
 from autowu.train.data.task import Task
 from autowu.train.dry_run import memory
@@ -90,7 +91,8 @@ def show(settings: Settings) -> None:
         *_memory(settings, task, model, method, _world(fabric)),
     ]
     width = max(len(name) for name, _ in rows)
-    print(*(f"{name:{width}}  {value}".rstrip() for name, value in rows), sep="\n")
+    for name, value in rows:
+        print(*wrapped(f"{name:{width}}  {value}".rstrip(), columns(), width + 2), sep="\n")
     print("nothing was run, and nothing written")
 
 
@@ -122,7 +124,7 @@ def _what(settings: Settings, task: Task, model: nn.Module, method: Method) -> R
 
 def _length(settings: Settings, task: Task, total: int, share: int) -> Rows:
     per_epoch = task.steps_per_epoch
-    epochs = f" ({total / per_epoch:g} epochs of {per_epoch:,})" if per_epoch else ""
+    epochs = f" ({progress.epochs(total, per_epoch)})" if per_epoch else ""
     every = engine.evaluation_interval(settings, task, total)
     saved = settings.checkpoint_every
     micro = settings.micro_batch_size or share

@@ -72,14 +72,13 @@ def arguments(settings: Settings, model: nn.Module) -> tuple[Any, list[dict[str,
         if not hasattr(torch.optim, "Muon"):
             raise UserError(f"--optimizer muon needs PyTorch 2.9 or newer, not {torch.__version__}")
         return Muon, split(parameters, model), options
+    if name == "adamp":
+        from autowu.train.optimizers.adamp import AdamP
 
+        return AdamP, parameters, options | adam | {"delta": 0.1}
     torchvision_shim.install()
     from timm.optim.lamb import Lamb
 
-    from autowu.train.optimizers.adamp import AdamP
-
-    if name == "adamp":
-        return AdamP, parameters, options | adam | {"delta": 0.1}
     clip = 1.0 if settings.lamb_clip else None
     return Lamb, parameters, options | {"betas": (0.9, 0.999), "eps": 1e-6, "max_grad_norm": clip}
 

@@ -9,12 +9,13 @@ import platform
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any, BinaryIO, cast
-
-import torch
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import autowu
 from autowu.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 
 class RunLog:
@@ -108,6 +109,8 @@ def versions() -> dict[str, str]:
 
 def machine(device: torch.device) -> dict[str, Any]:
     """What the run computes on."""
+    import torch
+
     on_gpu = device.type == "cuda"
     return {
         "platform": platform.platform(),

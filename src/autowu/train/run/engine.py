@@ -18,15 +18,17 @@ from autowu.train.checkpoints import checkpoint, saving
 from autowu.train.data import Share
 from autowu.train.data.task import Task
 from autowu.train.output import loggers, progress
-from autowu.train.output.log import RunLog, machine, read_run, versions
+from autowu.train.output.log import RunLog, machine, versions
 from autowu.train.output.loggers import Loggers
 from autowu.train.output.progress import Silent
 from autowu.train.run import loop
 from autowu.train.run.events import Events
-from autowu.train.run.processes import end_children, fabric_for, launch, leave, says
+from autowu.train.run.processes import end_children, fabric_for, launch, leave
 from autowu.train.run.randomness import seed_for
+from autowu.train.run.ranks import says
 from autowu.train.run.run import Run
 from autowu.train.run.signals import StopRequest
+from autowu.train.settings import paths
 from autowu.train.settings.options import EPOCHS, Settings, flag
 
 if TYPE_CHECKING:
@@ -214,7 +216,7 @@ def _finished(settings: Settings, resume: bool) -> dict[str, Any]:
             settings.
     """
     folder = settings.folder
-    before = read_run(folder)
+    before = paths.check_folder(folder, resume=resume)
     if before is None:
         return {}
     finished = before.get("status") == "finished"
@@ -224,8 +226,6 @@ def _finished(settings: Settings, resume: bool) -> dict[str, Any]:
         return before["metrics"]
     if resume:
         return {}
-    if finished:
-        raise UserError(f"{folder} holds a finished run; choose another --out, or remove it")
     if checkpoint.newest(folder)[0] is not None:
         raise UserError(
             f"{folder} holds an unfinished run: --resume goes on with it, or choose another --out"

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
-from importlib import import_module
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from importlib import import_module, metadata
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from autowu.errors import UserError
+from autowu.train.run.ranks import started
 from autowu.train.settings.options import Settings, Strategy
 
 if TYPE_CHECKING:
@@ -26,14 +31,15 @@ def fabric_for(settings: Settings) -> Fabric:
     Raises:
         UserError: there are no such devices, or the batch cannot be shared between the processes.
     """
-    from lightning_fabric import Fabric
+    with version_only("torchmetrics"):
+        from lightning_fabric import Fabric
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # what it does is not the user's business
-    started = _started()
-    if started is None:
+    launched = started()
+    if launched is None:
         devices, nodes = settings.devices or 1, settings.nodes
     else:
-        devices, nodes = started
+        devices, nodes = launched
         for name, wanted, there in (("devices", settings.devices, devices), ("nodes", settings.nodes, nodes)):
             if wanted not in (None, 1, there):
                 raise UserError(f"--{name} {wanted}, but the launcher has started {there}")
@@ -62,20 +68,34 @@ def fabric_for(settings: Settings) -> Fabric:
         raise UserError(f"cannot set up the processes: {' '.join(str(error).split())}") from error
 
 
+@contextmanager
+def version_only(package: str) -> Generator[None]:
+    """Within, an import of ``package`` gives its version alone, unless it is there already.
+
+    Fabric asks torchmetrics for its version, and by importing it would import torchvision, transformers and
+    PyTorch's compiler, where they are installed: three quarters of the time from the command to the first
+    update.
+    """
+    try:
+        version = metadata.version(package)
+    except metadata.PackageNotFoundError:
+        version = None
+    if version is None or package in sys.modules:
+        yield
+        return
+    stand_in = ModuleType(package)
+    stand_in.__dict__["__version__"] = version
+    sys.modules[package] = stand_in
+    try:
+        yield
+    finally:
+        del sys.modules[package]
+
+
 def launch(fabric: Fabric) -> None:
     """Start the processes, or join those that a launcher has started."""
     if os.environ.get("LT_CLI_USED") != "1":  # `fabric run` has had Fabric join them already
         fabric.launch()
-
-
-def reports_status() -> bool:
-    """Whether the user or a launcher sees this process's exit status; Fabric sees to its own children."""
-    return _started() is not None or os.environ.get("LOCAL_RANK", "0") == "0"
-
-
-def says() -> bool:
-    """Whether this process, which need not have been launched yet, is the one that tells the user things."""
-    return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
 
 
 def leave(fabric: Fabric) -> None:
@@ -92,16 +112,6 @@ def end_children(fabric: Fabric) -> None:
     """Kill the processes that this one has started, which would wait for it forever."""
     for child in getattr(fabric.strategy.launcher, "procs", ()):
         child.kill()
-
-
-def _started() -> tuple[int, int] | None:
-    """(processes on a node, nodes), if a launcher has started them."""
-    if os.environ.get("LT_CLI_USED") == "1":
-        return int(os.environ.get("LT_DEVICES", "1")), int(os.environ.get("LT_NUM_NODES", "1"))
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        local, world = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
-        return local, world // local
-    return None
 
 
 def _accelerator(settings: Settings) -> str:

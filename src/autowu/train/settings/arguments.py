@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import fields
-from difflib import get_close_matches
 from typing import Any, Final, get_args
 
+from autowu.arguments import meant
 from autowu.config import Config, Decay, Growth
 from autowu.train.settings import options, recipes
 from autowu.train.settings.options import SCHEDULES, Settings
@@ -281,9 +281,8 @@ class _SetField(argparse.Action):
         name, equals, text = str(values).partition("=")
         known = [field.name for field in fields(Config)]
         if not equals or name not in known:
-            close = get_close_matches(name, known, 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"fields: {', '.join(known)}"
-            parser.error(f"--set must be FIELD=VALUE with a field of autowu.Config, not {values!r} ({hint})")
+            hint = meant(name, known) or f" (fields: {', '.join(known)})"
+            parser.error(f"--set must be FIELD=VALUE with a field of autowu.Config, not {values!r}{hint}")
         try:
             value = json.loads(text.lower() if text in ("None", "True", "False") else text)
         except ValueError:
@@ -298,6 +297,7 @@ def _loggers(text: str) -> tuple[str, ...]:
         if name not in get_args(options.Logger):
             raise argparse.ArgumentTypeError(
                 f"must be of {', '.join(get_args(options.Logger))}, not {name!r}"
+                f"{meant(name, get_args(options.Logger))}"
             )
     return names
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from autowu.arguments import meant
 from autowu.config import Decay, Growth
 from autowu.errors import UserError
 
@@ -229,4 +230,6 @@ def _above_zero(**values: float | None) -> None:
 
 def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise UserError(f"{flag(name)} must be one of {', '.join(choices)}, not {value!r}")
+        raise UserError(
+            f"{flag(name)} must be one of {', '.join(choices)}, not {value!r}{meant(value, choices)}"
+        )

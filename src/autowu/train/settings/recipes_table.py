@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 import textwrap
 from collections.abc import Sequence
 from typing import Any, Final
 
 from autowu.config import Config
+from autowu.text import columns
 from autowu.train.settings.recipes import RECIPES, Recipe
 
 COLUMNS: Final = (
@@ -90,9 +89,8 @@ NOTE: Final = (
 
 
 def show() -> None:
-    """Print the recipes: as a table, or one by one on a terminal that is too narrow for it."""
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    print(text(width))
+    """Print the recipes: as a table, or one by one where that is too wide."""
+    print(text(columns()))
 
 
 def text(width: int | None) -> str:

@@ -10,10 +10,10 @@ import argparse
 import json
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, NoReturn, cast
 
+from autowu.arguments import Parser, meant
 from autowu.errors import UserError
 from autowu.train.settings import options, recipes
 from autowu.train.settings.arguments import add_arguments
@@ -107,12 +107,11 @@ def _words(name: str, value: Any, path: Path) -> list[str]:
 
 def _known(name: str, where: str) -> None:
     if name not in NAMES:
-        close = get_close_matches(name, NAMES, 1)
-        hint = f"; did you mean {close[0]!r}?" if close else f" (settings: {', '.join(NAMES)})"
+        hint = meant(name, NAMES) or f" (settings: {', '.join(NAMES)})"
         raise UserError(f"{where} has no setting {name!r}{hint}")
 
 
-class _FileParser(argparse.ArgumentParser):
+class _FileParser(Parser):
     """Reads a file's settings as flags; its errors name the file."""
 
     def __init__(self, path: Path) -> None:

@@ -16,16 +16,17 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from autowu.errors import UserError
+from autowu.extras import install
 from autowu.train.output.loggers import told
 from autowu.train.output.loggers.told import Told
 from autowu.train.settings.options import Logger
 
-INSTALL: Final[dict[Logger, tuple[tuple[str, ...], str]]] = {
-    "tensorboard": (("tensorboard",), "'autowu[tensorboard]'"),
-    "wandb": (("wandb",), "wandb"),
-    "mlflow": (("mlflow",), "mlflow"),
+INSTALL: Final[dict[Logger, tuple[str, str]]] = {
+    "tensorboard": ("tensorboard", install("tensorboard")),
+    "wandb": ("wandb", "pip install wandb"),
+    "mlflow": ("mlflow", "pip install mlflow"),
 }
-"""The module that a logger needs, and what pip installs for it."""
+"""The module that a logger needs, and the command that installs it."""
 
 
 class Sink(Protocol):
@@ -51,9 +52,9 @@ def check(names: Sequence[Logger]) -> None:
         UserError: naming the package that is missing.
     """
     for name in names:
-        modules, package = INSTALL[name]
-        if any(find_spec(module) is None for module in modules):
-            raise UserError(f"--logger {name} needs a package that is not installed: pip install {package}")
+        module, how = INSTALL[name]
+        if find_spec(module) is None:
+            raise UserError(f"--logger {name} needs a package that is not installed: {how}")
 
 
 class Loggers:

@@ -11,10 +11,10 @@ import os
 import sys
 
 from autowu.train.data.task import Task
-from autowu.train.output.progress.lines import NOTHING, Progress, places
+from autowu.train.output.progress.lines import NOTHING, Progress, epochs, places
 from autowu.train.output.progress.silent import Silent
 
-__all__ = ["NOTHING", "Progress", "Silent", "build", "places"]
+__all__ = ["NOTHING", "Progress", "Silent", "build", "epochs", "places"]
 
 
 def build(total_steps: int, task: Task) -> Progress:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from autowu import Cut, Switch, Verdict
 from autowu.controller.cuts import taken_back
+from autowu.text import columns, wrapped
 from autowu.train.data.task import Task
 from autowu.train.output.progress.silent import Silent
 from autowu.train.run.evaluation import Evaluation
@@ -50,8 +51,7 @@ class Progress(Silent):
         self._about = [("data", self.task.name), ("model", model), ("trained by", how)]
         length = f"{self.total_steps:,} updates with batch size {settings.batch_size:,}"
         if per_epoch:
-            epochs = f"{self.total_steps / per_epoch:g} epochs of {per_epoch:,} updates"
-            length = f"{epochs}: {length}"
+            length += f": {epochs(self.total_steps, per_epoch)}"
         self._decay = str(method.settings.get("decay", ""))
         self._every = math.ceil(self.total_steps / eval_steps / LINES)
         words = ("step", "train loss", "test loss", "accuracy", "LR", "phase", "P_min")
@@ -133,7 +133,6 @@ class Progress(Silent):
                 f"{found}, from step {metrics['switch_step']:,} on{' (the cap)' if metrics['capped'] else ''}"
             )
         samples = steps * self.task.per_update / seconds
-        rates = f"{steps / seconds:,.1f} updates, {samples:,.0f} {self.task.samples}"
         loss = f"{metrics['test_loss']:.4f}"
         if self.task.kind == "text":
             loss += f" (perplexity {_perplexity(metrics['test_loss']):.4g})"
@@ -141,17 +140,19 @@ class Progress(Silent):
             ("accuracy", f"{metrics['test_accuracy']:.2%}"),
             ("test loss", loss),
             ("peak LR", peak),
-            ("time", f"{steps:,} updates in {seconds:,.1f} s of training ({rates} a second)"),
+            ("time", f"{steps:,} updates in {seconds:,.1f} s, without evaluations"),
+            ("speed", f"{steps / seconds:,.1f} updates, {samples:,.0f} {self.task.samples} a second"),
         ]
 
     def table(self, rows: Sequence[tuple[str, str]]) -> None:
         """Names and values, below each other."""
         width = max(len(name) for name, _ in rows)
-        self.say("", *(f"{name:{width}}  {value}" for name, value in rows))
+        self.say("", *(f"{name:{width}}  {value}" for name, value in rows), indent=width + 2)
 
-    def say(self, *lines: str) -> None:
-        """Print lines at once, also where a pipe would hold them back."""
-        print(*lines, sep="\n", flush=True)
+    def say(self, *lines: str, indent: int = 2) -> None:
+        """Print lines at once, also where a pipe would hold them back; what is too wide goes on below."""
+        width = columns()
+        print(*(part for line in lines for part in wrapped(line, width, indent)), sep="\n", flush=True)
 
 
 def p_min(phase: str, verdicts: Sequence[Verdict]) -> str:
@@ -162,6 +163,13 @@ def p_min(phase: str, verdicts: Sequence[Verdict]) -> str:
     if phase != "warmup" or not verdicts or not verdicts[-1].p_min:
         return NOTHING
     return f"{statistics.median(verdicts[-1].p_min):.4f}"
+
+
+def epochs(steps: int, per_epoch: int) -> str:
+    """``3 epochs of 11``, or ``2 epochs of 11 and 3 updates more``: a part of an epoch has no number."""
+    whole, rest = divmod(steps, per_epoch)
+    counted = f"{whole:,} epoch{'' if whole == 1 else 's'} of {per_epoch:,}"
+    return counted if not rest else f"{counted} and {rest:,} update{'' if rest == 1 else 's'} more"
 
 
 def places(folder: Path) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -14,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autowu import Verdict
+from autowu.text import wrapped
 from autowu.train.data.task import Task
 from autowu.train.output.progress.lines import NOTHING, Progress, p_min
 from autowu.train.run.evaluation import Evaluation
@@ -94,7 +96,9 @@ class LiveProgress(Progress):
         ]
         line = Text(phase, style="yellow" if phase == "warmup" else "green")
         if per_epoch:
-            line = Text(f"epoch {(step - 1) // per_epoch + 1} of {total / per_epoch:g}  ").append_text(line)
+            line = Text(
+                f"epoch {(step - 1) // per_epoch + 1} of {math.ceil(total / per_epoch)}  "
+            ).append_text(line)
         for name, value in facts:
             line.append(f"  {name} " if name else "  ", style="dim").append(value, style="bold")
         return Group(bar, line)
@@ -109,10 +113,11 @@ class LiveProgress(Progress):
             table.add_row(name, Text(value))
         self._console.print(table)
 
-    def say(self, *lines: str) -> None:
+    def say(self, *lines: str, indent: int = 2) -> None:
         """Print lines above the two that change."""
         for line in lines:
-            self._console.print(Text(line), soft_wrap=True)
+            for part in wrapped(line, self._console.width, indent):
+                self._console.print(Text(part), soft_wrap=True)
 
     def close(self) -> None:
         """Take the two lines away."""
