@@ -135,7 +135,7 @@ def test_runs_and_logs_of_one_name_are_told_apart_by_the_folders_above(tmp_path:
     assert [run.name for run in found] == [
         *("a/run", "b/run", "baseline"),
         *("a/log.csv", "p/log.csv", "x/deep/log.csv", "y/deep/log.csv"),
-        "a/run",  # given twice: nothing can tell them apart
+        "a/run (2)",  # given twice
     ]
     assert found[3].command == f"autowu replay {paths[3]}"
 

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from autowu.offline.arguments import Asked
+from autowu.offline.decide import Decided
 from autowu.offline.logs import Record
 from autowu.report import replayed, summary
 from controller.endings import ENDINGS
@@ -34,7 +36,7 @@ SAID = {
 @pytest.mark.parametrize("name", ENDINGS)
 def test_each_end_of_warm_up_is_told(name: str) -> None:
     record = Record(ENDINGS[name].losses, None)
-    run = replayed.run_of("losses.csv", record, ENDINGS[name].replay())
+    run = replayed.run_of(Decided("losses.csv", Asked(), record, ENDINGS[name].replay()))
     run = replace(run, config={"schedule": "autowu"}, replayed=False)
     assert SAID[name] in summary.sentence(run)
     told = summary.sentence(replace(run, replayed=True))

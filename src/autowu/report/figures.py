@@ -16,6 +16,7 @@ import numpy as np
 from autowu.controller.cuts import taken_back
 from autowu.controller.state import Cut
 from autowu.report.curves import Array, numbers, smoothed, span, thinned
+from autowu.report.replayed import star as star_of
 from autowu.runlog.run import Evaluation, Run
 
 Figure: TypeAlias = dict[str, Any]
@@ -73,9 +74,9 @@ def _curves(run: Run, loss: tuple[Array, Array], line: Figure, among: int) -> li
     kept = thinned(run.losses, RAW_POINTS // among)
     raw = on_loss | {"x": run.steps[kept].tolist(), "y": numbers(run.losses[kept]), "opacity": 0.3}
     raw |= {"line": {"color": line["color"], "width": 1}, "hoverinfo": "skip"}
-    if run.switch is None or run.switch.t_star is None:
+    if (at := star_of(run)) is None:
         return [lr, trend, raw]
-    star = common | {"x": numbers([run.switch.t_star]), "y": numbers([run.switch.peak_lr])}
+    star = common | {"x": numbers([at[0]]), "y": numbers([at[1]])}
     star |= {"mode": "markers", "marker": {"color": line["color"], "symbol": "star", "size": 14}}
     return [lr, trend, raw, star | {"name": f"{name}: t*", "showlegend": False}]
 
@@ -143,14 +144,9 @@ def _notes(run: Run, among: Sequence[Run], loss: tuple[Array, Array], colour: st
         words = f"switch at step {switch.step:,}{' (cap)' if switch.capped else ''}"
         top = {"x": switch.step, "y": 1, "yref": "paper", "yanchor": "top", "yshift": -20 * row}
         notes.append(text | top | {"text": words if alone else f"{label(run.name, 20)}: {words}"})
-    if alone and switch.t_star is not None:
-        peak = {
-            "x": switch.t_star,
-            "y": math.log10(switch.peak_lr),
-            "yref": "y",
-            "xshift": 8 if left else -12,
-        }
-        words = f"t* = {switch.t_star:,.0f}, LR {switch.peak_lr:.3g}"
+    if alone and (star := star_of(run)) is not None:
+        peak = {"x": star[0], "y": math.log10(star[1]), "yref": "y", "xshift": 8 if left else -12}
+        words = f"t* = {star[0]:,.0f}, LR {star[1]:.3g}"
         notes.append(text | peak | {"yshift": -18 if left else 10, "text": words})
     x, y = loss[0][np.isfinite(loss[0])], loss[1][np.isfinite(loss[0])]
     if switch.rewound_to is not None and len(x):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, Literal, cast, get_args
 from autowu.errors import UserError
 from autowu.report import page
 from autowu.report.picture_style import style
-from autowu.report.sections import Section
+from autowu.report.section import Section
 from autowu.runlog.run import Run
 
 if TYPE_CHECKING:

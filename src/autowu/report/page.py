@@ -15,7 +15,8 @@ from importlib.resources import files
 from typing import Any, Final
 
 from autowu.report import settings, summary
-from autowu.report.sections import Section, sections
+from autowu.report.section import Section
+from autowu.report.sections import sections
 from autowu.runlog.run import Run
 
 TITLE: Final = "How the learning rate was set"

@@ -20,6 +20,7 @@ from autowu.report.curves import span, thinned
 from autowu.report.decision import setting
 from autowu.report.figures import smoothed_loss
 from autowu.report.picture_style import DARK, GREY, ORANGE, colour, dash, plain, styled
+from autowu.report.replayed import star as star_of
 from autowu.runlog.run import Run
 
 if TYPE_CHECKING:
@@ -50,11 +51,11 @@ def main(runs: Sequence[Run]) -> Figure:
                 axis.axvline(run.switch.step, linewidth=0.8, **style)
                 for cut in run.cuts:
                     axis.axvline(cut.step, linewidth=0.5, **style)
-            if run.switch.t_star is not None:
-                axes[0].plot(run.switch.t_star, run.switch.peak_lr, "*", color=colour(i), markersize=11)
+            if (star := star_of(run)) is not None:
+                axes[0].plot(*star, "*", color=colour(i), markersize=11)
                 axes[0].annotate(
-                    f"t* = {run.switch.t_star:,.0f}, LR {run.switch.peak_lr:.3g}",
-                    (run.switch.t_star, run.switch.peak_lr),
+                    f"t* = {star[0]:,.0f}, LR {star[1]:.3g}",
+                    star,
                     xytext=(8, -12),
                     textcoords="offset points",
                     fontsize=8,

@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
-from autowu.report import decision, figures, speed
-from autowu.report.figures import Figure
+from autowu.report import decision, figures, speed, sweep_figure
+from autowu.report.replayed import Replayed
+from autowu.report.section import Section
 from autowu.runlog.run import Run
-
-
-@dataclass(frozen=True)
-class Section:
-    """A figure with its heading and the words that explain it."""
-
-    heading: str
-    words: str
-    figure: Figure
-    height: str = "medium"  # a class in page.css
-    html: str = ""  # below the figure; whoever makes it escapes it
-
 
 CURVES: Final = """
 AutoWU lets the learning rate grow (shaded), fast until the loss begins to fall, then from further back and
@@ -54,7 +42,12 @@ test is due, some 30 times in a run, and a test takes about a millisecond.
 def sections(runs: Sequence[Run]) -> list[Section]:
     """The figures of the page, in the order in which they are read."""
     tested = [run for run in runs if run.tests]
-    found = [Section("Learning rate and loss", CURVES, figures.learning_rate_and_loss(runs), "tall")]
+    found = [
+        sweep_figure.section(run.range_test, run.losses, run.name if len(runs) > 1 else None)
+        for run in runs
+        if isinstance(run, Replayed) and run.range_test is not None
+    ]
+    found += [Section("Learning rate and loss", CURVES, figures.learning_rate_and_loss(runs), "tall")]
     for run in tested:
         of = f": {run.name}" if len(tested) > 1 else ""
         found += [

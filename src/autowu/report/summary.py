@@ -10,6 +10,8 @@ import numpy as np
 
 from autowu.controller.cuts import taken_back
 from autowu.controller.state import Reason, Switch
+from autowu.offline import range_test_text
+from autowu.report.replayed import Replayed
 from autowu.runlog.run import Run, printable
 
 NOTHING: Final = "–"
@@ -74,6 +76,8 @@ _WITHOUT_A_MINIMUM: Final = {
 
 def sentence(run: Run) -> str:
     """What set the run's learning rate, for a reader who knows nothing of the method."""
+    if isinstance(run, Replayed) and run.range_test is not None:
+        return range_test_text.verdict(run.range_test)
     return _last(run) + "".join(f" {_cut(run, at)}" for at in range(len(run.cuts)))
 
 

@@ -10,7 +10,7 @@ from typing import Final
 from autowu.offline.what_if import NAMES, Case, against
 from autowu.report.curves import numbers
 from autowu.report.figures import COLOURS, SYMBOLS, Figure
-from autowu.report.sections import Section
+from autowu.report.section import Section
 
 WORDS: Final = """
 Each point is the same losses with one setting changed: further right, a higher peak learning rate. The line
