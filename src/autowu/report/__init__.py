@@ -91,6 +91,8 @@ def run(args: argparse.Namespace) -> int:
 
         runs = read(args.runs, asked)
         output.write_picture(path, form, lambda: picture.draw(args.layout, runs))
+        if left := picture.left_out(args.layout, runs):
+            print(f"Not in the picture: {', '.join(left)}")
     print(table(runs))
     print(path)
     return 0

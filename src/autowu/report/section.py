@@ -16,3 +16,6 @@ class Section:
     figure: Figure
     height: str = "medium"  # a class in page.css
     html: str = ""  # below the figure; whoever makes it escapes it
+    controls: str = ""  # above it, likewise
+    run: int | None = None  # the only run that it is of
+    folded: bool = False  # until the reader opens it

@@ -11,7 +11,7 @@ from autowu.offline.range_test import RangeTest, lr_at
 from autowu.offline.range_test_text import verdict
 from autowu.report.curves import numbers, span, thinned
 from autowu.report.decision import BAND, BLUE, GREY, ORANGE
-from autowu.report.figures import Figure
+from autowu.report.figures import WHOLE, Figure
 from autowu.report.section import Section
 
 WORDS: Final = """
@@ -61,7 +61,7 @@ def figure(of: RangeTest, losses: Array) -> Figure:
     return {
         "data": [{"type": "scatter"} | trace for trace in traces],
         "layout": {
-            "xaxis": {"title": {"text": "learning rate"}, "type": "log", "exponentformat": "e"},
+            "xaxis": {"title": {"text": "learning rate"}, "type": "log", "tickformat": WHOLE},
             "yaxis": {"title": {"text": "training loss"}, "exponentformat": "e"} | _range(losses, mean),
             "hovermode": "closest",
             "legend": {"traceorder": "normal"},

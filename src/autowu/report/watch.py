@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,6 +19,7 @@ from autowu.errors import UserError
 from autowu.offline import logs
 from autowu.offline.arguments import Asked
 from autowu.report import output, page
+from autowu.report.progress import Speeds
 
 LOOPBACK: Final = "127.0.0.1"
 
@@ -29,6 +31,7 @@ class Source:
         self._folders, self._asked = folders, asked
         self._lock = threading.Lock()  # two windows of a browser may ask at once
         self._stamp: object = None
+        self._speeds = Speeds()
         self._news: dict[str, Any] = {}
 
     def news(self) -> dict[str, Any]:
@@ -42,7 +45,8 @@ class Source:
         with self._lock:
             stamp = [_stamp(folder) for folder in self._folders]
             if stamp != self._stamp:
-                parts = page.parts(read(self._folders, self._asked))
+                runs = read(self._folders, self._asked)
+                parts = page.parts(runs, speeds=self._speeds.see(runs, time.monotonic()))
                 revision = hashlib.sha256(page.to_json(parts).encode()).hexdigest()[:16]
                 self._news, self._stamp = parts | {"revision": revision}, stamp
             return self._news
