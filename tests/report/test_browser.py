@@ -135,7 +135,7 @@ def test_many_runs_are_sorted_and_filtered_and_their_decisions_open_by_the_conte
     ]
     folders.append(simulated.baseline(tmp_path / "run10", optimizer="sgd"))
     session.get(page(folders, tmp_path / "page.html"))
-    visible = f"return [...{FIGURE}].filter((p) => p.offsetParent).every((p) => p.querySelector('.main-svg'))"
+    visible = f"return [...{FIGURE}].every((p) => p.closest('details') || p.querySelector('.main-svg'))"
     until(session, lambda: session.execute_script(visible))
     folded = f"return [...{FIGURE}].filter((p) => !p.data).length"
     assert session.execute_script(folded) == 8

@@ -216,7 +216,7 @@ function listen(place, heading) {
 function draw(figures) {
   known = figures;
   places().forEach((place, i) => {
-    if (place.offsetParent === null) return; // folded away: drawn once it is opened
+    if (place.closest("details:not([open]), [hidden]")) return; // folded away: drawn once it is opened
     const heading = place.getAttribute("aria-label");
     const { data, layout: own } = without(asChosen(at(figures[i], chosen.get(heading))));
     const first = !place.data;
