@@ -177,7 +177,7 @@ def test_what_is_written(
     assert len(content) < 6e6
     if name.endswith("html"):
         text = content.decode()
-        assert ("Your learning-rate sweep" in text) == ("--no-sweep" not in flags)
+        assert ("The learning-rate range test" in text) == ("--no-sweep" not in flags)
         assert ("What if?" in text) == ("--what-if" in flags)
         assert "AutoWU did not run here" in text
         assert "<b>sweep" not in text

@@ -38,7 +38,7 @@ def test_several_runs_are_drawn_and_nothing_complains(
 ) -> None:
     session.get(page([autowu_run, baseline_run], tmp_path / "page.html"))
     drawn(session)
-    assert session.execute_script(f"return {FIGURE}.length") == 5
+    assert session.execute_script(f"return {FIGURE}.length") == 6
     legends = session.find_elements(By.CSS_SELECTOR, ".figure:first-of-type .legendtext")
     assert {"autowu", "baseline"} <= {legend.text for legend in legends}
     assert len(session.find_elements(By.CSS_SELECTOR, ".runs tbody tr")) == 2
@@ -50,13 +50,13 @@ def test_the_slider_moves_through_the_tests(
 ) -> None:
     session.get(page([autowu_run], tmp_path / "page.html"))
     drawn(session)
-    rail = session.find_elements(By.CSS_SELECTOR, ".figure")[1].find_element(
+    rail = session.find_elements(By.CSS_SELECTOR, ".figure")[2].find_element(
         By.CSS_SELECTOR, ".slider-rail-rect"
     )
-    before = session.execute_script(f"return {FIGURE}[1].data[3].x.slice(-1)[0]")
+    before = session.execute_script(f"return {FIGURE}[2].data[3].x.slice(-1)[0]")
     ActionChains(session).move_to_element(rail).click().perform()
-    until(session, lambda: session.execute_script(f"return {FIGURE}[1].data[3].x.slice(-1)[0]") < before)
-    words = session.execute_script(f"return {FIGURE}[1].layout.annotations[0].text")
+    until(session, lambda: session.execute_script(f"return {FIGURE}[2].data[3].x.slice(-1)[0]") < before)
+    words = session.execute_script(f"return {FIGURE}[2].layout.annotations[0].text")
     assert "of 5 subsets" in words
 
 
@@ -84,6 +84,117 @@ def test_the_page_fits_and_follows_the_colour_scheme(
         )
         session.find_element(By.CSS_SELECTOR, "summary").click()
         assert session.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+def choose(session: webdriver.Chrome, control: str, value: str) -> None:
+    session.find_element(By.CSS_SELECTOR, f"[data-control={control}] option[value={value}]").click()
+
+
+def test_the_reader_chooses_axes_and_smoothing(
+    session: webdriver.Chrome, autowu_run: Path, baseline_run: Path, tmp_path: Path
+) -> None:
+    session.get(page([autowu_run, baseline_run], tmp_path / "page.html"))
+    drawn(session)
+    ends = f"const f = {FIGURE}[0]; return [f.data[0].x.at(-1), f.layout.shapes[0].x1]"
+    assert session.execute_script(ends) == [1000, 400]
+    choose(session, "x", "epoch")
+    assert session.execute_script(ends) == [40, 16]
+    assert session.execute_script(f"return {FIGURE}[0].layout.xaxis.title.text") == "epoch"
+    choose(session, "x", "time")
+    assert session.execute_script(ends) == pytest.approx([1000 * 64 / 9e3, 400 * 64 / 9e3], rel=1e-3)
+    assert session.execute_script(f"return {FIGURE}[0].layout.xaxis.title.text") == "seconds"
+    choose(session, "x", "step")
+    assert session.execute_script(ends) == [1000, 400]
+
+    axis = f"const a = {FIGURE}[0]._fullLayout.yaxis2; return [a.type, a.range[0], a.range[1]]"
+    before = session.execute_script(axis)
+    assert before[0] == "log"
+    choose(session, "loss", "linear")
+    assert session.execute_script(axis) == ["linear", 0, pytest.approx(10 ** before[2])]
+    choose(session, "lr", "linear")
+    assert session.execute_script(f"return {FIGURE}[0]._fullLayout.yaxis.type") == "linear"
+
+    kinds = f"return {FIGURE}[0].data.filter((t) => t.visible !== false).map((t) => t.meta.kind)"
+    assert "smooth" in session.execute_script(kinds)
+    rough = (
+        f"const y = {FIGURE}[0].data[1].y; return y.slice(1).reduce((s, v, i) => s + Math.abs(v - y[i]), 0)"
+    )
+    usual = session.execute_script(rough)
+    choose(session, "smoothing", "strong")
+    assert session.execute_script(rough) < usual
+    choose(session, "smoothing", "none")
+    assert "smooth" not in session.execute_script(kinds)
+    assert complaints(session) == []
+
+
+def test_many_runs_are_sorted_and_filtered_and_their_decisions_open_by_the_contents(
+    session: webdriver.Chrome, tmp_path: Path
+) -> None:
+    folders = [
+        simulated.autowu(tmp_path / f"run{i}", optimizer=o) for i, o in enumerate(["sgd", "adamp"] * 2)
+    ]
+    folders.append(simulated.baseline(tmp_path / "run10", optimizer="sgd"))
+    session.get(page(folders, tmp_path / "page.html"))
+    visible = f"return [...{FIGURE}].every((p) => p.closest('details') || p.querySelector('.main-svg'))"
+    until(session, lambda: session.execute_script(visible))
+    folded = f"return [...{FIGURE}].filter((p) => !p.data).length"
+    assert session.execute_script(folded) == 8
+
+    rows = "return [...document.querySelectorAll('.runs tbody tr')].filter((r) => !r.hidden)"
+    names = f"{rows}.map((r) => r.cells[0].textContent)"
+    by = session.find_elements(By.CSS_SELECTOR, ".runs th button")
+    by[3].click()  # peak LR
+    assert session.execute_script(names)[0] == "run10"
+    by[3].click()
+    assert session.execute_script(names)[-1] == "run10"
+    by[0].click()
+    assert session.execute_script(names) == ["run0", "run1", "run2", "run3", "run10"]
+
+    session.find_element(By.ID, "filter").send_keys("sgd")
+    assert session.execute_script(names) == ["run0", "run2", "run10"]
+    assert session.find_element(By.ID, "matching").text == "3 of 5"
+    shown = f"return [...new Set({FIGURE}[0].data.filter((t) => t.visible !== false).map((t) => t.meta.run))]"
+    assert session.execute_script(shown) == [0, 2, 4]
+    session.find_element(By.CSS_SELECTOR, "nav a[data-run='2']").click()
+    until(session, lambda: session.execute_script(folded) == 7)
+    assert complaints(session) == []
+
+
+def test_zoomed_to_the_minimum_the_slider_takes_the_picture_along(
+    session: webdriver.Chrome, autowu_run: Path, tmp_path: Path
+) -> None:
+    session.get(page([autowu_run], tmp_path / "page.html"))
+    drawn(session)
+    figure = session.find_elements(By.CSS_SELECTOR, ".figure")[2]
+    figure.find_elements(By.CSS_SELECTOR, ".updatemenu-button")[1].click()
+    ends = f"return {FIGURE}[2]._fullLayout.yaxis.range"
+    near = (
+        f"const f = {FIGURE}[2]; return f.layout.meta.near[f.layout.sliders[0].active] ?? f.layout.meta.whole"
+    )
+    until(session, lambda: session.execute_script(ends) == session.execute_script(near))
+    last = session.execute_script(ends)
+    ActionChains(session).move_to_element(
+        figure.find_element(By.CSS_SELECTOR, ".slider-rail-rect")
+    ).click().perform()
+    until(session, lambda: session.execute_script(ends) != last)
+    until(session, lambda: session.execute_script(ends) == session.execute_script(near))
+
+
+def test_no_words_are_cut_on_a_phone(autowu_run: Path, tmp_path: Path) -> None:
+    late = simulated.autowu(tmp_path / "a-run-with-a-long-name", switch=560, t_star=500)
+    with chromium(390) as session:
+        session.get(page([autowu_run, late], tmp_path / "page.html"))
+        drawn(session)
+        cut = f"""
+            return [...{FIGURE}].flatMap((place) => {{
+                const edge = place.getBoundingClientRect();
+                return [...place.querySelectorAll(".annotation")].filter((note) => {{
+                    const box = note.getBoundingClientRect();
+                    return box.width && (box.right > edge.right + 1 || box.left < edge.left - 1);
+                }}).map((note) => note.textContent);
+            }})
+        """
+        until(session, lambda: session.execute_script(cut) == [])
 
 
 HOSTILE = [
@@ -152,11 +263,11 @@ def test_the_live_page_takes_in_new_data_and_keeps_the_zoom_and_the_chosen_test(
     drag.click_and_hold().move_by_offset(150, 80).release().perform()
     until(session, lambda: session.execute_script(f"return {FIGURE}[0]._fullLayout.xaxis.range[0]") > 1)
     zoom = session.execute_script(f"return {FIGURE}[0]._fullLayout.xaxis.range")
-    rail = session.find_elements(By.CSS_SELECTOR, ".figure")[1].find_element(
+    rail = session.find_elements(By.CSS_SELECTOR, ".figure")[2].find_element(
         By.CSS_SELECTOR, ".slider-rail-rect"
     )
     ActionChains(session).move_to_element(rail).click().perform()
-    chosen = f"const s = {FIGURE}[1].layout.sliders[0]; return s.steps[s.active].label"
+    chosen = f"const s = {FIGURE}[2].layout.sliders[0]; return s.steps[s.active].label"
     test = session.execute_script(chosen)
 
     lines = (tmp_path / "whole" / "log.jsonl").read_text().splitlines(keepends=True)

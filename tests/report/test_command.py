@@ -79,6 +79,19 @@ def test_the_page_needs_nothing_else_and_stays_small(
     assert not [a for _, attributes in elements.tags for a in ("src", "href", "srcset") if a in attributes]
 
 
+def test_many_runs_have_contents_that_lead_somewhere_and_their_decisions_folded(tmp_path: Path) -> None:
+    runs = [read(simulated.autowu(tmp_path / f"run{i}")) for i in range(4)]
+    tags = Elements(page.page(runs, "var Plotly = {};")).tags
+    links = [attributes["href"] or "" for _, attributes in tags if "href" in attributes]
+    ids = {f"#{attributes['id']}" for _, attributes in tags if "id" in attributes}
+    assert len(links) == len(set(links)) == 8  # four figures of all, and the four runs
+    assert set(links) <= ids
+    assert sum(tag == "details" for tag, _ in tags) == 8 + 2  # with the stories and the settings
+    few = Elements(page.page(runs[:3], "var Plotly = {};")).tags
+    assert not any("href" in attributes for _, attributes in few)
+    assert sum(tag == "details" for tag, _ in few) == 1
+
+
 def test_indices_are_written_as_such(autowu_run: Path) -> None:
     text = page.page([read(autowu_run)], "var Plotly = {};")
     assert "(P<sub>min</sub>)" in text
@@ -136,7 +149,7 @@ def test_runs_and_logs_of_one_name_are_told_apart_by_the_folders_above(tmp_path:
     assert [run.name for run in found] == [
         *("a/run", "b/run", "baseline"),
         *("a/log.csv", "p/log.csv", "x/deep/log.csv", "y/deep/log.csv"),
-        "a/run",  # given twice: nothing can tell them apart
+        "a/run (2)",  # given twice
     ]
     assert found[3].command == f"autowu replay {paths[3]}"
 

@@ -13,6 +13,8 @@ pytest.importorskip("torch")
 
 from autowu import replay
 from autowu.offline import text as replay_text
+from autowu.offline.arguments import Asked
+from autowu.offline.decide import Decided
 from autowu.offline.logs import Record
 from autowu.offline.strided import replay_record
 from autowu.report import figures, notebook, output, picture, replayed, summary, tensorboard
@@ -169,6 +171,6 @@ def test_a_record_of_every_third_update_is_told_in_updates(run: Run) -> None:
     assert [(cut.step, cut.back_to) for cut in found.cuts] == [
         (3 * one.step, None if one.back_to is None else 3 * one.back_to) for one in ones
     ]
-    shown = replayed.run_of("losses.csv", record, found)
+    shown = replayed.run_of(Decided("losses.csv", Asked(), record, found))
     assert [(cut.step, cut.back_to) for cut in shown.cuts] == [(3 * one.step, None) for one in ones]
     assert "would have been cut to a third." in summary.sentence(shown)

@@ -37,6 +37,7 @@ def test_plotly_accepts_every_figure(autowu: Run, baseline: Run) -> None:
     found = sections.sections([autowu, baseline])
     assert [section.heading for section in found] == [
         "Learning rate and loss",
+        "Loss against learning rate",
         "What the Gaussian process sees",
         "How the tests vote",
         "Test accuracy",
@@ -45,7 +46,7 @@ def test_plotly_accepts_every_figure(autowu: Run, baseline: Run) -> None:
     for section in found:
         go.Figure(section.figure)  # raises at a property that is unknown, or a value that is not allowed
         json.dumps(section.figure, allow_nan=False)
-        assert section.words.count(". ") + section.words.count(".\n") == 2
+        assert section.words.count(". ") + section.words.count(".\n") <= 3
 
 
 def test_lr_and_loss_share_the_step_axis(autowu: Run, baseline: Run) -> None:
@@ -97,7 +98,7 @@ def test_a_capped_run_without_a_minimum_says_so(tmp_path: Path) -> None:
         log.read_text().replace('"capped": false, "t_star": 330.0', '"capped": true, "t_star": null')
     )
     figure = figures.learning_rate_and_loss([runlog.read(folder)])
-    assert texts(figure) == ["switch at step 400 (cap)", "weights of step 320 put back"]
+    assert texts(figure) == ["switch at step 400 (no minimum found)", "weights of step 320 put back"]
 
 
 def test_the_slider_goes_through_the_tests_and_opens_at_the_deciding_one(autowu: Run) -> None:
@@ -140,12 +141,41 @@ def test_a_test_without_evidence_gives_its_reason(autowu: Run) -> None:
     assert layout["annotations"][0]["text"] == "no evidence: the loss has not lifted off"
 
 
-def test_the_picture_opens_where_the_rise_after_the_minimum_is_seen(autowu: Run) -> None:
+def test_every_test_s_curve_is_in_the_picture_that_opens(autowu: Run) -> None:
     layout = decision.gp_view(autowu)["layout"]
-    near, whole = layout["updatemenus"][0]["buttons"]
-    assert near["args"][0]["yaxis.range"] == layout["yaxis"]["range"]
-    assert whole["args"][0]["yaxis.range"][0] < 0.6
-    assert whole["args"][0]["yaxis.range"][1] > 2.3
+    low, high = layout["yaxis"]["range"]
+    assert low < 0.6
+    assert high > 2.3
+    for step in layout["sliders"][0]["steps"]:
+        seen = [y for y in step["args"][0]["y"][2] if y is not None]
+        assert all(low <= y <= high for y in seen)
+
+
+def test_the_button_around_the_minimum_knows_that_of_each_test(autowu: Run) -> None:
+    layout = decision.gp_view(autowu)["layout"]
+    whole, near = layout["updatemenus"][0]["buttons"]
+    assert (whole["label"], near["label"]) == ("all losses", "around the minimum")  # page.js goes by these
+    assert whole["args"][0]["yaxis.range"] == layout["meta"]["whole"] == layout["yaxis"]["range"]
+    assert near["args"][0]["yaxis.range"] == layout["meta"]["near"][-1]
+    assert len(layout["meta"]["near"]) == len(autowu.tests)
+
+
+def test_without_votes_there_is_no_line_at_t_star(autowu: Run) -> None:
+    steps = decision.gp_view(autowu)["layout"]["sliders"][0]["steps"]
+    lines = [[s for s in step["args"][1]["shapes"] if s["type"] == "line"] for step in steps]
+    voted = [any(p > 0.95 for p in test.p_min) for test in autowu.tests]
+    assert [bool(line) for line in lines] == voted
+    assert True in voted
+    assert False in voted
+
+
+def test_of_more_than_three_runs_nothing_is_shaded_or_annotated(autowu: Run, baseline: Run) -> None:
+    few = figures.learning_rate_and_loss([autowu] * 3 + [baseline])["layout"]
+    assert few["shapes"]
+    assert texts({"layout": few}) == ["autowu: switch at step 400"] * 3
+    many = figures.learning_rate_and_loss([autowu] * 4)["layout"]
+    assert many["shapes"] == many["annotations"] == []
+    assert many["hovermode"] == "closest"
 
 
 def test_votes_show_every_subset_the_median_and_the_streak(autowu: Run) -> None:

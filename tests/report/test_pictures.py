@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
+from autowu import cli
 from autowu.errors import UserError
 from autowu.report import output, picture
 from autowu.runlog import run as runlog
@@ -179,3 +180,26 @@ def test_a_run_without_updates_has_no_picture(tmp_path: Path) -> None:
     (folder / "log.jsonl").write_text("")
     with pytest.raises(UserError, match="nothing to draw"):
         picture.draw("main", [runlog.read(folder)])
+
+
+def test_no_legend_lies_on_a_curve(runs: list[Run]) -> None:
+    figure = picture.draw("main", runs)
+    figure.canvas.draw()
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    assert legend.get_window_extent().y0 >= figure.axes[0].get_window_extent().y1
+
+
+def test_of_more_than_three_runs_nothing_is_shaded_or_annotated(runs: list[Run]) -> None:
+    assert [text.get_text() for text in picture.draw("main", runs[:1] * 3).axes[0].texts]
+    assert not picture.draw("main", runs[:1] * 4).axes[0].texts
+
+
+def test_runs_that_a_picture_does_not_show_are_named(
+    autowu_run: Path, baseline_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["report", str(baseline_run), str(autowu_run), "-o", str(tmp_path / "x.png")]
+    assert cli.main([*arguments, "--layout", "figure1"]) == 0
+    assert capsys.readouterr().out.startswith("Not in the picture: baseline\n")
+    assert cli.main(arguments) == 0
+    assert "Not in the picture" not in capsys.readouterr().out

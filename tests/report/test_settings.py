@@ -31,6 +31,21 @@ def test_the_command_names_every_flag_that_was_set(tmp_path: Path) -> None:
     )
 
 
+def test_flags_that_the_run_does_not_look_at_are_left_out(tmp_path: Path) -> None:
+    told = {"data": "digits", "data_dir": "data", "workers": 2, "image_size": 224, "tokens": "char"}
+    told |= {"context": 128, "lamb_clip": True, "nodes": 1, "epochs": 8}
+    run = runlog.read(simulated.baseline(tmp_path / "run", **told))
+    assert settings.command(run) == (
+        "autowu train --schedule baseline --optimizer adamp --batch-size 64 --data digits --epochs 8"
+    )
+    elsewhere = told | {"data": "images/", "optimizer": "lamb", "nodes": 2}
+    run = runlog.read(simulated.baseline(tmp_path / "other", **elsewhere))
+    line = settings.command(run) or ""
+    assert all(flag in line for flag in ("--data-dir", "--workers 2", "--lamb-clip", "--nodes 2"))
+    text = runlog.read(simulated.baseline(tmp_path / "text", samples="tokens", **told))
+    assert "--context 128" in (settings.command(text) or "")
+
+
 def test_zero_is_a_setting_and_what_is_empty_is_none(tmp_path: Path) -> None:
     told = {"drop_path": 0.0, "clip_norm": None, "compile": False, "logger": [], "set": {}}
     run = runlog.read(simulated.baseline(tmp_path / "run", **told))

@@ -4,10 +4,14 @@ from dataclasses import replace
 
 import pytest
 
+from autowu.offline.arguments import Asked
+from autowu.offline.decide import Decided
 from autowu.offline.logs import Record
 from autowu.report import replayed, summary
 from controller.endings import ENDINGS
 
+FAILED = "No minimum of the loss was found: "
+THE_GROWTH = f"{FAILED}the growth of the learning rate"
 GROWTH = "The growth of the learning rate"
 BACK = "training went back to the learning rate"
 SAID = {
@@ -15,14 +19,16 @@ SAID = {
     f"tests had agreed, {BACK} of step 194, its middle, 0.0284 and let it",
     "a minimum, paper": "The loss was lowest near step 100. At step 175, when enough tests had agreed, "
     f"{BACK} of that minimum, 0.00322 and",
-    "a fall at its end": f"At step 397, when growth reached its limit, {BACK} of step 311, its middle,",
+    "a fall at its end": f"{FAILED}it was lowest near step 384, and had not plainly risen when growth "
+    "reached its limit at step 397. Training went back to the learning rate of step 311, the middle of the",
     "two rises": f"{GROWTH} ended at step 197, since the loss had risen and never fallen; it fell from",
-    "a rise, by the cap": f"{GROWTH} reached its limit at step 500, since the loss had risen and never",
-    "neither": f"{GROWTH} reached its limit at step 427, without a fall of the loss; it fell from 0.1",
-    "a fall to the cap": f"At step 398, when growth reached its limit, {BACK} of step 390, its middle, 1 and",
-    "a fall to the cap, paper": f"{GROWTH} reached its limit at step 200; it fell from 1 on.",
-    "lift-off at the cap": "At step 11 growth reached its limit before a test could tell where the loss is "
-    f"lowest: {BACK} of step 11, 0.00534 and let it decay",
+    "a rise, by the cap": f"{THE_GROWTH} reached its limit at step 500, since the loss had risen and never",
+    "neither": f"{THE_GROWTH} reached its limit at step 427, without a fall of the loss; it fell from 0.1",
+    "a fall to the cap": f"{FAILED}it was lowest near step 398, and had not plainly risen when growth "
+    "reached its limit at step 398. Training went back to the learning rate of step 390, the middle of the",
+    "a fall to the cap, paper": f"{THE_GROWTH} reached its limit at step 200; it fell from 1 on.",
+    "lift-off at the cap": f"{FAILED}at step 11 growth reached its limit before a test could tell where the "
+    f"loss is lowest, and {BACK} of step 11, 0.00534 and let it decay",
     "dead": f"At step 275 no loss had been finite since step 260: {BACK} 0.045",
     "dead, paper": f"At step 175 no loss had been finite since step 90: {BACK} 0.00168",
     "dead before lift-off": f"{GROWTH} ended at step 30, since no loss was finite any more; it fell from",
@@ -34,7 +40,7 @@ SAID = {
 @pytest.mark.parametrize("name", ENDINGS)
 def test_each_end_of_warm_up_is_told(name: str) -> None:
     record = Record(ENDINGS[name].losses, None)
-    run = replayed.run_of("losses.csv", record, ENDINGS[name].replay())
+    run = replayed.run_of(Decided("losses.csv", Asked(), record, ENDINGS[name].replay()))
     run = replace(run, config={"schedule": "autowu"}, replayed=False)
     assert SAID[name] in summary.sentence(run)
     told = summary.sentence(replace(run, replayed=True))

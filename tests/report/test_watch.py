@@ -54,7 +54,7 @@ def test_the_page_may_ask_its_own_server_and_nobody_else(server: watch.Server) -
 def test_data_come_only_when_they_are_new(server: watch.Server, autowu_run: Path) -> None:
     _, content = ask(server, "/data.json")
     news = json.loads(content)
-    assert len(news["figures"]) == len(news["headings"].split("\n")) == 5
+    assert len(news["figures"]) == len(news["headings"].split("\n")) == 6
     assert ask(server, f"/data.json?seen={news['revision']}")[0].status == 204
     with (autowu_run / "log.jsonl").open("a") as log:
         log.write('{"event": "step", "step": 1001, "loss": 1.0, "lr": 0.1}\n')

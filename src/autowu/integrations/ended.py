@@ -29,8 +29,8 @@ def ended_early(total_steps: int | None, updates: int, lr: float, peak_lr: float
     where = "in warm-up" if peak_lr is None else f"{lr / peak_lr:.0%} of its peak"
     if total_steps is None:
         return (
-            f"AutoWU: the run ended after {updates} updates, at an LR of {lr:.3g} ({where}). The loss falls most"
-            " while the LR falls to 0: call cooldown(steps) so many updates before the end."
+            f"AutoWU: the run ended after {updates} updates, at an LR of {lr:.3g} ({where}). The loss falls"
+            " most while the LR falls to 0: call cooldown(steps) so many updates before the end."
         )
     return (
         f"AutoWU: the run ended after {updates} of the {total_steps} updates that it was planned for, at an"

@@ -95,7 +95,9 @@ def _last(replay: Replay, few: str | None) -> str:
         at = f"{_where(replay, switch.t_star)}, where the learning rate was {rate}. {begins} that" + (
             "." if switch.rewound_to is None else f", and with the weights of step {switch.rewound_to:,}."
         )
-    return f"At step {switch.step:,} {_reason(replay, switch, few)}. {at}"
+    failed = switch.capped and switch.reason is not Reason.MINIMUM
+    lead = "No minimum of the loss was found: at" if failed else "At"
+    return f"{lead} step {switch.step:,} {_reason(replay, switch, few)}. {at}"
 
 
 def _where(replay: Replay, t_star: float) -> str:

@@ -4,6 +4,7 @@ sections, page     the page, of the figures in figures, decision, speed, *_figur
 picture*           static figures for papers
 watch              the page of a run that goes on
 output             writing, whole or not at all
+names, replayed    what runs are called; logs of others, with the decisions of a replay
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from pathlib import Path
 from typing import Final
 
 from autowu.errors import UserError
-from autowu.offline import logs as record
-from autowu.offline.strided import replay_record
+from autowu.offline import arguments, logs
+from autowu.offline.arguments import Asked
+from autowu.offline.decide import decide
 from autowu.report import output, summary
+from autowu.report.names import in_order, names
 from autowu.report.replayed import run_of
 from autowu.runlog import run as runlog
 from autowu.runlog.run import Run
@@ -28,12 +31,14 @@ LAYOUTS: Final = ("main", "figure1", "figure2")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `autowu report`."""
+    parser.description = "A page with pictures of runs: what AutoWU decided, and why."
     parser.add_argument(
         "runs",
         nargs="+",
         type=Path,
         metavar="RUN_DIR",
-        help="folder written by `autowu train`, or any log that `autowu replay` reads",
+        help="folder written by `autowu train`, or any log that `autowu replay` reads: CSV, JSON, a folder "
+        "of TensorBoard's, of Lightning's CSVLogger or of Hugging Face's Trainer",
     )
     parser.add_argument(
         "-o",
@@ -60,59 +65,63 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--port", type=int, default=0, metavar="N", help="of --watch (default: one that is free)"
     )
+    arguments.add_arguments(parser, " of a log that is replayed")
 
 
 def run(args: argparse.Namespace) -> int:
     """Do as ``args`` say; print a table of the runs and, on the last line, what was written."""
     if len(args.runs) > MOST_RUNS:
         raise UserError(f"a report shows at most {MOST_RUNS} runs, not {len(args.runs)}")
+    asked = arguments.asked(args)
     if args.watch:
         from autowu.report.watch import watch
 
-        return watch(args.runs, args.port)
+        return watch(args.runs, args.port, asked)
     form = args.format or (output.form_of(args.output) if args.output else "html")
     path = args.output or Path("report.html" if form == "html" else f"{args.layout}.{form}")
     if form == "tensorboard":
         from autowu.report.tensorboard import export
 
-        runs = export(read(args.runs), args.output or Path("tensorboard"))
+        runs = export(read(args.runs, asked), args.output or Path("tensorboard"))
         path = args.output or Path("tensorboard")
     elif form == "html":
-        runs = output.write_page(path, lambda: read(args.runs))
+        runs = output.write_page(path, lambda: read(args.runs, asked))
     else:
         from autowu.report import picture
 
-        runs = read(args.runs)
+        runs = read(args.runs, asked)
         output.write_picture(path, form, lambda: picture.draw(args.layout, runs))
+        if left := picture.left_out(args.layout, runs):
+            print(f"Not in the picture: {', '.join(left)}")
     print(table(runs))
     print(path)
     return 0
 
 
-def read(folders: Sequence[Path]) -> list[Run]:
-    """The runs, each named after its folder or file, and as many folders above it as tell it from the others.
+def read(folders: Sequence[Path], asked: Asked | None = None) -> list[Run]:
+    """The runs, with names that tell them apart, in natural order.
+
+    ``asked`` says how logs of others are to be replayed.
 
     Raises:
-        UserError: one of them does not exist, or cannot be read.
+        UserError: one of them does not exist, or cannot be read; or settings are given, and all of the runs
+            are autowu's own, which were decided long ago.
     """
-    parts = [folder.resolve().parts for folder in folders]
-    return [_read(folder, _name(own, parts)) for folder, own in zip(folders, parts, strict=True)]
+    ordered = in_order(folders)
+    runs = [_read(path, name, asked) for path, name in zip(ordered, names(ordered), strict=True)]
+    if asked is not None and (given := " ".join(asked.flags())) and not any(run.replayed for run in runs):
+        raise UserError(
+            f"{given}: is of logs that are replayed, and each of these runs has its own decisions"
+        )
+    return runs
 
 
-def _name(own: Sequence[str], all_parts: Sequence[Sequence[str]]) -> str:
-    """The last of the parts of a path, as many as no other of the paths has."""
-    others = [parts for parts in all_parts if parts != own]
-    count = next((n for n in range(1, len(own)) if all(parts[-n:] != own[-n:] for parts in others)), len(own))
-    return str(Path(*own[-count:]))
-
-
-def _read(path: Path, name: str) -> Run:
+def _read(path: Path, name: str, asked: Asked | None) -> Run:
     """A run folder; or else a log of somebody else's, with the decisions of a replay."""
     if not path.exists():
         raise UserError(f"{path}: no such file or folder")
-    if path.is_file() or (path.is_dir() and not _is_run(path) and record.is_events(path)):
-        found = record.read(str(path))
-        return run_of(str(path), found, replay_record(found), name=name)
+    if path.is_file() or (not _is_run(path) and logs.places.within(path) is not None):
+        return run_of(decide(str(path), asked), name)
     return runlog.read(path, name)
 
 

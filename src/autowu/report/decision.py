@@ -22,11 +22,16 @@ ORANGE: Final = "#d55e00"
 # Shared by the runs of a page, as in figures.py.
 LOSSES: Final = 6_000
 TESTS: Final = 160
+ALL: Final = "all losses"
+NEAR: Final = "around the minimum"
+
 CURVE_POINTS: Final = 51  # of each test; the length-scale is far wider than their distance
 
 
 def gp_view(run: Run, among: int = 1) -> Figure:
     """Losses, smoothed mean and band (± 2 sd), minimum; a slider through the tests opens at the last.
+
+    It opens on all losses. ``meta`` has the range around each test's minimum, for the buttons.
 
     ``among`` is the number of runs that share the page. Of too many tests the last ones are shown.
     """
@@ -64,14 +69,15 @@ def gp_view(run: Run, among: int = 1) -> Figure:
             for test, moment in zip(tests, moments, strict=True)
         ],
     }
-    whole, near = _all_losses(losses, tests[-1]), _near_minimum(tests[-1])
+    whole, near = _all_losses(losses, tests[-1]), [_near_minimum(test) for test in tests]
     layout = drawn | {
         "xaxis": {"title": {"text": STEP_AXIS}, "range": [0, _end(run)]},
-        "yaxis": {"title": {"text": "training loss"}, "exponentformat": "e", "range": near or whole},
+        "yaxis": {"title": {"text": "training loss"}, "exponentformat": "e", "range": whole},
         "hovermode": "closest",
         "legend": {"y": 1.07, "traceorder": "normal"},  # above the words
         "sliders": [slider],
-        "updatemenus": [_zoom({"around the minimum": near, "all losses": whole})] if near else [],
+        "updatemenus": [_zoom({ALL: whole, NEAR: near[-1]})] if near[-1] else [],
+        "meta": {"whole": whole, "near": near},
     }
     return {"data": [{"type": "scatter"} | trace for trace in traces], "layout": layout}
 
@@ -135,7 +141,7 @@ def _moment(run: Run, test: Verdict) -> tuple[Figure, Figure]:
     upright = {"y0": 0, "y1": 1, "yref": "paper"}
     unseen = upright | {"type": "rect", "fillcolor": GREY, "opacity": 0.25, "line": {"width": 0}}
     shapes: list[Figure] = [unseen | {"x0": test.step, "x1": _end(run)}, unseen | {"x0": 0, "x1": test.start}]
-    if test.t_star is not None:
+    if test.t_star is not None and test.votes(setting(run, "confidence")):
         line = {"type": "line", "line": {"color": ORANGE, "width": 2, "dash": "dot"}}
         shapes.append(upright | line | {"x0": test.t_star, "x1": test.t_star})
     corner = {"x": 0, "y": 1, "xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom"}

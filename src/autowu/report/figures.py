@@ -14,8 +14,9 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from autowu.controller.cuts import taken_back
-from autowu.controller.state import Cut
+from autowu.controller.state import Cut, Reason, Switch
 from autowu.report.curves import Array, numbers, smoothed, span, thinned
+from autowu.report.replayed import star as star_of
 from autowu.runlog.run import Evaluation, Run
 
 Figure: TypeAlias = dict[str, Any]
@@ -31,7 +32,8 @@ RAW_POINTS: Final = 12_000
 SMOOTH_POINTS: Final = 5_000
 EVALUATION_POINTS: Final = 3_000
 
-MOST_NOTES: Final = 5  # switches that are put in words
+WHOLE: Final = "~e"  # a tick of a log axis is a whole number, not a small 2 or 5 beside a power of ten
+FEW: Final = 3  # runs; of more, shades and words would cover one another
 
 
 def label(text: str, most: int = 40) -> str:
@@ -41,31 +43,39 @@ def label(text: str, most: int = 40) -> str:
 
 
 def learning_rate_and_loss(runs: Sequence[Run]) -> Figure:
-    """LR and loss over one step axis; warm-up of AutoWU's runs shaded, their decisions annotated."""
+    """LR and loss over one step axis; of a few runs of AutoWU warm-up is shaded, and decisions annotated."""
+    few = sum(run.adaptive for run in runs) <= FEW
     smooth = [smoothed_loss(run, SMOOTH_POINTS // len(runs)) for run in runs]
     loss_axis = _loss_axis([run.losses for run in runs], [y for _, y in smooth])
     traces, shapes, notes = list[Figure](), list[Figure](), list[Figure]()
     for i, (run, loss) in enumerate(zip(runs, smooth, strict=True)):
         line = {"color": COLOURS[i % len(COLOURS)], "dash": DASHES[i % len(DASHES)]}
-        traces += _curves(run, loss, line | {"width": 2}, len(runs))
-        if run.adaptive:
-            shapes += _warmup(run, line | {"width": 1.5})
-            notes += _notes(run, runs, loss, line["color"], log=loss_axis["type"] == "log")
+        traces += _curves(i, run, loss, line | {"width": 2}, len(runs))
+        if run.adaptive and few:
+            mine = {"name": str(i)}
+            shapes += [shape | mine for shape in _warmup(run, line | {"width": 1.5})]
+            log = loss_axis["type"] == "log"
+            notes += [note | mine for note in _notes(run, runs, loss, line["color"], log=log)]
     layout = {
         "xaxis": {"title": {"text": STEP_AXIS}, "anchor": "y2", "rangemode": "tozero"},
         "yaxis": _lr_axis(runs) | {"title": {"text": "learning rate"}, "domain": [0.53, 1]},
         "yaxis2": loss_axis | {"title": {"text": "training loss"}, "domain": [0, 0.48]},
-        "hovermode": "x unified",
+        "hovermode": hovermode(runs),
         "shapes": shapes,
         "annotations": notes,
     }
     return {"data": traces, "layout": layout}
 
 
-def _curves(run: Run, loss: tuple[Array, Array], line: Figure, among: int) -> list[Figure]:
+def hovermode(runs: Sequence[Run]) -> str:
+    """All values at a place; of many runs those of the nearest only."""
+    return "x unified" if len(runs) <= FEW else "closest"
+
+
+def _curves(i: int, run: Run, loss: tuple[Array, Array], line: Figure, among: int) -> list[Figure]:
     """LR, smoothed loss, raw loss, and a star at t* on the LR, the one that training goes back to."""
     name = label(run.name)
-    common = {"type": "scatter", "mode": "lines", "name": name, "legendgroup": name}
+    common = {"type": "scatter", "mode": "lines", "name": name, "legendgroup": str(i)}
     on_loss = common | {"yaxis": "y2", "showlegend": False}
     kept = thinned(run.lrs, SMOOTH_POINTS // among)
     lr = common | {"x": run.steps[kept].tolist(), "y": numbers(run.lrs[kept]), "line": line}
@@ -73,16 +83,18 @@ def _curves(run: Run, loss: tuple[Array, Array], line: Figure, among: int) -> li
     kept = thinned(run.losses, RAW_POINTS // among)
     raw = on_loss | {"x": run.steps[kept].tolist(), "y": numbers(run.losses[kept]), "opacity": 0.3}
     raw |= {"line": {"color": line["color"], "width": 1}, "hoverinfo": "skip"}
-    if run.switch is None or run.switch.t_star is None:
-        return [lr, trend, raw]
-    star = common | {"x": numbers([run.switch.t_star]), "y": numbers([run.switch.peak_lr])}
+    kinds = {"lr": lr, "smooth": trend, "raw": raw}
+    curves = [trace | {"meta": {"run": i, "kind": kind}} for kind, trace in kinds.items()]
+    if (at := star_of(run)) is None:
+        return curves
+    star = common | {"x": numbers([at[0]]), "y": numbers([at[1]])}
     star |= {"mode": "markers", "marker": {"color": line["color"], "symbol": "star", "size": 14}}
-    return [lr, trend, raw, star | {"name": f"{name}: t*", "showlegend": False}]
+    return [*curves, star | {"name": f"{name}: t*", "showlegend": False, "meta": {"run": i, "kind": "star"}}]
 
 
 def _lr_axis(runs: Sequence[Run]) -> Figure:
     """From where the LRs start, or three decades under their peak; they end too near zero to be shown."""
-    axis: Figure = {"type": "log", "exponentformat": "e"}
+    axis: Figure = {"type": "log", "exponentformat": "e", "tickformat": WHOLE}
     known = [run.lrs[run.lrs > 0] for run in runs]
     ends = [(min(lrs[0], lrs.max() / 1000), lrs.max()) for lrs in known if len(lrs)]
     if not ends:
@@ -139,18 +151,13 @@ def _notes(run: Run, among: Sequence[Run], loss: tuple[Array, Array], colour: st
     left = switch.step < 0.6 * max((int(other.steps[-1]) for other in among if len(other.steps)), default=0)
     text = {"showarrow": False, "xanchor": "left" if left else "right", "xshift": 5 if left else -5}
     notes = [_cut(run.cuts, at) for at in range(len(run.cuts) if alone else 0)]
-    if row < MOST_NOTES:
-        words = f"switch at step {switch.step:,}{' (cap)' if switch.capped else ''}"
+    if row < FEW:
+        words = f"switch at step {switch.step:,}{'' if found(switch) else ' (no minimum found)'}"
         top = {"x": switch.step, "y": 1, "yref": "paper", "yanchor": "top", "yshift": -20 * row}
         notes.append(text | top | {"text": words if alone else f"{label(run.name, 20)}: {words}"})
-    if alone and switch.t_star is not None:
-        peak = {
-            "x": switch.t_star,
-            "y": math.log10(switch.peak_lr),
-            "yref": "y",
-            "xshift": 8 if left else -12,
-        }
-        words = f"t* = {switch.t_star:,.0f}, LR {switch.peak_lr:.3g}"
+    if alone and (star := star_of(run)) is not None:
+        peak = {"x": star[0], "y": math.log10(star[1]), "yref": "y", "xshift": 8 if left else -12}
+        words = f"t* = {star[0]:,.0f}, LR {star[1]:.3g}"
         notes.append(text | peak | {"yshift": -18 if left else 10, "text": words})
     x, y = loss[0][np.isfinite(loss[0])], loss[1][np.isfinite(loss[0])]
     if switch.rewound_to is not None and len(x):
@@ -164,6 +171,11 @@ def _notes(run: Run, among: Sequence[Run], loss: tuple[Array, Array], colour: st
             top = {"x": switch.step, "y": 1, "yref": "y2 domain", "yanchor": "top"}
             notes.append(text | top | {"text": f"weights of step {switch.rewound_to:,} put back"})
     return notes
+
+
+def found(switch: Switch) -> bool:
+    """Whether a minimum of the loss was found, or something else ended warm-up."""
+    return switch.reason is Reason.MINIMUM
 
 
 def _cut(cuts: Sequence[Cut], at: int) -> Figure:
@@ -204,6 +216,8 @@ def accuracy(runs: Sequence[Run]) -> Figure:
                 "type": "scatter",
                 "mode": "lines+markers",
                 "name": label(run.name),
+                "legendgroup": str(i),
+                "meta": {"run": i, "kind": "accuracy"},
                 "x": numbers([getattr(each, at) for each in kept]),
                 "y": numbers(percent),
                 "line": style | {"dash": DASHES[i % len(DASHES)]},
@@ -214,7 +228,7 @@ def accuracy(runs: Sequence[Run]) -> Figure:
     layout: Figure = {
         "xaxis": {"title": {"text": title}, "rangemode": "tozero"},
         "yaxis": {"title": {"text": "test accuracy"}, "ticksuffix": "%"},
-        "hovermode": "x unified",
+        "hovermode": hovermode(runs),
     }
     if typical and best:
         margin = 0.1 * (best[1] - typical[0]) or 1.0

@@ -13,7 +13,7 @@ from autowu.errors import UserError
 from autowu.extras import install
 from autowu.report import page
 from autowu.report.picture_style import style
-from autowu.report.sections import Section
+from autowu.report.section import Section
 from autowu.runlog.run import Run
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ function template() {
       plot_bgcolor: "transparent",
       xaxis: axis,
       yaxis: axis,
-      hoverlabel: { bgcolor: paper, bordercolor: grid, font: { color: ink } },
+      hoverlabel: { bgcolor: paper, bordercolor: grid, font: { color: ink }, namelength: -1 },
       legend: { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom" },
       annotationdefaults: { arrowcolor: ink, font: { color: ink }, bgcolor: paper, borderpad: 2 },
       updatemenudefaults: { bgcolor: paper, bordercolor: grid, font: { color: ink } },
@@ -57,26 +57,213 @@ function at(figure, label) {
   return { data, layout: { ...figure.layout, ...layout, sliders: [{ ...slider, active: i }] } };
 }
 
-// uirevision stays the same: what the reader has zoomed to or hidden outlives new data.
-function draw(figures) {
-  places().forEach((place, i) => {
-    const heading = place.getAttribute("aria-label");
-    const { data, layout: own } = at(figures[i], chosen.get(heading));
-    const first = !place.data;
-    Plotly.react(place, data, { ...own, ...layout(), uirevision: "reader" }, config);
-    if (!first || !own.sliders) return;
-    place.on("plotly_sliderchange", ({ slider, step }) => {
-      if (step.label === slider.steps.at(-1).label) chosen.delete(heading); // follows the run again
-      else chosen.set(heading, step.label);
-    });
+// --- what the reader chooses of the first figure ----------------------------------------------------
+
+const choice = (name) => document.querySelector(`[data-control="${name}"]`)?.value;
+const TIMES = [[3600, "hours"], [60, "minutes"], [1, "seconds"]];
+
+// y at x on the line through the points (xs, ys), which goes straight on beyond its last one.
+function along(xs, ys, x) {
+  let i = 1;
+  while (i < xs.length - 1 && xs[i] < x) i++;
+  return ys[i - 1] + ((x - xs[i - 1]) * (ys[i] - ys[i - 1])) / (xs[i] - xs[i - 1]);
+}
+
+// A Gaussian over the points of a curve, within each stretch between gaps.
+function smoothed(y) {
+  const width = Math.max(2, 0.04 * y.length), reach = Math.ceil(3 * width);
+  return y.map((value, i) => {
+    if (value === null) return null;
+    let sum = 0, weight = 0;
+    for (const way of [1, -1]) {
+      for (let k = way > 0 ? 0 : 1; k <= reach; k++) {
+        const other = y[i + way * k];
+        if (other === null || other === undefined) break;
+        const share = Math.exp(-0.5 * (k / width) ** 2);
+        sum += share * other;
+        weight += share;
+      }
+    }
+    return sum / weight;
   });
 }
 
-for (const query of [dark, narrow]) {
-  query.addEventListener("change", () => places().forEach((place) => Plotly.relayout(place, layout())));
+function scaled(axis, wanted) {
+  const type = axis.type ?? "linear";
+  if (!wanted || wanted === "own" || wanted === type) return axis;
+  let range = axis.range;
+  if (range) range = wanted === "linear" ? [0, 10 ** range[1]] : [Math.log10(Math.max(range[0], 0.05 * range[1])), Math.log10(range[1])];
+  if (range && !range.every(Number.isFinite)) range = undefined;
+  return { ...axis, type: wanted, range };
 }
 
+function asChosen(figure) {
+  const units = figure.layout.meta?.units;
+  if (!units) return figure;
+  const unit = choice("x") ?? "step", curves = units[unit];
+  let [factor, name] = [1, ""];
+  if (unit === "time") [factor, name] = TIMES.find(([size]) => Math.max(...curves.map((c) => c[1].at(-1))) >= 2 * size) ?? TIMES[2];
+  const to = (run, x) => (curves && x !== null && x !== undefined ? along(...curves[run], x) / factor : x);
+  const smoothing = choice("smoothing");
+  const data = figure.data.map((trace) => {
+    const { run, kind } = trace.meta;
+    const changed = curves ? { ...trace, x: trace.x.map((x) => to(run, x)) } : { ...trace };
+    if (smoothing === "none" && kind === "smooth") changed.visible = false;
+    if (smoothing === "none" && kind === "raw") Object.assign(changed, { opacity: 0.8, hoverinfo: "all" });
+    if (smoothing === "strong" && kind === "smooth") changed.y = smoothed(trace.y);
+    return changed;
+  });
+  const layout = { ...figure.layout };
+  layout.yaxis = scaled(layout.yaxis, choice("lr"));
+  layout.yaxis2 = scaled(layout.yaxis2, choice("loss"));
+  const title = { step: "step (updates done)", epoch: "epoch", time: name }[unit];
+  layout.xaxis = { ...layout.xaxis, title: { text: title } };
+  const height = (own, now, y) => {
+    if ((own.type ?? "linear") === (now.type ?? "linear")) return y;
+    return now.type === "log" ? Math.log10(y) : 10 ** y;
+  };
+  layout.shapes = layout.shapes.map((shape) => ({ ...shape, x0: to(shape.name, shape.x0), x1: to(shape.name, shape.x1) }));
+  layout.annotations = layout.annotations.map((note) => {
+    const moved = { ...note, x: to(note.name, note.x) };
+    const axis = { y: "yaxis", y2: "yaxis2" }[note.yref];
+    if (axis) moved.y = height(figure.layout[axis], layout[axis], note.y);
+    if (note.axref === "x") moved.ax = to(note.name, note.ax);
+    if (note.axref === "x" && axis) moved.ay = height(figure.layout[axis], layout[axis], note.ay);
+    return moved;
+  });
+  return { data, layout };
+}
+
+// --- many runs: sorted, and of the words that the reader looks for --------------------------------------
+
+const filter = document.getElementById("filter");
+let order = null; // the column that sorts, and which way
+let left = new Set(); // runs that are left out
+
+const cell = (row, i) => row.cells[i].textContent;
+const value = (text) => Number.parseFloat(text.replace(/[,%]/g, ""));
+
+function compare(a, b) {
+  const [x, y] = [value(a), value(b)];
+  if (Number.isNaN(x) !== Number.isNaN(y)) return Number.isNaN(x) ? 1 : -1;
+  return Number.isNaN(x) ? a.localeCompare(b, undefined, { numeric: true }) : x - y;
+}
+
+function arrange() {
+  const table = document.querySelector(".runs"), rows = [...table.tBodies[0].rows];
+  if (rows.length < 2) return;
+  const heads = [...table.tHead.rows[0].cells];
+  heads.forEach((head, i) => {
+    if (!head.querySelector("button")) {
+      const button = document.createElement("button");
+      button.textContent = head.textContent;
+      button.addEventListener("click", () => {
+        order = [i, order && order[0] === i ? -order[1] : 1];
+        arrange();
+      });
+      head.replaceChildren(button);
+    }
+    head.removeAttribute("aria-sort");
+  });
+  if (order) {
+    const [i, way] = order;
+    heads[i].setAttribute("aria-sort", way > 0 ? "ascending" : "descending");
+    const none = (row) => cell(row, i) === "–"; // last, either way
+    rows.sort((a, b) => none(a) - none(b) || (i ? way * compare(cell(a, i), cell(b, i)) : way * (a.dataset.run - b.dataset.run)));
+    table.tBodies[0].append(...rows);
+  }
+  const words = (filter?.value ?? "").toLowerCase().split(/[\s,]+/).filter(Boolean);
+  const kept = (row) => words.every((word) => row.textContent.toLowerCase().includes(word));
+  left = new Set(rows.filter((row) => !kept(row)).map((row) => Number(row.dataset.run)));
+  document.querySelectorAll("[data-run]").forEach((part) => (part.hidden = left.has(Number(part.dataset.run))));
+  const matching = document.getElementById("matching");
+  if (matching) matching.textContent = words.length ? `${rows.length - left.size} of ${rows.length}` : "";
+}
+
+function without(figure) {
+  if (!left.size) return figure;
+  const of = (part) => part.name !== undefined && left.has(Number(part.name));
+  const data = figure.data.map((trace) => (left.has(trace.meta?.run) ? { ...trace, visible: false } : trace));
+  if (!figure.data.some((trace) => trace.meta)) return figure; // of one run alone
+  const { shapes = [], annotations = [] } = figure.layout;
+  const rest = { shapes: shapes.filter((shape) => !of(shape)), annotations: annotations.filter((note) => !of(note)) };
+  return { data, layout: { ...figure.layout, ...rest } };
+}
+
+// --- drawing --------------------------------------------------------------------------------------------
+
+let known = []; // the figures as they came
+
+const chosenNear = new Set(); // headings of figures that the reader has zoomed to the minimum
+
+function listen(place, heading) {
+  place.on("plotly_sliderchange", ({ slider, step }) => {
+    if (step.label === slider.steps.at(-1).label) chosen.delete(heading); // follows the run again
+    else chosen.set(heading, step.label);
+    const { whole, near } = place.layout.meta;
+    const range = (chosenNear.has(heading) && near[slider.steps.indexOf(step)]) || whole;
+    if (chosenNear.has(heading)) Plotly.relayout(place, { "yaxis.range": range });
+  });
+  place.on("plotly_buttonclicked", ({ button }) => {
+    if (button.label === "all losses") return chosenNear.delete(heading);
+    chosenNear.add(heading);
+    const { near } = place.layout.meta, active = place.layout.sliders[0].active;
+    if (near[active]) Plotly.relayout(place, { "yaxis.range": near[active] });
+  });
+}
+
+// uirevision stays the same: what the reader has zoomed to or hidden outlives new data.
+function draw(figures) {
+  known = figures;
+  places().forEach((place, i) => {
+    if (place.closest("details:not([open]), [hidden]")) return; // folded away: drawn once it is opened
+    const heading = place.getAttribute("aria-label");
+    const { data, layout: own } = without(asChosen(at(figures[i], chosen.get(heading))));
+    const first = !place.data;
+    const units = own.meta?.units ? [choice("x"), choice("lr"), choice("loss")].join() : "";
+    Plotly.react(place, data, { ...own, ...layout(), uirevision: `reader ${units}` }, config);
+    fit(place);
+    if (first && own.sliders) listen(place, heading);
+  });
+}
+
+// Words that a narrow figure would cut are moved in.
+function fit(place) {
+  const { left: start, right: end } = place.getBoundingClientRect(), moves = {};
+  place.querySelectorAll(".infolayer .annotation").forEach((drawn) => {
+    const i = drawn.dataset.index, note = place.layout.annotations[i], box = drawn.getBoundingClientRect();
+    if (!note || note.showarrow || !box.width) return;
+    const over = Math.max(0, box.right - end) || Math.min(0, box.left - start);
+    if (over) moves[`annotations[${i}].xshift`] = (note.xshift ?? 0) - over;
+  });
+  if (Object.keys(moves).length) Plotly.relayout(place, moves);
+}
+
+for (const query of [dark, narrow]) {
+  query.addEventListener("change", () =>
+    places().forEach((place) => place.data && Plotly.relayout(place, layout())),
+  );
+}
+
+function again() {
+  arrange();
+  draw(known);
+}
+
+document.addEventListener("change", (event) => event.target.dataset.control && draw(known));
+filter?.addEventListener("input", again);
+document.addEventListener("toggle", (event) => event.target.open && draw(known), true);
+
+// A link of the contents opens what is folded away.
+function open() {
+  const details = location.hash && document.querySelector(`${location.hash} > details`);
+  if (details) details.open = true;
+}
+addEventListener("hashchange", open);
+
+arrange();
 draw(JSON.parse(document.getElementById("figures").textContent));
+open();
 
 // --- the live view: `autowu report --watch` ---------------------------------------------------------
 
@@ -89,14 +276,18 @@ const headings = () => [...places()].map((place) => place.getAttribute("aria-lab
 function show(news) {
   seen = news.revision;
   document.title = news.title;
+  const told = document.querySelector("#stories[open]");
   document.getElementById("head").innerHTML = news.head;
+  if (told) document.getElementById("stories").open = true;
   if (document.getElementById("tail").innerHTML !== news.tail && !document.querySelector("details[open]")) {
     document.getElementById("tail").innerHTML = news.tail;
   }
   if (headings() !== news.headings) {
     places().forEach((place) => Plotly.purge(place));
     document.getElementById("sections").innerHTML = news.sections;
+    document.getElementById("contents").innerHTML = news.contents;
   }
+  arrange();
   draw(news.figures);
 }
 

@@ -14,26 +14,32 @@ from html import escape
 from importlib.resources import files
 from typing import Any, Final
 
-from autowu.report import settings, summary
-from autowu.report.sections import Section, sections
+from autowu.report import progress, settings, summary
+from autowu.report.figures import FEW
+from autowu.report.section import Section
+from autowu.report.sections import sections
 from autowu.runlog.run import Run
 
 TITLE: Final = "How the learning rate was set"
 
 
-def parts(runs: Sequence[Run], more: Sequence[Section] = ()) -> dict[str, Any]:
+def parts(
+    runs: Sequence[Run], more: Sequence[Section] = (), speeds: Sequence[float | None] | None = None
+) -> dict[str, Any]:
     """What the page shows of ``runs``: HTML for three places of it, and the figures.
 
     Args:
         runs: the runs.
         more: sections that come first.
+        speeds: of runs that go on, in updates a second, where they are known.
     """
     shown = [*more, *sections(runs)]
     return {
-        "title": f"{', '.join(run.name for run in runs)} – autowu report",
-        "head": f"{_table(runs)}\n{_stories(runs)}",
+        "title": _title(runs),
+        "head": f"{_progress(runs, speeds)}{_table(runs)}\n{_stories(runs)}",
         "headings": "\n".join(section.heading for section in shown),  # when they change, so does the page
-        "sections": "".join(_section(section) for section in shown),
+        "sections": "".join(_section(i, section) for i, section in enumerate(shown)),
+        "contents": _contents(shown, runs),
         "tail": _tail(runs),
         "figures": [section.figure for section in shown],
     }
@@ -68,9 +74,10 @@ def page(runs: Sequence[Run], plotly_js: str, more: Sequence[Section] = (), *, l
 <main>
 <h1>{TITLE}</h1>
 {status}
-<div id="head">
+{_filter(runs)}<div id="head">
 {content["head"]}
 </div>
+<div id="contents">{content["contents"]}</div>
 <noscript><p class="note">The figures need JavaScript, which this page brings along.</p></noscript>
 <div id="sections">
 {content["sections"]}</div>
@@ -102,9 +109,53 @@ def _policy(*scripts: str, live: bool) -> str:
     return "; ".join(rules)
 
 
+def _title(runs: Sequence[Run]) -> str:
+    names = [run.name for run in runs]
+    shown = ", ".join(names) if len(names) <= FEW else f"{len(names)} runs: {names[0]} to {names[-1]}"
+    return f"{shown} – autowu report"
+
+
+def _filter(runs: Sequence[Run]) -> str:
+    """A field for words that the rows of the runs must have; of a few runs there is no need of it."""
+    if len(runs) <= FEW:
+        return ""
+    field = '<input type="search" id="filter" autocomplete="off" placeholder="sgd, 0.01, not found …">'
+    return f'<p class="controls"><label>Show runs with {field}</label> <span id="matching"></span></p>\n'
+
+
+def _contents(shown: Sequence[Section], runs: Sequence[Run]) -> str:
+    """Links to the sections, and to the first one of each run; of a few sections there is no need of it."""
+    if len(runs) <= FEW:
+        return ""
+    apart: dict[int, int] = {}
+    for at, section in enumerate(shown):
+        if section.folded and section.run is not None:
+            apart.setdefault(section.run, at)
+    links = [
+        f'<li><a href="#s{at}">{escape(section.heading)}</a></li>'
+        for at, section in enumerate(shown)
+        if not section.folded
+    ]
+    if apart:
+        each = ", ".join(
+            f'<a href="#s{at}" data-run="{run}">{escape(runs[run].name)}</a>' for run, at in apart.items()
+        )
+        links.append(f"<li>Decisions, run by run: {each}</li>")
+    return f'<nav aria-label="Contents"><ul>{"".join(links)}</ul></nav>'
+
+
+def _progress(runs: Sequence[Run], speeds: Sequence[float | None] | None) -> str:
+    lines = [progress.line(run, speed) for run, speed in zip(runs, speeds or [None] * len(runs), strict=True)]
+    return "".join(
+        f'<p class="progress"><strong>{escape(run.name)}</strong>: {escape(line)}</p>\n'
+        for run, line in zip(runs, lines, strict=True)
+        if line is not None
+    )
+
+
 def _table(runs: Iterable[Run]) -> str:
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in summary.COLUMNS)
-    rows = "".join(f"<tr>{_cells(run)}</tr>\n" for run in runs)
+    rows = "".join(f'<tr data-run="{i}">{_cells(run)}</tr>\n' for i, run in enumerate(runs))
     return f'<table class="runs">\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>'
 
 
@@ -113,20 +164,33 @@ def _cells(run: Run) -> str:
     return "".join(f'<td data-name="{name}">{value}</td>' for name, value in cells)
 
 
-def _stories(runs: Iterable[Run]) -> str:
+def _stories(runs: Sequence[Run]) -> str:
+    """What each run decided, in words; folded away where there are many."""
     stories = list[str]()
-    for run in runs:
-        stories.append(f"<p><strong>{escape(run.name)}.</strong> {escape(summary.sentence(run))}</p>")
-        stories += [
+    for i, run in enumerate(runs):
+        said = f"<p><strong>{escape(run.name)}.</strong> {escape(summary.sentence(run))}</p>"
+        notes = [
             f'<p class="note"><strong>{escape(run.name)}:</strong> {escape(note)}.</p>' for note in run.notes
         ]
-    return "\n".join(stories)
+        if run.replayed:  # what a record cannot tell comes before what it seems to tell
+            notes, said = [*notes, said], ""
+        stories.append(f'<div data-run="{i}">' + "\n".join([*([said] if said else []), *notes]) + "</div>")
+    told = "\n".join(stories)
+    if len(runs) <= FEW:
+        return told
+    return f'<details id="stories"><summary>What each run decided, in words</summary>\n{told}</details>'
 
 
-def _section(section: Section) -> str:
+def _section(at: int, section: Section) -> str:
     heading, words = escape(section.heading), re.sub(r"P_(\w+)", r"P<sub>\1</sub>", escape(section.words))
     figure = f'<div class="figure {section.height}" role="img" aria-label="{heading}"></div>'
-    return f"<section>\n<h2>{heading}</h2>\n<p>{words}</p>\n{figure}\n{section.html}</section>\n"
+    content = f"<p>{words}</p>\n{section.controls}{figure}\n{section.html}"
+    of = "" if section.run is None else f' data-run="{section.run}"'
+    if section.folded:
+        inner = f"<details><summary><h2>{heading}</h2></summary>\n{content}</details>"
+    else:
+        inner = f"<h2>{heading}</h2>\n{content}"
+    return f'<section id="s{at}"{of}>\n{inner}</section>\n'
 
 
 def _tail(runs: Sequence[Run]) -> str:

@@ -18,8 +18,9 @@ from autowu.offline.what_if import NAMES, Case
 from autowu.report import picture_paper, picture_style
 from autowu.report.curves import span, thinned
 from autowu.report.decision import setting
-from autowu.report.figures import smoothed_loss
+from autowu.report.figures import FEW, found, smoothed_loss
 from autowu.report.picture_style import DARK, GREY, ORANGE, colour, dash, plain, styled
+from autowu.report.replayed import star as star_of
 from autowu.runlog.run import Run
 
 if TYPE_CHECKING:
@@ -45,36 +46,43 @@ def main(runs: Sequence[Run]) -> Figure:
         axes[1].plot(run.steps[kept], run.losses[kept], color=colour(i), alpha=0.25, linewidth=0.6)
         axes[1].plot(*smoothed_loss(run, SMOOTH_POINTS), **style)
         if run.switch is not None:
-            for axis in axes[:2]:
+            for axis in axes[:2] if len(tested) <= FEW else []:
                 axis.axvspan(0, run.switch.step, color=colour(i), alpha=0.07, linewidth=0)
                 axis.axvline(run.switch.step, linewidth=0.8, **style)
                 for cut in run.cuts:
                     axis.axvline(cut.step, linewidth=0.5, **style)
-            if run.switch.t_star is not None:
-                axes[0].plot(run.switch.t_star, run.switch.peak_lr, "*", color=colour(i), markersize=11)
-                axes[0].annotate(
-                    f"t* = {run.switch.t_star:,.0f}, LR {run.switch.peak_lr:.3g}",
-                    (run.switch.t_star, run.switch.peak_lr),
-                    xytext=(8, -12),
-                    textcoords="offset points",
-                    fontsize=8,
-                )
+            if (star := star_of(run)) is not None:
+                axes[0].plot(*star, "*", color=colour(i), markersize=11)
+                if len(tested) <= FEW:
+                    axes[0].annotate(
+                        f"t* = {star[0]:,.0f}, LR {star[1]:.3g}",
+                        star,
+                        xytext=(8, -12),
+                        textcoords="offset points",
+                        fontsize=8,
+                    )
             if len(tested) == 1:
+                failed = "" if found(run.switch) else " (no minimum found)"
                 axes[1].text(
                     run.switch.step,
                     0.97,
-                    f" switch at step {run.switch.step:,}{' (cap)' if run.switch.capped else ''}",
+                    f" switch at step {run.switch.step:,}{failed}",
                     transform=axes[1].get_xaxis_transform(),
                     va="top",
                     fontsize=8,
                 )
     axes[0].set(ylabel="learning rate", yscale="log", **_lr_limits(runs))
     axes[1].set(ylabel="training loss", **_loss_limits(runs))
-    axes[0].legend(loc="lower center", title="★ the minimum, where training goes back to" if tested else None)
+    above(axes[0], title="★ the minimum, where training goes back to" if tested else None)
     if tested:
         _votes(axes[2], tested, runs)
     axes[-1].set(xlabel="step (updates done)", xlim=(0, None))
     return figure
+
+
+def above(axis: Any, title: str | None = None) -> None:
+    """A legend above the picture, where it hides no curve."""
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, title=title)
 
 
 def _votes(axis: Any, tested: Sequence[Run], runs: Sequence[Run]) -> None:
@@ -101,12 +109,11 @@ def _lr_limits(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def _loss_limits(runs: Sequence[Run]) -> dict[str, Any]:
-    found = span(*(run.losses for run in runs))
-    if found is None:
+    if (ends := span(*(run.losses for run in runs))) is None:
         return {}
-    log = 0 < 3 * found[0] < found[1]
-    margin = 0.05 * (found[1] - found[0]) or 0.5
-    ends = (found[0] / 1.1, found[1] * 1.1) if log else (found[0] - margin, found[1] + margin)
+    low, high = ends
+    log, margin = 0 < 3 * low < high, 0.05 * (high - low) or 0.5
+    ends = (low / 1.1, high * 1.1) if log else (low - margin, high + margin)
     return {"ylim": ends} | ({"yscale": "log"} if log else {})
 
 
@@ -132,7 +139,7 @@ def sweep(of: RangeTest, losses: Array) -> Figure:
         axis.axvspan(of.low, of.high, color=ORANGE, alpha=0.2, linewidth=0, label="90% interval")
     margin = 0.15 * (top - low) or 0.5
     axis.set(xscale="log", xlabel="learning rate", ylabel="training loss", ylim=(low - margin, top + margin))
-    axis.legend()
+    above(axis)
     return figure
 
 
@@ -170,6 +177,14 @@ LAYOUTS: Final[dict[str, Callable[[Sequence[Run]], Any]]] = {
     "figure1": picture_paper.figure1,
     "figure2": picture_paper.figure2,
 }
+
+
+def left_out(layout: str, runs: Sequence[Run]) -> list[str]:
+    """The names of the runs that a layout does not show."""
+    if layout == "figure1":
+        shown = picture_paper.of_figure1(runs)
+        return [run.name for run in runs if run is not shown]
+    return [run.name for run in runs if not len(run.steps)]
 
 
 def draw(layout: str, runs: Sequence[Run]) -> Figure:

@@ -31,6 +31,11 @@ MOST_COLUMNS: Final = 8
 DOTTED: Final = "dotted, × at the end: not finished"
 
 
+def of_figure1(runs: Sequence[Run]) -> Run | None:
+    """The run that Figure 1 shows: the first that went back to a minimum."""
+    return next((run for run in runs if run.switch is not None and run.switch.t_star is not None), None)
+
+
 @styled
 def figure1(runs: Sequence[Run]) -> Figure:
     """The LR with t* and t (left); the losses of warm-up, smoothed, with their variance (right).
@@ -40,7 +45,7 @@ def figure1(runs: Sequence[Run]) -> Figure:
     Raises:
         UserError: there is none.
     """
-    run = next((run for run in runs if run.switch is not None and run.switch.t_star is not None), None)
+    run = of_figure1(runs)
     if run is None or run.switch is None or run.switch.t_star is None:
         raise UserError("--layout figure1 needs a run in which AutoWU has found a minimum")
     figure = picture_style.figure(6.8, 2.8)

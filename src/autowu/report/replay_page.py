@@ -5,26 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from autowu.offline.logs import Record
-from autowu.offline.range_test import RangeTest
-from autowu.offline.replay import Replay
+from autowu.offline.decide import Decided
 from autowu.offline.what_if import Case
-from autowu.report import output, picture, sweep_figure, what_if_figure
+from autowu.report import output, picture, what_if_figure
 from autowu.report.output import form_of
 from autowu.report.replayed import run_of
 
 __all__ = ["form_of", "write"]
 
 
-def write(
-    path: Path,
-    name: str,
-    record: Record,
-    outcome: Replay,
-    preset: str,
-    of: RangeTest | None,
-    cases: Sequence[Case],
-) -> None:
+def write(path: Path, decided: Decided, cases: Sequence[Case]) -> None:
     """Write ``path``, in the form that its suffix says.
 
     A page has everything; a picture shows the other settings if there are ``cases``, else the sweep if it is
@@ -34,15 +24,13 @@ def write(
         UserError: the file cannot be written.
         ImportError: a library of the extra ``report`` is not installed.
     """
-    form = output.form_of(path)
-    run = run_of(name, record, outcome, preset)
+    form, of = output.form_of(path), decided.range_test
     if form == "html":
-        more = [sweep_figure.section(of, record.losses)] if of else []
-        more += [what_if_figure.section(cases)] if cases else []
-        output.write_page(path, lambda: [run], more)
+        more = [what_if_figure.section(cases)] if cases else []
+        output.write_page(path, lambda: [run_of(decided)], more)
     elif cases:
         output.write_picture(path, form, lambda: picture.what_if(cases))
     elif of is not None:
-        output.write_picture(path, form, lambda: picture.sweep(of, record.losses))
+        output.write_picture(path, form, lambda: picture.sweep(of, decided.record.losses))
     else:
-        output.write_picture(path, form, lambda: picture.main([run]))
+        output.write_picture(path, form, lambda: picture.main([run_of(decided)]))

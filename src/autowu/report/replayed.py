@@ -2,61 +2,90 @@
 
 from __future__ import annotations
 
-import shlex
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from autowu.offline.logs import Record
-from autowu.offline.range_test import lr_at
-from autowu.offline.replay import Replay
+from autowu.offline.decide import Decided
+from autowu.offline.range_test import RangeTest, lr_at
 from autowu.runlog.run import Run, printable
 
 
-def run_of(
-    path: str, record: Record, outcome: Replay, preset: str = "default", name: str | None = None
-) -> Run:
-    """The run that ``record``, read from the file ``path``, shows, with the decisions of its replay.
+@dataclass(frozen=True, eq=False)
+class Replayed(Run):
+    """A record with the decisions of its replay."""
 
-    Where LRs are recorded they are shown, and t* is marked on them. ``name`` stands for the run (default: the
-    file's own).
+    range_test: RangeTest | None = None
+    """What the record says as a range test, where it is one."""
+    foreign: bool = False
+    """Whether the learning rates shown are not AutoWU's: what it would have set is not on their curve."""
+
+
+def run_of(decided: Decided, name: str | None = None) -> Replayed:
+    """The run that a log shows, with the decisions that the replay took on it.
+
+    ``name`` stands for the run (default: the file's own). Where LRs are recorded they are shown.
     """
+    path, record, outcome, of = decided.path, decided.record, decided.replay, decided.range_test
     n, k = len(record.losses), record.stride
-    steps = np.arange(1, n + 1, dtype=np.int64) * k
-    lrs = outcome.learning_rates[: n * k : k] if record.lrs is None else record.lrs
     switch = outcome.state.switch
-    if record.lrs is not None and switch is not None and switch.t_star is not None:
-        known = np.flatnonzero(np.isfinite(record.lrs) & (record.lrs > 0))
-        if len(known):
-            at: Any = np.interp(switch.t_star / k, known, np.arange(len(known)))
-            switch = replace(switch, peak_lr=lr_at(record.lrs[known], at))
-    return Run(
+    if of is not None and of.peak_lr is None:
+        switch = None  # what ends a range test is the record's end
+    return Replayed(
         name=printable(name or Path(path).name or path),
-        config={"schedule": "recorded" if record.lrs is not None else "replay"},
-        schedule={"preset": preset} | asdict(outcome.config),
+        config={"schedule": _kind(decided)},
+        schedule={"preset": decided.asked.preset} | asdict(outcome.config),
         metrics={},
-        steps=steps,
+        steps=np.arange(1, n + 1, dtype=np.int64) * k,
         losses=record.losses,
-        lrs=lrs,
+        lrs=outcome.learning_rates[: n * k : k] if record.lrs is None else record.lrs,
         tests=outcome.tests,
         switch=None if switch is None else replace(switch, rewound_to=None),
         cuts=tuple(replace(cut, back_to=None) for cut in outcome.cuts),
         evaluations=(),
-        notes=_notes(record),
+        notes=_notes(decided),
         replayed=True,
-        command=f"autowu replay {shlex.quote(printable(path))}",
+        command=decided.command,
+        range_test=of,
+        foreign=decided.foreign,
     )
 
 
-def _notes(record: Record) -> tuple[str, ...]:
-    rates = "learning rates are" if record.lrs is not None else "the losses are"
-    other = "" if record.lrs is not None else ", the learning rates those of AutoWU's warm-up"
-    notes = [
-        f"AutoWU did not run here: {rates} as recorded{other}; the tests and the switch are what it would"
-        " have decided on these losses"
-    ]
-    if record.stride > 1:
-        notes.append(f"one loss in {record.stride:,} updates is recorded")
-    return (*notes, *record.notes)
+def _kind(decided: Decided) -> str:
+    if decided.range_test is not None:
+        return "range test"
+    return "replay" if decided.record.lrs is None else "recorded"
+
+
+def _notes(decided: Decided) -> tuple[str, ...]:
+    record, said = decided.record, [*decided.caveats()]
+    if (assumed := decided.assumed()) is not None:
+        said.append(assumed)
+    if decided.range_test is not None:
+        said.append("AutoWU did not run here: a range test, all of which is read as its warm-up")
+    elif decided.foreign or record.lrs is None:
+        rates = "the losses are" if record.lrs is None else "learning rates are"
+        other = ", the learning rates those of AutoWU's warm-up" if record.lrs is None else ""
+        whose = f"AutoWU did not run here: {rates} as recorded{other}; the tests and the switch are"
+        said.append(f"{whose} what it would have decided on these losses")
+    else:
+        said.append("The tests and the switch are those of a replay; the rest is as recorded")
+    return (*said, *record.notes)
+
+
+def star(run: Run) -> tuple[float, float] | None:
+    """t* and the LR there on the curve of the run's LRs; None without t*.
+
+    It is the peak LR, but where the LRs are not AutoWU's: there the point is of what was recorded.
+    """
+    if run.switch is None or run.switch.t_star is None:
+        return None
+    at: Any = run.switch.t_star
+    if not (isinstance(run, Replayed) and run.foreign):
+        return at, run.switch.peak_lr
+    known = np.flatnonzero(np.isfinite(run.lrs) & (run.lrs > 0))
+    if not len(known):
+        return None
+    return at, lr_at(run.lrs[known], np.interp(at, run.steps[known], np.arange(len(known))))

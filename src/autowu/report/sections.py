@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from autowu.report import decision, figures, speed
-from autowu.report.figures import Figure
+from autowu.report import against_lr, controls, decision, figures, speed, sweep_figure, units
+from autowu.report.replayed import Replayed
+from autowu.report.section import Section
 from autowu.runlog.run import Run
-
-
-@dataclass(frozen=True)
-class Section:
-    """A figure with its heading and the words that explain it."""
-
-    heading: str
-    words: str
-    figure: Figure
-    height: str = "medium"  # a class in page.css
-    html: str = ""  # below the figure; whoever makes it escapes it
-
 
 CURVES: Final = """
 AutoWU lets the learning rate grow (shaded), fast until the loss begins to fall, then from further back and
@@ -28,6 +16,11 @@ slowly (hence the notch), and finds out by itself when the loss has passed its m
 it ends in, whose middle is t*. It then goes back to the learning rate of t* and lowers it to zero, to a third
 at once where the loss rises for good (a thin line), whereas a baseline follows a curve that somebody had to
 choose.
+"""
+AGAINST: Final = """
+The same losses as in warm-up, over the learning rate of their update: this is what AutoWU looks at. From left
+to right the loss stays flat while the learning rate is too low to matter, falls while it helps, and rises
+once it harms; the dotted line is the peak that was chosen. A thin line is the fast growth that comes first.
 """
 GP_VIEW: Final = """
 The loss of one update is noise around a trend; a Gaussian process, a smoother that knows how sure it is,
@@ -52,19 +45,37 @@ test is due, some 30 times in a run, and a test takes about a millisecond.
 
 
 def sections(runs: Sequence[Run]) -> list[Section]:
-    """The figures of the page, in the order in which they are read."""
-    tested = [run for run in runs if run.tests]
-    found = [Section("Learning rate and loss", CURVES, figures.learning_rate_and_loss(runs), "tall")]
-    for run in tested:
-        of = f": {run.name}" if len(tested) > 1 else ""
-        found += [
-            Section(
-                f"What the Gaussian process sees{of}", GP_VIEW, decision.gp_view(run, len(tested)), "tall"
-            ),
-            Section(f"How the tests vote{of}", VOTES, decision.votes(run, len(tested))),
-        ]
+    """The figures of the page, in the order in which they are read; of many runs, each one's are folded."""
+    found = [
+        sweep_figure.section(run.range_test, run.losses, run.name if len(runs) > 1 else None)
+        for run in runs
+        if isinstance(run, Replayed) and run.range_test is not None
+    ]
+    curves = figures.learning_rate_and_loss(runs)
+    curves["layout"]["meta"] = {"units": (known := units.of(runs))}
+    found.append(Section("Learning rate and loss", CURVES, curves, "tall", controls=controls.of(list(known))))
+    if any(map(against_lr.shown, runs)):
+        found.append(Section("Loss against learning rate", AGAINST, against_lr.figure(runs)))
+    apart = _run_by_run(runs)
+    folded = [section for section in apart if section.folded]
+    if not folded:
+        found += apart
     if any(run.evaluations for run in runs):
         found.append(Section("Test accuracy", ACCURACY, figures.accuracy(runs)))
     if any(map(speed.measured, runs)):
         found.append(Section("Throughput", SPEED, speed.throughput(runs)))
+    return found + folded
+
+
+def _run_by_run(runs: Sequence[Run]) -> list[Section]:
+    found = list[Section]()
+    tested = [(i, run) for i, run in enumerate(runs) if run.tests]
+    for i, run in tested:
+        of = f": {run.name}" if len(tested) > 1 else ""
+        seen, votes = decision.gp_view(run, len(tested)), decision.votes(run, len(tested))
+        mine: dict[str, Any] = {"run": i, "folded": len(tested) > figures.FEW}
+        found += [
+            Section(f"What the Gaussian process sees{of}", GP_VIEW, seen, "tall", **mine),
+            Section(f"How the tests vote{of}", VOTES, votes, **mine),
+        ]
     return found

@@ -12,6 +12,8 @@ from typing import Any, Final, cast
 from autowu.runlog.run import Run, printable
 
 NOTHING: Final = "–"
+EMBEDDED: Final = "digits"  # a data set that comes with the package: nothing is loaded, cropped or cached
+ADAPTIVE: Final = ("autowu", "paper")  # schedules that are told no LR
 LONGEST: Final = 120  # characters of a value
 MOST_ROWS: Final = 150  # settings of one group
 
@@ -65,12 +67,33 @@ def shown(value: object) -> str:
 def command(run: Run) -> str | None:
     """The command line that repeats ``run``; None where its settings are not known.
 
-    Every flag is named, also where it had its default, so that it holds for versions with other defaults.
+    Every flag that has to do with the run is named, also where it had its default, so that it holds for
+    versions with other defaults.
     """
     if run.command is not None:
         return run.command
-    flags = " ".join(_flags(run.config))
+    flags = " ".join(_flags(_relevant(run)))
     return f"autowu train {flags}" if flags else None
+
+
+def _relevant(run: Run) -> Mapping[str, Any]:
+    """The settings without those that such a run does not look at."""
+    config = run.config
+    data, optimizer, schedule = (config.get(name) for name in ("data", "optimizer", "schedule"))
+    idle = set[str]()
+    if run.samples == "images":
+        idle |= {"tokens", "context"}
+    if data == EMBEDDED:
+        idle |= {"data_dir", "workers", "image_size"}
+    if optimizer is not None and optimizer != "lamb":
+        idle.add("lamb_clip")
+    if schedule in ADAPTIVE:
+        idle |= {"lr", "warmup_epochs", "warmup_steps"}
+    if config.get("accelerator") == "cpu":
+        idle.add("channels_last")
+    if config.get("nodes") == 1:
+        idle.add("nodes")
+    return {name: value for name, value in config.items() if name not in idle}
 
 
 def _flags(config: Mapping[str, Any]) -> Iterable[str]:

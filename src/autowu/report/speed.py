@@ -6,7 +6,16 @@ import math
 from collections.abc import Sequence
 
 from autowu.report.curves import numbers
-from autowu.report.figures import COLOURS, DASHES, SYMBOLS, Figure, kept_evaluations, label, progress_axis
+from autowu.report.figures import (
+    COLOURS,
+    DASHES,
+    SYMBOLS,
+    Figure,
+    hovermode,
+    kept_evaluations,
+    label,
+    progress_axis,
+)
 from autowu.runlog.run import Run
 
 
@@ -30,6 +39,8 @@ def throughput(runs: Sequence[Run]) -> Figure:
                 "type": "scatter",
                 "mode": "lines+markers",
                 "name": label(run.name),
+                "legendgroup": str(i),
+                "meta": {"run": i, "kind": "speed"},
                 "x": numbers([getattr(each, at) for each in kept]),
                 "y": numbers([each.samples_per_second for each in kept]),
                 "line": style | {"dash": DASHES[i % len(DASHES)]},
@@ -39,7 +50,7 @@ def throughput(runs: Sequence[Run]) -> Figure:
     layout: Figure = {
         "xaxis": {"title": {"text": title}, "rangemode": "tozero"},
         "yaxis": {"title": {"text": f"training {samples} a second"}, "rangemode": "tozero"},
-        "hovermode": "x unified",
+        "hovermode": hovermode(runs),
         "showlegend": True,
     }
     return {"data": traces, "layout": layout}

@@ -10,6 +10,9 @@ import numpy as np
 
 from autowu.controller.cuts import taken_back
 from autowu.controller.state import Reason, Switch
+from autowu.offline import range_test_text
+from autowu.report.figures import found
+from autowu.report.replayed import Replayed
 from autowu.runlog.run import Run, printable
 
 NOTHING: Final = "–"
@@ -42,9 +45,25 @@ def _config(name: str) -> Callable[[Run], str]:
     return lambda run: printable(run.config.get(name, NOTHING))
 
 
-def _capped(run: Run) -> str:
-    capped = outcome(run).get("capped")
-    return ("yes" if capped else "no") if isinstance(capped, bool) else NOTHING
+def _minimum(run: Run) -> str:
+    """Whether a minimum of the loss was found; the limit of growth is a failure to find one."""
+    if isinstance(run, Replayed) and run.range_test is not None:
+        return "found" if run.range_test.peak_lr is not None else "not found"
+    if run.switch is None:
+        capped = outcome(run).get("capped")
+        return ("not found" if capped else "found") if isinstance(capped, bool) else NOTHING
+    if run.switch.reason is Reason.NONFINITE:
+        return "diverged"
+    return "found" if run.switch.reason is Reason.MINIMUM else "not found"
+
+
+def _final_loss(run: Run) -> str:
+    known = _metric("train_loss", "{:.3g}")(run)
+    if known == NOTHING and len(run.losses):
+        last = run.losses[-max(1, len(run.losses) // 50) :]
+        last = last[np.isfinite(last)]
+        known = f"{last.mean():.3g}" if len(last) else NOTHING
+    return known if run.finished or known == NOTHING else f"{known} so far"
 
 
 COLUMNS: Final[dict[str, Callable[[Run], str]]] = {
@@ -54,9 +73,9 @@ COLUMNS: Final[dict[str, Callable[[Run], str]]] = {
     "peak LR": _metric("peak_lr", "{:.3g}"),
     "switch step": _metric("switch_step", "{:,.0f}"),
     "t*": _metric("t_star", "{:,.1f}"),
-    "capped": _capped,
+    "minimum": _minimum,
     "test accuracy": _metric("test_accuracy", "{:.2f}%", 100),
-    "final loss": _metric("train_loss", "{:.3g}"),
+    "final loss": _final_loss,
     "seconds": _metric("seconds", "{:.1f}"),
 }
 """The page's table: the heading, and what stands under it for a run."""
@@ -74,6 +93,8 @@ _WITHOUT_A_MINIMUM: Final = {
 
 def sentence(run: Run) -> str:
     """What set the run's learning rate, for a reader who knows nothing of the method."""
+    if isinstance(run, Replayed) and run.range_test is not None:
+        return range_test_text.verdict(run.range_test)
     return _last(run) + "".join(f" {_cut(run, at)}" for at in range(len(run.cuts)))
 
 
@@ -111,13 +132,16 @@ def _of_switch(run: Run, switch: Switch) -> str:
     weights = "" if switch.rewound_to is None else f", with the weights of step {switch.rewound_to:,},"
     went = "would have gone" if run.replayed else "went"
     on = f"{peak}{weights} and let it decay from there."
+    failed = "No minimum of the loss was found: " if switch.capped and not found(switch) else ""
     if switch.t_star is None:
         ended = "reached its limit" if switch.capped else "ended"
         ended = f"would have {ended}" if run.replayed else ended
         fell = "would have fallen" if run.replayed else "fell"
         why = _WITHOUT_A_MINIMUM.get(switch.reason, "")
+        growth = "the growth" if failed else "The growth"
         return (
-            f"The growth of the learning rate {ended} at step {step}{why}; it {fell} from {peak}{weights} on."
+            f"{failed}{growth} of the learning rate {ended} at step {step}{why}; it {fell} from "
+            f"{peak}{weights} on."
         )
     if switch.reason is Reason.NONFINITE:
         last = f"{_last_finite(run, switch.step):,}"
@@ -128,13 +152,19 @@ def _of_switch(run: Run, switch: Switch) -> str:
     least = _least(run, switch)
     if switch.reason is Reason.CAP and least is None:
         return (
-            f"At step {step} growth reached its limit before a test could tell where the loss is lowest: "
-            f"training {went} back to the learning rate of step {switch.t_star:,.0f}, {on}"
+            f"{failed}at step {step} growth reached its limit before a test could tell where the loss is "
+            f"lowest, and training {went} back to the learning rate of step {switch.t_star:,.0f}, {on}"
         )
-    cause = "growth reached its limit" if switch.capped else "enough tests had agreed"
     flat = least is not None and switch.t_star < least - 1
     lowest = f"{least if flat else switch.t_star:,.0f}{', at the end of a flat part' if flat else ''}"
     where = f"step {switch.t_star:,.0f}, its middle" if flat else "that minimum"
+    if failed:
+        where = f"step {switch.t_star:,.0f}{', the middle of the flat part' if flat else ''}"
+        return (
+            f"{failed}it was lowest near step {least:,.0f}, and had not plainly risen when growth reached "
+            f"its limit at step {step}. Training {went} back to the learning rate of {where}, {on}"
+        )
+    cause = "the last test before the limit had seen that" if switch.capped else "enough tests had agreed"
     return (
         f"The loss was lowest near step {lowest}. At step {step}, when {cause}, training {went} "
         f"back to the learning rate of {where}, {on}"

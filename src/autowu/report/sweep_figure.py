@@ -11,8 +11,8 @@ from autowu.offline.range_test import RangeTest, lr_at
 from autowu.offline.range_test_text import verdict
 from autowu.report.curves import numbers, span, thinned
 from autowu.report.decision import BAND, BLUE, GREY, ORANGE
-from autowu.report.figures import Figure
-from autowu.report.sections import Section
+from autowu.report.figures import WHOLE, Figure
+from autowu.report.section import Section
 
 WORDS: Final = """
 The losses of the sweep over its learning rate, as the Gaussian process smooths them when the minimum is
@@ -61,7 +61,7 @@ def figure(of: RangeTest, losses: Array) -> Figure:
     return {
         "data": [{"type": "scatter"} | trace for trace in traces],
         "layout": {
-            "xaxis": {"title": {"text": "learning rate"}, "type": "log", "exponentformat": "e"},
+            "xaxis": {"title": {"text": "learning rate"}, "type": "log", "tickformat": WHOLE},
             "yaxis": {"title": {"text": "training loss"}, "exponentformat": "e"} | _range(losses, mean),
             "hovermode": "closest",
             "legend": {"traceorder": "normal"},
@@ -80,6 +80,7 @@ def _range(losses: Array, mean: Array | None) -> Figure:
     return {"range": [low - margin, min(high, top) + margin]}
 
 
-def section(of: RangeTest, losses: Array) -> Section:
-    """The figure with its words."""
-    return Section("Your learning-rate sweep", f"{verdict(of)} {WORDS}", figure(of, losses), "tall")
+def section(of: RangeTest, losses: Array, name: str | None = None) -> Section:
+    """The figure with its words; ``name`` tells it from others."""
+    heading = f"The learning-rate range test{f': {name}' if name else ''}"
+    return Section(heading, f"{verdict(of)} {WORDS}", figure(of, losses), "tall")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,7 +16,10 @@ from typing import Any, Final, cast
 from urllib.parse import parse_qs, urlsplit
 
 from autowu.errors import UserError
+from autowu.offline import logs
+from autowu.offline.arguments import Asked
 from autowu.report import output, page
+from autowu.report.progress import Speeds
 
 LOOPBACK: Final = "127.0.0.1"
 
@@ -23,10 +27,11 @@ LOOPBACK: Final = "127.0.0.1"
 class Source:
     """What there is to see of the runs, read again when their files have changed."""
 
-    def __init__(self, folders: Sequence[Path]) -> None:
-        self._folders = folders
+    def __init__(self, folders: Sequence[Path], asked: Asked | None = None) -> None:
+        self._folders, self._asked = folders, asked
         self._lock = threading.Lock()  # two windows of a browser may ask at once
         self._stamp: object = None
+        self._speeds = Speeds()
         self._news: dict[str, Any] = {}
 
     def news(self) -> dict[str, Any]:
@@ -40,7 +45,8 @@ class Source:
         with self._lock:
             stamp = [_stamp(folder) for folder in self._folders]
             if stamp != self._stamp:
-                parts = page.parts(read(self._folders))
+                runs = read(self._folders, self._asked)
+                parts = page.parts(runs, speeds=self._speeds.see(runs, time.monotonic()))
                 revision = hashlib.sha256(page.to_json(parts).encode()).hexdigest()[:16]
                 self._news, self._stamp = parts | {"revision": revision}, stamp
             return self._news
@@ -49,12 +55,15 @@ class Source:
         """The page itself."""
         from autowu.report import read
 
-        return page.page(read(self._folders), plotly_js, live=True)
+        return page.page(read(self._folders, self._asked), plotly_js, live=True)
 
 
 def _stamp(folder: Path) -> list[tuple[str, int, int]]:
     """Sizes and times of a run's files."""
+    inside = logs.places.within(folder)
     files = [folder / "run.json", folder / "log.jsonl"] if folder.is_dir() else [folder]
+    if inside is not None:
+        files += inside.iterdir() if inside.is_dir() else [inside]
     known = [(path, path.stat()) for path in files if path.exists()]
     return [(path.name, stat.st_size, stat.st_mtime_ns) for path, stat in known]
 
@@ -111,13 +120,15 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing of each request."""
 
 
-def watch(folders: Sequence[Path], port: int = 0) -> int:
+def watch(folders: Sequence[Path], port: int = 0, asked: Asked | None = None) -> int:
     """Serve the page of ``folders`` until Ctrl-C; the exit status, 0.
+
+    ``asked`` says how logs of others are to be replayed.
 
     Raises:
         UserError: the runs cannot be read, or the port cannot be had.
     """
-    source = Source(folders)
+    source = Source(folders, asked)
     source.news()  # what is wrong is told at once
     try:
         server = Server(source, output.plotly_source(), port)

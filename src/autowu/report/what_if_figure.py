@@ -9,8 +9,8 @@ from typing import Final
 
 from autowu.offline.what_if import NAMES, Case, against
 from autowu.report.curves import numbers
-from autowu.report.figures import COLOURS, SYMBOLS, Figure
-from autowu.report.sections import Section
+from autowu.report.figures import COLOURS, SYMBOLS, WHOLE, Figure
+from autowu.report.section import Section
 
 WORDS: Final = """
 Each point is the same losses with one setting changed: further right, a higher peak learning rate. The line
@@ -50,7 +50,12 @@ def figure(cases: Sequence[Case]) -> Figure:
     return {
         "data": traces,
         "layout": {
-            "xaxis": {"title": {"text": "peak learning rate"}, "type": "log", "range": _range(peaks)},
+            "xaxis": {
+                "title": {"text": "peak learning rate"},
+                "type": "log",
+                "tickformat": WHOLE,
+                "range": _range(peaks),
+            },
             "yaxis": {"type": "category", "categoryarray": rows[::-1], "tickfont": {"size": 11}},
             "hovermode": "closest",
             "shapes": [line | {"x0": chosen, "x1": chosen, "line": {"color": COLOURS[4]}}] if chosen else [],

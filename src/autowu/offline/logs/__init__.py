@@ -8,25 +8,25 @@ tensorboard_table  TensorBoard's event files
 entries            rows -> entries: a step, a loss, a learning rate
 grid               which updates the entries are of: all, or every k-th
 updates            entries -> one loss for each update
+places             which file of a folder is the log
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from autowu.errors import UserError
-from autowu.offline.logs import csv_table, json_table, tensorboard_table
+from autowu.offline.logs import csv_table, json_table, places, tensorboard_table
 from autowu.offline.logs.columns import Choice
-from autowu.offline.logs.tensorboard_table import has_events as is_events
 from autowu.offline.logs.updates import Record, place
 
-__all__ = ["Choice", "Record", "is_events", "read"]
+__all__ = ["Choice", "Record", "places", "read"]
 
 STANDARD_INPUT: Final = "-"
-OWN_LOG: Final = "log.jsonl"
 
 
 def read(path: str, total_steps: int | None = None, choice: Choice | None = None) -> Record:
@@ -39,8 +39,8 @@ def read(path: str, total_steps: int | None = None, choice: Choice | None = None
     it stands is told in :attr:`Record.notes`.
 
     Args:
-        path: of the file, of a run folder, or of a folder with TensorBoard's event files; '-' is standard
-            input.
+        path: of the file; or of a run folder, one with TensorBoard's event files, one of Lightning's
+            CSVLogger, or one in which Hugging Face's Trainer has left checkpoints; '-' is standard input.
         total_steps: the most updates there can be.
         choice: the columns to be used, where their names leave it open.
 
@@ -49,9 +49,9 @@ def read(path: str, total_steps: int | None = None, choice: Choice | None = None
     """
     name = "standard input" if path == STANDARD_INPUT else path
     choice = choice or Choice()
-    if path != STANDARD_INPUT and (log := Path(path, OWN_LOG)).is_file():
-        path = str(log)  # a run folder
     try:
+        if path != STANDARD_INPUT and (log := places.within(Path(path))) is not None:
+            path = str(log)
         if path != STANDARD_INPUT and tensorboard_table.is_one(Path(path)):
             record = place(tensorboard_table.read(Path(path)), name, choice, total_steps)
         else:
@@ -71,4 +71,5 @@ def read(path: str, total_steps: int | None = None, choice: Choice | None = None
         raise UserError(f"{name}: no loss after the first line, which names the columns")
     if not np.isfinite(record.losses).any():
         raise UserError(f"{name}: no finite loss; all {len(record.losses):,} are missing, NaN or infinite")
-    return record
+    planned = record.planned or (None if path == STANDARD_INPUT else places.planned(Path(path)))
+    return replace(record, planned=None if planned is None else max(planned, record.updates))

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TextIO, cast
 
 from autowu.errors import UserError
+from autowu.offline.logs import places
 from autowu.offline.logs.table import Table
 
 LARGEST: Final = 1 << 29  # characters of a file that is read whole
@@ -31,9 +32,10 @@ def read(file: TextIO, start: str, name: str) -> Table:
     text = start + file.read(LARGEST)
     if len(text) > LARGEST:
         raise UserError(f"{name}: more than {LARGEST >> 20:,} MiB of JSON; a CSV file may have any length")
-    notes = list[str]()
+    notes, planned = list[str](), None
     try:
-        rows = _rows(json.loads(text))
+        value = json.loads(text)
+        rows, planned = _rows(value), _planned(value)
     except RecursionError as error:
         raise UserError(f"{name}: JSON that is nested too deeply") from error
     except ValueError:
@@ -48,7 +50,14 @@ def read(file: TextIO, start: str, name: str) -> Table:
         for at, row in enumerate(rows, start=1):  # noqa: B007 (`where` reads it)
             yield [row.get(column) for column in columns]
 
-    return Table(columns, cells(), lambda: f"{name}, row {at}", notes=notes)
+    return Table(columns, cells(), lambda: f"{name}, row {at}", notes=notes, planned=planned)
+
+
+def _planned(value: Any) -> int | None:
+    """The length of the whole run, as ``trainer_state.json`` of Hugging Face's Trainer has it."""
+    if not isinstance(value, dict) or "log_history" not in value:
+        return None
+    return places.steps(cast("dict[str, Any]", value).get("max_steps"))
 
 
 def _of_lines(text: str, notes: list[str]) -> list[Mapping[str, Any]]:

@@ -24,3 +24,5 @@ class Table:
     steps come as they may. Of two accounts of a step the later one counts."""
     notes: list[str] = field(default_factory=list[str])
     """What could not be read; complete when all rows have been taken."""
+    planned: int | None = None
+    """Updates that the whole run was to have, where the log says so."""

@@ -27,6 +27,8 @@ class Record:
     """Updates from one entry to the next: k where only every k-th update was logged."""
     notes: tuple[str, ...] = ()
     """What could not be read, or not as it stands."""
+    planned: int | None = None
+    """Updates of the whole run, where the log says so; no fewer than :attr:`updates`."""
 
     @property
     def updates(self) -> int:
@@ -51,7 +53,7 @@ def place(table: Table, name: str, choice: Choice, total_steps: int | None) -> R
     entries = collect(table, choose(table.columns, name, choice), total_steps)
     losses, lrs, steps, notes = entries.losses, entries.lrs, entries.steps, table.notes
     if steps is None or not len(steps):
-        return Record(losses, _without_gaps(lrs), notes=tuple(notes))
+        return Record(losses, _without_gaps(lrs), notes=tuple(notes), planned=table.planned)
     distinct, counts = np.unique(steps, return_counts=True)
     lies_on = grid.of(distinct)
     notes = [*notes, *_repeated(distinct, counts), *_off(lies_on)]
@@ -64,7 +66,7 @@ def place(table: Table, name: str, choice: Choice, total_steps: int | None) -> R
     n = int(places.max()) + 1
     at_losses, at_lrs = np.full(n, math.nan), np.full(n, math.nan)
     at_losses[places], at_lrs[places] = losses, lrs  # of two accounts of a step the last one stays
-    return Record(at_losses, _without_gaps(at_lrs), lies_on.stride, tuple(notes))
+    return Record(at_losses, _without_gaps(at_lrs), lies_on.stride, tuple(notes), table.planned)
 
 
 def _repeated(steps: Steps, counts: Steps) -> list[str]:
