@@ -68,8 +68,8 @@ def test_import_brings_in_numpy_alone() -> None:
 # --- who may import whom ------------------------------------------------------------------------------
 
 ROOMS = (
-    ("text", "arrays", "errors", "config"), ("detector",), ("controller",), ("integrations",), ("runlog",),
-    ("offline",), ("",), ("report",), ("train",), ("reproduce",), ("cli",), ("__main__",),
+    ("text", "arrays", "errors", "config"), ("detector",), ("controller",), ("runlog",),
+    ("integrations",), ("offline",), ("",), ("report",), ("train",), ("reproduce",), ("cli",), ("__main__",),
 )  # fmt: skip
 """From the bottom up; "" is the package itself, whose public names come from `offline` and below."""
 RANK = {room: rank for rank, rooms in enumerate(ROOMS) for room in rooms}

@@ -16,9 +16,12 @@ from autowu.config import Config
 from autowu.controller import display
 from autowu.controller.state import Cut, Switch
 from autowu.detector.detect import Verdict
+from autowu.integrations.logged import Folder
+from autowu.integrations.said import metrics, summary
 from autowu.integrations.saved import check_keys, check_origin
 from autowu.integrations.session import VERSION, Session
 from autowu.integrations.torch.groups import Groups
+from autowu.integrations.torch.logged import run_log
 from autowu.integrations.torch.nested import listed, within
 from autowu.integrations.torch.nested import parameters as trained
 from autowu.integrations.torch.pending import PendingLosses
@@ -58,6 +61,8 @@ class AutoWU(LRScheduler):
             end of the run; without ``watch`` in warm-up only.
         process_group: ranks whose losses are averaged; by default all, if torch.distributed is initialised.
         distributed: False to decide by this process's losses alone.
+        log: a folder for the run log that `autowu report` reads (docs/how-to/own-report.md). Of several
+            processes the first writes it.
         settings: fields of :class:`autowu.Config` in place of the preset's.
 
     Raises:
@@ -83,6 +88,7 @@ class AutoWU(LRScheduler):
         snapshot_device: torch.device | str | None = None,
         process_group: dist.ProcessGroup | None = None,
         distributed: bool = True,
+        log: Folder | None = None,
         **settings: Any,
     ) -> None:
         named = settings if steps_per_epoch is None else {**settings, "steps_per_epoch": steps_per_epoch}
@@ -96,7 +102,7 @@ class AutoWU(LRScheduler):
         )
         self.total_steps = self.config.total_steps
         self._groups = Groups(self.optimizers)
-        self._session = Session(self.config)
+        self._session = Session(self.config, run_log(log, self.config, self.optimizers, process_group))
         self._snapshot = Snapshot(self.optimizers, model, device)
         self._pending = PendingLosses()
         self._expect()
@@ -189,6 +195,13 @@ class AutoWU(LRScheduler):
         """:meth:`records` as a pandas DataFrame."""
         return display.to_frame(self.config, self.verdicts)
 
+    def metrics(self) -> dict[str, float]:
+        """LR, phase, votes and cuts for a logger, as numbers: see :func:`autowu.integrations.said.metrics`."""
+        return metrics(self._session)
+
+    def __repr__(self) -> str:
+        return summary("AutoWU", self._session)
+
     def _repr_html_(self) -> str:
         return display.html("AutoWU", self.config, self._session.state, self._session.step)
 
@@ -274,12 +287,14 @@ class AutoWU(LRScheduler):
         Returns:
             What to warn of.
         """
-        group = self._group()
+        # Where only the log reads, other processes need not: theirs may have no log.
+        group = None if self._session.logs_only else self._group()
         with torch.inference_mode(False), torch.no_grad():  # what is kept is written to again, and elsewhere
             self._groups.look_at_tensors()
             losses = self._pending.read(group)
             weights = OnAllRanks(self._snapshot, group)
             texts = list(self._session.decide(losses, weights, lambda decide: leaders(decide, group)))
+        texts += self._session.write_log(losses)
         self._expect()
         return [
             *texts,
