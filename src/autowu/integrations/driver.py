@@ -41,15 +41,18 @@ class Driver:
         about: what :class:`autowu.integrations.logged.RunLog` is to say of the host.
     """
 
-    def __init__(
-        self, config: Config, log: Folder | None = None, about: Mapping[str, Any] = ABOUT
-    ) -> None:
+    def __init__(self, config: Config, log: Folder | None = None, about: Mapping[str, Any] = ABOUT) -> None:
         self.config = config
         self._session = Session(config, None if log is None else RunLog(log, config, about))
         self._micro: list[Any] = []  # losses of the update that is not closed yet
         self._pending: list[list[Any]] = []  # those of each update since the last decision
         self._snapshot: Weights | None = None
         self._warned: set[str] = set()
+
+    @property
+    def session(self) -> Session:
+        """What decides."""
+        return self._session
 
     @property
     def step_count(self) -> int:
@@ -87,7 +90,7 @@ class Driver:
         return self._session.cuts
 
     def metrics(self) -> dict[str, float]:
-        """LR, phase, votes and cuts for a logger, as numbers: see :func:`autowu.integrations.said.metrics`."""
+        """LR, phase, P_min and cuts as numbers for a logger: :func:`autowu.integrations.said.metrics`."""
         return metrics(self._session)
 
     def __repr__(self) -> str:

@@ -34,6 +34,7 @@ SHORTEST: Final = 10
 """Updates between two of them, at least."""
 UNKNOWN: Final = 1000
 """The same, where the run has no known end."""
+EMPTY: Final[Mapping[str, Any]] = {}
 
 
 def first_process() -> bool:
@@ -54,8 +55,8 @@ class RunLog:
     Args:
         folder: of the log; made, with its parents, if it is not there.
         config: of the session.
-        about: more for ``run.json``: mappings under 'config', 'versions' and 'machine', in addition to what is
-            known of every run; under 'host' the framework's name.
+        about: more for ``run.json``: under 'host' the framework's name, under 'packages' those whose versions
+            count, and mappings under 'config' and 'machine', in addition to what is known of every run.
         first: whether this process is the one that writes; asked again at each decision.
 
     Raises:
@@ -78,7 +79,7 @@ class RunLog:
         # What set the phase and the LR, and the step from which on it did; since the last line.
         self._pieces: list[tuple[int, str, Callable[[int], float]]] = []
         self._length: int | None = None  # of the file, as this process left it; None before its first line
-        self._told: tuple[Config, bool] | None = None  # what run.json says: the settings, and whether it is over
+        self._told: tuple[Config, int | None, bool] | None = None  # what run.json says
         self._failed = False
         self._begin(config)
 
@@ -88,7 +89,7 @@ class RunLog:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 (self.folder / writer.LOG).touch()
-                writer.write_about(self.folder, self._described(config))
+                writer.write_about(self.folder, self._described(config, config.total_steps))
             except OSError as error:
                 warnings.warn(self._failure(error), stacklevel=4)
 
@@ -100,8 +101,8 @@ class RunLog:
 
     def next_read(self, session: Session) -> int | None:
         """When losses are to be read for the log alone, if nobody else reads any; None: never again."""
-        total_steps = session.config.total_steps
-        if not total_steps:
+        total_steps = session.total_steps
+        if total_steps is None:
             return session.step + UNKNOWN
         if session.step >= total_steps:
             return None
@@ -120,7 +121,7 @@ class RunLog:
         }  # fmt: skip
 
     def write(self, session: Session, losses: Array) -> Iterator[str]:
-        """Write down the last updates and what was decided about them, if this process is the one that writes.
+        """Write down the last updates and what was decided, if this process is the one that writes.
 
         Args:
             session: after the decision.
@@ -153,10 +154,12 @@ class RunLog:
             file.write(writer.to_lines(self._events(session, losses, before, since, pieces)))
             file.flush()
             self._length = os.fstat(file.fileno()).st_size
-        total_steps = session.config.total_steps
-        told = session.config, bool(total_steps) and session.step >= total_steps
+        total_steps = session.total_steps
+        finished = total_steps is not None and session.step >= total_steps
+        told = session.config, total_steps, finished
         if told != self._told:
-            writer.write_about(self.folder, self._described(*told, self._metrics(session, losses)))
+            metrics = self._metrics(session, losses) if finished else {}
+            writer.write_about(self.folder, self._described(*told, metrics))
             self._told = told
 
     def _failure(self, error: OSError) -> str:
@@ -191,7 +194,11 @@ class RunLog:
         return {**writer.outcome(session.switch), "train_loss": mean, "steps": session.step}
 
     def _described(
-        self, config: Config, finished: bool = False, metrics: Mapping[str, Any] | None = None
+        self,
+        config: Config,
+        total_steps: int | None,
+        finished: bool = False,
+        metrics: Mapping[str, Any] = EMPTY,
     ) -> dict[str, Any]:
         """``run.json``; what a user has added to it stays."""
         preset = nearest_preset(asdict(config))
@@ -202,11 +209,11 @@ class RunLog:
             "config": {
                 "schedule": "paper" if preset == "paper" else "autowu",
                 **self._about.get("config", {}),
-                "total_steps": config.total_steps,
+                "total_steps": total_steps,
             },
             "schedule": {"preset": preset, **asdict(config)},
             "versions": versions,
             "machine": writer.machine() | self._about.get("machine", {}),
-            "metrics": dict(metrics or {}) if finished else {},
+            "metrics": dict(metrics),
             "status": "finished" if finished else "running",
         }

@@ -13,7 +13,7 @@ PHASES: Final = {"warmup": 0.0, "stable": 0.5, "decay": 1.0}
 
 def summary(name: str, session: Session) -> str:
     """Phase, step of how many, LR of the next update, and the peak once it is known."""
-    total_steps = session.config.total_steps
+    total_steps = session.total_steps
     of = f" of {total_steps:,}" if total_steps else ""
     switch = session.switch
     peak = "" if switch is None else f", peak_lr={switch.peak_lr:.3g}"

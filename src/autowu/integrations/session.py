@@ -60,6 +60,11 @@ class Session:
             self.due = self.log.next_read(self) if self.due is None else self.due
 
     @property
+    def total_steps(self) -> int | None:
+        """T; None: no end is known."""
+        return self.config.total_steps
+
+    @property
     def phase(self) -> Literal["warmup", "decay"]:
         """The current phase."""
         return "warmup" if self.state.switch is None else "decay"
@@ -171,7 +176,7 @@ class Session:
             raise ValueError(f"the saved state is of step {step}, but its losses go to step {known}")
         if self.log is not None:
             session.log = self.log.again()
-            session.enter(state)
+            session.enter(session.state)
         return session
 
 

@@ -63,11 +63,11 @@ def shown(value: object) -> str:
 
 
 def command(run: Run) -> str | None:
-    """The command line that repeats ``run``; None where its settings are not known.
+    """The command line that repeats ``run``; None where it is not known.
 
     Every flag is named, also where it had its default, so that it holds for versions with other defaults.
     """
-    if run.command is not None:
+    if run.command is not None or run.host is not None:
         return run.command
     flags = " ".join(_flags(run.config))
     return f"autowu train {flags}" if flags else None

@@ -196,7 +196,7 @@ class AutoWU(LRScheduler):
         return display.to_frame(self.config, self.verdicts)
 
     def metrics(self) -> dict[str, float]:
-        """LR, phase, votes and cuts for a logger, as numbers: see :func:`autowu.integrations.said.metrics`."""
+        """LR, phase, P_min and cuts as numbers for a logger: :func:`autowu.integrations.said.metrics`."""
         return metrics(self._session)
 
     def __repr__(self) -> str:
