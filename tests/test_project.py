@@ -21,8 +21,8 @@ import autowu
 
 ROOT = Path(__file__).parents[1]
 EXTRAS = {
-    "accelerate", "cluster", "docs", "huggingface", "keras", "lightning", "optax", "peers", "report", "tensorboard",
-    "test", "torch", "train",
+    "accelerate", "cluster", "docs", "huggingface", "keras", "lightning", "optax", "peers", "report",
+    "tensorboard", "test", "torch", "train",
 }  # fmt: skip
 
 # A path from the root of somebody's machine: in a URL, or within the project, something precedes the slash.
@@ -69,7 +69,7 @@ def test_import_brings_in_numpy_alone() -> None:
 
 ROOMS = (
     ("text", "arrays", "errors", "extras", "arguments", "config"), ("detector",), ("controller",),
-    ("integrations",), ("runlog",), ("offline",), ("",), ("report",), ("train",), ("reproduce",), ("cli",),
+    ("runlog",), ("integrations",), ("offline",), ("",), ("report",), ("train",), ("reproduce",), ("cli",),
     ("__main__",),
 )  # fmt: skip
 """From the bottom up; "" is the package itself, whose public names come from `offline` and below."""

@@ -5,8 +5,8 @@ losses ─▶ detector (Gaussian process) ─▶ verdict ─▶ controller (phas
 config        every hyperparameter, and the two presets
 detector      losses -> Verdict: is the minimum past?
 controller    Verdict -> phase -> learning rate: a class and a file for each phase
-integrations  the learning rate -> a framework; integrations.torch has AutoWU, the PyTorch scheduler
 runlog        what a run leaves behind, written and read
+integrations  the learning rate -> a framework; integrations.torch has AutoWU, the PyTorch scheduler
 offline       recorded losses: what AutoWU would have done
 report        runs as pages and pictures
 train         the reference trainer; cli: the command `autowu`

@@ -76,8 +76,11 @@ class Hooks:
         # `global_step` counts the steps of each optimizer.
         done = (trainer.global_step - self._start.step) // len(trainer.optimizers)
         updates = done - self.scheduler.last_epoch
+        before = _decided(self.scheduler)
         for update in range(updates):  # several only if training_step itself makes several
             self.scheduler.step(loss if update else None)
+        if updates:
+            _log(trainer, self.scheduler, news=_decided(self.scheduler) != before)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say so if the run ends before its LR has fallen."""
@@ -147,6 +150,23 @@ def _check_length(total_steps: int, saved: object) -> None:
             " done: go on with the max_epochs, max_steps, batches and accumulation of that run; a run that is"
             " complete can be given more of them"
         )
+
+
+def _decided(scheduler: AutoWU) -> tuple[int, bool, int]:
+    """What there is of decisions so far."""
+    return len(scheduler.verdicts), scheduler.switch is not None, len(scheduler.cuts)
+
+
+def _log(trainer: Trainer, scheduler: AutoWU, *, news: bool) -> None:
+    """Tell the trainer's loggers how the schedule stands: when it is time to log, and at each decision."""
+    every = cast("Any", trainer).log_every_n_steps
+    if not every or not trainer.loggers:
+        return
+    # By Lightning's own count, which is the x-axis of whatever a module logs.
+    step: int = cast("Any", trainer.fit_loop.epoch_loop)._batches_that_stepped
+    if news or (step + 1) % every == 0:
+        for logger in trainer.loggers:
+            logger.log_metrics(scheduler.metrics(), step=step)
 
 
 def _loss(trainer: Trainer, pl_module: LightningModule, outputs: Any) -> Tensor | float:

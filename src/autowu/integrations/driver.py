@@ -7,16 +7,20 @@ import math
 import numbers
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, cast
+from typing import Any, Final, Literal, cast
 
 import numpy as np
 
 from autowu.config import Config
 from autowu.controller.state import Cut, Switch
 from autowu.detector.detect import Verdict
+from autowu.integrations.logged import Folder, RunLog
+from autowu.integrations.said import metrics, summary
 from autowu.integrations.saved import check_keys
 from autowu.integrations.session import Session, not_rewound
 from autowu.integrations.weights import Leaf, MisfitError, Weights
+
+ABOUT: Final = {"host": "a loop of its own"}
 
 
 class Driver:
@@ -30,10 +34,15 @@ class Driver:
             driver.observe(loss)
             if weights := driver.step(read_weights):
                 ...  # put `weights` back, each array where its name says
+
+    Args:
+        config: the schedule's.
+        log: the folder of the run log that `autowu report` reads; by default there is none.
+        about: what :class:`autowu.integrations.logged.RunLog` is to say of the host.
     """
 
-    def __init__(self, config: Config) -> None:
-        self._session = Session(config)
+    def __init__(self, config: Config, log: Folder | None = None, about: Mapping[str, Any] = ABOUT) -> None:
+        self._session = Session(config, log=None if log is None else RunLog(log, config, about))
         self._micro: list[Any] = []  # losses of the update that is not closed yet
         self._pending: list[list[Any]] = []  # those of each update since the last decision
         self._snapshot: Weights | None = None
@@ -48,6 +57,11 @@ class Driver:
     def total_steps(self) -> int | None:
         """T, as it is planned by now; None: no end is known."""
         return self._session.total_steps
+
+    @property
+    def session(self) -> Session:
+        """What decides."""
+        return self._session
 
     @property
     def step_count(self) -> int:
@@ -83,6 +97,13 @@ class Driver:
     def cuts(self) -> tuple[Cut, ...]:
         """The changes of the LR in the decay phase, after the loss had risen for good."""
         return self._session.cuts
+
+    def metrics(self) -> dict[str, float]:
+        """LR, phase, P_min and cuts as numbers for a logger: :func:`autowu.integrations.said.metrics`."""
+        return metrics(self._session)
+
+    def __repr__(self) -> str:
+        return summary("Driver", self._session)
 
     @property
     def snapshot(self) -> Weights | None:
@@ -196,6 +217,7 @@ class Driver:
         self._snapshot = kept.snapshot
         if kept.refused:
             self._not_rewound(before.restores)
+        texts += session.write_log(losses)
         texts += [text for kind, text in kept.texts.items() if kind not in self._warned]
         self._warned |= kept.texts.keys()
         for text in texts:

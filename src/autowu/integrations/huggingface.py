@@ -52,7 +52,7 @@ class AutoWUMixin(_Base):
     have no effect.
 
     Args:
-        autowu: arguments of :class:`autowu.AutoWU` and fields of :class:`autowu.Config`.
+        autowu: arguments of :class:`autowu.AutoWU`, such as ``log``, and fields of :class:`autowu.Config`.
 
     Raises:
         TypeError: by ``train()``: an argument is unknown to AutoWU, or of the wrong type; or the Trainer was
@@ -99,6 +99,15 @@ class AutoWUMixin(_Base):
         loss = super().training_step(*args, **kwargs)
         self._update.losses.append(loss)
         return loss
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """The Trainer's, with what AutoWU does beside the loss and the learning rate."""
+        scheduler: object = cast(Any, self).lr_scheduler
+        if "loss" in logs and isinstance(scheduler, AutoWU):
+            metrics = scheduler.metrics()
+            del metrics["autowu/learning_rate"]  # which the Trainer logs itself
+            logs = logs | metrics
+        super().log(logs, *args, **kwargs)
 
     def _plan(self, updates: int, optimizer: torch.optim.Optimizer | None = None) -> AutoWU:
         return AutoWU(

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 from urllib.parse import quote, unquote
@@ -26,6 +27,8 @@ from autowu.config import Config
 from autowu.integrations.driver import Driver
 from autowu.integrations.ended import ended_early
 from autowu.integrations.keras_variables import Variables, other_optimizers
+from autowu.integrations.logged import Folder
+from autowu.integrations.said import summary
 from autowu.integrations.weights import Leaf
 
 
@@ -46,6 +49,7 @@ class AutoWUCallback(keras.callbacks.Callback):
         total_steps: T, optimizer updates of the whole run, ≥ 1.
         preset: 'default', or 'paper' (Algorithm 1), which also needs ``steps_per_epoch``.
         steps_per_epoch: updates in an epoch, where tests come at epoch ends.
+        log: a folder for the run log that `autowu report` reads.
         settings: fields of :class:`autowu.Config` in place of the preset's.
 
     ``driver`` has what can be read: ``learning_rate``, ``phase``, ``verdicts``, ``switch``.
@@ -62,11 +66,14 @@ class AutoWUCallback(keras.callbacks.Callback):
         *,
         preset: str = "default",
         steps_per_epoch: int | None = None,
+        log: Folder | None = None,
         **settings: Any,
     ) -> None:
         super().__init__()
         self.driver = Driver(
-            Config.preset(preset, total_steps=total_steps, steps_per_epoch=steps_per_epoch, **settings)
+            Config.preset(preset, total_steps=total_steps, steps_per_epoch=steps_per_epoch, **settings),
+            log,
+            {"host": "Keras", "packages": ("keras", keras.backend.backend())},
         )
         self._loss: Any = None  # the variable that holds the last batch's
         self._iterations: int | None = None  # the optimizer's, at the last look
@@ -75,6 +82,9 @@ class AutoWUCallback(keras.callbacks.Callback):
         self._written: tuple[Any, float] | None = None  # the learning rate's variable, and what it was set to
         self._idle = False  # no update in this epoch so far
         self._warned: set[str] = set()
+
+    def __repr__(self) -> str:
+        return summary("AutoWUCallback", self.driver.session)
 
     def set_model(self, model: Any) -> None:
         """Called by ``fit``: from here on the model's weights files hold the state, and loading sets it."""
@@ -153,6 +163,9 @@ class AutoWUCallback(keras.callbacks.Callback):
             )
         if logs is not None:
             logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+            known = self.driver.metrics()
+            # The same in each epoch, as CSVLogger has it.
+            logs |= {f"autowu/{name}": known.get(f"autowu/{name}", math.nan) for name in ("phase", "p_min")}
 
     def on_train_end(self, logs: Any = None) -> None:
         """After the last of ``total_steps`` updates: leave the weights files as they are without AutoWU."""

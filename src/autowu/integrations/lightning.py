@@ -33,7 +33,8 @@ class AutoWUCallback(Hooks, Callback):
     Args:
         total_steps: T, optimizer updates of the whole run, ≥ 1; by default what the trainer's limits on
             epochs and steps amount to. Needed with manual optimization.
-        settings: any other argument of :class:`autowu.AutoWU` but ``model``, which is the module.
+        settings: any other argument of :class:`autowu.AutoWU`, such as ``log``, but ``model``, which is the
+            module.
 
     Raises:
         TypeError, ValueError: when training starts: there is not exactly one optimizer, or an LR scheduler

@@ -25,6 +25,8 @@ except ModuleNotFoundError as error:
 from autowu.config import Config
 from autowu.integrations import optax_trees
 from autowu.integrations.driver import Driver
+from autowu.integrations.logged import Folder
+from autowu.integrations.said import summary
 from autowu.integrations.saved import check_keys
 from autowu.integrations.weights import Leaf, MisfitError, Weights, gone, some
 
@@ -53,6 +55,7 @@ class AutoWU:
         total_steps: T, optimizer updates of the whole run, ≥ 1.
         preset: 'default', or 'paper' (Algorithm 1), which also needs ``steps_per_epoch``.
         steps_per_epoch: updates in an epoch, where tests come at epoch ends.
+        log: a folder for the run log that `autowu report` reads.
         settings: fields of :class:`autowu.Config` in place of the preset's.
 
     ``driver`` has what can be read: ``learning_rate``, ``phase``, ``verdicts``, ``switch``.
@@ -67,10 +70,13 @@ class AutoWU:
         *,
         preset: str = "default",
         steps_per_epoch: int | None = None,
+        log: Folder | None = None,
         **settings: Any,
     ) -> None:
         self.driver = Driver(
-            Config.preset(preset, total_steps=total_steps, steps_per_epoch=steps_per_epoch, **settings)
+            Config.preset(preset, total_steps=total_steps, steps_per_epoch=steps_per_epoch, **settings),
+            log,
+            {"host": "JAX", "packages": ("jax", "optax", "flax")},
         )
         self._structure: Any = None  # of the optimizer state last seen
         self._places: dict[str, int] = {}  # where its leaves are learning rates, by their paths
@@ -78,6 +84,9 @@ class AutoWU:
         self._written: dict[str, Leaf] = {}  # what they were set to last
         self._watched: dict[str, tuple[Any, Leaf]] = {}  # what came back of them, beside what was written
         self._second_hand = False
+
+    def __repr__(self) -> str:
+        return summary("AutoWU", self.driver.session)
 
     def set_learning_rate(self, opt_state: OptState) -> OptState:
         """``opt_state`` with the next update's learning rate: to be called before the first update.

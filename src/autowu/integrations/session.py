@@ -13,6 +13,7 @@ from autowu.config import Config
 from autowu.controller import horizon, machine, plain
 from autowu.controller.state import AfterSwitch, Cut, Phase, State, Switch
 from autowu.detector.detect import Verdict
+from autowu.integrations.logged import RunLog
 from autowu.integrations.saved import check_count, check_origin
 from autowu.integrations.warned import warnings_of
 
@@ -41,9 +42,10 @@ class Session:
     A host counts its updates with :meth:`advance`, and hands the losses over when a decision is due.
     """
 
-    def __init__(self, asked: Config, config: Config | None = None) -> None:
+    def __init__(self, asked: Config, config: Config | None = None, *, log: RunLog | None = None) -> None:
         self.asked = asked  # by the host
         self.config = config or asked  # that the run began with
+        self.log = log
         self.step = 0  # updates done
         self.nonfinite = 0  # of them, those up to the last decision whose loss was not finite
         self.enter(machine.start(self.config))
@@ -53,6 +55,10 @@ class Session:
         self.state = state
         self.lr_function = machine.lr_function(self.config, state)
         self.due = machine.next_read(self.config, state)  # the step of the next decision; None: never
+        self.logs_only = self.due is None  # whether nothing is decided then, and losses are logged alone
+        if self.log is not None:
+            self.log.entered(self)
+            self.due = self.log.next_read(self) if self.due is None else self.due
 
     @property
     def total_steps(self) -> int | None:
@@ -137,6 +143,17 @@ class Session:
         self.enter(after)
         return warnings_of(self.config, before, after, known_nonfinite, self.nonfinite, obstacle)
 
+    def write_log(self, losses: Array) -> Iterator[str]:
+        """After a decision, and what followed: write it down, if there is a log.
+
+        Args:
+            losses: as :meth:`decide` had them [n].
+
+        Returns:
+            What to warn of.
+        """
+        return iter(()) if self.log is None else self.log.write(self, losses)
+
     # --- checkpoints ----------------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
@@ -177,6 +194,9 @@ class Session:
         here = self.asked.total_steps
         if here is not None and here not in (config.total_steps, session.total_steps):
             session.extend(here)
+        if self.log is not None:
+            session.log = self.log.again()
+            session.enter(session.state)
         return session
 
 

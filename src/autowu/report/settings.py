@@ -65,12 +65,12 @@ def shown(value: object) -> str:
 
 
 def command(run: Run) -> str | None:
-    """The command line that repeats ``run``; None where its settings are not known.
+    """The command line that repeats ``run``; None where it is not known.
 
     Every flag that has to do with the run is named, also where it had its default, so that it holds for
     versions with other defaults.
     """
-    if run.command is not None:
+    if run.command is not None or run.host is not None:
         return run.command
     flags = " ".join(_flags(_relevant(run)))
     return f"autowu train {flags}" if flags else None

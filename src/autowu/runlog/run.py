@@ -1,4 +1,4 @@
-"""A folder written by `autowu train`: run.json and log.jsonl, read as far as they go.
+"""A run folder, of `autowu train` or a loop with `log=`: run.json and log.jsonl, as far as they go.
 
 A log may stop in the middle of a line (a run that goes on, or was killed), and a resumed run may repeat
 steps; neither keeps the rest from being read. What cannot be shown is told in :attr:`Run.notes`.
@@ -48,6 +48,8 @@ class Run:
     """What the model learnt from: 'images' or 'tokens'."""
     replayed: bool = False
     """Whether the tests and the switch are what AutoWU would have done, not what it did."""
+    host: str | None = None
+    """The framework of a user's own loop; None: the reference trainer."""
     command: str | None = None
     """How to come by the record, where it was not `autowu train`."""
     cuts: tuple[Cut, ...] = ()
@@ -82,7 +84,7 @@ def read(folder: Path, name: str | None = None) -> Run:
     A broken run.json beside a log that can be read costs the settings only.
 
     Raises:
-        UserError: a file is missing or cannot be read, or was not written by `autowu train`.
+        UserError: a file is missing or cannot be read, or was not written by autowu.
     """
     about, trouble = _read_about(folder / "run.json")
     events = _read_log(folder / "log.jsonl")
@@ -107,6 +109,7 @@ def read(folder: Path, name: str | None = None) -> Run:
         notes=tuple(_notes(about, trouble, events)),
         versions=_mapping(about, "versions"),
         machine=_mapping(about, "machine"),
+        host=None if about.get("host") is None else printable(about["host"]),
         samples="tokens" if about.get("samples") == "tokens" else "images",
     )
 
@@ -145,11 +148,11 @@ def _read_about(path: Path) -> tuple[Record, UserError | None]:
             text = file.read(LARGEST_ABOUT + 1)
         about = json.loads(text)
     except OSError as error:
-        return {}, UserError(f"{path}: {_reason(error)}; is this a folder written by `autowu train`?")
+        return {}, UserError(f"{path}: {_reason(error)}; is this a run folder?")
     except (ValueError, RecursionError):
         return {}, UserError(f"{path}: not a JSON file")
     if not isinstance(about, dict) or "autowu" not in about:
-        return {}, UserError(f"{path}: not written by `autowu train` (it has no key 'autowu')")
+        return {}, UserError(f"{path}: not written by `autowu train` or log= (it has no key 'autowu')")
     return cast(Record, about), None
 
 
@@ -159,9 +162,7 @@ def _read_log(path: Path) -> Events:
             events = read_events(file)
     except OSError as error:
         if path.with_name("run.json").exists():
-            raise UserError(
-                f"{path}: {_reason(error)}; is this a folder written by `autowu train`?"
-            ) from error
+            raise UserError(f"{path}: {_reason(error)}; is this a run folder?") from error
         return Events()  # then run.json is missing too, and is what is named
     if not events and (wrong := [*events.cut_off, *events.foreign]):
         raise UserError(f"{path}, line {min(wrong)}: not a line of an autowu log")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from autowu import replay
+from autowu.runlog.run import read
 from integrations import ranks
 from integrations.contract.contract import Host, core_trace, v_curve
 from integrations.contract.registry import hosts
@@ -76,6 +77,25 @@ def test_a_run_goes_on_from_the_hosts_own_checkpoint(
     expected = core_trace(losses, **settings)
     assert_same(host, host.train(losses, tmp_path, stop_after=stop, **settings), expected[:stop])
     assert_same(host, host.train(losses, tmp_path, resume=True, **settings), expected[stop:])
+
+
+def test_the_log_of_a_run_with_a_break_is_that_of_the_whole_run(host: Host, tmp_path: Path) -> None:
+    losses, folder, own = v_curve(STEPS), tmp_path / "log", tmp_path / "host"
+    own.mkdir()
+    host.train(losses, own, stop_after=AFTER_A_CUT, log=str(folder))
+    before = read(folder)
+    assert not before.finished
+    assert len(before.steps) <= AFTER_A_CUT
+    host.train(losses, own, resume=True, log=str(folder))
+    run, expected = read(folder), replay(losses)
+    assert run.notes == ()
+    assert run.steps.tolist() == list(range(1, STEPS + 1))
+    assert run.lrs.tolist() == core_trace(losses)
+    np.testing.assert_array_equal(run.losses, losses)
+    assert (run.switch, run.cuts) == (expected.state.switch, expected.cuts)
+    assert [(test.step, test.p_min) for test in run.tests] == [
+        (test.step, test.p_min) for test in expected.tests
+    ]
 
 
 @pytest.mark.full

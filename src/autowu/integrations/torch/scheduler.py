@@ -16,9 +16,12 @@ from autowu.config import Config
 from autowu.controller import display
 from autowu.controller.state import Cut, Switch
 from autowu.detector.detect import Verdict
+from autowu.integrations.logged import Folder
+from autowu.integrations.said import metrics, summary
 from autowu.integrations.saved import check_keys, check_origin
 from autowu.integrations.session import VERSION, Session
 from autowu.integrations.torch.groups import Groups
+from autowu.integrations.torch.logged import run_log
 from autowu.integrations.torch.nested import listed, within
 from autowu.integrations.torch.nested import parameters as trained
 from autowu.integrations.torch.pending import PendingLosses
@@ -59,6 +62,8 @@ class AutoWU(LRScheduler):
             end of the run; without ``watch`` in warm-up only.
         process_group: ranks whose losses are averaged; by default all, if torch.distributed is initialised.
         distributed: False to decide by this process's losses alone.
+        log: a folder for the run log that `autowu report` reads (docs/how-to/own-report.md). Of several
+            processes the first writes it.
         settings: fields of :class:`autowu.Config` in place of the preset's.
 
     Raises:
@@ -84,6 +89,7 @@ class AutoWU(LRScheduler):
         snapshot_device: torch.device | str | None = None,
         process_group: dist.ProcessGroup | None = None,
         distributed: bool = True,
+        log: Folder | None = None,
         **settings: Any,
     ) -> None:
         named = settings if steps_per_epoch is None else {**settings, "steps_per_epoch": steps_per_epoch}
@@ -92,9 +98,8 @@ class AutoWU(LRScheduler):
         self.optimizers = listed(optimizer)
         self.optimizer = self.optimizers[0]
         device = check_snapshot(model, snapshot_device)
-        self._session = Session(
-            Config.preset(preset, total_steps=total_steps, steps_per_epoch=steps_per_epoch, **settings)
-        )
+        config = Config.preset(preset, total_steps=total_steps, steps_per_epoch=steps_per_epoch, **settings)
+        self._session = Session(config, log=run_log(log, config, self.optimizers, process_group))
         self._groups = Groups(self.optimizers)
         self._snapshot = Snapshot(self.optimizers, model, device)
         self._pending = PendingLosses()
@@ -197,6 +202,13 @@ class AutoWU(LRScheduler):
     def to_frame(self) -> Any:
         """:meth:`records` as a pandas DataFrame."""
         return display.to_frame(self.config, self.verdicts)
+
+    def metrics(self) -> dict[str, float]:
+        """LR, phase, P_min and cuts as numbers for a logger: :func:`autowu.integrations.said.metrics`."""
+        return metrics(self._session)
+
+    def __repr__(self) -> str:
+        return summary("AutoWU", self._session)
 
     def _repr_html_(self) -> str:
         return display.html("AutoWU", self.config, self._session.state, self._session.step)
@@ -322,12 +334,14 @@ class AutoWU(LRScheduler):
         Returns:
             What to warn of.
         """
-        group = self._group()
+        # Where only the log reads, other processes need not: theirs may have no log.
+        group = None if self._session.logs_only else self._group()
         with torch.inference_mode(False), torch.no_grad():  # what is kept is written to again, and elsewhere
             self._groups.look_at_tensors()
             losses = self._pending.read(group)
             weights = OnAllRanks(self._snapshot, group)
             texts = list(self._session.decide(losses, weights, lambda decide: leaders(decide, group)))
+        texts += self._session.write_log(losses)
         self._expect()
         return [
             *texts,

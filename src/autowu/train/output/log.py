@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import os
-import platform
-from collections.abc import Iterable, Mapping, Sequence
-from importlib import metadata
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-import autowu
 from autowu.errors import UserError
+from autowu.runlog import writer
 
 if TYPE_CHECKING:
     import torch
@@ -39,9 +36,9 @@ class RunLog:
             return
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = open(folder / "log.jsonl", "ab")  # noqa: SIM115, closed by close()
+            self._file = open(folder / writer.LOG, "ab")  # noqa: SIM115, closed by close()
             self._file.truncate(length)
-            self._write_run()
+            writer.write_about(folder, self._run)
         except OSError as error:
             raise UserError(f"cannot write to the run folder {folder}: {error.strerror or error}") from error
 
@@ -49,8 +46,7 @@ class RunLog:
         """Add one line for each event; the bytes that the log has then, all of them with the system."""
         if self._file is None:
             return 0
-        lines = [json.dumps(_strict(event), allow_nan=False) + "\n" for event in events]
-        self._file.write("".join(lines).encode())
+        self._file.write(writer.to_lines(events))
         self._file.flush()
         return self._file.tell()
 
@@ -63,19 +59,12 @@ class RunLog:
         """The end of the run."""
         self._run |= {"metrics": dict(metrics), "status": "finished"}
         if self._file is not None:
-            self._write_run()
+            writer.write_about(self.folder, self._run)
 
     def close(self) -> None:
         """Let go of the log."""
         if self._file is not None:
             self._file.close()
-
-    def _write_run(self) -> None:
-        # Whoever reads run.json finds the old file or the new one, never a part of one.
-        path = self.folder / "run.json"
-        draft = path.with_suffix(".json.tmp")
-        draft.write_text(json.dumps(_strict(self._run), indent=2) + "\n", encoding="utf-8")
-        os.replace(draft, path)
 
 
 def read_run(folder: Path) -> dict[str, Any] | None:
@@ -84,7 +73,7 @@ def read_run(folder: Path) -> dict[str, Any] | None:
     Raises:
         UserError: it is not what a run writes.
     """
-    path = folder / "run.json"
+    path = folder / writer.ABOUT
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
@@ -98,13 +87,7 @@ def read_run(folder: Path) -> dict[str, Any] | None:
 
 def versions() -> dict[str, str]:
     """Of Python, autowu and what it computes with."""
-    found = {"python": platform.python_version(), "autowu": autowu.__version__}
-    for package in ("numpy", "torch", "timm", "lightning-fabric"):
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    return writer.versions("numpy", "torch", "timm", "lightning-fabric")
 
 
 def machine(device: torch.device) -> dict[str, Any]:
@@ -113,21 +96,8 @@ def machine(device: torch.device) -> dict[str, Any]:
 
     on_gpu = device.type == "cuda"
     return {
-        "platform": platform.platform(),
-        "architecture": platform.machine(),
+        **writer.machine(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if on_gpu else device.type,
     }
-
-
-def _strict(value: Any) -> Any:
-    """JSON has no NaN and no infinity: null stands for them."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _strict(item) for key, item in cast("Mapping[str, Any]", value).items()}
-    if isinstance(value, (list, tuple)):
-        return [_strict(item) for item in cast("Sequence[Any]", value)]
-    return value

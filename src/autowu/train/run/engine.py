@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from autowu.errors import UserError
+from autowu.runlog.writer import outcome
 from autowu.train import data, models, schedules
 from autowu.train.checkpoints import checkpoint, saving
 from autowu.train.data import Share
@@ -198,11 +199,8 @@ def metrics_of(run: Run) -> dict[str, Any]:
         "test_accuracy": run.last.test_accuracy,
         "test_loss": run.last.test_loss,
         "train_loss": run.last.train_loss,
-        "peak_lr": switch.peak_lr if switch else run.method.settings.get("peak_lr"),
-        "switch_step": switch.step if switch else None,
-        "capped": switch.capped if switch else None,
-        "t_star": switch.t_star if switch else None,
-        "rewound_to": switch.rewound_to if switch else None,
+        **outcome(switch),
+        **({} if switch else {"peak_lr": run.method.settings.get("peak_lr")}),
         "seconds": run.seconds,
         "steps": run.step,
     }

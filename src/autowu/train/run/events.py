@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any, Final, cast
 
 import torch
@@ -13,13 +12,9 @@ from torch import Tensor
 
 from autowu import Cut, Switch, Verdict
 from autowu.integrations.torch.pending import mean_over_ranks
+from autowu.runlog import writer
 
 MOST_WAITING: Final = 1000  # updates whose losses wait on the device
-
-_TEST: Final = (
-    *("step", "start", "p_min", "detected", "argmin", "argmins", "t_star"),
-    *("streak", "no_evidence", "noise"),
-)
 
 
 class Events:
@@ -45,24 +40,19 @@ class Events:
     def step(self, step: int, epoch: int | None, loss: Tensor, lr: float, phase: str) -> None:
         """One update: ``step`` counts it, ``loss``, ``lr`` and ``phase`` are what it saw."""
         self._losses.append(loss)
-        self._waiting.append(
-            {"event": "step", "step": step, "epoch": epoch, "loss": None, "lr": lr, "phase": phase}
-        )
+        self._waiting.append(writer.step_event(step, None, lr, phase, epoch=epoch))
 
     def test(self, verdict: Verdict) -> None:
         """One test for a minimum."""
-        curve = {
-            name: None if (v := getattr(verdict, name)) is None else v.tolist() for name in ("mean", "sd")
-        }
-        self._waiting.append({"event": "test"} | {name: getattr(verdict, name) for name in _TEST} | curve)
+        self._waiting.append(writer.verdict_event(verdict))
 
     def switch(self, switch: Switch) -> None:
         """The end of AutoWU's warm-up."""
-        self._waiting.append({"event": "switch"} | asdict(switch))
+        self._waiting.append(writer.switch_event(switch))
 
     def cut(self, cut: Cut) -> None:
         """A change of the LR in AutoWU's decay phase."""
-        self._waiting.append({"event": "cut"} | asdict(cut))
+        self._waiting.append(writer.cut_event(cut))
 
     def evaluation(self, values: Mapping[str, Any]) -> None:
         """What an evaluation found."""

@@ -1,0 +1,41 @@
+"""What a session says of itself in one line, and in numbers for a logger; for every host."""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from autowu.integrations.session import Session
+
+PHASES: Final = {"warmup": 0.0, "stable": 0.5, "decay": 1.0}
+
+
+def summary(name: str, session: Session) -> str:
+    """Phase, step of how many, LR of the next update, and the peak once it is known."""
+    total_steps = session.total_steps
+    of = f" of {total_steps:,}" if total_steps else ""
+    switch = session.switch
+    peak = "" if switch is None else f", peak_lr={switch.peak_lr:.3g}"
+    return f"{name}({session.phase}, step {session.step:,}{of}, lr={session.learning_rate:.3g}{peak})"
+
+
+def metrics(session: Session) -> dict[str, float]:
+    """Numbers for a logger; what is not known yet is left out.
+
+    ========================  ==================================================
+    ``autowu/learning_rate``  of the next update
+    ``autowu/phase``          0 in warm-up, 1 in the decay
+    ``autowu/p_min``          of the last test: the median of its subsets
+    ``autowu/peak_lr``        the first LR of the decay
+    ``autowu/cut``            what cuts have left of the LR: 1 without any
+    ========================  ==================================================
+    """
+    found = {"autowu/learning_rate": session.learning_rate, "autowu/phase": PHASES[session.phase]}
+    tests, switch = session.verdicts, session.switch
+    if tests and tests[-1].p_min:
+        found["autowu/p_min"] = statistics.median(tests[-1].p_min)
+    if switch is not None:
+        found["autowu/peak_lr"] = switch.peak_lr
+        found["autowu/cut"] = session.cuts[-1].factor if session.cuts else 1.0
+    return found

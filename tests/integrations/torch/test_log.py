@@ -1,0 +1,294 @@
+"""AutoWU(…, log=…): the log says what the scheduler did, whatever becomes of the run."""
+
+import copy
+import json
+import multiprocessing
+import pickle
+import signal
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from autowu.report import add_arguments
+from autowu.report import run as report
+from autowu.report.settings import command
+from autowu.runlog.run import UNFINISHED, Run, read
+from integrations.torch import logging_runs
+from integrations.torch.training import PAPER, STEPS, Training, blown_up, drive, scheduler, v_curve
+from integrations.torch.world import World
+from told import WATCH
+
+pytestmark = pytest.mark.filterwarnings(WATCH)
+
+ALL = list(range(1, STEPS + 1))
+
+
+def assert_log_is_of(run: Run, made, lrs: list[float], losses: list[float]) -> None:
+    assert run.steps.tolist() == list(range(1, len(losses) + 1))
+    assert run.lrs.tolist() == lrs[: len(losses)]
+    np.testing.assert_array_equal(run.losses, losses)
+    assert (run.switch, run.cuts) == (made.switch, made.cuts)
+    assert [test.step for test in run.tests] == [test.step for test in made.verdicts]
+    for logged, own in zip(run.tests, made.verdicts, strict=True):
+        assert (logged.p_min, logged.detected, logged.argmins) == (own.p_min, own.detected, own.argmins)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"watch": None}, {"decay": "plateau"}, {"decay": "constant-cosine", "watch": None}, PAPER],
+    ids=["default", "unwatched", "plateau", "unwatched-plateau-of-lr", "paper"],
+)
+def test_the_log_of_a_whole_run_is_what_the_scheduler_did(settings, tmp_path: Path) -> None:
+    losses = blown_up()
+    made = scheduler(log=tmp_path, **settings)
+    lrs = drive(made, losses)
+    assert lrs == drive(scheduler(**settings), losses)
+    run = read(tmp_path)
+    assert run.notes == ()
+    assert_log_is_of(run, made, lrs, losses)
+    assert (run.config["total_steps"], run.config["optimizer"], run.host) == (STEPS, "AdamW", "PyTorch")
+    assert run.config["schedule"] == ("paper" if settings is PAPER else "autowu")
+    assert run.schedule["preset"] == ("paper" if settings is PAPER else "default")
+    assert run.schedule["watch"] == made.config.watch
+    assert run.metrics["peak_lr"] == made.switch.peak_lr
+    assert {"autowu", "torch", "numpy"} <= run.versions.keys()
+
+
+def test_the_file_grows_at_decisions_alone_and_by_whole_lines(tmp_path: Path) -> None:
+    total_steps = 2000
+    made = scheduler(total_steps, log=tmp_path)
+    log = tmp_path / "log.jsonl"
+    grown, size = list[int](), 0
+    for step, loss in enumerate(v_curve(total_steps), 1):
+        due = made._session.due
+        made.step(torch.tensor(loss))
+        if (now := log.stat().st_size) != size:
+            assert step == due
+            assert log.read_bytes().endswith(b"\n")
+            assert read(tmp_path).steps[-1] == step
+            grown, size = [*grown, step], now
+    assert grown[-1] == total_steps
+    assert len(grown) < total_steps / 10
+
+
+@pytest.mark.parametrize("settings", [{}, {"watch": None}], ids=["watched", "unwatched"])
+def test_reads_are_those_of_a_run_without_a_log_and_fifty_where_nobody_reads(settings, tmp_path) -> None:
+    total_steps, due = 2000, {}
+    for log in (None, tmp_path):
+        made = scheduler(total_steps, log=log, **settings)
+        due[log] = set()
+        for loss in v_curve(total_steps):
+            due[log].add(made._session.due)
+            made.step(loss)
+    more = due[tmp_path] - due[None] - {None}
+    assert due[None] - due[tmp_path] <= {None}
+    assert len(more) == (0 if settings == {} else len(range(made.switch.step, total_steps, 40)))
+
+
+def test_there_is_something_to_show_before_the_first_update(tmp_path: Path) -> None:
+    scheduler(log=tmp_path / "runs" / "mine")
+    run = read(tmp_path / "runs" / "mine")
+    assert run.notes == (UNFINISHED, "no update is logged yet")
+
+
+@pytest.mark.parametrize("at", [pytest.param(40, marks=pytest.mark.full), 100])
+def test_a_killed_run_is_readable_up_to_its_last_decision(at: int, tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=logging_runs.killed, args=(str(tmp_path), at))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    made = scheduler()
+    lrs = drive(made, v_curve()[:at])
+    run = read(tmp_path)
+    last = int(run.steps[-1])
+    assert last == made._session.state.read
+    assert at - last < 10
+    assert run.notes == (UNFINISHED,)
+    assert_log_is_of(run, made, lrs, v_curve()[:last])
+
+
+@pytest.mark.parametrize(("saved", "died"), [(40, 90), (100, 160), (66, 67)])
+@pytest.mark.parametrize("settings", [{}, {"watch": None}], ids=["watched", "unwatched"])
+def test_a_run_that_goes_on_takes_the_place_of_what_it_had_told(saved, died, settings, tmp_path) -> None:
+    first, log = Training(log=tmp_path, **settings), tmp_path / "log.jsonl"
+    first.run(saved)
+    state = copy.deepcopy(first.state())
+    drive(first.scheduler, [5.0] * (died - saved))  # what is never to be seen again
+    log.write_bytes(log.read_bytes() + b'{"event": "step", "st')
+    about = json.loads((tmp_path / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps(about | {"note": "by hand"}))
+
+    whole, then = Training(**settings), Training(log=tmp_path, **settings).load(state)
+    expected = whole.run(STEPS)
+    then.run(STEPS)
+    run = read(tmp_path)
+    assert run.notes == ()
+    assert_log_is_of(run, whole.scheduler, expected, run.losses.tolist())
+    assert run.losses.max() < 5
+    assert json.loads((tmp_path / "run.json").read_text())["note"] == "by hand"
+    assert not list(tmp_path.glob("earlier*"))
+
+
+def test_a_log_that_begins_late_has_all_tests(tmp_path: Path) -> None:
+    losses = v_curve()
+    first = scheduler()
+    drive(first, losses[:100])
+    made = scheduler(log=tmp_path)
+    made.load_state_dict(first.state_dict())
+    drive(made, losses[100:])
+    run = read(tmp_path)
+    assert run.steps[0] > 67
+    assert run.switch == made.switch
+    assert len(run.tests) == len(made.verdicts)
+
+
+def test_a_run_that_was_there_is_put_aside(tmp_path: Path) -> None:
+    for factor in (1, 2, 3):
+        drive(scheduler(log=tmp_path), [factor * loss for loss in v_curve()])
+    firsts = [read(folder).losses[0] for folder in (tmp_path / "earlier-1", tmp_path / "earlier-2", tmp_path)]
+    assert firsts == [factor * v_curve()[0] for factor in (1, 2, 3)]
+
+
+def test_a_run_of_the_trainer_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"autowu": "0.1.0", "config": {}}')
+    with pytest.raises(ValueError, match=r"log: .* holds a run of `autowu train`; choose another folder"):
+        scheduler(log=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_log_must_be_a_path() -> None:
+    with pytest.raises(TypeError, match="log must be the path of a folder, not True"):
+        scheduler(log=True)
+
+
+# --- trouble --------------------------------------------------------------------------------------------
+
+
+def of_the_log(told: pytest.WarningsRecorder) -> int:
+    """How many warnings are about it."""
+    return sum("the log in" in str(warning.message) for warning in told)
+
+
+def test_a_disk_that_fails_ends_the_log_and_not_the_run(tmp_path: Path) -> None:
+    losses, log = v_curve(), tmp_path / "runs" / "log.jsonl"
+    made = scheduler(log=tmp_path / "runs")
+    lrs = drive(made, losses[:50])
+    log.unlink()
+    log.mkdir()
+    with pytest.warns(UserWarning, match=r"the log in .*runs cannot be written: .*goes on without") as told:
+        lrs += drive(made, losses[50:])[1:]
+    assert of_the_log(told) == 1
+    assert lrs == drive(scheduler(), losses)
+
+
+def test_a_folder_that_cannot_be_made_is_told_of_once(tmp_path: Path) -> None:
+    (tmp_path / "runs").touch()
+    with pytest.warns(UserWarning, match="cannot be written: Not a directory") as told:
+        lrs = drive(scheduler(log=tmp_path / "runs" / "mine"), v_curve())
+    assert of_the_log(told) == 1
+    assert lrs == drive(scheduler(), v_curve())
+
+
+def test_two_that_write_to_one_log_are_told_apart(tmp_path: Path) -> None:
+    losses = v_curve()
+    one = scheduler(log=tmp_path)
+    drive(one, losses[:50])
+    other = copy.deepcopy(one)
+    drive(other, losses[50:])
+    with pytest.warns(UserWarning, match="something else writes to the log .* This one writes") as told:
+        drive(one, [3 * loss for loss in losses[50:]])
+    assert of_the_log(told) == 1
+    assert_log_is_of(read(tmp_path), other, drive(scheduler(), losses), losses)
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda made: pickle.loads(pickle.dumps(made))])
+def test_a_copy_of_a_scheduler_goes_on_with_the_log(again, tmp_path: Path) -> None:
+    losses = v_curve()
+    made = scheduler(log=tmp_path)
+    drive(made, losses[:30])
+    made = again(made)
+    drive(made, losses[30:])
+    assert_log_is_of(read(tmp_path), made, drive(scheduler(), losses), losses)
+
+
+def test_the_state_does_not_know_of_the_log(tmp_path: Path) -> None:
+    one, other = scheduler(log=tmp_path), scheduler()
+    for made in (one, other):
+        drive(made, v_curve()[:100])
+    assert str(one.state_dict()) == str(other.state_dict())
+
+
+# --- several processes ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> Iterator[World]:
+    made = World(2, tmp_path_factory.mktemp("world") / "store")
+    yield made
+    made.close()
+
+
+def test_rank_0_writes_the_mean_of_all(world: World, tmp_path: Path) -> None:
+    losses = [[loss + rank / 8 for loss in v_curve()] for rank in range(2)]
+    (lrs, files, switch), (_, others, _) = world.run(logging_runs.on_rank, str(tmp_path), losses, {})
+    assert (files, others) == (["log.jsonl", "run.json"], [])
+    run = read(tmp_path / "0")
+    assert run.steps.tolist() == ALL
+    assert run.lrs.tolist() == lrs[:-1]
+    assert run.switch == switch
+    np.testing.assert_allclose(run.losses, np.mean(losses, axis=0), rtol=1e-7)
+
+
+def test_a_log_on_one_rank_alone_holds_up_nobody(world: World, tmp_path: Path) -> None:
+    # Without the watch the log reads where no rank does: it must not wait for one that has none.
+    losses = [[loss + rank / 8 for loss in v_curve()] for rank in range(2)]
+    lrs, others = world.run(logging_runs.on_first_rank, str(tmp_path), losses, {"watch": None})
+    assert lrs == others
+    assert read(tmp_path).steps.tolist() == ALL
+
+
+# --- what is made of it ---------------------------------------------------------------------------------
+
+
+def test_the_report_shows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("plotly")
+    import argparse
+
+    made = scheduler(log=tmp_path / "mine")
+    drive(made, v_curve())
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    assert report(parser.parse_args([str(tmp_path / "mine"), "-o", str(tmp_path / "page.html")])) == 0
+    assert f"{made.switch.peak_lr:.3g}" in capsys.readouterr().out
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert f"At step {made.switch.step:,}" in page
+    assert "autowu train --" not in page  # which would not repeat a loop of one's own
+    assert command(read(tmp_path / "mine")) is None
+
+
+def test_repr_says_phase_step_lr_and_peak() -> None:
+    made = scheduler(2000)
+    assert repr(made) == "AutoWU(warmup, step 0 of 2,000, lr=1e-05)"
+    drive(made, v_curve(2000)[:1500])
+    lr, peak = f"{made.learning_rate:.3g}", f"{made.switch.peak_lr:.3g}"
+    assert repr(made) == f"AutoWU(decay, step 1,500 of 2,000, lr={lr}, peak_lr={peak})"
+
+
+def test_metrics_are_what_is_known() -> None:
+    made = scheduler()
+    assert made.metrics() == {"autowu/learning_rate": 1e-5, "autowu/phase": 0.0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        drive(made, blown_up())
+    assert made.metrics() == {
+        "autowu/learning_rate": made.learning_rate,
+        "autowu/phase": 1.0,
+        "autowu/p_min": float(np.median(made.verdicts[-1].p_min)),
+        "autowu/peak_lr": made.switch.peak_lr,
+        "autowu/cut": 1 / 3,
+    }
