@@ -283,7 +283,7 @@ def changed(state: dict[str, Any], **changes: Any) -> dict[str, Any]:
             "preset differs, 'default' here, but 'paper'",
         ),
         (lambda state: state | {"schedule": state["schedule"][:100]}, "damaged: JSONDecodeError"),
-        (lambda state: changed(state, version=0), "version 0, this is 3"),
+        (lambda state: changed(state, version=0), "version 0, this is 4"),
         (lambda state: changed(state, config__total_steps=7), "total_steps is 200 here, but 7 in the saved"),
         (lambda state: changed(state, config__seed=1), "seed is 0 here, but 1 in the saved"),
         (lambda state: changed(state, step=-1), "step of the saved state must be an integer ≥ 0, not -1"),

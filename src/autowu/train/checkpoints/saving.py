@@ -81,6 +81,7 @@ def restore(run: Run, step: int) -> None:
         run.method.load_state_dict(saved["method"])
         run.fabric.strategy.precision.load_state_dict(saved["precision"])
         run.events.since_evaluation = list(saved["losses"])
+        run.ending.load_state_dict(saved["ending"])
         run.step, run.seconds = saved["step"], saved["seconds"]
         run.last = None if saved["last"] is None else Evaluation(**saved["last"])
     except (KeyError, TypeError, ValueError) as error:
@@ -93,6 +94,7 @@ def _state(run: Run) -> dict[str, Any]:
         "step": run.step,
         "seconds": run.seconds,
         "losses": run.events.since_evaluation,
+        "ending": run.ending.state_dict(),
         "last": None if run.last is None else asdict(run.last),
         "model": shards.model_state(run.network),
         "optimizer": shards.optimizer_state(run.method.optimizer),

@@ -122,16 +122,18 @@ def _what(settings: Settings, task: Task, model: nn.Module, method: Method) -> R
     ]
 
 
-def _length(settings: Settings, task: Task, total: int, share: int) -> Rows:
+def _length(settings: Settings, task: Task, total: int | None, share: int) -> Rows:
     per_epoch = task.steps_per_epoch
-    epochs = f" ({progress.epochs(total, per_epoch)})" if per_epoch else ""
+    epochs = f" ({progress.epochs(total, per_epoch)})" if per_epoch and total else ""
+    updates = "until the loss has stopped falling" if total is None else f"{total:,}{epochs}"
     every = engine.evaluation_interval(settings, task, total)
+    count = "" if total is None else f"{math.ceil(total / every):,}, "
     saved = settings.checkpoint_every
     micro = settings.micro_batch_size or share
     return [
-        ("updates", f"{total:,}{epochs}, of {task.per_update:,} {task.samples}"),
+        ("updates", f"{updates}, of {task.per_update:,} {task.samples}"),
         ("micro-batches", f"{math.ceil(share / micro):,} of at most {micro:,} samples, in each process"),
-        ("evaluations", f"{math.ceil(total / every):,}, one every {every:,} updates"),
+        ("evaluations", f"{count}one every {every:,} updates"),
         (
             "checkpoints",
             f"every {saved:,} updates"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +24,7 @@ from autowu.train.output.log import RunLog, machine, versions
 from autowu.train.output.loggers import Loggers
 from autowu.train.output.progress import Silent
 from autowu.train.run import loop
+from autowu.train.run.ending import Ending
 from autowu.train.run.events import Events
 from autowu.train.run.processes import end_children, fabric_for, launch, leave
 from autowu.train.run.randomness import seed_for
@@ -30,14 +32,16 @@ from autowu.train.run.ranks import says
 from autowu.train.run.run import Run
 from autowu.train.run.signals import StopRequest
 from autowu.train.settings import paths
-from autowu.train.settings.options import EPOCHS, Settings, flag
+from autowu.train.settings.options import AUTOWU, EPOCHS, Settings, flag
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 # What a run may change when it goes on: none of it enters the computation.
-FREE: Final = frozenset({"out", "data", "data_dir", "workers", "checkpoint_every", "logger"})
+FREE: Final = frozenset({"out", "data", "data_dir", "workers", "checkpoint_every", "logger", "max_time"})
+LENGTHS: Final = frozenset({"epochs", "steps"})  # what AutoWU may also change
 EVALUATIONS: Final = 20  # of a text, which has no epochs
+UPDATES: Final = 250  # from one evaluation to the next, of a text without a known end
 
 
 def train(settings: Settings, *, resume: bool = False) -> tuple[dict[str, Any], int | None]:
@@ -56,7 +60,7 @@ def train(settings: Settings, *, resume: bool = False) -> tuple[dict[str, Any], 
     Raises:
         UserError: the data, the run folder or the settings cannot be used.
     """
-    folder = settings.folder
+    began, folder = time.monotonic(), settings.folder
     if finished := _finished(settings, resume):
         if says():
             print(f"{folder} holds a finished run: --resume has nothing to do", flush=True)
@@ -65,7 +69,7 @@ def train(settings: Settings, *, resume: bool = False) -> tuple[dict[str, Any], 
     fabric = fabric_for(settings)
     launch(fabric)
     try:
-        outcome = _train(settings, fabric, resume=resume)
+        outcome = _train(settings, fabric, began, resume=resume)
         leave(fabric)
     except BaseException:
         end_children(fabric)
@@ -73,9 +77,11 @@ def train(settings: Settings, *, resume: bool = False) -> tuple[dict[str, Any], 
     return outcome
 
 
-def _train(settings: Settings, fabric: Fabric, *, resume: bool) -> tuple[dict[str, Any], int | None]:
+def _train(
+    settings: Settings, fabric: Fabric, began: float, *, resume: bool
+) -> tuple[dict[str, Any], int | None]:
     torch.set_num_threads(settings.threads)
-    run = set_up(settings, fabric, resume=resume)
+    run = set_up(settings, fabric, began, resume=resume)
     with run.stop:
         try:
             stopped = loop.fit(run)
@@ -95,7 +101,7 @@ def _train(settings: Settings, fabric: Fabric, *, resume: bool) -> tuple[dict[st
     return metrics, None
 
 
-def set_up(settings: Settings, fabric: Fabric, *, resume: bool) -> Run:
+def set_up(settings: Settings, fabric: Fabric, began: float, *, resume: bool) -> Run:
     """Everything that belongs to a run, at its beginning or at its newest checkpoint."""
     folder = settings.folder
     task = load(settings, fabric)
@@ -114,7 +120,10 @@ def set_up(settings: Settings, fabric: Fabric, *, resume: bool) -> Run:
         settings, network, total_steps=total_steps, steps_per_epoch=task.steps_per_epoch, reduce=mean
     )
     optimizer = fabric.setup_optimizers(method.optimizer)
-    about = _computed(asdict(settings)) | {"data": task.fingerprint, "processes": fabric.world_size}
+    about = _computed(asdict(settings), settings.schedule) | {
+        "data": task.fingerprint,
+        "processes": fabric.world_size,
+    }
     manifest = _checkpoint(folder, about, fabric) if resume else None
     first = fabric.is_global_zero
     display = progress.build(total_steps, task) if first else Silent()
@@ -136,13 +145,14 @@ def set_up(settings: Settings, fabric: Fabric, *, resume: bool) -> Run:
         model=model,
         method=method,
         optimizer=optimizer,
-        total_steps=total_steps,
+        planned=total_steps,
         eval_steps=evaluation_interval(settings, task, total_steps),
         events=Events(fabric.world_size),
         log=log,
         loggers=Loggers(settings.logger, folder, described, writes=first, resumes=log_length > 0),
         progress=display,
         stop=StopRequest(fabric.world_size),
+        ending=Ending(settings, began),
         about=about,
         log_length=log_length,
     )
@@ -165,8 +175,8 @@ def load(settings: Settings, fabric: Fabric) -> Task:
         return data.load(settings, share=share, device=fabric.device)
 
 
-def updates(settings: Settings, task: Task) -> int:
-    """Updates of the whole run: ``--steps``, or ``--epochs``, or once through a text.
+def updates(settings: Settings, task: Task) -> int | None:
+    """Updates of the whole run: ``--steps``, or ``--epochs``, or once through a text; None: until a plateau.
 
     Raises:
         UserError: there are not enough data for one update.
@@ -177,18 +187,18 @@ def updates(settings: Settings, task: Task) -> int:
             f"--batch-size must be at most the number of training images, {task.train_size:,}, "
             f"not {settings.batch_size:,}"
         )
-    if settings.steps is not None:
+    if settings.steps is not None or settings.until_plateau:
         return settings.steps
     if per_epoch is not None:
         return (settings.epochs or EPOCHS) * per_epoch
     return max(1, task.train_size // settings.batch_size)
 
 
-def evaluation_interval(settings: Settings, task: Task, total_steps: int) -> int:
+def evaluation_interval(settings: Settings, task: Task, total_steps: int | None) -> int:
     """Updates from one evaluation to the next."""
     if task.steps_per_epoch is not None:
         return (settings.eval_every or 1) * task.steps_per_epoch
-    return settings.eval_every or math.ceil(total_steps / EVALUATIONS)
+    return settings.eval_every or (UPDATES if total_steps is None else math.ceil(total_steps / EVALUATIONS))
 
 
 def metrics_of(run: Run) -> dict[str, Any]:
@@ -220,7 +230,14 @@ def _finished(settings: Settings, resume: bool) -> dict[str, Any]:
     finished = before.get("status") == "finished"
     if resume and finished:
         now = json.loads(json.dumps(asdict(settings)))  # as run.json has it: lists for tuples
-        checkpoint.check_same(_computed(before["config"]), _computed(now), _name)
+        was = before["config"]
+        name = now["schedule"]
+        checkpoint.check_same(_computed(was, name), _computed(now, name), _name)
+        if any(was.get(length) != now[length] for length in LENGTHS):
+            raise UserError(
+                f"{folder} holds a finished run of {before['metrics']['steps']:,} updates, whose LR has fallen"
+                " to 0: --resume makes a run longer that still goes on. Choose another --out"
+            )
         return before["metrics"]
     if resume:
         return {}
@@ -259,9 +276,10 @@ def _checkpoint(folder: Path, about: dict[str, Any], fabric: Fabric) -> checkpoi
     return found
 
 
-def _computed(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that enter the computation."""
-    return {key: value for key, value in config.items() if key not in FREE}
+def _computed(config: Mapping[str, Any], schedule: str) -> dict[str, Any]:
+    """The settings that enter the computation of all updates alike."""
+    free = FREE | LENGTHS if schedule in AUTOWU else FREE
+    return {key: value for key, value in config.items() if key not in free}
 
 
 def _name(key: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from typing import cast
+from typing import Final, cast
 
 import torch
 from torch import Tensor
@@ -18,6 +18,8 @@ from autowu.train.run.randomness import seed_for, seed_global
 from autowu.train.run.run import Run
 from autowu.train.schedules import Method
 
+ENDLESS: Final = 2**31  # updates: more than anybody makes
+
 
 def fit(run: Run) -> int | None:
     """Train from where ``run`` stands to its end; the signal that stopped it before, if one did."""
@@ -28,13 +30,15 @@ def fit(run: Run) -> int | None:
     if run.fabric.world_size > 2 and not run.sharded:
         settle_order(run)
     began, first = time.perf_counter(), run.step
-    for batches in run.task.updates(run.step, run.total_steps):
+    last = run.step + ENDLESS if run.total_steps is None else run.total_steps
+    for batches in run.task.updates(run.step, last):
         lr, phase = float(schedule.get_last_lr()[0]), schedule.phase
         loss = update(run, batches)
         schedule.step(loss)
 
         run.step += 1
         events.step(run.step, run.epoch, loss, lr, phase)
+        run.ending.look(run)
         for verdict in schedule.verdicts[tests:]:
             events.test(verdict)
             tests += 1
@@ -61,6 +65,8 @@ def fit(run: Run) -> int | None:
                 saving.save(run)
             if stop:
                 return stop
+            if run.step == run.total_steps:
+                return None
             began, first = time.perf_counter(), run.step
     return None
 
@@ -149,6 +155,7 @@ def report(run: Run, lr: float, phase: str, updates_per_second: float) -> None:
         phase=phase,
         samples_per_second=updates_per_second * run.task.per_update,
     )
+    run.ending.evaluated(run, run.last.train_loss)
     run.events.evaluation(asdict(run.last))
     run.write_events()
     run.progress.evaluation(run.last, run.method.schedule.verdicts)
@@ -156,7 +163,7 @@ def report(run: Run, lr: float, phase: str, updates_per_second: float) -> None:
 
 def one_by_one(run: Run, first: int) -> Iterator[Batch]:
     """This process's training batches from update ``first`` on, as many as one asks for."""
-    for batches in run.task.updates(first, first + 2**31):
+    for batches in run.task.updates(first, first + ENDLESS):
         yield from batches
 
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from autowu import AutoWU
 from autowu.train.data.task import Task
 from autowu.train.output.log import RunLog
 from autowu.train.output.loggers import Loggers
 from autowu.train.output.progress.silent import Silent
+from autowu.train.run.ending import Ending
 from autowu.train.run.evaluation import Evaluation
 from autowu.train.run.events import Events
 from autowu.train.run.signals import StopRequest
@@ -35,7 +37,8 @@ class Run:
     method: Method
     optimizer: Any
     """The method's optimizer, as Fabric wraps it."""
-    total_steps: int
+    planned: int | None
+    """Updates of the whole run, as the settings have it; None: they do not say."""
     eval_steps: int
     """Updates from one evaluation to the next."""
     events: Events
@@ -43,6 +46,7 @@ class Run:
     loggers: Loggers
     progress: Silent
     stop: StopRequest
+    ending: Ending
     about: dict[str, Any]
     """What a checkpoint has to have in common with the run that goes on from it."""
     step: int = 0
@@ -54,6 +58,12 @@ class Run:
     """Bytes of the log."""
     saved_at: float = 0.0
     """When the last checkpoint was written, by the process's own clock."""
+
+    @property
+    def total_steps(self) -> int | None:
+        """Updates of the whole run, as far as is known by now."""
+        schedule = self.method.schedule
+        return schedule.total_steps if isinstance(schedule, AutoWU) else self.planned
 
     @property
     def epoch(self) -> int | None:

@@ -36,7 +36,7 @@ def build(
     settings: Settings,
     model: nn.Module,
     *,
-    total_steps: int,
+    total_steps: int | None,
     steps_per_epoch: int | None,
     reduce: Reduce = one_process,
 ) -> Method:
@@ -48,7 +48,7 @@ def build(
     Args:
         settings: the run's.
         model: on its device already.
-        total_steps: updates of the whole run.
+        total_steps: updates of the whole run; None, for AutoWU alone, if that is not known.
         steps_per_epoch: None where the data have no epochs.
         reduce: the mean over all processes, for schedules that decide by the loss at each update.
 

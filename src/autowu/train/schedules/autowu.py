@@ -30,9 +30,7 @@ def autowu(plan: Plan) -> Method:
             raise UserError(f"--set {name}: this has a flag of its own")
     optimizer = table.build(settings, plan.model)
     try:
-        schedule = AutoWU(
-            optimizer, plan.total_steps, preset=preset, model=plan.model, **chosen | settings.set
-        )
+        schedule = AutoWU(optimizer, plan.length, preset=preset, model=plan.model, **chosen | settings.set)
     except (TypeError, ValueError) as error:
         raise UserError(f"--schedule {settings.schedule}: {error}") from error
     return Method(optimizer, schedule, {"preset": preset, **asdict(schedule.config)})

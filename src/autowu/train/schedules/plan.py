@@ -21,11 +21,17 @@ class Plan:
 
     settings: Settings
     model: nn.Module
-    total_steps: int
-    """Updates of the whole run."""
+    length: int | None
+    """Updates of the whole run; None, for AutoWU alone, if that is not known."""
     steps_per_epoch: int | None
     """None where the data have no epochs."""
     reduce: Reduce
+
+    @property
+    def total_steps(self) -> int:
+        """Updates of the whole run."""
+        assert self.length is not None  # the settings ask AutoWU alone to go without
+        return self.length
 
     @property
     def batch_scale(self) -> float:

@@ -121,6 +121,19 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         help="updates, instead of epochs (default for a text: once through it)",
     )
     group.add_argument(
+        "--until-plateau",
+        action="store_true",
+        help="instead of a length: train until the loss has stopped falling at the peak LR, then let that"
+        " fall to zero in a last fifth of the run (AutoWU alone)",
+    )
+    group.add_argument(
+        "--max-time",
+        type=float,
+        metavar="MIN",
+        help="minutes in which the command is to be done: the run is shortened to what they do for, and its"
+        " LR falls to zero in time (AutoWU alone)",
+    )
+    group.add_argument(
         "--batch-size",
         type=int,
         metavar="B",

@@ -79,6 +79,10 @@ class Settings:
     epochs: int | None = None
     steps: int | None = None
     """Updates of the whole run, in place of ``epochs``; a text has no epochs."""
+    until_plateau: bool = False
+    """Train until the loss has stopped falling, in place of a length."""
+    max_time: float | None = None
+    """Minutes in which the command is to be done; the LR falls to zero in time."""
     batch_size: int = 128
     """Samples in an update, over all processes and micro-batches."""
     micro_batch_size: int | None = None
@@ -145,7 +149,7 @@ class Settings:
             warmup_epochs=self.warmup_epochs,
             warmup_steps=self.warmup_steps,
         )
-        _above_zero(lr=self.lr, clip_norm=self.clip_norm)
+        _above_zero(lr=self.lr, clip_norm=self.clip_norm, max_time=self.max_time)
         for name in ("label_smoothing", "drop_path"):
             value = getattr(self, name)
             if not 0 <= value < 1:
@@ -170,6 +174,14 @@ class Settings:
             raise UserError("--epochs and --steps exclude each other: both say how long the run is")
         if self.epochs is not None and self.is_text:
             raise UserError("--epochs is for images; the length of a run over a text is --steps")
+        if self.until_plateau and (self.epochs is not None or self.steps is not None):
+            given = "--epochs" if self.epochs is not None else "--steps"
+            raise UserError(f"--until-plateau and {given} exclude each other: both say how long the run is")
+        if self.until_plateau and self.decay == "plateau":
+            raise UserError("--until-plateau cools the LR down, which --decay plateau does by itself")
+        for name in ("until_plateau", "max_time"):
+            if getattr(self, name) and self.schedule not in AUTOWU:
+                raise UserError(f"{flag(name)} is for --schedule autowu or paper, not {self.schedule}")
         if self.norm == "batch" and self.batch_size == 1:
             raise UserError("--batch-size must be at least 2 with --norm batch, not 1")
         if self.micro_batch_size is not None and self.micro_batch_size > self.batch_size:

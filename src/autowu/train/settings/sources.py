@@ -37,7 +37,8 @@ def settings_from(args: argparse.Namespace) -> Settings:
     own = recipes.over({name: merged[name] for name in NAMES if name in merged}, saved)
     settings = Settings(**own)
     # What is left to choose without the data is chosen here, so that the run folder says it.
-    epochs = options.EPOCHS if settings.steps is None and not settings.is_text else None
+    open_ended = settings.steps is not None or settings.is_text or settings.until_plateau
+    epochs = None if open_ended else options.EPOCHS
     return replace(settings, model=settings.model_name, epochs=settings.epochs or epochs)
 
 

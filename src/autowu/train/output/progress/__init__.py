@@ -17,7 +17,7 @@ from autowu.train.output.progress.silent import Silent
 __all__ = ["NOTHING", "Progress", "Silent", "build", "epochs", "places"]
 
 
-def build(total_steps: int, task: Task) -> Progress:
+def build(total_steps: int | None, task: Task) -> Progress:
     """The display that suits standard output: live on a terminal, plain lines elsewhere."""
     if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
         from autowu.train.output.progress.live import LiveProgress

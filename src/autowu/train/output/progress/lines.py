@@ -30,11 +30,11 @@ class Progress(Silent):
     """Prints a line for each evaluation, one for the switch, and a closing table.
 
     Args:
-        total_steps: updates of the whole run.
+        total_steps: updates of the whole run; None if that is not known.
         task: the data.
     """
 
-    def __init__(self, total_steps: int, task: Task) -> None:
+    def __init__(self, total_steps: int | None, task: Task) -> None:
         self.total_steps = total_steps
         self.task = task
         self._decay = ""
@@ -49,11 +49,12 @@ class Progress(Silent):
         model = f"{settings.model_name} with {parameters:,} parameters"
         how = f"{settings.optimizer or type(method.optimizer).__name__}, schedule {settings.schedule}"
         self._about = [("data", self.task.name), ("model", model), ("trained by", how)]
-        length = f"{self.total_steps:,} updates with batch size {settings.batch_size:,}"
-        if per_epoch:
-            length += f": {epochs(self.total_steps, per_epoch)}"
+        length = f"batch size {settings.batch_size:,}, until the loss has stopped falling"
         self._decay = str(method.settings.get("decay", ""))
-        self._every = math.ceil(self.total_steps / eval_steps / LINES)
+        if self.total_steps is not None:
+            length = f"{self.total_steps:,} updates with batch size {settings.batch_size:,}"
+            length += f": {epochs(self.total_steps, per_epoch)}" if per_epoch else ""
+            self._every = math.ceil(self.total_steps / eval_steps / LINES)
         words = ("step", "train loss", "test loss", "accuracy", "LR", "phase", "P_min")
         self.say(
             self.task.description, f"{model}, {how}", length, "", self._row("epoch", *words, self._rate())

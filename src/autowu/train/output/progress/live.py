@@ -31,12 +31,12 @@ class LiveProgress(Progress):
     beside the training either; a drawing, some milliseconds, is made by :meth:`step` itself when it is due.
 
     Args:
-        total_steps: updates of the whole run.
+        total_steps: updates of the whole run; None if that is not known.
         task: the data.
         console: where to draw; by default standard output.
     """
 
-    def __init__(self, total_steps: int, task: Task, console: Console | None = None) -> None:
+    def __init__(self, total_steps: int | None, task: Task, console: Console | None = None) -> None:
         super().__init__(total_steps, task)
         self._console = console or Console(highlight=False)
         self._live: Live | None = None
@@ -81,12 +81,15 @@ class LiveProgress(Progress):
         bar.add_column(no_wrap=True)
         bar.add_column(ratio=1)
         bar.add_column(no_wrap=True, justify="right")
-        left = NOTHING if pace is None else duration((total - step) / pace)
-        bar.add_row(
-            f"step {step:,} of {total:,}",
-            ProgressBar(total, step),
-            f"{step / total:.0%}, {left} left",
-        )
+        if total is None:
+            bar.add_row(f"step {step:,}", ProgressBar(None, pulse=True), "")
+        else:
+            left = NOTHING if pace is None else duration((total - step) / pace)
+            bar.add_row(
+                f"step {step:,} of {total:,}",
+                ProgressBar(total, step),
+                f"{step / total:.0%}, {left} left",
+            )
         rate = NOTHING if self._rate_seen is None else f"{self._rate_seen:,.0f}"
         facts = [
             ("loss", self._loss),
@@ -96,9 +99,8 @@ class LiveProgress(Progress):
         ]
         line = Text(phase, style="yellow" if phase == "warmup" else "green")
         if per_epoch:
-            line = Text(
-                f"epoch {(step - 1) // per_epoch + 1} of {math.ceil(total / per_epoch)}  "
-            ).append_text(line)
+            of = "" if total is None else f" of {math.ceil(total / per_epoch)}"
+            line = Text(f"epoch {(step - 1) // per_epoch + 1}{of}  ").append_text(line)
         for name, value in facts:
             line.append(f"  {name} " if name else "  ", style="dim").append(value, style="bold")
         return Group(bar, line)

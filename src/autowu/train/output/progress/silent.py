@@ -39,6 +39,9 @@ class Silent:
     def cut(self, cuts: Sequence[Cut]) -> None:
         """Announce the last of ``cuts``, a change of the LR in the decay phase."""
 
+    def say(self, *lines: str, indent: int = 2) -> None:
+        """Print lines."""
+
     def stopped(self, step: int) -> None:
         """Say that the run can be resumed."""
 
