@@ -7,12 +7,14 @@ import pickle
 import signal
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from autowu.controller.state import Cut
 from autowu.report import add_arguments
 from autowu.report import run as report
 from autowu.report.settings import command
@@ -87,6 +89,23 @@ def test_reads_are_those_of_a_run_without_a_log_and_fifty_where_nobody_reads(set
     more = due[tmp_path] - due[None] - {None}
     assert due[None] - due[tmp_path] <= {None}
     assert len(more) == (0 if settings == {} else len(range(made.switch.step, total_steps, 40)))
+
+
+def test_an_lr_that_changes_between_two_reads_is_logged_from_there_on(tmp_path: Path) -> None:
+    total_steps = 2000
+    made = scheduler(total_steps, log=tmp_path)
+    losses = v_curve(total_steps)
+    lrs = drive(made, losses[:1510])
+    session = made._session
+    assert session.state.read < 1510 < session.due
+    cut = Cut(1510, 0.5, None, 1.0, 1.0)
+    phase = session.state.phase
+    session.enter(session.state.replace(phase=replace(phase, cuts=(*phase.cuts, cut))))
+    lrs[-1] = session.learning_rate
+    lrs += drive(made, losses[1510:])[1:]
+    run = read(tmp_path)
+    assert run.lrs.tolist() == lrs[:-1]
+    assert cut in run.cuts
 
 
 def test_there_is_something_to_show_before_the_first_update(tmp_path: Path) -> None:
