@@ -91,6 +91,16 @@ def test_reads_are_those_of_a_run_without_a_log_and_fifty_where_nobody_reads(set
     assert len(more) == (0 if settings == {} else len(range(made.switch.step, total_steps, 40)))
 
 
+@pytest.mark.filterwarnings("ignore:AutoWU. .* not finite")
+def test_a_loss_that_is_not_finite_is_null(tmp_path: Path) -> None:
+    losses = v_curve()
+    losses[5], losses[9] = float("nan"), float("inf")
+    drive(scheduler(log=tmp_path), losses)
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines if '"loss": null' in line] == [6, 10]
+    assert np.flatnonzero(np.isnan(read(tmp_path).losses)).tolist() == [5, 9]
+
+
 def test_an_lr_that_changes_between_two_reads_is_logged_from_there_on(tmp_path: Path) -> None:
     total_steps = 2000
     made = scheduler(total_steps, log=tmp_path)
