@@ -118,6 +118,40 @@ def test_an_lr_that_changes_between_two_reads_is_logged_from_there_on(tmp_path: 
     assert cut in run.cuts
 
 
+@pytest.mark.parametrize("settings", [{}, {"watch": None}], ids=["watched", "unwatched"])
+def test_a_run_without_a_known_end(settings, tmp_path: Path) -> None:
+    made, losses = scheduler(None, log=tmp_path, **settings), v_curve(600)
+    assert read(tmp_path).config["total_steps"] is None
+    lrs = drive(made, losses[:333])
+    assert repr(made).startswith("AutoWU(stable, step 333, lr=")
+    assert made.metrics()["autowu/phase"] == 0.5
+    made.cooldown(200)
+    lrs = lrs[:-1] + drive(made, losses[333:533])
+    run = read(tmp_path)
+    assert run.notes == ()
+    assert_log_is_of(run, made, lrs, losses[:533])
+    assert run.config["total_steps"] == 533
+    made, other = scheduler(400, log=tmp_path / "longer", **settings), losses[:500]
+    lrs = drive(made, other[:200])
+    made.extend(500)
+    lrs = lrs[:-1] + drive(made, other[200:])
+    assert_log_is_of(read(tmp_path / "longer"), made, lrs, other)
+
+
+@pytest.mark.parametrize("later", [0, 1])
+def test_a_cooldown_in_warm_up_is_logged(later: int, tmp_path: Path) -> None:
+    made, losses = scheduler(2000, log=tmp_path), v_curve(2000)
+    lrs, at = list[float](), 0
+    while at < 100 or made._session.state.read != at - later:
+        lrs += drive(made, losses[at : at + 1])[:1]
+        at += 1
+    assert made.switch is None
+    made.cooldown(300)
+    lrs += drive(made, losses[at : at + 300])
+    assert made.switch.step in (at, at + 1)
+    assert_log_is_of(read(tmp_path), made, lrs, losses[: at + 300])
+
+
 def test_there_is_something_to_show_before_the_first_update(tmp_path: Path) -> None:
     scheduler(log=tmp_path / "runs" / "mine")
     run = read(tmp_path / "runs" / "mine")
