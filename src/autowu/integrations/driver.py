@@ -99,7 +99,7 @@ class Driver:
         return self._session.cuts
 
     def metrics(self) -> dict[str, float]:
-        """LR, phase, P_min and cuts as numbers for a logger: :func:`autowu.integrations.said.metrics`."""
+        """LR, phase, P_min, peak and cuts, as far as known, as numbers for a logger."""
         return metrics(self._session)
 
     def __repr__(self) -> str:

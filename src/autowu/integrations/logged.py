@@ -20,6 +20,7 @@ import numpy as np
 
 from autowu.arrays import Array
 from autowu.config import Config, nearest_preset
+from autowu.controller.state import Switch
 from autowu.integrations import log_files
 from autowu.runlog import writer
 
@@ -47,6 +48,9 @@ def first_process() -> bool:
     if jax is not None and getattr(jax, "is_initialized", lambda: False)():
         return sys.modules["jax"].process_index() == 0
     return True
+
+
+_Known: TypeAlias = "tuple[int, Switch | None, int]"
 
 
 class RunLog:
@@ -78,6 +82,7 @@ class RunLog:
         self._about, self._first = about, first
         # What set the phase and the LR, and the step from which on it did; since the last line.
         self._pieces: list[tuple[int, str, Callable[[int], float]]] = []
+        self._seen: _Known | None = None  # of what was decided
         self._length: int | None = None  # of the file, as this process left it; None before its first line
         self._told: tuple[Config, int | None, bool] | None = None  # what run.json says
         self._failed = False
@@ -98,6 +103,7 @@ class RunLog:
     def entered(self, session: Session) -> None:
         """From now on the session has this phase and LR."""
         self._pieces.append((session.step, session.phase, session.lr_function))
+        self._seen = self._seen or _known(session)
 
     def next_read(self, session: Session) -> int | None:
         """When losses are to be read for the log alone, if nobody else reads any; None: never again."""
@@ -111,7 +117,7 @@ class RunLog:
     def again(self) -> RunLog:
         """The log of a session that goes on from a saved state."""
         log = copy.copy(self)
-        log._pieces = []
+        log._pieces, log._seen = [], None
         return log
 
     def __getstate__(self) -> dict[str, Any]:
@@ -139,10 +145,10 @@ class RunLog:
             yield self._failure(error)
 
     def _write(self, session: Session, losses: Array, pieces: list[Any]) -> Iterator[str]:
-        before = since = session.step - len(losses)
         if self._length is None:
-            self._length = log_files.open_at(self.folder, before)
-            since = before if self._length else 0  # a log that begins late has all tests nevertheless
+            self._length = log_files.open_at(self.folder, session.step - len(losses))
+            if not self._length:
+                self._seen = None  # a log that begins late has all tests nevertheless
         with open(self.folder / writer.LOG, "ab") as file:
             if os.fstat(file.fileno()).st_size != self._length:
                 self._failed = True
@@ -151,9 +157,10 @@ class RunLog:
                     " copy of the scheduler. This one writes no more."
                 )
                 return
-            file.write(writer.to_lines(self._events(session, losses, before, since, pieces)))
+            file.write(writer.to_lines(self._events(session, losses, pieces)))
             file.flush()
             self._length = os.fstat(file.fileno()).st_size
+        self._seen = _known(session)
         total_steps = session.total_steps
         finished = total_steps is not None and session.step >= total_steps
         told = session.config, total_steps, finished
@@ -171,21 +178,19 @@ class RunLog:
 
     # --- what is written --------------------------------------------------------------------------------
 
-    @staticmethod
-    def _events(
-        session: Session, losses: Array, before: int, since: int, pieces: list[Any]
-    ) -> Iterator[writer.Event]:
-        """The updates after ``before``, and what happened after ``since``."""
+    def _events(self, session: Session, losses: Array, pieces: list[Any]) -> Iterator[writer.Event]:
+        """The last updates, and what has been decided since it was seen last."""
         at = 0
-        for update, loss in enumerate(losses.tolist(), before):
+        for update, loss in enumerate(losses.tolist(), session.step - len(losses)):
             while at + 1 < len(pieces) and pieces[at + 1][0] <= update:
                 at += 1
             _, phase, lr_function = pieces[at]
             yield writer.step_event(update + 1, loss, lr_function(update), phase)
-        yield from (writer.verdict_event(test) for test in session.verdicts if test.step > since)
-        if session.switch is not None and session.switch.step > since:
+        tests, switch, cuts = self._seen or (0, None, 0)
+        yield from map(writer.verdict_event, session.verdicts[tests:])
+        if session.switch is not None and session.switch != switch:
             yield writer.switch_event(session.switch)
-        yield from (writer.cut_event(cut) for cut in session.cuts if cut.step > since)
+        yield from map(writer.cut_event, session.cuts[cuts:])
 
     @staticmethod
     def _metrics(session: Session, losses: Array) -> dict[str, Any]:
@@ -217,3 +222,8 @@ class RunLog:
             "metrics": dict(metrics),
             "status": "finished" if finished else "running",
         }
+
+
+def _known(session: Session) -> _Known:
+    """The tests and cuts so far, by their numbers, and the switch."""
+    return len(session.verdicts), session.switch, len(session.cuts)

@@ -23,13 +23,8 @@ def summary(name: str, session: Session) -> str:
 def metrics(session: Session) -> dict[str, float]:
     """Numbers for a logger; what is not known yet is left out.
 
-    ========================  ==================================================
-    ``autowu/learning_rate``  of the next update
-    ``autowu/phase``          0 in warm-up, 1 in the decay
-    ``autowu/p_min``          of the last test: the median of its subsets
-    ``autowu/peak_lr``        the first LR of the decay
-    ``autowu/cut``            what cuts have left of the LR: 1 without any
-    ========================  ==================================================
+    The LR of the next update; the phase (0 warm-up, 1 decay); of the last test the median of P_min; the peak;
+    and what cuts have left of the LR.
     """
     found = {"autowu/learning_rate": session.learning_rate, "autowu/phase": PHASES[session.phase]}
     tests, switch = session.verdicts, session.switch

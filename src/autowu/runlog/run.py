@@ -148,7 +148,9 @@ def _read_about(path: Path) -> tuple[Record, UserError | None]:
             text = file.read(LARGEST_ABOUT + 1)
         about = json.loads(text)
     except OSError as error:
-        return {}, UserError(f"{path}: {_reason(error)}; is this a run folder?")
+        return {}, UserError(
+            f"{path}: {_reason(error)}; is this a run of a loop with log=, or of `autowu train`?"
+        )
     except (ValueError, RecursionError):
         return {}, UserError(f"{path}: not a JSON file")
     if not isinstance(about, dict) or "autowu" not in about:
@@ -162,7 +164,9 @@ def _read_log(path: Path) -> Events:
             events = read_events(file)
     except OSError as error:
         if path.with_name("run.json").exists():
-            raise UserError(f"{path}: {_reason(error)}; is this a run folder?") from error
+            raise UserError(
+                f"{path}: {_reason(error)}; is this a run of a loop with log=, or of `autowu train`?"
+            ) from error
         return Events()  # then run.json is missing too, and is what is named
     if not events and (wrong := [*events.cut_off, *events.foreign]):
         raise UserError(f"{path}, line {min(wrong)}: not a line of an autowu log")

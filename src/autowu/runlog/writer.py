@@ -21,6 +21,8 @@ LOG: Final = "log.jsonl"
 
 Event: TypeAlias = dict[str, Any]
 
+_encode = json.JSONEncoder(allow_nan=False).encode
+
 _TEST: Final = (
     *("step", "start", "p_min", "detected", "argmin", "argmins", "t_star"),
     *("streak", "no_evidence", "noise"),
@@ -50,7 +52,14 @@ def cut_event(cut: Cut) -> Event:
 
 def to_lines(events: Iterable[Mapping[str, Any]]) -> bytes:
     """One line for each event."""
-    return "".join(json.dumps(_strict(event), allow_nan=False) + "\n" for event in events).encode()
+    return "".join(_encoded(event) + "\n" for event in events).encode()
+
+
+def _encoded(event: Mapping[str, Any]) -> str:
+    try:
+        return _encode(event)
+    except (ValueError, TypeError):  # a number that is not finite, or a mapping that is no dict
+        return _encode(_strict(event))
 
 
 def write_about(folder: Path, about: Mapping[str, Any]) -> None:

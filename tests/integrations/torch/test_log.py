@@ -7,12 +7,14 @@ import pickle
 import signal
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from autowu.controller.state import Cut
 from autowu.report import add_arguments
 from autowu.report import run as report
 from autowu.report.settings import command
@@ -87,6 +89,67 @@ def test_reads_are_those_of_a_run_without_a_log_and_fifty_where_nobody_reads(set
     more = due[tmp_path] - due[None] - {None}
     assert due[None] - due[tmp_path] <= {None}
     assert len(more) == (0 if settings == {} else len(range(made.switch.step, total_steps, 40)))
+
+
+@pytest.mark.filterwarnings("ignore:AutoWU. .* not finite")
+def test_a_loss_that_is_not_finite_is_null(tmp_path: Path) -> None:
+    losses = v_curve()
+    losses[5], losses[9] = float("nan"), float("inf")
+    drive(scheduler(log=tmp_path), losses)
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines if '"loss": null' in line] == [6, 10]
+    assert np.flatnonzero(np.isnan(read(tmp_path).losses)).tolist() == [5, 9]
+
+
+def test_an_lr_that_changes_between_two_reads_is_logged_from_there_on(tmp_path: Path) -> None:
+    total_steps = 2000
+    made = scheduler(total_steps, log=tmp_path)
+    losses = v_curve(total_steps)
+    lrs = drive(made, losses[:1510])
+    session = made._session
+    assert session.state.read < 1510 < session.due
+    cut = Cut(1510, 0.5, None, 1.0, 1.0)
+    phase = session.state.phase
+    session.enter(session.state.replace(phase=replace(phase, cuts=(*phase.cuts, cut))))
+    lrs[-1] = session.learning_rate
+    lrs += drive(made, losses[1510:])[1:]
+    run = read(tmp_path)
+    assert run.lrs.tolist() == lrs[:-1]
+    assert cut in run.cuts
+
+
+@pytest.mark.parametrize("settings", [{}, {"watch": None}], ids=["watched", "unwatched"])
+def test_a_run_without_a_known_end(settings, tmp_path: Path) -> None:
+    made, losses = scheduler(None, log=tmp_path, **settings), v_curve(600)
+    assert read(tmp_path).config["total_steps"] is None
+    lrs = drive(made, losses[:333])
+    assert repr(made).startswith("AutoWU(stable, step 333, lr=")
+    assert made.metrics()["autowu/phase"] == 0.5
+    made.cooldown(200)
+    lrs = lrs[:-1] + drive(made, losses[333:533])
+    run = read(tmp_path)
+    assert run.notes == ()
+    assert_log_is_of(run, made, lrs, losses[:533])
+    assert run.config["total_steps"] == 533
+    made, other = scheduler(400, log=tmp_path / "longer", **settings), losses[:500]
+    lrs = drive(made, other[:200])
+    made.extend(500)
+    lrs = lrs[:-1] + drive(made, other[200:])
+    assert_log_is_of(read(tmp_path / "longer"), made, lrs, other)
+
+
+@pytest.mark.parametrize("later", [0, 1])
+def test_a_cooldown_in_warm_up_is_logged(later: int, tmp_path: Path) -> None:
+    made, losses = scheduler(2000, log=tmp_path), v_curve(2000)
+    lrs, at = list[float](), 0
+    while at < 100 or made._session.state.read != at - later:
+        lrs += drive(made, losses[at : at + 1])[:1]
+        at += 1
+    assert made.switch is None
+    made.cooldown(300)
+    lrs += drive(made, losses[at : at + 300])
+    assert made.switch.step in (at, at + 1)
+    assert_log_is_of(read(tmp_path), made, lrs, losses[: at + 300])
 
 
 def test_there_is_something_to_show_before_the_first_update(tmp_path: Path) -> None:

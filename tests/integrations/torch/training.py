@@ -54,7 +54,7 @@ def parameters(*sizes: int, dtype: torch.dtype = torch.float32) -> list[nn.Param
     return made
 
 
-def scheduler(total_steps: int = STEPS, lr: float = 1e-3, **settings: Any) -> autowu.AutoWU:
+def scheduler(total_steps: int | None = STEPS, lr: float = 1e-3, **settings: Any) -> autowu.AutoWU:
     """A scheduler of an AdamW over three numbers."""
     return autowu.AutoWU(AdamW(parameters(), lr=lr), total_steps, **settings)
 
