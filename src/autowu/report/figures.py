@@ -17,6 +17,7 @@ from autowu.controller.cuts import taken_back
 from autowu.controller.state import Cut, Reason, Switch
 from autowu.report.curves import Array, numbers, smoothed, span, thinned
 from autowu.report.replayed import star as star_of
+from autowu.report.replayed import star_words
 from autowu.runlog.run import Evaluation, Run
 
 Figure: TypeAlias = dict[str, Any]
@@ -157,8 +158,7 @@ def _notes(run: Run, among: Sequence[Run], loss: tuple[Array, Array], colour: st
         notes.append(text | top | {"text": words if alone else f"{label(run.name, 20)}: {words}"})
     if alone and (star := star_of(run)) is not None:
         peak = {"x": star[0], "y": math.log10(star[1]), "yref": "y", "xshift": 8 if left else -12}
-        words = f"t* = {star[0]:,.0f}, LR {star[1]:.3g}"
-        notes.append(text | peak | {"yshift": -18 if left else 10, "text": words})
+        notes.append(text | peak | {"yshift": -18 if left else 10, "text": star_words(run, star)})
     x, y = loss[0][np.isfinite(loss[0])], loss[1][np.isfinite(loss[0])]
     if switch.rewound_to is not None and len(x):
         ends = (float(np.interp(step, x, y)) for step in (switch.step, switch.rewound_to))

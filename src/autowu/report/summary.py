@@ -103,8 +103,8 @@ def _cut(run: Run, at: int) -> str:
     if taken_back(run.cuts, at):
         high = "as high all the same" if math.isfinite(cut.level) else "no better"
         return (
-            f"At step {cut.step:,} the loss was {high}, so that the data must have changed: the cut "
-            f"{would}taken back."
+            f"At step {cut.step:,} the loss was {high}, so the learning rate was not to blame, and other "
+            f"data may be: the cut {would}taken back."
         )
     risen = "the loss had risen for good" if math.isfinite(cut.level) else "most losses were not finite"
     weights = "" if cut.back_to is None else f", with the weights of step {cut.back_to:,} put back"
