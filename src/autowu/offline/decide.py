@@ -51,10 +51,10 @@ class Decided:
         if self.range_test is not None:
             return ()
         if self.foreign and record.lrs is not None and _grows(record.lrs):
+            length = _count(self.replay.config.total_steps or record.updates, "update")
             found.append(
-                "The learning rates grow as AutoWU's do, but not as in a run of "
-                f"{_count(self.replay.config.total_steps, 'update')} with these settings: give those of the "
-                "run, --total-steps first of all, or the peak is wrong"
+                f"The learning rates grow as AutoWU's do, but not as in a run of {length} with these settings: "
+                "give those of the run, --total-steps first of all, or the peak is wrong"
             )
         elif self.foreign and record.lrs is not None:
             known = record.lrs[np.isfinite(record.lrs)]
