@@ -157,7 +157,10 @@ PAPER = ["--preset", "paper", "--steps-per-epoch", "10"]
             "falling", ["--total-steps", "900"], "to at most 1 in at most 378 updates.", id="premise"
         ),
         pytest.param(
-            "noise", [], "to at most 1 in at most 150 updates. At step 150 ", id="premise, at the cap"
+            "noise",
+            [],
+            "to at most 1 in at most 150 updates. The record is taken for the",
+            id="premise, at the cap",
         ),
         pytest.param("flat", ["--total-steps", "900", *PAPER], "had no evidence (all losses", id="nothing"),
         pytest.param("flat", ["--total-steps", "900", *PAPER[:3], "99"], "No test was due yet", id="no test"),

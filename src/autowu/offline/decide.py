@@ -53,8 +53,8 @@ class Decided:
         if self.foreign and record.lrs is not None and _grows(record.lrs):
             length = _count(self.replay.config.total_steps or record.updates, "update")
             found.append(
-                f"The learning rates grow as AutoWU's do, but not as in a run of {length} with such settings: "
-                "give those of the run, --total-steps first of all, or the peak is wrong"
+                f"The learning rates grow as AutoWU's do, but not as in a run of {length} with these "
+                "settings: give those of the run, --total-steps first of all, or the peak is wrong"
             )
         elif self.foreign and record.lrs is not None:
             known = record.lrs[np.isfinite(record.lrs)]
