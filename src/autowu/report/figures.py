@@ -128,7 +128,7 @@ def _loss_axis(raw: Sequence[Array], smooth: Sequence[Array]) -> Figure:
         low, high = math.log10(max(low, trend[0] / 10)), math.log10(high)
     margin = 0.05 * (high - low) or 0.5
     axis = {"type": "log" if log else "linear", "range": [low - margin, high + margin]}
-    return axis | {"exponentformat": "e"}
+    return axis | {"exponentformat": "e"} | ({"tickformat": "~g"} if log else {})
 
 
 def _warmup(run: Run, line: Figure) -> list[Figure]:
