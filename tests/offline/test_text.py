@@ -74,7 +74,9 @@ PAPER = ["--preset", "paper", "--steps-per-epoch", "10"]
 @pytest.mark.parametrize(
     ("curve", "argv", "said"),
     [
-        pytest.param("falling", [], "came to its cap of 50 updates without a minimum detected", id="capped"),
+        pytest.param(
+            "falling", [], "came to its cap of 50 updates and had found no minimum of the loss", id="capped"
+        ),
         pytest.param(
             "falling",
             [],
@@ -108,11 +110,14 @@ PAPER = ["--preset", "paper", "--steps-per-epoch", "10"]
         pytest.param(
             "few",
             ["--preset", "paper", "--steps-per-epoch", "1"],
-            "without a minimum detected",
+            "and had found no minimum of the loss",
             id="few, but enough for the paper",
         ),
         pytest.param(
-            "one", PAPER, "without a minimum detected: there were too few losses (1, of at least 2)", id="one"
+            "one",
+            PAPER,
+            "and had found no minimum of the loss: there were too few losses (1, of at least 2)",
+            id="one",
         ),
         pytest.param(
             "one", ["--total-steps", "99"], "There are too few losses yet to tell of a minimum (1,", id="wait"
@@ -152,7 +157,10 @@ PAPER = ["--preset", "paper", "--steps-per-epoch", "10"]
             "falling", ["--total-steps", "900"], "to at most 1 in at most 378 updates.", id="premise"
         ),
         pytest.param(
-            "noise", [], "to at most 1 in at most 150 updates. At step 150 ", id="premise, at the cap"
+            "noise",
+            [],
+            "to at most 1 in at most 150 updates. The record is taken for the",
+            id="premise, at the cap",
         ),
         pytest.param("flat", ["--total-steps", "900", *PAPER], "had no evidence (all losses", id="nothing"),
         pytest.param("flat", ["--total-steps", "900", *PAPER[:3], "99"], "No test was due yet", id="no test"),
@@ -207,13 +215,13 @@ DEAD = "no loss was recorded any more, or none that is finite (3 checks in a row
 SAID = {
     "a minimum": "the minimum of the loss was detected (3 tests in a row). It lay at step",
     "a minimum, paper": "(3 tests in a row). It lay at step 100.3, where the learning rate was 0.00322.",
-    "a fall at its end": "its cap of 397 updates without a minimum detected. The smoothed loss was least at",
+    "a fall at its end": "its cap of 397 updates and had found no minimum of the loss. The smoothed loss was",
     "two rises": "the loss had risen twice without having fallen. The decay (linear) begins with",
-    "a rise, by the cap": "its cap of 500 updates; the loss had not fallen, and no learning rate is known",
-    "neither": "its cap of 427 updates; the loss had not fallen, and no learning rate is known to be good.",
-    "a fall to the cap": "its cap of 398 updates without a minimum detected. The smoothed loss was least at "
-    "step 398.0, at the end of a flat part of the loss",
-    "a fall to the cap, paper": "its cap of 200 updates without a minimum detected. The decay (cosine)",
+    "a rise, by the cap": "its cap of 500 updates and had found no minimum; the loss had not fallen, and no",
+    "neither": "its cap of 427 updates and had found no minimum; the loss had not fallen, and no",
+    "a fall to the cap": "its cap of 398 updates and had found no minimum of the loss. The smoothed loss "
+    "was least at step 398.0, at the end of a flat part of the loss",
+    "a fall to the cap, paper": "its cap of 200 updates and had found no minimum of the loss. The decay",
     "lift-off at the cap": "its cap of 11 updates before a test could tell where the minimum of the loss is.",
     "dead": f"{DEAD}. The last learning rate known to be good was that of step 259.0. The decay (linear) "
     "begins with 0.045, half of it. At step 295 most losses were not finite: the learning rate would have "

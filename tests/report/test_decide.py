@@ -17,7 +17,7 @@ from autowu.arrays import Array
 from autowu.errors import UserError
 from autowu.offline import arguments, logs
 from autowu.offline.decide import decide
-from autowu.report.replayed import Replayed, star
+from autowu.report.replayed import Replayed, star, star_words
 from autowu.report.summary import sentence
 from report import simulated
 
@@ -123,6 +123,7 @@ def test_another_schedule_is_said_first_and_t_star_is_marked_on_its_curve(
     assert run.switch is not None
     assert place[1] == pytest.approx(np.interp(place[0], run.steps, run.lrs), rel=0.01)
     assert place[1] != pytest.approx(run.switch.peak_lr, rel=0.1)
+    assert ", recorded LR " in star_words(run, place)
 
 
 def test_a_constant_rate_is_another_schedule_and_a_factor_is_none(tmp_path: Path) -> None:
@@ -141,7 +142,10 @@ def test_a_constant_rate_is_another_schedule_and_a_factor_is_none(tmp_path: Path
 def test_a_run_that_is_not_over_is_told_by_its_length(tmp_path: Path) -> None:
     path = own(tmp_path / "mine.csv", total=1000, recorded=550)
     guessed, given = shown(path), shown(path, "--total-steps", "1000")
-    assert any("give --total-steps" in note for note in guessed.notes)
+    assert guessed.notes[0].startswith("The learning rates grow as AutoWU's do, but not as in a run of 550")
+    assert "--total-steps" in guessed.notes[0]
+    blind = shown(write(tmp_path / "blind.csv", loss=v_shaped(1000)[:550]))
+    assert any("taken for the whole run, of 550" in note for note in blind.notes)
     assert guessed.foreign  # these are not the LRs of a run of 550
     assert not given.foreign
     assert not any("--total-steps" in note for note in given.notes)

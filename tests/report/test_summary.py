@@ -1,13 +1,16 @@
 """A run's decision in words: each way in which warm-up can end is told by its own."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from autowu.controller.state import Reason
 from autowu.offline.arguments import Asked
 from autowu.offline.decide import Decided
 from autowu.offline.logs import Record
 from autowu.report import replayed, summary
+from autowu.runlog import run as runlog
 from controller.endings import ENDINGS
 
 FAILED = "No minimum of the loss was found: "
@@ -46,3 +49,15 @@ def test_each_end_of_warm_up_is_told(name: str) -> None:
     told = summary.sentence(replace(run, replayed=True))
     assert told != summary.sentence(run)
     assert "would have" in told
+
+
+def test_an_end_that_was_asked_for_is_no_minimum(autowu_run: Path) -> None:
+    run = runlog.read(autowu_run)
+    assert run.switch is not None
+    asked = replace(run, switch=replace(run.switch, reason=Reason.ASKED))
+    assert "By step 400, when the run was to end, no minimum of the loss had been found" in summary.sentence(
+        asked
+    )
+    assert summary.COLUMNS["minimum"](asked) == "not found"
+    nowhere = replace(run, switch=replace(run.switch, reason=Reason.ASKED, t_star=None))
+    assert f"{GROWTH} ended at step 400, since the run was to end; it fell" in summary.sentence(nowhere)

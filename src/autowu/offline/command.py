@@ -100,15 +100,16 @@ def _print(decided: Decided, cases: list[what_if.Case]) -> None:
     width = min(columns(), WIDEST)
     name = printable("standard input" if decided.path == "-" else decided.path)
     record, outcome, of = decided.record, decided.replay, decided.range_test
-    said = [f"{caveat}." for caveat in (*decided.caveats(), decided.assumed()) if caveat]
     if of is not None:
-        paragraphs = [range_test_text.premise(name, of, record), range_test_text.verdict(of)]
+        told = [range_test_text.premise(name, of, record), range_test_text.verdict(of)]
     else:
-        paragraphs = [
+        assumed = decided.assumed()
+        told = [
             text.premise(name, record, outcome, decided.asked.preset),
+            *([] if assumed is None else [f"{assumed}."]),
             text.decision(record, outcome),
         ]
-    for paragraph in (*said, *paragraphs):
+    for paragraph in (*(f"{caveat}." for caveat in decided.caveats()), *told):
         print(*wrapped(paragraph, width), "", sep="\n")
     print(*text.table(outcome), "", sep="\n")
     if cases:

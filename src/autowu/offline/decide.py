@@ -19,6 +19,7 @@ from autowu.offline.strided import replay_record
 from autowu.text import printable
 
 LIKE: Final = 1.02  # LRs that differ by less are the same, as far as a log tells
+BEGINNING: Final = 5  # updates whose LRs show that they grow by a factor
 FEW: Final = 0.1  # of the LRs may be others, and the schedule the same
 
 
@@ -49,7 +50,13 @@ class Decided:
         record, found = self.record, list[str]()
         if self.range_test is not None:
             return ()
-        if self.foreign and record.lrs is not None:
+        if self.foreign and record.lrs is not None and _grows(record.lrs):
+            length = _count(self.replay.config.total_steps or record.updates, "update")
+            found.append(
+                f"The learning rates grow as AutoWU's do, but not as in a run of {length} with these "
+                "settings: give those of the run, --total-steps first of all, or the peak is wrong"
+            )
+        elif self.foreign and record.lrs is not None:
             known = record.lrs[np.isfinite(record.lrs)]
             least, most = f"{known.min():.3g}", f"{known.max():.3g}"
             rates = f"from {least} to {most}" if least != most else f"of {least}"
@@ -68,6 +75,8 @@ class Decided:
         """How long the run was taken to be, where nobody has said so; a sentence."""
         if self.asked.total_steps is not None or self.range_test is not None:
             return None
+        if self.foreign and self.record.lrs is not None and _grows(self.record.lrs):
+            return None  # the caveat has said it
         if self.record.planned is not None:
             return f"The run is one of {self.record.planned:,} updates, as its log says"
         return (
@@ -93,6 +102,15 @@ class Decided:
 
 def _count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _grows(lrs: Array) -> bool:
+    """Whether ``lrs`` begin with growth by the same factor from update to update."""
+    start = lrs[:BEGINNING]
+    if len(start) < BEGINNING or not (np.isfinite(start) & (start > 0)).all():
+        return False
+    growth = start[1:] / start[:-1]
+    return bool(growth.min() > 1 and growth.max() <= LIKE * growth.min())
 
 
 def _alike(lrs: Array, own: Array) -> bool:

@@ -66,8 +66,8 @@ def _cut(replay: Replay, at: int) -> str:
     if taken_back(replay.cuts, at):
         high = f"as high all the same ({cut.level:.3g})" if math.isfinite(cut.level) else "no better"
         return (
-            f"At step {cut.step:,} it was {high}, so that the data must have changed: the learning rate would"
-            " have been what it was."
+            f"At step {cut.step:,} it was {high}, so the learning rate was not to blame, and other data may "
+            "be: it would have been what it was."
         )
     if not math.isfinite(cut.level):
         risen = "most losses were not finite"
@@ -95,9 +95,7 @@ def _last(replay: Replay, few: str | None) -> str:
         at = f"{_where(replay, switch.t_star)}, where the learning rate was {rate}. {begins} that" + (
             "." if switch.rewound_to is None else f", and with the weights of step {switch.rewound_to:,}."
         )
-    failed = switch.capped and switch.reason is not Reason.MINIMUM
-    lead = "No minimum of the loss was found: at" if failed else "At"
-    return f"{lead} step {switch.step:,} {_reason(replay, switch, few)}. {at}"
+    return f"At step {switch.step:,} {_reason(replay, switch, few)}. {at}"
 
 
 def _where(replay: Replay, t_star: float) -> str:
@@ -137,11 +135,11 @@ def _at_cap(replay: Replay, switch: Switch, few: str | None) -> str:
         why = (
             f"there were too few losses to tell whether it fell ({few})" if few else "the loss had not fallen"
         )
-        return f"; {why}, and no learning rate is known to be good"
+        return f" and had found no minimum; {why}, and no learning rate is known to be good"
     if switch.reason is Reason.MINIMUM:
         return ", and its last test detected the minimum of the loss"
     if switch.t_star is None or _least(replay) is not None:
-        return " without a minimum detected" + (f": there were too few losses ({few})" if few else "")
+        return f" and had found no minimum of the loss{f': there were too few losses ({few})' if few else ''}"
     return " before a test could tell where the minimum of the loss is"
 
 

@@ -15,6 +15,7 @@ from autowu.runlog.run import Run
 
 RAW_POINTS: Final = 6_000
 SMOOTH_POINTS: Final = 1_500
+SMOOTHING: Final = 0.02  # of a stretch: more than over the steps, since what counts is where the loss turns
 FEWEST: Final = 8  # updates of a stretch that is shown
 
 
@@ -54,7 +55,7 @@ def figure(runs: Sequence[Run]) -> Figure:
                 | {"mode": "markers", "marker": dots, "hoverinfo": "skip", "showlegend": False}
                 | {"x": numbers(lrs[kept]), "y": numbers(losses[kept]), "meta": {"run": i, "kind": "dots"}}
             )
-            at, smooth = smoothed(np.arange(len(lrs)), losses, SMOOTH_POINTS // len(mine))
+            at, smooth = smoothed(np.arange(len(lrs)), losses, SMOOTH_POINTS // len(mine), SMOOTHING)
             if not len(at):
                 continue
             over = np.exp(np.interp(at, np.arange(len(lrs)), np.log(np.maximum(lrs, 1e-300))))

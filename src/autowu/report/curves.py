@@ -31,11 +31,11 @@ def thinned(y: Array, most: int) -> NDArray[np.int64]:
     return np.array(sorted(kept))
 
 
-def smoothed(x: NDArray[np.int64], y: Array, most: int) -> tuple[Array, Array]:
-    """At most ``most`` points of a smooth curve through (x, y): block means, then a narrow Gaussian.
+def smoothed(x: NDArray[np.int64], y: Array, most: int, share: float = 0.01) -> tuple[Array, Array]:
+    """At most ``most`` points of a smooth curve through (x, y): block means, then a Gaussian.
 
-    Non-finite values are left out. A running sum would be faster, but one huge loss would spoil all that
-    follow it.
+    Its width is a ``share`` of the curve. Non-finite values are left out. A running sum would be faster, but
+    one huge loss would spoil all that follow it.
     """
     finite = np.isfinite(y)
     x, y = x[finite], y[finite]
@@ -44,7 +44,7 @@ def smoothed(x: NDArray[np.int64], y: Array, most: int) -> tuple[Array, Array]:
     starts = np.arange(0, len(x), math.ceil(len(x) / most))
     counts = np.diff(np.append(starts, len(x)))
     at, mean = np.add.reduceat(x, starts) / counts, np.add.reduceat(y, starts) / counts
-    width = max(1.0, 0.01 * len(at))
+    width = max(1.0, share * len(at))
     reach = min(math.ceil(3 * width), (len(at) - 1) // 2)
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / width) ** 2)
     weight = np.convolve(np.ones_like(mean), kernel, mode="same")

@@ -17,6 +17,7 @@ from autowu.controller.cuts import taken_back
 from autowu.controller.state import Cut, Reason, Switch
 from autowu.report.curves import Array, numbers, smoothed, span, thinned
 from autowu.report.replayed import star as star_of
+from autowu.report.replayed import star_words
 from autowu.runlog.run import Evaluation, Run
 
 Figure: TypeAlias = dict[str, Any]
@@ -127,7 +128,7 @@ def _loss_axis(raw: Sequence[Array], smooth: Sequence[Array]) -> Figure:
         low, high = math.log10(max(low, trend[0] / 10)), math.log10(high)
     margin = 0.05 * (high - low) or 0.5
     axis = {"type": "log" if log else "linear", "range": [low - margin, high + margin]}
-    return axis | {"exponentformat": "e"}
+    return axis | {"exponentformat": "e"} | ({"tickformat": "~g"} if log else {})
 
 
 def _warmup(run: Run, line: Figure) -> list[Figure]:
@@ -157,8 +158,7 @@ def _notes(run: Run, among: Sequence[Run], loss: tuple[Array, Array], colour: st
         notes.append(text | top | {"text": words if alone else f"{label(run.name, 20)}: {words}"})
     if alone and (star := star_of(run)) is not None:
         peak = {"x": star[0], "y": math.log10(star[1]), "yref": "y", "xshift": 8 if left else -12}
-        words = f"t* = {star[0]:,.0f}, LR {star[1]:.3g}"
-        notes.append(text | peak | {"yshift": -18 if left else 10, "text": words})
+        notes.append(text | peak | {"yshift": -18 if left else 10, "text": star_words(run, star)})
     x, y = loss[0][np.isfinite(loss[0])], loss[1][np.isfinite(loss[0])]
     if switch.rewound_to is not None and len(x):
         ends = (float(np.interp(step, x, y)) for step in (switch.step, switch.rewound_to))

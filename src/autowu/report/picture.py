@@ -21,6 +21,7 @@ from autowu.report.decision import setting
 from autowu.report.figures import FEW, found, smoothed_loss
 from autowu.report.picture_style import DARK, GREY, ORANGE, colour, dash, plain, styled
 from autowu.report.replayed import star as star_of
+from autowu.report.replayed import star_words
 from autowu.runlog.run import Run
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def main(runs: Sequence[Run]) -> Figure:
                 axes[0].plot(*star, "*", color=colour(i), markersize=11)
                 if len(tested) <= FEW:
                     axes[0].annotate(
-                        f"t* = {star[0]:,.0f}, LR {star[1]:.3g}",
+                        star_words(run, star),
                         star,
                         xytext=(8, -12),
                         textcoords="offset points",

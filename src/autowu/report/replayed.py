@@ -89,3 +89,9 @@ def star(run: Run) -> tuple[float, float] | None:
     if not len(known):
         return None
     return at, lr_at(run.lrs[known], np.interp(at, run.steps[known], np.arange(len(known))))
+
+
+def star_words(run: Run, at: tuple[float, float]) -> str:
+    """What is written beside the point ``at`` of :func:`star`."""
+    recorded = "recorded " if isinstance(run, Replayed) and run.foreign else ""
+    return f"t* = {at[0]:,.0f}, {recorded}LR {at[1]:.3g}"

@@ -88,6 +88,7 @@ _WITHOUT_A_MINIMUM: Final = {
     Reason.RISE: ", since the loss had risen and never fallen",
     Reason.NO_FALL: ", without a fall of the loss",
     Reason.NONFINITE: ", since no loss was finite any more",
+    Reason.ASKED: ", since the run was to end",
 }
 
 
@@ -103,8 +104,8 @@ def _cut(run: Run, at: int) -> str:
     if taken_back(run.cuts, at):
         high = "as high all the same" if math.isfinite(cut.level) else "no better"
         return (
-            f"At step {cut.step:,} the loss was {high}, so that the data must have changed: the cut "
-            f"{would}taken back."
+            f"At step {cut.step:,} the loss was {high}, so the learning rate was not to blame, and other "
+            f"data may be: the cut {would}taken back."
         )
     risen = "the loss had risen for good" if math.isfinite(cut.level) else "most losses were not finite"
     weights = "" if cut.back_to is None else f", with the weights of step {cut.back_to:,} put back"
@@ -150,6 +151,11 @@ def _of_switch(run: Run, switch: Switch) -> str:
             f"learning rate {on}"
         )
     least = _least(run, switch)
+    if switch.reason is Reason.ASKED:
+        return (
+            f"By step {step}, when the run was to end, no minimum of the loss had been found: training "
+            f"{went} back to the learning rate of step {switch.t_star:,.0f}, {on}"
+        )
     if switch.reason is Reason.CAP and least is None:
         return (
             f"{failed}at step {step} growth reached its limit before a test could tell where the loss is "
