@@ -84,7 +84,7 @@ def test_the_end_of_warm_up_has_its_reason(name: str) -> None:
 
 
 def test_each_reason_is_among_them() -> None:
-    assert {of.reason for of in ENDINGS.values()} == set(Reason)
+    assert {of.reason for of in ENDINGS.values()} == set(Reason) - {Reason.ASKED}  # of no record
 
 
 @pytest.mark.parametrize("name", ENDINGS)

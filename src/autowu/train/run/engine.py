@@ -235,8 +235,8 @@ def _finished(settings: Settings, resume: bool) -> dict[str, Any]:
         checkpoint.check_same(_computed(was, name), _computed(now, name), _name)
         if any(was.get(length) != now[length] for length in LENGTHS):
             raise UserError(
-                f"{folder} holds a finished run of {before['metrics']['steps']:,} updates, whose LR has fallen"
-                " to 0: --resume makes a run longer that still goes on. Choose another --out"
+                f"{folder} holds a finished run of {before['metrics']['steps']:,} updates, whose LR has"
+                " fallen to 0: --resume makes a run longer that still goes on. Choose another --out"
             )
         return before["metrics"]
     if resume:

@@ -104,7 +104,8 @@ class Progress(Silent):
         else:
             cause = "the loss has risen twice, or ceased to be finite, without having fallen"
         back = "" if switch.rewound_to is None else f"back to the weights of step {switch.rewound_to}, "
-        self.say(f"step {switch.step}: {cause}; {back}LR {switch.peak_lr:.3g}, {self._decay} decay")
+        then = f"{self._decay} decay" if self.total_steps or self._decay == "plateau" else "held"
+        self.say(f"step {switch.step}: {cause}; {back}LR {switch.peak_lr:.3g}, {then}")
 
     def cut(self, cuts: Sequence[Cut]) -> None:
         """The line that announces the last of ``cuts``."""
