@@ -72,11 +72,11 @@ def arguments(settings: Settings, model: nn.Module) -> tuple[Any, list[dict[str,
         if not hasattr(torch.optim, "Muon"):
             raise UserError(f"--optimizer muon needs PyTorch 2.9 or newer, not {torch.__version__}")
         return Muon, split(parameters, model), options
+    torchvision_shim.install()  # both are timm's, which imports torchvision
     if name == "adamp":
         from autowu.train.optimizers.adamp import AdamP
 
         return AdamP, parameters, options | adam | {"delta": 0.1}
-    torchvision_shim.install()
     from timm.optim.lamb import Lamb
 
     clip = 1.0 if settings.lamb_clip else None
