@@ -46,9 +46,9 @@ def until(session: webdriver.Chrome, condition: Callable[[], Any]) -> Any:
 
 
 def drawn(session: webdriver.Chrome) -> None:
-    """Wait until every figure has been drawn."""
+    """Wait until every figure has been drawn that is not folded away."""
     script = """
-        const places = [...document.querySelectorAll('.figure')];
+        const places = [...document.querySelectorAll('.figure')].filter((place) => !place.closest('details'));
         return places.length > 0 && places.every((place) => place.querySelector('.main-svg'));
     """
     until(session, lambda: session.execute_script(script))

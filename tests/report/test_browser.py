@@ -135,8 +135,7 @@ def test_many_runs_are_sorted_and_filtered_and_their_decisions_open_by_the_conte
     ]
     folders.append(simulated.baseline(tmp_path / "run10", optimizer="sgd"))
     session.get(page(folders, tmp_path / "page.html"))
-    visible = f"return [...{FIGURE}].every((p) => p.closest('details') || p.querySelector('.main-svg'))"
-    until(session, lambda: session.execute_script(visible))
+    drawn(session)
     folded = f"return [...{FIGURE}].filter((p) => !p.data).length"
     assert session.execute_script(folded) == 8
 
@@ -218,6 +217,8 @@ def test_hostile_names_make_no_element_and_run_nothing(session: webdriver.Chrome
     output.write_page(tmp_path / "page.html", lambda: runs)
     session.get((tmp_path / "page.html").as_uri())
     drawn(session)
+    session.execute_script("document.querySelectorAll('details').forEach((each) => (each.open = true))")
+    until(session, lambda: session.execute_script(f"return [...{FIGURE}].every((place) => place.data)"))
     assert session.execute_script("return window.pwned") is None
     assert (
         session.execute_script(

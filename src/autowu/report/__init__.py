@@ -1,8 +1,9 @@
 """`autowu report`: what AutoWU decided in one or several runs, and why; as a page, a picture, or live.
 
-sections, page     the page, of the figures in figures, decision, speed, *_figure
+sections, page     the page, of the figures in figures, against_lr, decision, speed, *_figure
+controls, units    what the reader chooses of the first figure, and what a step is in epochs and time
 picture*           static figures for papers
-watch              the page of a run that goes on
+watch, progress    the page of a run that goes on, and how far that has come
 output             writing, whole or not at all
 names, replayed    what runs are called; logs of others, with the decisions of a replay
 """
