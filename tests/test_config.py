@@ -11,7 +11,7 @@ from autowu import Config
 
 INTEGERS = {
     "total_steps": 1, "steps_per_epoch": 1, "subsets": 1, "subset_size": 2, "fit_size": 2, "patience": 1,
-    "min_losses": 2, "plateau_intervals": 2, "seed": 0,
+    "min_losses": 2, "plateau_intervals": 2, "seed": 0, "warmup_limit": 1,
 }  # fmt: skip
 """Name: the least value."""
 REALS = {
@@ -29,7 +29,16 @@ CHOICES = {
 SWITCHES = ("standardize", "rewind", "return_at_cap")
 ERRORS = {"lift_off", "screen", "spike", "watch"}
 """Those in standard errors, or in noise levels."""
-OPTIONAL = {"steps_per_epoch", "subset_size", "fit_size", "test_growth", "basin", "ceiling", *ERRORS}
+OPTIONAL = {
+    "total_steps",
+    "steps_per_epoch",
+    "subset_size",
+    "fit_size",
+    "test_growth",
+    "basin",
+    "ceiling",
+    *ERRORS,
+}
 
 
 def config(**settings: Any) -> Config:
@@ -153,11 +162,14 @@ def test_two_speeds_need_lift_off() -> None:
     assert config(lift_off=None, growth="exponential").lift_off is None
 
 
-@pytest.mark.parametrize("name", ["default", "paper"])
-@pytest.mark.parametrize("settings", [{}, {"total_steps": None}])
-def test_total_steps_cannot_be_left_out(name: str, settings: dict[str, Any]) -> None:
-    with pytest.raises(TypeError, match=r"^total_steps is missing: .* ≥ 1$"):
-        Config.preset(name, steps_per_epoch=10, **settings)
+@pytest.mark.parametrize("growth", ["two-speed", "exponential", "linear"])
+@pytest.mark.parametrize("limit", [1, 40, 300, 1000, 5000])
+def test_without_a_length_warm_up_has_its_own(growth: Any, limit: int) -> None:
+    """That of a planned run whose slow growth takes as long."""
+    without = Config(growth=growth, warmup_limit=limit)
+    planned = config(growth=growth, total_steps=without.length)
+    assert without.warmup_steps == without.growth_steps == planned.growth_steps == limit
+    assert without.sweep_steps == planned.sweep_steps
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,11 @@ def set_up(settings: Settings, fabric: Fabric, began: float, *, resume: bool) ->
     )
     display.start(settings, network, method, run.eval_steps)
     if manifest is not None:
-        saving.restore(run, manifest.step)
+        try:
+            saving.restore(run, manifest.step)
+        except UserError:
+            log.close()
+            raise
         display.resumed(run.step)
     else:
         found = method.prepare(
