@@ -38,6 +38,7 @@ def test_a_run_is_resumed_with_more_epochs(tmp_path, monkeypatch):
     engine.train(Settings(**runs.QUICK | {"epochs": 20}, out=str(out)), resume=True)
     about, log = runs.read(out)
     assert about["metrics"]["steps"] == 20 * PER_EPOCH
+    assert [(end["step"], end["total_steps"]) for end in runs.of_kind("end", log)] == [(300, 440)]
     assert about["config"]["epochs"] == 20
     switch = about["metrics"]["switch_step"]
     after = lrs(log)[switch:]
@@ -73,6 +74,9 @@ def test_until_the_loss_has_stopped_falling(tmp_path, monkeypatch, capsys):
     metrics, about, log = runs.train(tmp_path / "whole", **settings)
     phases = [event["phase"] for event in runs.of_kind("step", log)]
     assert list(dict.fromkeys(phases)) == ["warmup", "stable", "decay"]
+    (end,) = runs.of_kind("end", log)
+    assert end["cooldown"]
+    assert end["step"] == phases.index("decay")
     assert phases.count("decay") == pytest.approx(0.2 * len(phases), abs=1)
     assert len(set(lrs(log)[metrics["switch_step"] : phases.index("decay")])) == 1
     assert lrs(log)[-1] < 0.05 * metrics["peak_lr"]

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from autowu.config import LONGEST, Config
 from autowu.controller.rate import line, share_left
-from autowu.controller.state import AfterSwitch, Decay, Horizon, Phase, Stable, State
+from autowu.controller.state import AfterSwitch, Decay, End, Horizon, Phase, Stable, State
 
 
 def extended(config: Config, state: State[Phase], now: int, total_steps: int) -> State[Phase]:
@@ -35,9 +35,10 @@ def extended(config: Config, state: State[Phase], now: int, total_steps: int) ->
     phase = state.phase
     if isinstance(phase, AfterSwitch):
         return _to(config, state, now, end, at_once=False)
+    ends = (*state.horizon.ends, End(now, end, cooldown=False))
     most = max(now + 1, math.floor(config.warmup_fraction * end))
     shorter = most if most < config.warmup_steps else None
-    return state.replace(horizon=Horizon(end, shorter))
+    return state.replace(horizon=Horizon(end, shorter, ends=ends))
 
 
 def cooled(config: Config, state: State[Phase], now: int, steps: int) -> State[Phase]:
@@ -60,12 +61,14 @@ def cooled(config: Config, state: State[Phase], now: int, steps: int) -> State[P
     _check_goes_on(state, now, f"cooldown({steps})")
     if isinstance(state.phase, AfterSwitch):
         return _to(config, state, now, end, at_once=True)
-    return state.replace(horizon=Horizon(end, max(now, state.step + 1), at_once=True))
+    ends = (*state.horizon.ends, End(now, end, cooldown=True))
+    return state.replace(horizon=Horizon(end, max(now, state.step + 1), at_once=True, ends=ends))
 
 
 def _to(config: Config, state: State[Phase], now: int, end: int, *, at_once: bool) -> State[Phase]:
     """After the switch: a fall of the LR to zero at ``end``."""
-    phase, horizon = cast("Stable | Decay", state.phase), Horizon(end)
+    phase = cast("Stable | Decay", state.phase)
+    horizon = Horizon(end, ends=(*state.horizon.ends, End(now, end, cooldown=at_once)))
     if isinstance(phase, Stable):
         falls = line(config, now, end, at_once=at_once)
         decay = Decay(phase.switch, phase.growth, phase.least, phase.cuts, phase.no_fall, (falls,))

@@ -170,6 +170,18 @@ class Decay(AfterSwitch):
 
 
 @dataclass(frozen=True)
+class End:
+    """An end of the run that was set while it went on."""
+
+    step: int
+    """Updates done when it was."""
+    total_steps: int
+    """Updates of the whole run from then on."""
+    cooldown: bool
+    """Whether the LR was to fall from then on."""
+
+
+@dataclass(frozen=True)
 class Horizon:
     """Where the run ends, as far as is known by now."""
 
@@ -179,6 +191,8 @@ class Horizon:
     """The step at which warm-up has to end, where the end was set in warm-up."""
     at_once: bool = False
     """Whether the LR falls right from the switch on: a cooldown was asked for."""
+    ends: tuple[End, ...] = ()
+    """Those that were set while the run went on."""
 
 
 WarmUp: TypeAlias = Sweep | Search | Grow

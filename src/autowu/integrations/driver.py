@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, cast
 import numpy as np
 
 from autowu.config import Config
-from autowu.controller.state import Cut, Switch
+from autowu.controller.state import Cut, End, Switch
 from autowu.detector.detect import Verdict
 from autowu.integrations.logged import Folder, RunLog
 from autowu.integrations.said import metrics, summary
@@ -97,6 +97,11 @@ class Driver:
     def cuts(self) -> tuple[Cut, ...]:
         """The changes of the LR in the decay phase, after the loss had risen for good."""
         return self._session.cuts
+
+    @property
+    def ends(self) -> tuple[End, ...]:
+        """The ends of the run that were set while it went on."""
+        return self._session.ends
 
     def metrics(self) -> dict[str, float]:
         """LR, phase, P_min, peak and cuts, as far as known, as numbers for a logger."""

@@ -50,7 +50,7 @@ def first_process() -> bool:
     return True
 
 
-_Known: TypeAlias = "tuple[int, Switch | None, int]"
+_Known: TypeAlias = "tuple[int, Switch | None, int, int]"
 
 
 class RunLog:
@@ -186,11 +186,12 @@ class RunLog:
                 at += 1
             _, phase, lr_function = pieces[at]
             yield writer.step_event(update + 1, loss, lr_function(update), phase)
-        tests, switch, cuts = self._seen or (0, None, 0)
+        tests, switch, cuts, ends = self._seen or (0, None, 0, 0)
         yield from map(writer.verdict_event, session.verdicts[tests:])
         if session.switch is not None and session.switch != switch:
             yield writer.switch_event(session.switch)
         yield from map(writer.cut_event, session.cuts[cuts:])
+        yield from map(writer.end_event, session.ends[ends:])
 
     @staticmethod
     def _metrics(session: Session, losses: Array) -> dict[str, Any]:
@@ -225,5 +226,5 @@ class RunLog:
 
 
 def _known(session: Session) -> _Known:
-    """The tests and cuts so far, by their numbers, and the switch."""
-    return len(session.verdicts), session.switch, len(session.cuts)
+    """The tests, cuts and ends so far, by their numbers, and the switch."""
+    return len(session.verdicts), session.switch, len(session.cuts), len(session.ends)

@@ -11,7 +11,7 @@ import numpy as np
 from autowu.arrays import Array
 from autowu.config import Config
 from autowu.controller import horizon, machine, plain
-from autowu.controller.state import AfterSwitch, Cut, Phase, State, Switch
+from autowu.controller.state import AfterSwitch, Cut, End, Phase, State, Switch
 from autowu.detector.detect import Verdict
 from autowu.integrations.logged import RunLog
 from autowu.integrations.saved import check_count, check_origin
@@ -84,6 +84,11 @@ class Session:
     def cuts(self) -> tuple[Cut, ...]:
         """The changes of the LR in the decay phase, after the loss had risen for good."""
         return self.state.cuts
+
+    @property
+    def ends(self) -> tuple[End, ...]:
+        """The ends of the run that were set while it went on."""
+        return self.state.horizon.ends
 
     @property
     def learning_rate(self) -> float:
@@ -191,12 +196,12 @@ class Session:
         session.enter(state)
         if session.due is not None and known != step:
             raise ValueError(f"the saved state is of step {step}, but its losses go to step {known}")
-        here = self.asked.total_steps
-        if here is not None and here not in (config.total_steps, session.total_steps):
-            session.extend(here)
         if self.log is not None:
             session.log = self.log.again()
             session.enter(session.state)
+        here = self.asked.total_steps
+        if here is not None and here not in (config.total_steps, session.total_steps):
+            session.extend(here)
         return session
 
 

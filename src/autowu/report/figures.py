@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from autowu.controller.cuts import taken_back
-from autowu.controller.state import Cut, Reason, Switch
+from autowu.controller.state import Cut, End, Reason, Switch
 from autowu.report.curves import Array, numbers, smoothed, span, thinned
 from autowu.report.replayed import star as star_of
 from autowu.report.replayed import star_words
@@ -132,15 +132,17 @@ def _loss_axis(raw: Sequence[Array], smooth: Sequence[Array]) -> Figure:
 
 
 def _warmup(run: Run, line: Figure) -> list[Figure]:
-    """A shade over warm-up, a line at its end, and a thin one at each cut."""
+    """A shade over warm-up, half of it over a stable phase; a line at the switch, thin ones later on."""
     upright = {"y0": 0, "y1": 1, "yref": "paper", "layer": "below"}
     shade = {"type": "rect", "fillcolor": line["color"], "opacity": 0.1, "line": {"width": 0}}
     shapes = [upright | shade | {"x0": 0, "x1": run.warmup_end}]
     if run.switch:
         at = run.switch.step
         shapes.append(upright | {"type": "line", "x0": at, "x1": at, "line": line})
+    if run.stable is not None:
+        shapes.append(upright | shade | {"opacity": 0.05, "x0": run.stable[0], "x1": run.stable[1]})
     thin = {"type": "line", "line": line | {"width": 0.75}}
-    return shapes + [upright | thin | {"x0": cut.step, "x1": cut.step} for cut in run.cuts]
+    return shapes + [upright | thin | {"x0": at.step, "x1": at.step} for at in (*run.cuts, *run.ends)]
 
 
 def _notes(run: Run, among: Sequence[Run], loss: tuple[Array, Array], colour: str, log: bool) -> list[Figure]:
@@ -152,6 +154,7 @@ def _notes(run: Run, among: Sequence[Run], loss: tuple[Array, Array], colour: st
     left = switch.step < 0.6 * max((int(other.steps[-1]) for other in among if len(other.steps)), default=0)
     text = {"showarrow": False, "xanchor": "left" if left else "right", "xshift": 5 if left else -5}
     notes = [_cut(run.cuts, at) for at in range(len(run.cuts) if alone else 0)]
+    notes += [_end(end, len(notes) + at) for at, end in enumerate(run.ends[-FEW:] if alone else ())]
     if row < FEW:
         words = f"switch at step {switch.step:,}{'' if found(switch) else ' (no minimum found)'}"
         top = {"x": switch.step, "y": 1, "yref": "paper", "yanchor": "top", "yshift": -20 * row}
@@ -185,6 +188,13 @@ def _cut(cuts: Sequence[Cut], at: int) -> Figure:
     weights = "" if cut.back_to is None else f", weights of step {cut.back_to:,} put back"
     place = {"x": cut.step, "y": 0.52, "yref": "paper", "yshift": -16 * at, "xanchor": "right", "xshift": -5}
     return place | {"showarrow": False, "text": f"step {cut.step:,}: {words}{weights}"}
+
+
+def _end(end: End, row: int) -> Figure:
+    """An end that was set on the way, in words."""
+    words = f"{'cooldown' if end.cooldown else 'end moved'} to step {end.total_steps:,}"
+    place = {"x": end.step, "y": 0.52, "yref": "paper", "yshift": -16 * row, "xanchor": "right", "xshift": -5}
+    return place | {"showarrow": False, "text": f"step {end.step:,}: {words}"}
 
 
 def kept_evaluations(run: Run, name: str, among: int) -> list[Evaluation]:

@@ -16,7 +16,7 @@ from autowu.arrays import Array
 from autowu.config import Config
 from autowu.controller.display import needed
 from autowu.controller.history import learning_rates
-from autowu.controller.state import Decay, Phase, State
+from autowu.controller.state import Phase, State
 from autowu.extras import install
 from autowu.report.overview import overview
 from autowu.runlog.run import Run
@@ -50,7 +50,8 @@ def as_run(config: Config, state: State[Phase], step: int, losses: Array | None 
         lrs=learning_rates(config, state, done.astype(np.float64)),
         tests=state.verdicts,
         switch=state.switch,
-        cuts=state.phase.cuts if isinstance(state.phase, Decay) else (),
+        cuts=state.cuts,
+        ends=state.horizon.ends,
         evaluations=(),
         notes=(),
     )

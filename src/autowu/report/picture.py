@@ -50,8 +50,8 @@ def main(runs: Sequence[Run]) -> Figure:
             for axis in axes[:2] if len(tested) <= FEW else []:
                 axis.axvspan(0, run.switch.step, color=colour(i), alpha=0.07, linewidth=0)
                 axis.axvline(run.switch.step, linewidth=0.8, **style)
-                for cut in run.cuts:
-                    axis.axvline(cut.step, linewidth=0.5, **style)
+                for at in (*run.cuts, *run.ends):
+                    axis.axvline(at.step, linewidth=0.5, **style)
             if (star := star_of(run)) is not None:
                 axes[0].plot(*star, "*", color=colour(i), markersize=11)
                 if len(tested) <= FEW:

@@ -96,7 +96,21 @@ def sentence(run: Run) -> str:
     """What set the run's learning rate, for a reader who knows nothing of the method."""
     if isinstance(run, Replayed) and run.range_test is not None:
         return range_test_text.verdict(run.range_test)
-    return _last(run) + "".join(f" {_cut(run, at)}" for at in range(len(run.cuts)))
+    cuts = "".join(f" {_cut(run, at)}" for at in range(len(run.cuts)))
+    return _last(run) + cuts + _ends(run)
+
+
+def _ends(run: Run) -> str:
+    """Where the peak was held, and the last end that was set."""
+    held = "" if run.stable is None else f" The peak was held up to step {run.stable[1]:,}."
+    if not run.ends:
+        return held
+    last, before = run.ends[-1], len(run.ends) - 1
+    often = f", after {before} change{'s' if before > 1 else ''} of the end" if before else ""
+    end = f" At step {last.step:,}{often},"
+    if last.cooldown:
+        return f"{held}{end} a cooldown to step {last.total_steps:,} began."
+    return f"{held}{end} the run was given {last.total_steps:,} updates in all."
 
 
 def _cut(run: Run, at: int) -> str:
@@ -132,7 +146,7 @@ def _of_switch(run: Run, switch: Switch) -> str:
     step, peak = f"{switch.step:,}", f"{switch.peak_lr:.3g}"
     weights = "" if switch.rewound_to is None else f", with the weights of step {switch.rewound_to:,},"
     went = "would have gone" if run.replayed else "went"
-    on = f"{peak}{weights} and let it decay from there."
+    on = f"{peak}{weights} and {'held it' if run.stable else 'let it decay'} from there."
     failed = "No minimum of the loss was found: " if switch.capped and not found(switch) else ""
     if switch.t_star is None:
         ended = "reached its limit" if switch.capped else "ended"

@@ -59,6 +59,10 @@ class Writer:
                 f"weights of step {record['back_to']}."
             )
             self._say(step, "cut", "A change of the LR in the decay phase.", words)
+        elif record.get("event") == "end":
+            words = f"From step {step} on the run ends at step {record['total_steps']:,}"
+            words += ", and the LR falls to zero." if record["cooldown"] else "."
+            self._say(step, "end", "An end of the run that was set while it went on.", words)
 
     def _say(self, step: int, tag: str, about: str, words: str) -> None:
         value = self._proto.Summary.Value(
@@ -106,6 +110,7 @@ def records(run: Run) -> Iterator[dict[str, Any]]:
     """The events of ``run``, each kind in order."""
     for step, loss, lr in zip(run.steps.tolist(), run.losses.tolist(), run.lrs.tolist(), strict=True):
         phase = "warmup" if step <= run.warmup_end else "decay"
+        phase = "stable" if run.stable is not None and run.stable[0] < step <= run.stable[1] else phase
         yield {"event": "step", "step": step, "loss": loss, "lr": lr, "phase": phase if run.adaptive else ""}
     for test in run.tests:
         yield {"event": "test", "step": test.step, "p_min": test.p_min, "streak": test.streak}
@@ -113,6 +118,8 @@ def records(run: Run) -> Iterator[dict[str, Any]]:
         yield {"event": "switch"} | asdict(run.switch)
     for cut in run.cuts:
         yield {"event": "cut"} | asdict(cut)
+    for end in run.ends:
+        yield {"event": "end"} | asdict(end)
     for evaluation in run.evaluations:
         yield {"event": "evaluation"} | asdict(evaluation)
 

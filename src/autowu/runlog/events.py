@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Final, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from autowu.controller.state import Cut, Reason, Switch
+from autowu.controller.state import Cut, End, Reason, Switch
 from autowu.detector.detect import Verdict
 from autowu.text import printable
 
@@ -53,6 +53,7 @@ class Events:
     tests: dict[int, Verdict] = field(default_factory=dict[int, Verdict])
     switches: dict[int, Switch] = field(default_factory=dict[int, Switch])
     cuts: dict[int, Cut] = field(default_factory=dict[int, Cut])
+    ends: dict[int, End] = field(default_factory=dict[int, End])
     reopened: set[int] = field(default_factory=set[int])
     """Steps at which warm-up went on after a switch, in logs of versions that took it back."""
     evaluations: dict[int, Evaluation] = field(default_factory=dict[int, Evaluation])
@@ -74,7 +75,7 @@ class Events:
         return unique, np.array(self.losses)[last], np.array(self.lrs)[last]
 
     def in_order(self, kind: str) -> tuple[Any, ...]:
-        """The events of a kind ('tests', 'switches', 'cuts', 'evaluations') by step."""
+        """The events of a kind ('tests', 'switches', 'cuts', 'ends', 'evaluations') by step."""
         events: dict[int, Any] = getattr(self, kind)
         return tuple(events[step] for step in sorted(events))
 
@@ -120,6 +121,8 @@ def _take(events: Events, record: Record) -> None:
         events.switches[_step(record["step"])] = _switch(record)
     elif kind == "cut":
         events.cuts[_step(record["step"])] = _cut(record)
+    elif kind == "end":
+        events.ends[_step(record["step"])] = _end(record)
     elif kind == "reopening":
         events.reopened.add(_step(record["step"]))
     elif kind in EVALUATION:
@@ -171,6 +174,10 @@ def _cut(record: Record) -> Cut:
         level=_number(record["level"]),
         least=_number(record["least"]),
     )
+
+
+def _end(record: Record) -> End:
+    return End(_step(record["step"]), _step(record["total_steps"]), bool(record["cooldown"]))
 
 
 def _evaluation(record: Record) -> Evaluation:

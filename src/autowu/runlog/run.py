@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from autowu.controller.state import Cut, Switch
+from autowu.controller.state import Cut, End, Switch
 from autowu.detector.detect import Verdict
 from autowu.errors import UserError
 from autowu.runlog.events import Array, Evaluation, Events, Record, read_events
@@ -54,6 +54,8 @@ class Run:
     """How to come by the record, where it was not `autowu train`."""
     cuts: tuple[Cut, ...] = ()
     """The changes of the LR after the switch."""
+    ends: tuple[End, ...] = ()
+    """The ends of the run that were set while it went on."""
 
     @property
     def adaptive(self) -> bool:
@@ -71,6 +73,15 @@ class Run:
         if self.switch is not None:
             return self.switch.step
         return int(self.steps[-1]) if self.adaptive and len(self.steps) else 0
+
+    @property
+    def stable(self) -> tuple[int, int] | None:
+        """The first and the last step at which the peak LR was held, for want of an end; None: it was not."""
+        unknown = self.schedule.get("total_steps", 0) is None and self.schedule.get("decay") != "plateau"
+        if self.switch is None or not unknown:
+            return None
+        set_at = self.ends[0].step if self.ends else int(self.steps[-1]) if len(self.steps) else 0
+        return (self.switch.step, set_at) if set_at > self.switch.step else None
 
     @property
     def rewinds(self) -> list[int]:
@@ -105,6 +116,7 @@ def read(folder: Path, name: str | None = None) -> Run:
         tests=events.in_order("tests"),
         switch=switch,
         cuts=events.in_order("cuts"),
+        ends=events.in_order("ends"),
         evaluations=events.in_order("evaluations"),
         notes=tuple(_notes(about, trouble, events)),
         versions=_mapping(about, "versions"),

@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, TypeAlias, cast
 
-from autowu.controller.state import Cut, Switch
+from autowu.controller.state import Cut, End, Switch
 from autowu.detector.detect import Verdict
 
 ABOUT: Final = "run.json"
@@ -48,6 +48,11 @@ def switch_event(switch: Switch) -> Event:
 def cut_event(cut: Cut) -> Event:
     """A change of the LR in AutoWU's decay phase."""
     return {"event": "cut"} | asdict(cut)
+
+
+def end_event(end: End) -> Event:
+    """An end of the run that was set while it went on."""
+    return {"event": "end"} | asdict(end)
 
 
 def to_lines(events: Iterable[Mapping[str, Any]]) -> bytes:

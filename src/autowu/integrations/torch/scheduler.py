@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from autowu.config import Config
 from autowu.controller import display
-from autowu.controller.state import Cut, Switch
+from autowu.controller.state import Cut, End, Switch
 from autowu.detector.detect import Verdict
 from autowu.integrations.logged import Folder
 from autowu.integrations.said import metrics, summary
@@ -160,6 +160,11 @@ class AutoWU(LRScheduler):
     def cuts(self) -> tuple[Cut, ...]:
         """The changes of the LR in the decay phase, after the loss had risen for good."""
         return self._session.cuts
+
+    @property
+    def ends(self) -> tuple[End, ...]:
+        """The ends of the run that were set while it went on."""
+        return self._session.ends
 
     @property
     def nonfinite(self) -> int:

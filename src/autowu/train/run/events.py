@@ -11,6 +11,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from autowu import Cut, Switch, Verdict
+from autowu.controller.state import End
 from autowu.integrations.torch.pending import mean_over_ranks
 from autowu.runlog import writer
 
@@ -53,6 +54,10 @@ class Events:
     def cut(self, cut: Cut) -> None:
         """A change of the LR in AutoWU's decay phase."""
         self._waiting.append(writer.cut_event(cut))
+
+    def end(self, end: End) -> None:
+        """An end of AutoWU's run that was set while it went on."""
+        self._waiting.append(writer.end_event(end))
 
     def evaluation(self, values: Mapping[str, Any]) -> None:
         """What an evaluation found."""

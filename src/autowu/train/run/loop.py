@@ -25,6 +25,7 @@ def fit(run: Run) -> int | None:
     """Train from where ``run`` stands to its end; the signal that stopped it before, if one did."""
     schedule, events = run.method.schedule, run.events
     tests, switched, cuts = len(schedule.verdicts), schedule.switch is not None, len(schedule.cuts)
+    ends = sum(end.step < run.step for end in schedule.ends)  # one of now is that of a resume
     run.model.train()
     run.method.train()
     if run.fabric.world_size > 2 and not run.sharded:
@@ -50,6 +51,9 @@ def fit(run: Run) -> int | None:
             cuts += 1
             events.cut(cut)
             run.progress.cut(schedule.cuts[:cuts])
+        for end in schedule.ends[ends:]:
+            ends += 1
+            events.end(end)
         run.progress.step(run.step, lr, phase, schedule.verdicts)
         if events.full:
             run.write_events()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from autowu import Cut, Switch, Verdict
+from autowu.controller.state import End
 
 if TYPE_CHECKING:
     from autowu.train.data.task import Batch
@@ -19,7 +20,7 @@ class Schedule(Protocol):
 
     @property
     def phase(self) -> str:
-        """'warmup' or 'decay'."""
+        """'warmup', 'stable' or 'decay'."""
         ...
 
     @property
@@ -35,6 +36,11 @@ class Schedule(Protocol):
     @property
     def cuts(self) -> Sequence[Cut]:
         """AutoWU's changes of the LR in the decay phase so far."""
+        ...
+
+    @property
+    def ends(self) -> Sequence[End]:
+        """The ends of AutoWU's run that were set while it went on."""
         ...
 
     def step(self, loss: Tensor) -> None:
@@ -60,6 +66,7 @@ class WithoutTests:
     verdicts: Sequence[Verdict] = ()
     switch: Switch | None = None
     cuts: Sequence[Cut] = ()
+    ends: Sequence[End] = ()
 
 
 class Method:
