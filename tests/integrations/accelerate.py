@@ -19,7 +19,7 @@ class Loop:
     """A training loop with prescribed losses; ``lrs`` are those that updates were made with."""
 
     def __init__(
-        self, losses: Sequence[float], accelerator: Accelerator, updates: int, **settings: Any
+        self, losses: Sequence[float], accelerator: Accelerator, updates: int | None, **settings: Any
     ) -> None:
         self.accelerator = accelerator
         # Each process holds its own losses, and Accelerate deals items out in turn.
@@ -70,7 +70,12 @@ class Accelerate(Host):
         if job.resume:
             accelerator.load_state(job.folder)
         done = loop.scheduler.last_epoch * job.accumulation
-        lrs = loop.run(done, after_update=lambda updates: updates == job.stop_after)
+
+        def after_update(updates: int) -> bool:
+            job.ask(updates, loop.scheduler)
+            return updates == job.stop_after
+
+        lrs = loop.run(done, after_update=after_update)
         if job.stop_after:
             accelerator.save_state(job.folder)
         return lrs

@@ -64,14 +64,25 @@ def arguments(folder: Path, **changes: Any) -> TrainingArguments:
     return TrainingArguments(output_dir=str(folder), **(quiet | fixed | changes))
 
 
+class Asking(TrainerCallback):
+    """Moves the end of the run as the job has it."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+
+    def on_step_end(self, args: Any, state: Any, control: Any, *, lr_scheduler: Any, **_: Any) -> None:
+        self.job.ask(state.global_step, lr_scheduler)
+
+
 class Trainer(Host):
     name = "huggingface"
     exact = True
     processes = True
+    endless = False
 
     def make(self, job: Job) -> list[float]:
         changes: dict[str, Any] = {"gradient_accumulation_steps": job.accumulation}
-        callbacks: list[TrainerCallback] = [recorder := LearningRates()]
+        callbacks: list[TrainerCallback] = [recorder := LearningRates(), Asking(job)]
         if job.stop_after:
             changes |= {"save_strategy": "steps", "save_steps": job.stop_after}
             callbacks.append(StopAfter(job.stop_after))

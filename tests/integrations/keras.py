@@ -84,6 +84,8 @@ def train(job: Job) -> list[float]:
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             self.lrs.append(float(self.model.optimizer.learning_rate))
+            if (done + batch + 1) % job.accumulation == 0:
+                job.ask((done + batch + 1) // job.accumulation, autowu)
             if job.stop_after is not None and batch + 1 == job.stop_after * job.accumulation:
                 raise InterruptedError
 
@@ -93,7 +95,8 @@ def train(job: Job) -> list[float]:
         done = metadata["batch"] + 1  # BackupAndRestore itself goes back to the epoch's begin
     model = one_parameter(job.accumulation)
     recorder = Recorder()
-    callbacks = [AutoWUCallback(job.total_steps, **job.settings), recorder]
+    autowu = AutoWUCallback(job.total_steps, **job.settings)
+    callbacks = [autowu, recorder]
     if job.stop_after is not None or job.resume:
         freq = job.stop_after * job.accumulation if job.stop_after else len(job.losses)
         callbacks.insert(1, keras.callbacks.BackupAndRestore(job.folder, save_freq=freq))

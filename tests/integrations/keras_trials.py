@@ -219,6 +219,11 @@ def errors(folder: Path) -> dict[str, str]:
         backup = keras.callbacks.BackupAndRestore(folder / "order", save_freq=2)
         fit(prescribed(), v_curve(4), backup, AutoWUCallback(4))
 
+    def cooled_too_soon() -> None:
+        autowu = AutoWUCallback(4)
+        early = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: autowu.cooldown(2))
+        fit(prescribed(), v_curve(4), early, autowu)
+
     def foreign_weights() -> None:
         model = prescribed()
         fit(model, v_curve(4))
@@ -234,11 +239,12 @@ def errors(folder: Path) -> dict[str, str]:
         model.save_weights(folder / "other.weights.h5")
         model = prescribed()
         model.optimizer.build(model.trainable_variables)
-        AutoWUCallback(50).set_model(model)
+        AutoWUCallback(40, seed=1).set_model(model)
         model.load_weights(folder / "other.weights.h5")
 
     messages = {}
-    for attempt in (schedule, function, several_steps, wrong_order, foreign_weights, other_settings):
+    attempts = (schedule, function, several_steps, wrong_order, cooled_too_soon, foreign_weights)
+    for attempt in (*attempts, other_settings):
         try:
             attempt()
         except (ValueError, RuntimeError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
@@ -38,15 +38,21 @@ class Lightning(Host):
     def make(self, job: Job) -> list[float]:
         pl, autowu_callback = packages(self.package)
         total_steps = job.total_steps if self.manual else None
+        autowu = autowu_callback(total_steps, **job.settings)
         checkpoint = job.folder / "halfway.ckpt"
-        recorder = recorder_class(pl)(job.stop_after, checkpoint)
+
+        def after_batch(trainer: Any) -> None:
+            job.ask(trainer.global_step, autowu.scheduler)
+            trainer.should_stop = job.endless and trainer.global_step == job.updates
+
+        recorder = recorder_class(pl)(job.stop_after, checkpoint, after_batch)
         processes = int(os.environ.get("WORLD_SIZE", "1"))  # torchrun's
         trainer = pl.Trainer(
             **QUIET,
             devices=processes,
             strategy="ddp" if processes > 1 else "auto",
-            max_epochs=1,
-            callbacks=[autowu_callback(total_steps, **job.settings), recorder],
+            max_epochs=-1 if job.endless else 1,
+            callbacks=[autowu, recorder],
             accumulate_grad_batches=1 if self.manual else job.accumulation,
         )
         model = module_class(pl)(job.accumulation if self.manual else None)
@@ -130,8 +136,14 @@ def recorder_class(pl: Any) -> Any:
     class Recorder(pl.Callback):
         """Knows the LR that each update was made with; saves and stops after so many."""
 
-        def __init__(self, stop_after: int | None = None, checkpoint: Path | None = None) -> None:
+        def __init__(
+            self,
+            stop_after: int | None = None,
+            checkpoint: Path | None = None,
+            after_batch: Callable[[Any], object] = lambda trainer: None,
+        ) -> None:
             self.lrs: list[float] = []
+            self.after_batch = after_batch
             self.stop_after = stop_after
             self.checkpoint = checkpoint
 
@@ -139,6 +151,7 @@ def recorder_class(pl: Any) -> Any:
             self.lrs.append(optimizer.param_groups[0]["lr"])
 
         def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+            self.after_batch(trainer)
             if trainer.global_step == self.stop_after:
                 trainer.save_checkpoint(self.checkpoint)
                 raise KilledError

@@ -48,6 +48,7 @@ class Optax(Host):
                 params, opt_state, seen = train_step(params, opt_state, loss[None])
                 schedule.observe(seen)
             params, opt_state = schedule.step(None, params, opt_state)
+            params, opt_state = job.ask(schedule.driver.step_count, schedule, params, opt_state)
         if job.stop_after is not None:
             np.savez(checkpoint, **schedule.state_dict())
         return lrs

@@ -31,9 +31,10 @@ EXAMPLE = "accelerate_digits.py"
 PAPER: dict[str, Any] = {"preset": "paper", "steps_per_epoch": 3}
 
 
-def loop_over(losses: Any, updates: int | None = None, *, accumulation: int = 1, **settings: Any) -> Loop:
+def loop_over(losses: Any, updates: int | None = 0, *, accumulation: int = 1, **settings: Any) -> Loop:
+    """A loop of so many updates: of 0 as many as there are losses, of None without a length."""
     accelerator = Accelerator(cpu=True, gradient_accumulation_steps=accumulation)
-    return Loop(losses, accelerator, updates or len(losses), **settings)
+    return Loop(losses, accelerator, len(losses) if updates == 0 else updates, **settings)
 
 
 # --- updates and their losses -------------------------------------------------------------------------
@@ -131,10 +132,12 @@ def test_prepare_leaves_it_alone() -> None:
     assert loop.accelerator._schedulers == [loop.scheduler]
 
 
-def test_a_run_of_another_length_does_not_go_on(tmp_path: Path) -> None:
-    loop_over(v_curve(60)).accelerator.save_state(tmp_path)
-    with pytest.raises(ValueError, match="total_steps is 80 here, but 60 in the saved state"):
-        loop_over(v_curve(80)).accelerator.load_state(tmp_path)
+def test_a_run_of_too_few_updates_does_not_go_on(tmp_path: Path) -> None:
+    loop = loop_over(v_curve(60))
+    loop.run(after_update=lambda updates: updates == 40)
+    loop.accelerator.save_state(tmp_path)
+    with pytest.raises(ValueError, match=r"total_steps must be .*, of which 40 are done, not 30"):
+        loop_over(v_curve(30)).accelerator.load_state(tmp_path)
 
 
 @pytest.mark.full
@@ -169,6 +172,15 @@ def test_a_run_that_ends_before_its_lr_has_fallen_says_so_once() -> None:
     peak_lr = loop.scheduler.switch.peak_lr
     share = rf"the run ended after 120 of the 240 updates .* \({loop.lrs[-1] / peak_lr:.0%} of its peak\)"
     with pytest.warns(UserWarning, match=share) as warned:
+        loop.accelerator.end_training()
+    assert len(warned) == 1
+
+
+def test_a_run_without_a_length_is_told_of_the_cooldown_that_it_lacked() -> None:
+    loop = loop_over(v_curve(120), None, warmup_limit=60)
+    loop.run()
+    assert (loop.scheduler.phase, loop.scheduler.total_steps) == ("stable", None)
+    with pytest.warns(UserWarning, match=r"ended after 120 updates, .*: call cooldown\(steps\)") as warned:
         loop.accelerator.end_training()
     assert len(warned) == 1
 

@@ -284,7 +284,7 @@ def changed(state: dict[str, Any], **changes: Any) -> dict[str, Any]:
         ),
         (lambda state: state | {"schedule": state["schedule"][:100]}, "damaged: JSONDecodeError"),
         (lambda state: changed(state, version=0), "version 0, this is 4"),
-        (lambda state: changed(state, config__total_steps=7), "total_steps is 200 here, but 7 in the saved"),
+        (lambda state: changed(state, asked="x"), "asked of the saved state must be an integer ≥ 0, not 'x'"),
         (lambda state: changed(state, config__seed=1), "seed is 0 here, but 1 in the saved"),
         (lambda state: changed(state, step=-1), "step of the saved state must be an integer ≥ 0, not -1"),
         (lambda state: changed(state, step=3), "of step 3, but its losses go to step 25"),
@@ -307,9 +307,9 @@ def test_a_damaged_state_is_refused_and_nothing_changes(damage: Callable[[Any], 
 
 def test_a_cap_without_a_minimum_is_told_of_once_with_the_lr() -> None:
     model = Model(Driver(Config(total_steps=40)))
-    with pytest.warns(UserWarning, match="warm-up ended at its cap, 20 of 40 updates") as caught:
+    with pytest.warns(UserWarning, match="warm-up ended at its cap, step 20 of 40, ") as caught:
         model.train([1.0] * 40)
-    assert ["at half of the run" in str(each.message) for each in caught] == [False, True]
+    assert ["is not below its first values" in str(each.message) for each in caught] == [False, True]
     assert model.driver.switch is not None
     assert f"LR of {model.driver.switch.peak_lr:.3g}." in str(caught[0].message)
     assert caught[0].filename == __file__

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from autowu.integrations.ended import ended_early, length_and_progress
+from autowu.integrations.ended import ended_early, is_over
 
 
 @pytest.mark.parametrize(
@@ -32,14 +32,30 @@ def test_the_text_has_the_numbers() -> None:
     assert "(in warm-up)" in str(ended_early(400, 120, 0.012, None))
 
 
+def test_a_run_without_a_length_is_told_what_to_call() -> None:
+    text = str(ended_early(None, 120, 0.012, 0.012))
+    assert "after 120 updates, at an LR of 0.012 (100% of its peak)" in text
+    assert "call cooldown(steps) so many updates before the end" in text
+    assert ended_early(None, 120, 0.001, 0.012) is None  # decayed by a plateau's drops
+
+
+def saved(end: Any, done: Any) -> dict[str, Any]:
+    return {"step": done, "run": ({"horizon": {"end": end}}, {}, None)}
+
+
 @pytest.mark.parametrize(
-    ("saved", "known"),
+    ("state", "asked", "over"),
     [
-        ({"step": 7, "config": {"total_steps": 9}}, (9, 7)),
-        ({"last_epoch": 7, "base_lrs": [0.1]}, None),  # of another scheduler
-        ({"step": 7, "config": {"total_steps": "9"}}, None),
-        ([], None),
+        (saved(9, 9), None, 9),
+        (saved(9, 10), 12, 9),
+        (saved(9, 9), 9, None),  # it is the run that goes on
+        (saved(9, 7), None, None),
+        (saved(None, 7), None, None),
+        ({"last_epoch": 7, "base_lrs": [0.1]}, None, None),  # of another scheduler
+        (saved("9", 7), None, None),
+        ({"step": 7, "run": None}, None, None),
+        ([], None, None),
     ],
 )
-def test_the_length_of_a_saved_run(saved: Any, known: tuple[int, int] | None) -> None:
-    assert length_and_progress(saved) == known
+def test_whether_a_saved_run_is_over(state: Any, asked: int | None, over: int | None) -> None:
+    assert is_over(state, asked) == over

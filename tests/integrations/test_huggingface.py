@@ -27,7 +27,7 @@ from autowu.extras import install
 from autowu.integrations import huggingface
 from autowu.integrations.torch.tensors import StateDict
 from integrations import examples
-from integrations.contract.contract import KilledError, core_trace, v_curve
+from integrations.contract.contract import KilledError, core_lrs, core_trace, v_curve
 from integrations.contract.learner import FIRST, Learner, assert_equal, assert_rewound, everything
 from integrations.huggingface import InOrder, LearningRates, Losses, StopAfter, arguments
 
@@ -194,11 +194,42 @@ def saved_at(step: int, losses: Sequence[float], folder: Path, **changes: Any) -
         trainer_for(losses, folder, **changes).train()
 
 
-def test_a_run_of_another_length_does_not_go_on(tmp_path: Path) -> None:
-    saved_at(20, v_curve(60), tmp_path)
-    message = "total_steps is 80 here, but 60 in the saved state, of which 20 are done: go on with"
-    with pytest.raises(ValueError, match=message):
-        trainer_for(v_curve(60), tmp_path, max_steps=80).train(resume_from_checkpoint=True)
+@pytest.mark.parametrize("length", [{"max_steps": 160}, {"num_train_epochs": 2}, {"max_steps": 90}], ids=str)
+@pytest.mark.parametrize("stop", [20, 70])
+def test_a_run_goes_on_with_more_or_fewer_updates(length: dict[str, int], stop: int, tmp_path: Path) -> None:
+    losses = v_curve(120)
+    saved_at(stop, losses, tmp_path)
+    trainer, lrs = resumed(losses, tmp_path, None, **length)
+    steps = length.get("max_steps", 240)
+    seen = np.tile(losses, 2)[:steps]
+    assert lrs == core_lrs(autowu.Config(total_steps=120), seen, {stop: ("extend", steps)})[stop:-1]
+    assert (trainer.lr_scheduler.total_steps, trainer.lr_scheduler.learning_rate) == (steps, 0.0)
+
+
+def test_a_run_that_is_longer_already_is_not_made_shorter_than_it_is(tmp_path: Path) -> None:
+    saved_at(40, v_curve(60), tmp_path)
+    with pytest.raises(ValueError, match=r"total_steps must be .*, of which 40 are done, not 30"):
+        trainer_for(v_curve(60), tmp_path, max_steps=30).train(resume_from_checkpoint=True)
+
+
+@pytest.mark.filterwarnings("ignore:AutoWU. warm-up ended at its cap, step 15 of 30")
+def test_a_callback_cools_a_run_down_and_ends_it(tmp_path: Path) -> None:
+    """As the page has it; the checkpoint at its end is one of a run that is complete."""
+
+    class Deadline(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, lr_scheduler: Any, **_: Any) -> None:
+            if state.global_step == 60:
+                lr_scheduler.cooldown(30)
+            if lr_scheduler.last_epoch == lr_scheduler.total_steps:
+                control.should_training_stop = control.should_save = True
+
+    losses, recorder = v_curve(120), LearningRates()
+    trainer = trainer_for(losses, tmp_path, callbacks=[recorder, Deadline()])
+    trainer.train()  # warnings are errors
+    ends = {60: ("cooldown", 30)}
+    assert recorder.lrs == core_lrs(autowu.Config(total_steps=120), losses[:90], ends)[:-1]
+    assert trainer.lr_scheduler.learning_rate == 0
+    resumed(losses, tmp_path, "the end of a run of 90 updates, .* planned anew, for the 30 updates")
 
 
 def resumed(
@@ -228,6 +259,10 @@ def test_what_was_planned_anew_goes_on_from_its_own_checkpoints(tmp_path: Path) 
         resumed(losses, tmp_path, "planned anew, for the 120 updates", **again)
     _, lrs = resumed(losses, tmp_path, None)
     assert lrs == core_trace(losses[60:])[60:]
+    # And with another length: 240 updates in all, 180 of them in this run.
+    _, lrs = resumed(losses, tmp_path, None, max_steps=240)
+    seen = np.tile(losses, 2)[60:240]
+    assert lrs == core_lrs(autowu.Config(total_steps=120), seen, {60: ("extend", 180)})[60:-1]
 
 
 def test_a_run_that_is_complete_can_be_given_more_epochs(tmp_path: Path) -> None:

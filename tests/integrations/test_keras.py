@@ -112,7 +112,8 @@ def test_errors_say_what_to_do(backend: str, tmp_path: Path) -> None:
     assert re.search("`?steps_per_execution`? must be 1", messages["several_steps"])
     assert "list AutoWUCallback before BackupAndRestore" in messages["wrong_order"]
     assert "saved without the state of AutoWU" in messages["foreign_weights"]
-    assert "total_steps is 50 here, but 40 in the saved state" in messages["other_settings"]
+    assert "the cooldown begins before AutoWU has seen the batch: list Auto" in messages["cooled_too_soon"]
+    assert "seed is 1 here, but 0 in the saved state" in messages["other_settings"]
 
 
 def test_without_keras_the_error_says_what_to_install() -> None:

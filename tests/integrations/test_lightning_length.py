@@ -108,6 +108,43 @@ def test_a_run_planned_in_its_middle_goes_on_from_its_own_checkpoints(tmp_path: 
     assert planned_and_made(AutoWUCallback(), ckpt_path=within) == (17, 17)
 
 
+@pytest.mark.parametrize(("limits", "updates"), [
+    ({"max_epochs": 5}, 35), ({"max_epochs": 2}, 14), ({"max_epochs": -1, "max_steps": 30}, 30),
+])  # fmt: skip
+@pytest.mark.filterwarnings("ignore:.*`max_epochs` was not set")
+def test_a_run_goes_on_with_more_or_fewer_epochs_or_steps(
+    limits: dict[str, int], updates: int, tmp_path: Path
+) -> None:
+    path, callback = tmp_path / "saved.ckpt", AutoWUCallback()
+    assert planned_and_made(AutoWUCallback(), callbacks=[Recorder(9, path)]) == (21, 9)
+    assert planned_and_made(callback, ckpt_path=path, **limits) == (updates, updates)
+    assert callback.scheduler.learning_rate == 0
+
+
+@pytest.mark.parametrize("manual", [False, True])
+def test_a_run_without_limits_is_open_and_ends_by_a_cooldown(manual: bool, tmp_path: Path) -> None:
+    """With automatic optimization it is then resumed with a limit, and so has an end."""
+
+    class Deadline(pl.Callback):
+        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+            if trainer.global_step == 30:
+                callback.scheduler.cooldown(10)
+            trainer.should_stop = callback.scheduler.last_epoch == callback.scheduler.total_steps
+
+    path, callback = tmp_path / "saved.ckpt", AutoWUCallback(warmup_limit=20)
+    made = planned_and_made(
+        callback, OneParameter(1 if manual else None), callbacks=[Recorder(25, path)], max_epochs=-1
+    )
+    assert (made, callback.scheduler.phase) == ((None, 25), "stable")
+    callback = AutoWUCallback(warmup_limit=20)
+    model = OneParameter(1 if manual else None)
+    made = planned_and_made(callback, model, callbacks=[Deadline()], max_epochs=-1, ckpt_path=path)
+    assert (made, callback.scheduler.learning_rate) == ((40, 40), 0)
+    if not manual:
+        limited = planned_and_made(AutoWUCallback(warmup_limit=20), ckpt_path=path, max_epochs=5)
+        assert limited == (35, 35)
+
+
 def test_a_run_that_is_complete_can_be_given_more_epochs(tmp_path: Path) -> None:
     path = tmp_path / "saved.ckpt"
     assert planned_and_made(AutoWUCallback(), callbacks=[SaveAtTheEnd(path)]) == (21, 21)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from torch import Tensor
 
 from autowu.integrations._lightning_length import Start, updates_from
-from autowu.integrations.ended import length_and_progress, may_end_early, scheduler_ended_early
+from autowu.integrations.ended import is_over, may_end_early, scheduler_ended_early
 from autowu.integrations.saved import check_keys
 from autowu.integrations.torch.scheduler import AutoWU
 
@@ -49,8 +49,6 @@ class Hooks:
         else:
             loaded = None
         total_steps = self._length(trainer, pl_module)
-        if loaded is not None:
-            _check_length(total_steps, loaded["scheduler"])
         self.scheduler = AutoWU(trainer.optimizers, total_steps, model=pl_module, **self._settings)
         if self.scheduler.config.rewind and trainer.strategy.restore_checkpoint_after_setup:
             # So do the strategies that shard. Lightning saves the callbacks of one process only.
@@ -102,18 +100,19 @@ class Hooks:
         check_keys(state_dict, "first_step", "scheduler")
         self._loaded = state_dict
 
-    def _length(self, trainer: Trainer, pl_module: LightningModule) -> int:
+    def _length(self, trainer: Trainer, pl_module: LightningModule) -> int | None:
         if self._total_steps is not None:
             return self._total_steps
+        updates = updates_from(self._start, trainer, pl_module)
         # Less than 1 only where the checkpoint is from the very last batch: Lightning makes no update then.
-        return max(1, updates_from(self._start, trainer, pl_module))
+        return None if updates is None else max(1, updates)
 
     def _is_over(self, loaded: Mapping[str, Any], trainer: Trainer, pl_module: LightningModule) -> bool:
         """Whether the checkpoint is of the end of a run, and there are updates left to plan anew for."""
-        known = length_and_progress(loaded["scheduler"])
-        if known is None or known[1] < known[0] or self._total_steps is not None:
+        if self._total_steps is not None or is_over(loaded["scheduler"]) is None:
             return False
-        return updates_from(self._start, trainer, pl_module) > 0
+        left = updates_from(self._start, trainer, pl_module)
+        return left is None or left > 0
 
     def _check(self, trainer: Trainer) -> None:
         if not any(optimizer.param_groups for optimizer in trainer.optimizers):  # it makes one of none
@@ -140,16 +139,6 @@ def _check_callbacks(callbacks: Iterable[object]) -> None:
             )
         if "EarlyStopping" in kinds:
             warnings.warn(may_end_early(callback), stacklevel=4)
-
-
-def _check_length(total_steps: int, saved: object) -> None:
-    known = length_and_progress(saved)
-    if known is not None and known[0] != total_steps:
-        raise ValueError(
-            f"total_steps is {total_steps} here, but {known[0]} in the saved state, of which {known[1]} are"
-            " done: go on with the max_epochs, max_steps, batches and accumulation of that run; a run that is"
-            " complete can be given more of them"
-        )
 
 
 def _decided(scheduler: AutoWU) -> tuple[int, bool, int]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
+
+
+_OR_OPEN: Final = ". (With max_epochs=-1 the run has no known end, until scheduler.cooldown(steps).)"
 
 
 class Start(NamedTuple):
@@ -32,28 +35,32 @@ class Start(NamedTuple):
         return cls(trainer.global_step, epochs.processed, batches.processed)
 
 
-def updates_from(start: Start, trainer: Trainer, pl_module: LightningModule) -> int:
-    """Updates from ``start`` to the trainer's limits on epochs and steps.
+def updates_from(start: Start, trainer: Trainer, pl_module: LightningModule) -> int | None:
+    """Updates from ``start`` to the trainer's limits on epochs and steps; None where it has neither.
 
     ``trainer.estimated_stepping_batches`` counts from the beginning of the first epoch, wherever the trainer
     is, and takes each epoch to accumulate as the first one does.
 
     Raises:
-        ValueError: the trainer does not know.
+        ValueError: it has a limit, but does not know how many updates that is.
     """
+    max_epochs = None if trainer.max_epochs == -1 else trainer.max_epochs
+    if max_epochs is None and trainer.max_steps == -1:
+        return None
     if not pl_module.automatic_optimization:
         raise ValueError(
             "give total_steps: with manual optimization the trainer does not know how often training_step"
-            " will call optimizer.step()"
+            f" will call optimizer.step(){_OR_OPEN}"
         )
     by_epochs = math.inf
-    if trainer.max_epochs not in (None, -1) and math.isfinite(trainer.num_training_batches):
-        by_epochs = _updates_of_epochs(start, trainer.max_epochs, trainer)
+    if max_epochs is not None and math.isfinite(trainer.num_training_batches):
+        by_epochs = _updates_of_epochs(start, max_epochs, trainer)
     by_steps = math.inf if trainer.max_steps == -1 else trainer.max_steps - start.step
     updates = min(by_epochs, by_steps)
     if math.isinf(updates):
         raise ValueError(
-            "give total_steps, or max_steps to the Trainer: it does not know how many updates it will make"
+            "give total_steps, or max_steps to the Trainer: it does not know how many updates"
+            f" max_epochs={max_epochs} will be, since the data have no length{_OR_OPEN}"
         )
     return int(updates)
 

@@ -42,6 +42,9 @@ class AcceleratedAutoWU(AcceleratedScheduler):
                 optimizer.zero_grad()
         scheduler.switch  # how warm-up ended; also phase and verdicts
 
+    ``scheduler.extend(total_steps)`` and ``scheduler.cooldown(steps)`` are AutoWU's: to be called between two
+    updates, in all processes.
+
     ``accelerator.save_state`` and ``load_state`` include it. ``accelerator.end_training`` warns of a run that
     ends before its LR has fallen.
 
@@ -140,7 +143,7 @@ class AcceleratedAutoWU(AcceleratedScheduler):
         accelerator.end_training = end
 
     def __getattr__(self, name: str) -> Any:
-        """What AutoWU has: ``phase``, ``switch``, ``verdicts``, ``config``."""
+        """What AutoWU has: ``phase``, ``switch``, ``verdicts``, ``extend``, ``cooldown``, ``total_steps``."""
         if name == "scheduler":  # not set yet: as in a copy that is being made
             raise AttributeError(name)
         return getattr(self.scheduler, name)

@@ -55,12 +55,19 @@ def may_end_early(callback: object) -> str:
     )
 
 
-def length_and_progress(saved: object) -> tuple[int, int] | None:
-    """The total_steps of a saved state's run and the updates done; None where ``saved`` does not tell."""
-    if not isinstance(saved, Mapping):
+def is_over(saved: object, total_steps: int | None = None) -> int | None:
+    """The updates of the run that ``saved`` is the end of, if they are not ``total_steps``.
+
+    Args:
+        saved: a scheduler's state, or anything else.
+        total_steps: what a run that goes on would have.
+
+    Returns:
+        None where the run is not over, or ``saved`` does not tell.
+    """
+    try:
+        state = cast("Mapping[str, Any]", saved)
+        end, done = state["run"][0]["horizon"]["end"], state["step"]
+        return end if end != total_steps and done >= end else None
+    except (LookupError, TypeError):  # of another scheduler, or without an end
         return None
-    state = cast("Mapping[str, Any]", saved)
-    config = state.get("config")
-    total = cast("Mapping[str, Any]", config).get("total_steps") if isinstance(config, Mapping) else None
-    done = state.get("step")
-    return (total, done) if type(total) is int and type(done) is int else None

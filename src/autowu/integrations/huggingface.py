@@ -24,7 +24,7 @@ except ModuleNotFoundError as error:
         f"autowu.integrations.huggingface needs {error.name}: {install('huggingface')}"
     ) from error
 
-from autowu.integrations.ended import length_and_progress, may_end_early, scheduler_ended_early
+from autowu.integrations.ended import is_over, may_end_early, scheduler_ended_early
 from autowu.integrations.saved import check_keys
 from autowu.integrations.sharded import PerRank
 from autowu.integrations.torch.scheduler import AutoWU
@@ -49,7 +49,8 @@ class AutoWUMixin(_Base):
 
     The optimizer is the one that ``args.optim`` names, or yours with ``optimizers=(optimizer, None)``; the
     number of updates is the Trainer's. ``learning_rate``, ``lr_scheduler_type`` and the arguments for warm-up
-    have no effect.
+    have no effect. Resumed with more or fewer updates, the run is extended or shortened to that; a callback
+    may call ``lr_scheduler.cooldown(steps)`` at any time.
 
     Args:
         autowu: arguments of :class:`autowu.AutoWU`, such as ``log``, and fields of :class:`autowu.Config`.
@@ -58,7 +59,7 @@ class AutoWUMixin(_Base):
         TypeError: by ``train()``: an argument is unknown to AutoWU, or of the wrong type; or the Trainer was
             given another scheduler.
         ValueError: by ``train()``: a setting is out of range; DeepSpeed; version 1 of FSDP with rewind; a
-            checkpoint from within a run of another length.
+            checkpoint that is beyond the updates asked for.
     """
 
     def __init__(self, *args: Any, autowu: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
@@ -140,23 +141,13 @@ class AutoWUMixin(_Base):
             super()._load_optimizer_and_scheduler(checkpoint)
 
     def _goes_on(self, saved: Any) -> str | None:
-        """Make the scheduler that ``saved`` is of; if that run is over, and this one longer, tell why not."""
-        known, first_step = length_and_progress(saved), saved.get(_FIRST_STEP, 0)
-        if known is None:
-            return None  # the scheduler will say what is wrong with it
-        total_steps, done = known
+        """Make the scheduler to go on from ``saved`` with; or tell why not: its run is over, and shorter."""
+        first_step = saved.get(_FIRST_STEP, 0)
         here = self._updates - first_step
-        if total_steps != here and done >= total_steps:
+        if (total_steps := is_over(saved, here)) is not None:
             return f"the checkpoint is the end of a run of {total_steps} updates, and its LR has fallen"
-        if total_steps != here:
-            raise ValueError(
-                f"total_steps is {here} here, but {total_steps} in the saved state, of which {done} are done:"
-                " go on with that run's max_steps or num_train_epochs, batches and accumulation. (A run that"
-                f" is complete can be given more. Without {_FILE} in the checkpoint, what is left is planned"
-                " anew, and the optimizer's state not loaded.)"
-            )
         if first_step:
-            self.lr_scheduler, self._first_step = self._plan(total_steps), first_step
+            self.lr_scheduler, self._first_step = self._plan(max(1, here)), first_step
         return None
 
     def _plan_anew(self, checkpoint: str, why: str) -> None:

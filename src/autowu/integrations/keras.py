@@ -29,7 +29,7 @@ from autowu.integrations.ended import ended_early
 from autowu.integrations.keras_variables import Variables, other_optimizers
 from autowu.integrations.logged import Folder
 from autowu.integrations.said import summary
-from autowu.integrations.weights import Leaf
+from autowu.integrations.weights import Leaf, Weights
 
 
 class AutoWUCallback(keras.callbacks.Callback):
@@ -43,10 +43,11 @@ class AutoWUCallback(keras.callbacks.Callback):
 
     The optimizer's own learning rate does not matter. The state is kept in the weights files that are saved
     during ``fit``: with ``BackupAndRestore``, listed after this callback, an interrupted run goes on as if
-    there had been no break.
+    there had been no break. With another ``total_steps`` than before it is extended or shortened to that.
 
     Args:
-        total_steps: T, optimizer updates of the whole run, ≥ 1.
+        total_steps: T, optimizer updates of the whole run, ≥ 1. None: no end is known, and the peak LR is
+            held until :meth:`cooldown` or :meth:`extend` is called.
         preset: 'default', or 'paper' (Algorithm 1), which also needs ``steps_per_epoch``.
         steps_per_epoch: updates in an epoch, where tests come at epoch ends.
         log: a folder for the run log that `autowu report` reads.
@@ -55,7 +56,7 @@ class AutoWUCallback(keras.callbacks.Callback):
     ``driver`` has what can be read: ``learning_rate``, ``phase``, ``verdicts``, ``switch``.
 
     Raises:
-        TypeError, ValueError: a setting is missing, unknown or out of range; at the start of ``fit``, the
+        TypeError, ValueError: a setting is unknown or out of range; at the start of ``fit``, the
             optimizer's learning rate cannot be set, the model has no metric called 'loss', or
             ``steps_per_execution`` is not 1.
     """
@@ -128,8 +129,7 @@ class AutoWUCallback(keras.callbacks.Callback):
         self._in_batch = True
         optimizer = self.model.optimizer
         self._look_for_second_hand(batch)
-        optimizer.learning_rate = self.driver.learning_rate
-        self._written = optimizer.learning_rate, float(optimizer.learning_rate)
+        self._write_learning_rate()
         if self._iterations is None:
             self._iterations = _iterations(optimizer)
 
@@ -145,10 +145,54 @@ class AutoWUCallback(keras.callbacks.Callback):
         weights = self.driver.step(
             lambda: variables.read(model), lambda snapshot: variables.check(model, snapshot)
         )
-        variables.settle(model, self.driver.snapshot)
-        if weights is not None:
-            variables.write(model, weights)
+        self._put_back(weights)
         self._iterations = _iterations(model.optimizer)
+
+    def extend(self, total_steps: int) -> None:
+        """The run ends after ``total_steps`` updates: more or fewer than was planned, or than were known.
+
+        Warm-up goes on as it began. A decay that has begun bends towards the new end, and the LR jumps
+        nowhere; a stable phase becomes a decay.
+
+        Raises:
+            TypeError: ``total_steps`` is no integer.
+            ValueError: it is not above the updates done, or the run is over; nothing is changed.
+        """
+        self.driver.extend(total_steps)
+
+    def cooldown(self, steps: int) -> None:
+        """The LR falls to zero in the next ``steps`` updates, by the shape of the decay.
+
+        It may be called at any time, by a callback that is listed after this one; in warm-up the LR, and the
+        weights, first go back to the best known.
+
+        Raises:
+            TypeError: ``steps`` is no integer.
+            ValueError: it is below 1, or the run is over; nothing is changed.
+            RuntimeError: the optimizer has made an update whose loss has not been read yet.
+        """
+        self._check_that_all_is_read("the cooldown begins", "the callback that calls cooldown()")
+        model, variables = self.model, self._variables
+        weights = self.driver.cooldown(
+            steps, lambda: variables.read(model), lambda snapshot: variables.check(model, snapshot)
+        )
+        if model is None:  # before the first fit
+            return
+        self._put_back(weights)
+        if self._in_batch:
+            self._write_learning_rate()
+
+    def _write_learning_rate(self) -> None:
+        optimizer = self.model.optimizer
+        optimizer.learning_rate = self.driver.learning_rate
+        self._written = optimizer.learning_rate, float(optimizer.learning_rate)
+
+    def _put_back(self, weights: Weights | None) -> None:
+        model = self.model
+        self._variables.settle(model, self.driver.snapshot)
+        if weights is not None:
+            self._variables.write(model, weights)
+            self._iterations = _iterations(model.optimizer)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Nothing has been updated in it yet."""
@@ -187,12 +231,16 @@ class AutoWUCallback(keras.callbacks.Callback):
         Raises:
             RuntimeError: the optimizer has made an update whose loss has not been read yet.
         """
+        self._check_that_all_is_read(
+            "the weights are saved", "BackupAndRestore, ModelCheckpoint and the like"
+        )
+        return self.driver.state_dict()
+
+    def _check_that_all_is_read(self, what: str, others: str) -> None:
         if self._in_batch and _iterations(self.model.optimizer) != self._iterations:
             raise RuntimeError(
-                "the weights are saved before AutoWU has seen the batch: list AutoWUCallback before"
-                " BackupAndRestore, ModelCheckpoint and the like"
+                f"{what} before AutoWU has seen the batch: list AutoWUCallback before {others}"
             )
-        return self.driver.state_dict()
 
     def _look_for_second_hand(self, batch: int) -> None:
         variable = self.model.optimizer.learning_rate

@@ -28,16 +28,20 @@ class AutoWUCallback(Hooks, Callback):
         trainer.fit(model)  # configure_optimizers returns an optimizer, and no LR scheduler
 
     Its state is part of Lightning's checkpoints, and ``trainer.fit(model, ckpt_path=...)`` goes on from it.
+    With more or fewer epochs or steps than before, the run is extended or shortened to that.
     ``callback.scheduler`` is the :class:`autowu.AutoWU` behind it, once training has started.
 
     Args:
         total_steps: T, optimizer updates of the whole run, ≥ 1; by default what the trainer's limits on
-            epochs and steps amount to. Needed with manual optimization.
+            epochs and steps amount to. Needed with manual optimization, if the trainer has limits. With
+            ``max_epochs=-1`` no end is known, and the peak LR is held until
+            ``callback.scheduler.cooldown(steps)`` or ``extend(total_steps)`` is called.
         settings: any other argument of :class:`autowu.AutoWU`, such as ``log``, but ``model``, which is the
             module.
 
     Raises:
         TypeError, ValueError: when training starts: there is not exactly one optimizer, or an LR scheduler
             besides; the number of updates is not known; the strategy shards the weights and ``rewind`` is
-            not off; the checkpoint is of a run with other settings; a setting that AutoWU does not take.
+            not off; the checkpoint is of a run with other settings, or beyond the updates asked for; AutoWU
+            does not take a setting.
     """

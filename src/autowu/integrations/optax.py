@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -52,7 +52,8 @@ class AutoWU:
     whatever depth of ``opt_state``, each keeps its ratio to the first that is called ``learning_rate``.
 
     Args:
-        total_steps: T, optimizer updates of the whole run, ≥ 1.
+        total_steps: T, optimizer updates of the whole run, ≥ 1. None: no end is known, and the peak LR is
+            held until :meth:`cooldown` or :meth:`extend` is called.
         preset: 'default', or 'paper' (Algorithm 1), which also needs ``steps_per_epoch``.
         steps_per_epoch: updates in an epoch, where tests come at epoch ends.
         log: a folder for the run log that `autowu report` reads.
@@ -61,7 +62,7 @@ class AutoWU:
     ``driver`` has what can be read: ``learning_rate``, ``phase``, ``verdicts``, ``switch``.
 
     Raises:
-        TypeError, ValueError: a setting is missing, unknown or out of range.
+        TypeError, ValueError: a setting is unknown or out of range.
     """
 
     def __init__(
@@ -137,25 +138,56 @@ class AutoWU:
         Raises:
             TypeError, ValueError: as :meth:`observe` and :meth:`set_learning_rate`, or no loss was given.
         """
+        rates = self._rates(opt_state)
+        if loss is not None:
+            self.observe(loss)
+        weights = self.driver.step(*_reading(params, opt_state, rates))
+        return self._put_back(weights, params, opt_state)
+
+    def extend(self, total_steps: int) -> None:
+        """The run ends after ``total_steps`` updates: more or fewer than was planned, or than were known.
+
+        Warm-up goes on as it began. A decay that has begun bends towards the new end, and the LR jumps
+        nowhere: that of the next update stays as it is. A stable phase becomes a decay.
+
+        Raises:
+            TypeError: ``total_steps`` is no integer.
+            ValueError: it is not above the updates done, or the run is over; nothing is changed.
+        """
+        self.driver.extend(total_steps)
+
+    def cooldown(self, steps: int, params: Params, opt_state: OptState) -> tuple[Params, OptState]:
+        """The LR falls to zero in the next ``steps`` updates, by the shape of the decay.
+
+        It may be called between any two updates; in warm-up the LR, and what is given, first go back to the
+        best known.
+
+        Args:
+            steps: ≥ 1.
+            params: as for :meth:`step`.
+            opt_state: as for :meth:`step`.
+
+        Returns:
+            ``params`` and ``opt_state`` for the next update, as from :meth:`step`.
+
+        Raises:
+            TypeError: ``steps`` is no integer.
+            ValueError: it is below 1, or the run is over; nothing is changed. Else as :meth:`step`.
+        """
+        rates = self._rates(opt_state)
+        weights = self.driver.cooldown(steps, *_reading(params, opt_state, rates))
+        return self._put_back(weights, params, opt_state)
+
+    def _rates(self, opt_state: Any) -> Set[str]:
+        """The paths of the learning rates; whether they are as they were set is looked at."""
         leaves, structure = jax.tree.flatten(opt_state)
         rates = self._find(opt_state, leaves, structure)
         self._watch({path: leaves[index] for path, index in rates.items()})
+        return rates.keys()
 
-        def read() -> Weights:
-            return Weights(optax_trees.read(params), optax_trees.read(opt_state, rates.keys()))
-
-        def check(snapshot: Weights) -> None:
-            problems = [
-                *(f"params{text}" for text in optax_trees.check(snapshot.parameters, params)),
-                *(f"opt_state{text}" for text in optax_trees.check(snapshot.rest, opt_state, rates.keys())),
-                *gone(snapshot.parameters, optax_trees.names(params)),
-            ]
-            if problems:
-                raise MisfitError(some(problems))
-
-        if loss is not None:
-            self.observe(loss)
-        weights = self.driver.step(read, check)
+    def _put_back(
+        self, weights: Weights | None, params: Params, opt_state: OptState
+    ) -> tuple[Params, OptState]:
         if weights is not None:
             params = optax_trees.written(params, weights.parameters)
             opt_state = optax_trees.written(opt_state, weights.rest)
@@ -187,7 +219,7 @@ class AutoWU:
                     f"AutoWU: something else sets the learning rate too: opt_state{path} is {here}, where"
                     f" AutoWU had set {there}. Its tests take such LRs for its own: take the other out"
                     " of the loop. This is said once.",
-                    stacklevel=3,
+                    stacklevel=4,
                 )
                 self._second_hand = True
                 break
@@ -220,6 +252,26 @@ class AutoWU:
             _check_rate(f"ratio.{path} of the saved state", ratio)
         self.driver.load_state_dict(state_dict)
         self._ratios, self._written, self._watched = ratios, {}, {}
+
+
+def _reading(
+    params: Any, opt_state: Any, rates: Set[str]
+) -> tuple[Callable[[], Weights], Callable[[Weights], None]]:
+    """What the driver calls to copy the trees, but for the learning rates, and to see whether a copy fits."""
+
+    def read() -> Weights:
+        return Weights(optax_trees.read(params), optax_trees.read(opt_state, rates))
+
+    def check(snapshot: Weights) -> None:
+        problems = [
+            *(f"params{text}" for text in optax_trees.check(snapshot.parameters, params)),
+            *(f"opt_state{text}" for text in optax_trees.check(snapshot.rest, opt_state, rates)),
+            *gone(snapshot.parameters, optax_trees.names(params)),
+        ]
+        if problems:
+            raise MisfitError(some(problems))
+
+    return read, check
 
 
 def _ratios(rates: Mapping[str, Any], known: Mapping[str, Leaf]) -> dict[str, Leaf]:

@@ -23,8 +23,8 @@ def summary(name: str, session: Session) -> str:
 def metrics(session: Session) -> dict[str, float]:
     """Numbers for a logger; what is not known yet is left out.
 
-    The LR of the next update; the phase (0 warm-up, 1 decay); of the last test the median of P_min; the peak;
-    and what cuts have left of the LR.
+    The LR of the next update; the phase (0 warm-up, 0.5 stable, 1 decay); of the last test the median of
+    P_min; the peak; and what cuts have left of the LR.
     """
     found = {"autowu/learning_rate": session.learning_rate, "autowu/phase": PHASES[session.phase]}
     tests, switch = session.verdicts, session.switch

@@ -166,6 +166,7 @@ class Session:
         return {
             "version": VERSION,
             "config": asdict(self.config),
+            "asked": self.asked.total_steps,
             "step": self.step,
             "nonfinite": self.nonfinite,
             "controller": plain.to_plain(self.state),
@@ -174,8 +175,8 @@ class Session:
     def loaded(self, saved: Mapping[str, Any], pending: int) -> Session:
         """The session of :meth:`to_dict`, with so many losses that wait for the next decision.
 
-        If the host asks for another ``total_steps`` than the one that the run began with, it is extended to
-        that.
+        If the host asks for another ``total_steps`` than it did when the state was saved, the run is extended
+        to that. Else an end that was set since, by :meth:`extend` or :meth:`cooldown`, stays.
 
         Raises:
             ValueError: it is of another version or configuration, or damaged; the message names what differs.
@@ -185,6 +186,8 @@ class Session:
         config = check_origin(saved, VERSION, self.asked)
         for name in ("step", "nonfinite"):
             check_count(saved, name)
+        if saved["asked"] is not None:
+            check_count(saved, "asked")
         state = plain.from_plain(saved["controller"], config)
         step, nonfinite, known = saved["step"], saved["nonfinite"], state.step + pending
         if nonfinite > state.step:
@@ -200,7 +203,7 @@ class Session:
             session.log = self.log.again()
             session.enter(session.state)
         here = self.asked.total_steps
-        if here is not None and here not in (config.total_steps, session.total_steps):
+        if here is not None and here not in (saved["asked"], session.total_steps):
             session.extend(here)
         return session
 

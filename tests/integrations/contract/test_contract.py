@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autowu import replay
+from autowu import Config, replay
 from autowu.runlog.run import read
 from integrations import ranks
-from integrations.contract.contract import Host, core_trace, v_curve
+from integrations.contract.contract import Ends, Host, core_lrs, core_trace, v_curve
 from integrations.contract.registry import hosts
 
 STEPS = 120
@@ -96,6 +96,39 @@ def test_the_log_of_a_run_with_a_break_is_that_of_the_whole_run(host: Host, tmp_
     assert [(test.step, test.p_min) for test in run.tests] == [
         (test.step, test.p_min) for test in expected.tests
     ]
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        {60: ("extend", 300), 90: ("cooldown", 30)},
+        {IN_WARMUP: ("extend", 240), 40: ("extend", 121)},
+        {IN_WARMUP: ("cooldown", STEPS - IN_WARMUP)},
+    ],
+    ids=["longer-and-cooled-down", "longer-in-warmup-and-shorter", "cooled-down-in-warmup"],
+)
+def test_the_end_of_a_run_is_moved_while_it_goes_on(host: Host, ends: Ends, tmp_path: Path) -> None:
+    losses = v_curve(STEPS)
+    expected = core_trace(losses, ends=ends)
+    assert expected != core_trace(losses)
+    assert_same(host, host.train(losses, tmp_path, ends=ends), expected)
+
+
+def test_a_run_without_a_length_is_cooled_down(host: Host, tmp_path: Path) -> None:
+    losses, run = (
+        v_curve(STEPS),
+        {"endless": host.endless, "warmup_limit": 60, "ends": {90: ("cooldown", 30)}},
+    )
+    assert_same(host, host.train(losses, tmp_path, **run), core_trace(losses, **run))
+
+
+@pytest.mark.parametrize("steps", [150, 100], ids=["longer", "shorter"])
+@pytest.mark.parametrize("stop", [IN_WARMUP, IN_DECAY], ids=["warmup", "decay"])
+def test_a_run_goes_on_with_another_length(host: Host, stop: int, steps: int, tmp_path: Path) -> None:
+    losses, config = v_curve(150), Config(total_steps=STEPS)
+    host.train(losses[:STEPS], tmp_path, stop_after=stop)
+    expected = core_lrs(config, losses[:steps], {stop: ("extend", steps)})
+    assert_same(host, host.train(losses[:steps], tmp_path, resume=True), expected[stop:-1])
 
 
 @pytest.mark.full

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ except ImportError:
     SHARDING = False
 else:
     SHARDING = True
+from integrations.contract.contract import Ends
 from integrations.torch.training import STEPS, Training, drive, parameters, scheduler, v_curve
 
 COLLECTIVES = [
@@ -84,6 +86,34 @@ def trace(rank: int, losses: list[list[float]], settings: dict[str, Any], member
             lrs += made.get_last_lr()
             restored += [step] if float(weights[0]) != step else []
     return Trace(lrs, tests, steps, made.switch, made.cuts, restored)
+
+
+def ask(made: autowu.AutoWU, ends: Ends) -> None:
+    """Call what ``ends`` has after the updates done, if anything."""
+    if made.last_epoch in ends:
+        name, number = ends[made.last_epoch]
+        getattr(made, name)(number)
+
+
+def ended(
+    rank: int, losses: list[list[float]], ends: list[Ends], settings: dict[str, Any]
+) -> tuple[list[float], autowu.Switch | None, list[float], list[str]]:
+    """The LRs, the switch, a weight at the end and the errors of a run whose end is moved on the way."""
+    made = scheduler(**settings)
+    (weights,) = made.optimizer.param_groups[0]["params"]
+    lrs, errors = made.get_last_lr(), list[str]()
+    for step, loss in enumerate(losses[rank], 1):
+        with torch.no_grad():
+            weights.add_(step)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "AutoWU")  # of weights that nobody trains
+            made.step(loss)
+        try:
+            ask(made, ends[rank])
+        except ValueError as error:
+            errors.append(str(error))
+        lrs.append(made.get_last_lr()[0])
+    return lrs, made.switch, weights.tolist(), errors
 
 
 def resumed(rank: int, losses: list[list[float]], breaks: list[int]) -> tuple[list[float], list[float]]:

@@ -46,7 +46,7 @@ def everything(made: autowu.AutoWU) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        ({"total_steps": STEPS + 1}, f"total_steps is {STEPS} here, but {STEPS + 1} in the saved state"),
+        ({"total_steps": STEPS + 1, "seed": 1}, "seed is 0 here, but 1 in the saved state"),
         (
             PAPER,
             "the preset differs, 'default' here, but 'paper' there: basin is 0.05 here, but None in",
@@ -132,9 +132,9 @@ def test_another_number_of_groups():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"version": 99}, "the state of AutoWU has version 99, this is 3$"),
-        ({"version": 1}, "the state of AutoWU has version 1, this is 3$"),
-        ({"run": ({"version": 3}, scheduler().state_dict()["pending"], None)}, "version must be 5, not 3$"),
+        ({"version": 99}, "the state of AutoWU has version 99, this is 4$"),
+        ({"version": 1}, "the state of AutoWU has version 1, this is 4$"),
+        ({"run": ({"version": 3}, scheduler().state_dict()["pending"], None)}, "version must be 6, not 3$"),
     ],
 )
 def test_another_version(changes, message):

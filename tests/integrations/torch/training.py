@@ -100,7 +100,7 @@ class Training:
         self,
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] = AdamW,
         *,
-        total_steps: int = STEPS,
+        total_steps: int | None = STEPS,
         model: nn.Module | None = None,
         buffers: bool = True,
         **settings: Any,
