@@ -7,15 +7,13 @@ import math
 import numbers
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, cast
 
 import numpy as np
 
 from autowu.config import Config
-from autowu.controller.state import Cut, End, Switch
-from autowu.detector.detect import Verdict
 from autowu.integrations.logged import Folder, RunLog
-from autowu.integrations.said import metrics, summary
+from autowu.integrations.readable import Readable
 from autowu.integrations.saved import check_keys
 from autowu.integrations.session import Session, not_rewound
 from autowu.integrations.weights import Leaf, MisfitError, Weights
@@ -23,7 +21,7 @@ from autowu.integrations.weights import Leaf, MisfitError, Weights
 ABOUT: Final = {"host": "a loop of its own"}
 
 
-class Driver:
+class Driver(Readable):
     """Holds the controller's state, the losses since its last decision, and the snapshot for rewinding.
 
     ::
@@ -49,16 +47,6 @@ class Driver:
         self._warned: set[str] = set()
 
     @property
-    def config(self) -> Config:
-        """The configuration that the run began with."""
-        return self._session.config
-
-    @property
-    def total_steps(self) -> int | None:
-        """T, as it is planned by now; None: no end is known."""
-        return self._session.total_steps
-
-    @property
     def session(self) -> Session:
         """What decides."""
         return self._session
@@ -67,48 +55,6 @@ class Driver:
     def step_count(self) -> int:
         """Updates done."""
         return self._session.step
-
-    @property
-    def nonfinite(self) -> int:
-        """Of them, those up to the last decision whose loss was not finite."""
-        return self._session.nonfinite
-
-    @property
-    def learning_rate(self) -> float:
-        """η of the next update."""
-        return self._session.learning_rate
-
-    @property
-    def phase(self) -> Literal["warmup", "stable", "decay"]:
-        """The current phase."""
-        return self._session.phase
-
-    @property
-    def verdicts(self) -> tuple[Verdict, ...]:
-        """The tests so far."""
-        return self._session.verdicts
-
-    @property
-    def switch(self) -> Switch | None:
-        """How warm-up ended; None before."""
-        return self._session.switch
-
-    @property
-    def cuts(self) -> tuple[Cut, ...]:
-        """The changes of the LR in the decay phase, after the loss had risen for good."""
-        return self._session.cuts
-
-    @property
-    def ends(self) -> tuple[End, ...]:
-        """The ends of the run that were set while it went on."""
-        return self._session.ends
-
-    def metrics(self) -> dict[str, float]:
-        """LR, phase, P_min, peak and cuts, as far as known, as numbers for a logger."""
-        return metrics(self._session)
-
-    def __repr__(self) -> str:
-        return summary("Driver", self._session)
 
     @property
     def snapshot(self) -> Weights | None:

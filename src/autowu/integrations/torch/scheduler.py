@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence, Set
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -14,10 +14,8 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from autowu.config import Config
 from autowu.controller import display
-from autowu.controller.state import Cut, End, Switch
-from autowu.detector.detect import Verdict
 from autowu.integrations.logged import Folder
-from autowu.integrations.said import metrics, summary
+from autowu.integrations.readable import Readable
 from autowu.integrations.saved import check_keys, check_origin
 from autowu.integrations.session import VERSION, Session
 from autowu.integrations.torch.groups import Groups
@@ -35,7 +33,7 @@ from autowu.integrations.torch.told import Told, strangers
 _compiler: Any = getattr(cast("Any", torch)._C._dynamo.eval_frame, "get_eval_frame_callback", lambda: None)
 
 
-class AutoWU(LRScheduler):
+class AutoWU(Readable, LRScheduler):
     """Sets the learning rate by itself: grows it while the loss falls, goes back to the minimum, decays.
 
     ::
@@ -120,16 +118,6 @@ class AutoWU(LRScheduler):
     # --- what the user reads --------------------------------------------------------------------------
 
     @property
-    def config(self) -> Config:
-        """The configuration that the run began with."""
-        return self._session.config
-
-    @property
-    def total_steps(self) -> int | None:
-        """T, as it is planned by now; None: no end is known."""
-        return self._session.total_steps
-
-    @property
     def last_epoch(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Updates done; the name is LRScheduler's."""
         return self._session.step
@@ -142,36 +130,6 @@ class AutoWU(LRScheduler):
         )
 
     @property
-    def phase(self) -> Literal["warmup", "stable", "decay"]:
-        """The current phase."""
-        return self._session.phase
-
-    @property
-    def verdicts(self) -> tuple[Verdict, ...]:
-        """The tests so far."""
-        return self._session.verdicts
-
-    @property
-    def switch(self) -> Switch | None:
-        """How warm-up ended; None before."""
-        return self._session.switch
-
-    @property
-    def cuts(self) -> tuple[Cut, ...]:
-        """The changes of the LR in the decay phase, after the loss had risen for good."""
-        return self._session.cuts
-
-    @property
-    def ends(self) -> tuple[End, ...]:
-        """The ends of the run that were set while it went on."""
-        return self._session.ends
-
-    @property
-    def nonfinite(self) -> int:
-        """Updates up to the last decision whose loss was not finite (on no rank), and so was left out."""
-        return self._session.nonfinite
-
-    @property
     def missing(self) -> int:
         """The former name of :attr:`nonfinite`."""
         return self._session.nonfinite
@@ -180,11 +138,6 @@ class AutoWU(LRScheduler):
     def base_lrs(self) -> list[float | Tensor]:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The LRs that the parameter groups came with."""
         return list(self._groups.base_lrs)
-
-    @property
-    def learning_rate(self) -> float:
-        """The schedule's LR of the next update, of which each parameter group has its share."""
-        return self._session.learning_rate
 
     def get_last_lr(self) -> list[float | Tensor]:
         """The current LR of each parameter group."""
@@ -207,13 +160,6 @@ class AutoWU(LRScheduler):
     def to_frame(self) -> Any:
         """:meth:`records` as a pandas DataFrame."""
         return display.to_frame(self.config, self.verdicts)
-
-    def metrics(self) -> dict[str, float]:
-        """LR, phase, P_min, peak and cuts, as far as known, as numbers for a logger."""
-        return metrics(self._session)
-
-    def __repr__(self) -> str:
-        return summary("AutoWU", self._session)
 
     def _repr_html_(self) -> str:
         return display.html("AutoWU", self.config, self._session.state, self._session.step)

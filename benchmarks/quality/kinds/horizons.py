@@ -1,6 +1,6 @@
 """What it costs not to know how long the run is: three tasks, as planned, without an end, and extended.
 
-python -m benchmarks.quality.horizons --data DIR --results benchmarks/quality/results/horizons.jsonl
+python -m benchmarks.quality.kinds.horizons --data DIR --results benchmarks/quality/kinds/horizons.jsonl
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def table(found: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.quality.horizons", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.quality.kinds.horizons", description=__doc__)
     parser.add_argument("--data", type=Path, help="folder of the full sets; without it, the table is printed")
     parser.add_argument("--results", type=Path, required=True, help="file of the records, appended to")
     parser.add_argument("--seeds", nargs="+", type=int, default=[100, 101, 102])

@@ -1,0 +1,69 @@
+"""What a user may read of a run, the same in every host that holds a session."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from autowu.config import Config
+from autowu.controller.state import Cut, End, Switch
+from autowu.detector.detect import Verdict
+from autowu.integrations.said import metrics, summary
+from autowu.integrations.session import Session
+
+
+class Readable:
+    """Reads of ``_session``."""
+
+    _session: Session
+
+    @property
+    def config(self) -> Config:
+        """The configuration that the run began with."""
+        return self._session.config
+
+    @property
+    def total_steps(self) -> int | None:
+        """T, as it is planned by now; None: no end is known."""
+        return self._session.total_steps
+
+    @property
+    def phase(self) -> Literal["warmup", "stable", "decay"]:
+        """The current phase."""
+        return self._session.phase
+
+    @property
+    def learning_rate(self) -> float:
+        """The schedule's η of the next update, of which each parameter group has its share."""
+        return self._session.learning_rate
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """The tests so far."""
+        return self._session.verdicts
+
+    @property
+    def switch(self) -> Switch | None:
+        """How warm-up ended; None before."""
+        return self._session.switch
+
+    @property
+    def cuts(self) -> tuple[Cut, ...]:
+        """The changes of the LR since the switch, after the loss had risen for good."""
+        return self._session.cuts
+
+    @property
+    def ends(self) -> tuple[End, ...]:
+        """The ends of the run that were set while it went on."""
+        return self._session.ends
+
+    @property
+    def nonfinite(self) -> int:
+        """Updates up to the last decision whose loss was not finite (on no rank), and so was left out."""
+        return self._session.nonfinite
+
+    def metrics(self) -> dict[str, float]:
+        """LR, phase, P_min, peak and cuts, as far as known, as numbers for a logger."""
+        return metrics(self._session)
+
+    def __repr__(self) -> str:
+        return summary(type(self).__name__, self._session)
