@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 import autowu
-from autowu import replay
+from autowu import Config, replay
+from autowu.offline.logs import Record
+from autowu.offline.strided import replay_record
 from controller.helpers import v_shape
 from reference import curves
 
@@ -202,3 +204,14 @@ def test_the_default_preset_never_crashes_on_a_real_curve_whatever_its_scale(nam
     for cut, by_scale in cuts:  # the levels are the losses'
         levels = {name: cut[name] and 2.0**-20 * cut[name] for name in ("level", "least")}
         assert cut | levels == by_scale
+
+
+def test_a_run_without_a_known_end_is_replayed_as_such() -> None:
+    losses = v_shape(900, 300, 0.02)
+    outcome = replay(losses, math.inf, warmup_limit=600)
+    assert outcome.config == Config(warmup_limit=600)
+    assert outcome.state.stage == "stable"
+    assert set(outcome.learning_rates[outcome.switch_step :]) == {outcome.peak_lr}
+    thinned = replay_record(Record(losses[::3], None, stride=3), math.inf, warmup_limit=200)
+    assert thinned.config.total_steps is None
+    assert thinned.state.stage == "stable"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -32,8 +33,8 @@ SETTINGS: Final = (
 class Asked:
     """How a record is to be read and replayed."""
 
-    total_steps: int | None = None
-    """Updates of the whole run; None: as the log says, or else those of the record."""
+    total_steps: float | None = None
+    """Updates of the whole run, or infinity; None: as the log says, or else those of the record."""
     preset: str = "default"
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Fields of Config in place of the preset's."""
@@ -73,9 +74,10 @@ def add_arguments(parser: argparse.ArgumentParser, of: str = "") -> None:
     group = parser.add_argument_group(f"run{of}")
     group.add_argument(
         "--total-steps",
-        type=int,
+        type=_length,
         metavar="N",
-        help="updates of the whole run (default: as the log says, or else those of the record)",
+        help="updates of the whole run, or inf if no end is known (default: as the log says, or else those of"
+        " the record)",
     )
     group.add_argument(
         "--steps-per-epoch", type=int, metavar="N", help="updates in an epoch; the paper's preset needs it"
@@ -103,6 +105,13 @@ def add_arguments(parser: argparse.ArgumentParser, of: str = "") -> None:
     group.add_argument("--decay", choices=get_args(Decay), help="shape of the decay phase")
 
 
+def _length(text: str) -> float:
+    try:
+        return math.inf if text == "inf" else int(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"must be an integer ≥ 1, or inf, not {text!r:.40}") from error
+
+
 def asked(args: argparse.Namespace) -> Asked:
     """What ``args`` ask for.
 
@@ -110,7 +119,8 @@ def asked(args: argparse.Namespace) -> Asked:
         UserError: a setting is out of range; before any file is read.
     """
     settings = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
-    total_steps = 1 if args.total_steps is None else args.total_steps
+    total_steps: Any = 1 if args.total_steps is None else args.total_steps
+    total_steps = None if total_steps == math.inf else total_steps
     try:
         Config.preset(args.preset, total_steps=total_steps, **settings)
     except ValueError as error:

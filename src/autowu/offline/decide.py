@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from dataclasses import dataclass
 from typing import Any, Final
@@ -136,7 +137,8 @@ def decide(path: str, asked: Asked | None = None) -> Decided:
         UserError: the log cannot be read or used.
     """
     asked = asked or Asked()
-    record = read(path, asked.total_steps, asked.choice)
+    known = None if asked.total_steps in (None, math.inf) else int(asked.total_steps)
+    record = read(path, known, asked.choice)
     settings: dict[str, Any] = {**asked.settings, "preset": asked.preset}
     of = _range_test(path, asked, record, settings)
     if of is not None:

@@ -12,7 +12,7 @@ import numpy as np
 from autowu.arrays import Array
 from autowu.config import Config
 from autowu.controller import display, machine
-from autowu.controller.state import Cut, Decay, Phase, State
+from autowu.controller.state import Cut, Phase, State
 from autowu.detector.detect import Verdict
 
 
@@ -58,7 +58,7 @@ class Replay:
     @property
     def cuts(self) -> tuple[Cut, ...]:
         """The changes of the LR after the switch."""
-        return self.state.phase.cuts if isinstance(self.state.phase, Decay) else ()
+        return self.state.cuts
 
     def plot(self, losses: Array | None = None) -> Any:
         """A Plotly figure of LR, smoothed loss and votes; with ``losses``, those replayed, beside them."""
@@ -119,7 +119,7 @@ def _known(number: float) -> float | None:
 
 def replay(
     losses: Sequence[float] | Array,
-    total_steps: int | None = None,
+    total_steps: float | None = None,
     steps_per_epoch: int | None = None,
     preset: str = "default",
     seed: int = 0,
@@ -129,7 +129,8 @@ def replay(
 
     Args:
         losses: the training loss of each update [n], in order; NaN where it is missing.
-        total_steps: T of the run that the record is from; without it, n.
+        total_steps: T of the run that the record is from; without it, n. ``math.inf``: a run without a known
+            end.
         steps_per_epoch: updates in an epoch; the paper's preset needs it.
         preset: 'default' or 'paper'.
         seed: of the subsets.
@@ -148,9 +149,8 @@ def replay(
         raise ValueError(f"losses must be a sequence of one or more numbers, not of shape {curve.shape}")
     if total_steps is None:
         total_steps = len(curve)
-    config = Config.preset(
-        preset, total_steps=total_steps, steps_per_epoch=steps_per_epoch, seed=seed, **settings
-    )
+    length: Any = None if total_steps == math.inf else total_steps  # Config sees to it that it is an integer
+    config = Config.preset(preset, total_steps=length, steps_per_epoch=steps_per_epoch, seed=seed, **settings)
     if len(curve) > total_steps:
         raise ValueError(f"losses must be at most total_steps = {total_steps}, not {len(curve)}")
     state, lrs = machine.start(config), np.empty(len(curve))

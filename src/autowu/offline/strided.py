@@ -13,7 +13,7 @@ from autowu.offline.logs import Record
 from autowu.offline.replay import Replay, replay
 
 
-def replay_record(record: Record, total_steps: int | None = None, **settings: Any) -> Replay:
+def replay_record(record: Record, total_steps: float | None = None, **settings: Any) -> Replay:
     """:func:`autowu.replay` of ``record``; all steps of the outcome are updates.
 
     With a stride of k the entries are replayed as if each were an update of a run of a k-th of the length.
@@ -30,13 +30,14 @@ def replay_record(record: Record, total_steps: int | None = None, **settings: An
     )
     outcome = replay(
         record.losses,
-        None if total_steps is None else max(math.ceil(total_steps / k), len(record.losses)),
+        total_steps
+        if total_steps is None or math.isinf(total_steps)
+        else max(math.ceil(total_steps / k), len(record.losses)),
         **shorter,
     )
+    length = record.updates if total_steps is None else max(total_steps, record.updates)
     config: Config = replace(
-        outcome.config,
-        total_steps=record.updates if total_steps is None else max(total_steps, record.updates),
-        steps_per_epoch=epoch,
+        outcome.config, total_steps=None if math.isinf(length) else int(length), steps_per_epoch=epoch
     )
     return Replay(config, _stretched(outcome.state, k), np.repeat(outcome.learning_rates, k))
 
@@ -47,6 +48,9 @@ STEPS: Final = frozenset(
         "read",
         "snapshot_step",
         "start",
+        "falls_from",
+        "end",
+        "warmup_to",
         "span",
         "t_star",
         "rewound_to",

@@ -25,7 +25,10 @@ def premise(name: str, record: Record, replay: Replay, preset: str) -> str:
     every = f"; a loss for every {record.stride:,} updates" if record.stride > 1 else ""
     lost = f"{missing:,} {'loss' if missing == 1 else 'losses'}" if missing else "no losses"
     notes = "".join(f" ({note}.)" for note in record.notes)
-    of = "updates, the whole run" if whole else f"of {config.total_steps:,} updates"
+    if config.total_steps is None:
+        of = "updates of a run without a known end"
+    else:
+        of = "updates, the whole run" if whole else f"of {config.total_steps:,} updates"
     epochs = f", {config.steps_per_epoch:,} updates in an epoch" if config.steps_per_epoch else ""
     return (
         f"{name}: {record.updates:,} {of}{every}; {lost} missing or not finite.{notes} "
@@ -82,7 +85,8 @@ def _last(replay: Replay, few: str | None) -> str:
     config, switch = replay.config, replay.state.switch
     if switch is None:
         return f"No switch within the record. {_waiting(replay, few)}"
-    rate, begins = f"{switch.peak_lr:.3g}", f"The decay ({config.decay}) begins with"
+    rate, stable = f"{switch.peak_lr:.3g}", replay.state.stage == "stable"
+    begins = "The stable phase has" if stable else f"The decay ({config.decay}) begins with"
     if switch.t_star is None:
         risen = switch.reason is Reason.RISE and not switch.capped
         at = f"{begins} learning rate {rate}{', a tenth of the last one or less' if risen else ''}."
