@@ -208,8 +208,8 @@ def test_the_default_preset_never_crashes_on_a_real_curve_whatever_its_scale(nam
 
 def test_a_run_without_a_known_end_is_replayed_as_such() -> None:
     losses = v_shape(900, 300, 0.02)
-    outcome = replay(losses, math.inf, warmup_limit=600)
-    assert outcome.config == Config(warmup_limit=600)
+    outcome = replay(losses, math.inf, warmup_limit=600, watch=None)
+    assert outcome.config == Config(warmup_limit=600, watch=None)
     assert outcome.state.stage == "stable"
     assert set(outcome.learning_rates[outcome.switch_step :]) == {outcome.peak_lr}
     thinned = replay_record(Record(losses[::3], None, stride=3), math.inf, warmup_limit=200)

@@ -64,7 +64,7 @@ def test_a_finished_run_stays_as_it_is(whole, tmp_path, capsys):
     metrics, _ = engine.train(Settings(**_settings(out)), resume=True)
     assert metrics == json.loads((whole / "run.json").read_text())["metrics"]
     assert "holds a finished run: --resume has nothing to do" in capsys.readouterr().out
-    with pytest.raises(UserError, match="cannot resume with another --epochs: the run has 6, not 9"):
+    with pytest.raises(UserError, match="holds a finished run of 132 updates"):
         engine.train(Settings(**_settings(out) | {"epochs": 9}), resume=True)
     assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
@@ -94,7 +94,6 @@ def stopped(whole, tmp_path) -> Path:
     [
         ({"batch_size": 32}, "another --batch-size: the run has 64, not 32"),
         ({"seed": 1}, "another --seed: the run has 0, not 1"),
-        ({"epochs": 7}, "another --epochs: the run has 6, not 7"),
         ({"optimizer": "sgd"}, "another --optimizer: the run has 'adamw', not 'sgd'"),
         ({"schedule": "paper"}, "another --schedule: the run has 'autowu', not 'paper'"),
     ],
