@@ -155,6 +155,10 @@ def test_images_that_autoaugment_cannot_take():
         ("a.txt", "crop-flip", "one of none for a text, not crop-flip"),
     ],
 )
-def test_which_augmentation_goes_with_which_data(data, name, message):
+def test_which_augmentation_goes_with_which_data(data, name, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for part in ("train", "val"):
+        (tmp_path / part).mkdir()
+    (tmp_path / "a.txt").write_text("To be, or not to be")
     with pytest.raises(UserError, match=f"--augment must be {message}"):
         load(Settings(data=data, augment=name))
