@@ -247,9 +247,11 @@ def running(task):
 @pytest.fixture
 def no_server():
     """The server that other tests have left is not born with the signals blocked."""
-    from multiprocessing import forkserver
+    from multiprocessing.forkserver import _forkserver
 
-    forkserver._forkserver._stop()
+    if _forkserver._forkserver_pid is not None:
+        os.kill(_forkserver._forkserver_pid, signal.SIGKILL)  # it would wait for whoever holds its pipe
+    _forkserver._stop()
 
 
 @pytest.mark.skipif(workers.START != "forkserver", reason="asks for the server's process")
