@@ -41,17 +41,20 @@ def extended(config: Config, state: State[Phase], now: int, total_steps: int) ->
     return state.replace(horizon=Horizon(end, shorter, ends=ends))
 
 
-def cooled(config: Config, state: State[Phase], now: int, steps: int) -> State[Phase]:
+def cooled(
+    config: Config, state: State[Phase], now: int, steps: int, *, within_update: bool = False
+) -> State[Phase]:
     """The LR falls to zero in the next ``steps`` updates, by the shape of the decay.
 
     In warm-up the best LR known is gone back to first, as at the cap: a decision at ``now``, or after the
-    next update, where none has come since the last one.
+    next update, where that has begun or none has come since the last decision.
 
     Args:
         config: the one that the run began with.
         state: of the last decision.
         now: updates done.
         steps: from the peak to zero.
+        within_update: whether a part of the next update's losses is there already.
 
     Raises:
         TypeError: ``steps`` is no integer.
@@ -62,7 +65,8 @@ def cooled(config: Config, state: State[Phase], now: int, steps: int) -> State[P
     if isinstance(state.phase, AfterSwitch):
         return _to(config, state, now, end, at_once=True)
     ends = (*state.horizon.ends, End(now, end, cooldown=True))
-    return state.replace(horizon=Horizon(end, max(now, state.step + 1), at_once=True, ends=ends))
+    soonest = max(now + within_update, state.step + 1)
+    return state.replace(horizon=Horizon(end, soonest, at_once=True, ends=ends))
 
 
 def _to(config: Config, state: State[Phase], now: int, end: int, *, at_once: bool) -> State[Phase]:

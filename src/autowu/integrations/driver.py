@@ -154,7 +154,7 @@ class Driver(Readable):
             ValueError: it is below 1, or the run is over; nothing is changed.
         """
         session = self._session
-        session.cooldown(steps)
+        session.cooldown(steps, within_update=bool(self._micro))
         return self._decide(read, check) if session.step == session.due else None
 
     def _decide(self, read: Callable[[], Weights], check: Callable[[Weights], None]) -> Weights | None:

@@ -39,7 +39,7 @@ class Weights(Protocol):
 class Session:
     """Holds the state of a run, and turns the losses between two decisions into the next state.
 
-    A host counts its updates with :meth:`advance`, and hands the losses over when a decision is due.
+    A host counts its updates in ``step``, and hands the losses over when a decision is due.
     """
 
     def __init__(self, asked: Config, config: Config | None = None, *, log: RunLog | None = None) -> None:
@@ -110,12 +110,13 @@ class Session:
         """The run ends after ``total_steps`` updates: :func:`autowu.controller.horizon.extended`."""
         self.enter(horizon.extended(self.config, self.state, self.step, total_steps))
 
-    def cooldown(self, steps: int) -> None:
+    def cooldown(self, steps: int, *, within_update: bool = False) -> None:
         """The LR falls to zero in ``steps`` updates: :func:`autowu.controller.horizon.cooled`.
 
         In warm-up that is a decision, which may be due at once.
         """
-        self.enter(horizon.cooled(self.config, self.state, self.step, steps))
+        now = self.step
+        self.enter(horizon.cooled(self.config, self.state, now, steps, within_update=within_update))
 
     def decide(
         self,

@@ -120,6 +120,20 @@ def test_an_open_update_is_not_lost():
     assert_equal(cooled.state_dict(), whole.state_dict())
 
 
+def test_within_an_update_warm_up_ends_after_it():
+    made = scheduler(**RARE)
+    drive(made, v_curve()[:50])
+    assert made._session.state.step < 50  # losses wait, which would be decided upon at once
+    made.observe(1.0)
+    made.cooldown(9)
+    assert made.phase == "warmup"
+    made.observe(2.0)
+    made.step()
+    assert made.phase == "decay"
+    assert made.switch.step == 51
+    assert made.total_steps == 59
+
+
 # --- states ---------------------------------------------------------------------------------------------
 
 MOVED: dict[str, tuple[dict[str, Any], Ends, int]] = {

@@ -266,7 +266,7 @@ class AutoWU(Readable, LRScheduler):
             ValueError: it is below 1, the run is over, or the ranks differ; nothing is changed.
         """
         agree("cooldown(steps)", steps, self._group())
-        self._session.cooldown(steps)
+        self._session.cooldown(steps, within_update=self._pending.open)
         self._ends_elsewhere()
 
     def _ends_elsewhere(self) -> None:
