@@ -88,8 +88,8 @@ def test_flags_are_settings(capsys: pytest.CaptureFixture[str], v_curve: str) ->
     [
         ("--total-steps 0", "--total-steps must be an integer ≥ 1, not 0"),
         ("--total-steps -5", "--total-steps must be an integer ≥ 1, not -5"),
-        ("--total-steps 1.5", "argument --total-steps: invalid int value: '1.5'"),
-        ("--total-steps many", "argument --total-steps: invalid int value: 'many'"),
+        ("--total-steps 1.5", "argument --total-steps: must be an integer ≥ 1, or inf, not '1.5'"),
+        ("--total-steps many", "argument --total-steps: must be an integer ≥ 1, or inf, not 'many'"),
         ("--total-steps 299", "line 301: step 299 is beyond --total-steps 299"),
         ("--steps-per-epoch 0", "--steps-per-epoch must be an integer ≥ 1, not 0"),
         ("--preset paper", "--steps-per-epoch is missing"),
