@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from autowu.config import Config
+from autowu.controller import display
 from autowu.controller.state import Cut, End, Switch
 from autowu.detector.detect import Verdict
 from autowu.integrations.said import metrics, summary
@@ -67,3 +68,20 @@ class Readable:
 
     def __repr__(self) -> str:
         return summary(type(self).__name__, self._session)
+
+    def plot(self) -> Any:
+        """A Plotly figure of LR, smoothed loss and votes so far."""
+        from autowu.report import notebook  # upward, for a picture of itself: only when it is asked for
+
+        return notebook.plot(self.config, self._session.state, self._session.step)
+
+    def records(self) -> list[dict[str, Any]]:
+        """The tests so far as plain values, a row for each."""
+        return display.records(self.config, self.verdicts)
+
+    def to_frame(self) -> Any:
+        """:meth:`records` as a pandas DataFrame."""
+        return display.to_frame(self.config, self.verdicts)
+
+    def _repr_html_(self) -> str:
+        return display.html(type(self).__name__, self.config, self._session.state, self._session.step)

@@ -13,18 +13,18 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from autowu.config import Config
-from autowu.controller import display
 from autowu.integrations.logged import Folder
 from autowu.integrations.readable import Readable
 from autowu.integrations.saved import check_keys, check_origin
 from autowu.integrations.session import VERSION, Session
+from autowu.integrations.torch.ends import Ends
 from autowu.integrations.torch.groups import Groups
 from autowu.integrations.torch.logged import run_log
 from autowu.integrations.torch.nested import listed, within
 from autowu.integrations.torch.nested import parameters as trained
 from autowu.integrations.torch.pending import PendingLosses
 from autowu.integrations.torch.published import check_arguments
-from autowu.integrations.torch.ranks import OnAllRanks, agree, leaders, several
+from autowu.integrations.torch.ranks import OnAllRanks, leaders, several
 from autowu.integrations.torch.snapshot import Snapshot, check_snapshot
 from autowu.integrations.torch.tensors import StateDict, to_arrays, to_tensors
 from autowu.integrations.torch.told import Told, strangers
@@ -33,7 +33,7 @@ from autowu.integrations.torch.told import Told, strangers
 _compiler: Any = getattr(cast("Any", torch)._C._dynamo.eval_frame, "get_eval_frame_callback", lambda: None)
 
 
-class AutoWU(Readable, LRScheduler):
+class AutoWU(Readable, Ends, LRScheduler):
     """Sets the learning rate by itself: grows it while the loss falls, goes back to the minimum, decays.
 
     ::
@@ -147,23 +147,6 @@ class AutoWU(Readable, LRScheduler):
         """The same as :meth:`get_last_lr`."""
         return self.get_last_lr()
 
-    def plot(self) -> Any:
-        """A Plotly figure of LR, smoothed loss and votes so far."""
-        from autowu.report import notebook  # upward, for a picture of itself: only when it is asked for
-
-        return notebook.plot(self.config, self._session.state, self._session.step)
-
-    def records(self) -> list[dict[str, Any]]:
-        """The tests so far as plain values, a row for each."""
-        return display.records(self.config, self.verdicts)
-
-    def to_frame(self) -> Any:
-        """:meth:`records` as a pandas DataFrame."""
-        return display.to_frame(self.config, self.verdicts)
-
-    def _repr_html_(self) -> str:
-        return display.html("AutoWU", self.config, self._session.state, self._session.step)
-
     # --- the training loop ----------------------------------------------------------------------------
 
     def observe(self, loss: object) -> None:
@@ -237,45 +220,6 @@ class AutoWU(Readable, LRScheduler):
                 " that had none: a batch size? Call observe(loss) before the engine's step()."
             )
         self._lacked_loss = False
-
-    # --- the end of the run ---------------------------------------------------------------------------
-
-    def extend(self, total_steps: int) -> None:
-        """The run ends after ``total_steps`` updates: more or fewer than was planned, or than were known.
-
-        Warm-up goes on as it began. A decay that has begun bends towards the new end, and the LR jumps
-        nowhere; a stable phase becomes a decay. With several processes all have to call it.
-
-        Raises:
-            TypeError: ``total_steps`` is no integer.
-            ValueError: it is not above the updates done, the run is over, or the ranks differ; nothing is
-                changed.
-        """
-        agree("extend(total_steps)", total_steps, self._group())
-        self._session.extend(total_steps)
-        self._ends_elsewhere()
-
-    def cooldown(self, steps: int) -> None:
-        """The LR falls to zero in the next ``steps`` updates, by the shape of the decay.
-
-        It may be called at any time; in warm-up the LR, and the weights, first go back to the best one known.
-        With several processes all have to call it.
-
-        Raises:
-            TypeError: ``steps`` is no integer.
-            ValueError: it is below 1, the run is over, or the ranks differ; nothing is changed.
-        """
-        agree("cooldown(steps)", steps, self._group())
-        self._session.cooldown(steps, within_update=self._pending.open)
-        self._ends_elsewhere()
-
-    def _ends_elsewhere(self) -> None:
-        session = self._session
-        texts = self._decide() if session.step == session.due else ()
-        self._expect()
-        self._groups.write(session.learning_rate)
-        for text in texts:
-            warnings.warn(text, stacklevel=3)
 
     # --- decisions ------------------------------------------------------------------------------------
 
