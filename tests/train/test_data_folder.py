@@ -68,7 +68,9 @@ def test_the_test_transform_is_the_middle_of_the_image():
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("augment", ["none", "imagenet", "deit"])
+@pytest.mark.parametrize(
+    "augment", ["deit", *(pytest.param(name, marks=pytest.mark.full) for name in ("none", "imagenet"))]
+)
 def test_workers_change_nothing(root, augment):
     alone = batches(task(root, augment=augment), 0, 5)
     pets = task(root, augment=augment, workers=2)
@@ -177,7 +179,7 @@ def test_a_name_and_a_size_are_part_of_the_fingerprint(root):
     assert len({first, second, task(root).fingerprint}) == 3
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.full)])
 @pytest.mark.parametrize("content", [b"", b"no image", None], ids=["empty", "text", "cut"])
 def test_an_unreadable_image_is_named(root, workers, content):
     path = root / "train" / "bee" / "04.png"

@@ -40,7 +40,9 @@ def test_killed_and_resumed_again_and_again(whole, tmp_path):
     commands.assert_same(out, whole)
 
 
-@pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGINT", 130)])
+@pytest.mark.parametrize(
+    ("name", "status"), [("SIGTERM", 143), pytest.param("SIGINT", 130, marks=pytest.mark.full)]
+)
 def test_a_signal_saves_the_update_that_was_under_way(whole, tmp_path, name, status):
     out = tmp_path / "run"
     process = commands.start(*FLAGS, "--out", out)

@@ -80,7 +80,7 @@ def test_a_break_at_every_step(name):
     assert_resumes(name, SHORT, list(range(SHORT + 1)))
 
 
-QUICK = ("default", "rare tests", "paper", "sgd", "tensor lr", "constant-cosine", "plateau")
+QUICK = ("default", "paper", "tensor lr", "plateau")
 
 
 def stage(scheduler: autowu.AutoWU) -> tuple[type, int]:
