@@ -147,14 +147,13 @@ def prepared(settings: Settings) -> Run:
 
 def advance(run: Run, updates: int) -> None:
     """So many updates by the trainer's loop: data, log, signals, progress; no evaluation, no checkpoint."""
-    kept = run.total_steps, loop.report, loop.saving.save
-    run.total_steps = run.step + updates
+    kept = loop.report, loop.saving.save
     loop.report = loop.saving.save = lambda *_: None
     try:
         with redirect_stdout(StringIO()):
-            loop.fit(run)
+            loop.fit(run, updates)
     finally:
-        run.total_steps, loop.report, loop.saving.save = kept
+        loop.report, loop.saving.save = kept
 
 
 def by_hand(settings: Settings, device: torch.device) -> Callable[[], None]:

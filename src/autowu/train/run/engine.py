@@ -101,7 +101,7 @@ def _train(
     return metrics, None
 
 
-def set_up(settings: Settings, fabric: Fabric, began: float, *, resume: bool) -> Run:
+def set_up(settings: Settings, fabric: Fabric, began: float | None = None, *, resume: bool) -> Run:
     """Everything that belongs to a run, at its beginning or at its newest checkpoint."""
     folder = settings.folder
     task = load(settings, fabric)
@@ -152,7 +152,7 @@ def set_up(settings: Settings, fabric: Fabric, began: float, *, resume: bool) ->
         loggers=Loggers(settings.logger, folder, described, writes=first, resumes=log_length > 0),
         progress=display,
         stop=StopRequest(fabric.world_size),
-        ending=Ending(settings, began),
+        ending=Ending(settings, time.monotonic() if began is None else began),
         about=about,
         log_length=log_length,
     )

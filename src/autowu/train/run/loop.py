@@ -21,8 +21,8 @@ from autowu.train.schedules import Method
 ENDLESS: Final = 2**31  # updates: more than anybody makes
 
 
-def fit(run: Run) -> int | None:
-    """Train from where ``run`` stands to its end; the signal that stopped it before, if one did."""
+def fit(run: Run, most: int = ENDLESS) -> int | None:
+    """Train from where ``run`` stands to its end, or for so many updates; the signal that stopped it, if any."""
     schedule, events = run.method.schedule, run.events
     tests, switched, cuts = len(schedule.verdicts), schedule.switch is not None, len(schedule.cuts)
     ends = sum(end.step < run.step for end in schedule.ends)  # one of now is that of a resume
@@ -31,7 +31,7 @@ def fit(run: Run) -> int | None:
     if run.fabric.world_size > 2 and not run.sharded:
         settle_order(run)
     began, first = time.perf_counter(), run.step
-    last = run.step + ENDLESS if run.total_steps is None else run.total_steps
+    last = run.step + most if run.total_steps is None else min(run.total_steps, run.step + most)
     for batches in run.task.updates(run.step, last):
         lr, phase = float(schedule.get_last_lr()[0]), schedule.phase
         loss = update(run, batches)
