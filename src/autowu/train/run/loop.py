@@ -22,7 +22,7 @@ ENDLESS: Final = 2**31  # updates: more than anybody makes
 
 
 def fit(run: Run, most: int = ENDLESS) -> int | None:
-    """Train from where ``run`` stands to its end, or for so many updates; the signal that stopped it, if any."""
+    """Train from where ``run`` stands to its end, or for ``most`` updates; the signal that stopped it."""
     schedule, events = run.method.schedule, run.events
     tests, switched, cuts = len(schedule.verdicts), schedule.switch is not None, len(schedule.cuts)
     ends = sum(end.step < run.step for end in schedule.ends)  # one of now is that of a resume
