@@ -58,6 +58,7 @@ def test_it_is_imported_after_the_shim_and_not_without(fake):
     assert fake(shim + "print(shim.install()); import torchvision; print(shim.install())") == "True\nFalse\n"
 
 
+@pytest.mark.full
 def test_scripts_go_on_to_find_it_in_the_trainer(fake):
     shim = "from autowu.train import torchvision_shim; print(torchvision_shim.install())"
     assert fake(shim + "; import torchvision") == "True\n"
@@ -77,6 +78,7 @@ import torchvision
     assert fake(program) == f"{MISSING}\nTrue\n"
 
 
+@pytest.mark.full
 def test_operators_that_others_have_declared_stay(fake):
     program = """
 import torch
@@ -89,6 +91,7 @@ import torchvision
     assert fake(program) == "False\n"
 
 
+@pytest.mark.full
 def test_another_error_is_not_hidden(fake):
     program = "from autowu.integrations import torchvision_shim as shim; shim.install(); import torchvision"
     assert "No module named 'of_torchvision'" in fake(program, "import of_torchvision\n")
@@ -143,8 +146,13 @@ def test_one_that_is_imported_or_absent_or_whole_is_left_alone(monkeypatch, tmp_
     ("framework", "program"),
     [
         ("transformers", "import autowu.integrations.huggingface; from transformers import Trainer"),
-        ("lightning", "import autowu.integrations.lightning; import lightning.pytorch"),
-        ("pytorch_lightning", "import autowu.integrations.pytorch_lightning"),
+        pytest.param(
+            *("lightning", "import autowu.integrations.lightning; import lightning.pytorch"),
+            marks=pytest.mark.full,
+        ),
+        pytest.param(
+            *("pytorch_lightning", "import autowu.integrations.pytorch_lightning"), marks=pytest.mark.full
+        ),
         ("accelerate", "import autowu.integrations.accelerate; from accelerate import Accelerator"),
         ("timm", "from autowu.train import torchvision_shim; torchvision_shim.install(); import timm"),
     ],
