@@ -80,9 +80,8 @@ def test_micro_batches_on_two_processes(alone, tmp_path):
 
 
 # Two processes' gradients have one sum; of four the order in which they are added up must be the same again.
-@pytest.mark.parametrize(
-    ("strategy", "processes"), [("ddp", 4), pytest.param("fsdp", 2, marks=[pytest.mark.full, fully_shards])]
-)
+@pytest.mark.full
+@pytest.mark.parametrize(("strategy", "processes"), [("ddp", 4), pytest.param("fsdp", 2, marks=fully_shards)])
 def test_kill_and_resume(tmp_path, strategy, processes):
     flags = (*FLAGS, "--devices", processes, "--strategy", strategy, "--checkpoint-every", 10)
     commands.train(*flags, "--out", tmp_path / "whole")
@@ -153,6 +152,7 @@ def test_a_killed_process_is_restarted_with_all_and_goes_on(tmp_path):
     commands.assert_same(out, tmp_path / "whole")
 
 
+@pytest.mark.full
 def test_the_launcher_and_the_flags_must_agree(tmp_path):
     launcher = (*TORCHRUN, "--standalone", "--nproc-per-node", "2", "-m", "autowu")
     told = commands.train(*FLAGS, "--out", tmp_path / "run", "--devices", 4, launcher=launcher, status=1)

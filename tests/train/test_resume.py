@@ -25,6 +25,7 @@ def whole(tmp_path_factory) -> Path:
     return out
 
 
+@pytest.mark.full  # a kill of a shorter run is in tests/reliability
 def test_killed_and_resumed_again_and_again(whole, tmp_path):
     out, seen, kills = tmp_path / "run", 0, 0
     while True:
