@@ -103,7 +103,7 @@ endef
 $(DEPENDENCIES): requirements/lock.txt
 	$(environment)
 	@echo "Installing the pinned dependencies into $(VENV); torch is large, so the first time takes a minute or more."
-	@$(BIN)/python -m pip install --quiet --requirement requirements/lock.txt
+	@$(BIN)/python -m pip install --quiet --no-compile --requirement requirements/lock.txt
 	@touch $@
 
 $(FOR_DOCS): requirements/docs.txt

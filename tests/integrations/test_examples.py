@@ -20,7 +20,12 @@ def test_all_examples_are_run() -> None:
     assert sorted(path.name for path in examples.EXAMPLES.glob("*.py")) == sorted(SHORT)
 
 
-@pytest.mark.parametrize("name", SHORT)
+SLOW = {"keras_digits.py", "lightning_images.py"}  # the blocks of their pages are run always
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.full) if name in SLOW else name for name in SHORT]
+)
 def test_it_runs_to_its_end(name: str, tmp_path: Path) -> None:
     package, *arguments = SHORT[name]
     if not find_spec(package):
