@@ -104,6 +104,7 @@ $(DEPENDENCIES): requirements/lock.txt
 	$(environment)
 	@echo "Installing the pinned dependencies into $(VENV); torch is large, so the first time takes a minute or more."
 	@$(BIN)/python -m pip install --quiet --no-compile --requirement requirements/lock.txt
+	@$(BIN)/python -m compileall -qq --workers 0 $(VENV)/lib || true  # on all cores; templates are no Python
 	@touch $@
 
 $(FOR_DOCS): requirements/docs.txt

@@ -77,7 +77,7 @@ RANK = {room: rank for rank, rooms in enumerate(ROOMS) for room in rooms}
 
 UPWARD = {
     ("offline/replay.py", "autowu.report"),  # Replay.plot
-    ("integrations/torch/scheduler.py", "autowu.report"),  # AutoWU.plot
+    ("integrations/readable.py", "autowu.report"),  # AutoWU.plot
 }
 """What is imported upward: within a function, when somebody asks for a picture."""
 
