@@ -35,6 +35,8 @@ def start(out: Path, *flags: str, killed_in: str | None = None, at: int = 0) -> 
 def _run(words: list[str], out: Path, killed_in: str | None, at: int) -> None:
     from autowu.cli import main
 
+    # Another test may have started the server, as the trainer does: born with these blocked.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))
     sys.stdout = sys.stderr = open(f"{out}.txt", "a", buffering=1, encoding="utf-8")  # noqa: SIM115
     kill_in(killed_in, at)
     sys.exit(main(words))
