@@ -53,7 +53,7 @@ def assert_same(out: Path, whole: Path) -> None:
     "`--resume` ends with the same log, weights, optimizer and scheduler, to the bit, as a run that was "
     "never killed",
     full=200,
-    plain=10,
+    plain=5,
     unit="kills",
 )
 def test_kill_9(trials: Trials, whole: Path, tmp_path: Path) -> None:
@@ -100,6 +100,7 @@ def signalled(out: Path, number: int, moments: random.Random) -> BaseProcess:
     "the update is finished and saved, the exit status is 143 or 130, and `--resume` goes on to the same "
     "end, to the bit: no update is lost",
     full=50,
+    plain=2,
     unit="signals",
 )
 def test_signals(trials: Trials, whole: Path, tmp_path: Path) -> None:
@@ -126,6 +127,7 @@ def test_signals(trials: Trials, whole: Path, tmp_path: Path) -> None:
     "exit status 2 and a line that says so; the checkpoint before is whole, nothing half-written is left, "
     "and with room `--resume` goes on to the same end, to the bit",
     full=20,
+    plain=1,
     unit="runs",
 )
 @pytest.mark.skipif(sys.platform != "linux", reason="sets a limit of another process")
