@@ -192,12 +192,12 @@ def switch(
     least = None if t_star is None else _before(config, state, t_star)
     end = state.horizon.end
     if config.decay == "plateau" and not state.horizon.at_once:
-        after: Stable | Decay = Decay(decided, phase.growth, least)
+        after: Stable | Decay = Decay(decided, phase.growth, least, least)
     elif end is None:
-        after = Stable(decided, phase.growth, least)
+        after = Stable(decided, phase.growth, least, least)
     else:
         falls = line(config, state.step, end, at_once=state.horizon.at_once)
-        after = Decay(decided, phase.growth, least, lines=(falls,))
+        after = Decay(decided, phase.growth, least, least, lines=(falls,))
     return state.replace(
         phase=after,
         restores=state.restores + rewound,

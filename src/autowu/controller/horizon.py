@@ -75,7 +75,7 @@ def _to(config: Config, state: State[Phase], now: int, end: int, *, at_once: boo
     horizon = Horizon(end, ends=(*state.horizon.ends, End(now, end, cooldown=at_once)))
     if isinstance(phase, Stable):
         falls = line(config, now, end, at_once=at_once)
-        decay = Decay(phase.switch, phase.growth, phase.least, phase.cuts, phase.no_fall, (falls,))
+        decay = Decay(**vars(phase), lines=(falls,))
         return state.replace(phase=decay, horizon=horizon)
     if config.decay == "plateau" and not at_once and not phase.lines:
         return state.replace(horizon=horizon)

@@ -105,6 +105,8 @@ class Grow:
     """The step at which the LR is again what the fast growth had when it ended; tests count from there."""
     detections: int = 0
     """Reads in a row by which the minimum is past."""
+    rises: int = 0
+    """Reads in a row that saw the loss above the first ones."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,8 @@ class AfterSwitch:
     """The last of warm-up."""
     least: Stretch | None = None
     """The stretch of the least level from t* on, as far as one is known."""
+    kept: Stretch | None = None
+    """The level of the losses when the snapshot was taken, as far as it is known."""
     cuts: tuple[Cut, ...] = ()
     """The changes of the LR so far."""
     no_fall: bool = False

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
 from autowu.arrays import Array
 from autowu.config import Config
 from autowu.detector import fit, gp, noise
+from autowu.detector.trend import Level, median_variance
+
+LOGARITHMS: Final = 700.0
+"""Of numbers that floating point holds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +41,8 @@ class Verdict:
     """Its standard deviation at these points."""
     noise: float | None = None
     """σ_n, in units of the loss."""
+    logged: bool = False
+    """Whether the test saw the logarithms of the losses."""
 
     def votes(self, confidence: float) -> int:
         """Subsets that say that the minimum is past."""
@@ -54,17 +61,29 @@ class Verdict:
     def peak_at(self, basin: float | None) -> float | None:
         """The step whose LR the decay begins at: t*, or earlier where the smoothed loss is flat before it.
 
-        Halfway from where the loss has come within a share ``basin`` of its fall to where it is least. The LR
-        grows exponentially, so that this is the middle on a log scale. (First subset.)
+        Halfway from where the loss has come within a share ``basin`` of its fall, or within a standard error,
+        to where it is least. The LR grows exponentially, so that this is the middle on a log scale. (First
+        subset.)
         """
         if basin is None or self.mean is None or self.t_star is None:
             return self.t_star
-        least = int(self.mean.argmin())
-        most = float(self.mean[: least + 1].max())
+        mean, sd = self.mean, np.zeros_like(self.mean) if self.sd is None else self.sd
+        if self.logged:
+            mean, sd = np.log(mean), sd / mean
+        least = int(mean.argmin())
+        most = float(mean[: least + 1].max())
         # The first such place: beyond a steep fall the curve may ring, and be above for a moment.
-        first = int((self.mean <= self.mean[least] + basin * (most - self.mean[least])).argmax())
-        earlier = 0.5 * (least - first) / (len(self.mean) - 1)
+        first = int((mean <= mean[least] + max(basin * (most - mean[least]), sd[least])).argmax())
+        earlier = 0.5 * (least - first) / (len(mean) - 1)
         return max(float(self.start), self.t_star - (self.step - self.start) * earlier)
+
+    def below(self, level: Level) -> bool:
+        """Whether the least of the smoothed loss is below ``level`` by two standard errors."""
+        if self.mean is None or self.sd is None or self.noise is None:
+            return False
+        least = int(self.mean.argmin())
+        of_level = self.noise * math.sqrt(median_variance(level.losses))
+        return level.median - float(self.mean[least]) > 2 * math.hypot(float(self.sd[least]), of_level)
 
     @property
     def falling(self) -> bool:
@@ -101,9 +120,13 @@ def detect(
     x = usable / len(losses)
     try:
         with np.errstate(all="ignore"):
+            logged = config.standardize and noise.fallen_tenfold(y)
+            if logged:
+                y = np.log(y)
             if config.ceiling is not None:
                 y = noise.below_ceiling(y, config.ceiling)
-            return _test(config, x, y, step, start, adam)
+            verdict, adam = _test(config, x, y, step, start, adam)
+            return _of_logarithms(verdict) if logged else verdict, adam
     except (ArithmeticError, ValueError, np.linalg.LinAlgError) as error:
         return Verdict(step, start, no_evidence=f"numerical failure: {error}"), adam
 
@@ -143,7 +166,7 @@ def _test(
     f = gp.posterior(subsets, parameters)
     rise, rise_sd = gp.fall_to_end(basis, f)
     copies = config.subsets // len(rise)
-    p_min = _p_min(rise, rise_sd) * copies
+    p_min = _p_min(rise if config.basin is None else _beyond(rise, config.basin), rise_sd) * copies
     argmins = tuple(basis.grid[rise.argmax(-1)].tolist()) * copies
     mean, sd = gp.curve(basis.at_curve, f.of_set(0))
     verdict = Verdict(
@@ -158,6 +181,15 @@ def _test(
     return replace(verdict, detected=2 * verdict.votes(config.confidence) > len(p_min)), adam
 
 
+def _of_logarithms(verdict: Verdict) -> Verdict:
+    """A verdict on the logarithms, in units of the loss; its errors to first order."""
+    if verdict.mean is None or verdict.sd is None or verdict.noise is None:
+        return verdict
+    mean = np.exp(np.clip(verdict.mean, -LOGARITHMS, LOGARITHMS))
+    noise_there = verdict.noise * float(mean.min())
+    return replace(verdict, mean=mean, sd=mean * verdict.sd, noise=noise_there, logged=True)
+
+
 def _standardized(losses: Array) -> tuple[float, float, Array]:
     """Mean, standard deviation, and ``losses`` less the one and over the other.
 
@@ -169,6 +201,16 @@ def _standardized(losses: Array) -> tuple[float, float, Array]:
     part -= mean
     deviation = math.sqrt(float(part @ part) / len(part))
     return mean * largest, deviation * largest, part / deviation
+
+
+def _beyond(rise: Array, basin: float) -> Array:
+    """f(1) - f(x), less a share ``basin`` of the fall of E f to its least, for each set [sets, GRID].
+
+    On a plateau P_min comes near 1 by chance, now and then, and x is one of many; a loss that has left the
+    flat part around its least is beyond that.
+    """
+    falls = [float(row.max() - row[: int(row.argmax()) + 1].min()) for row in rise]
+    return rise - basin * np.array(falls)[:, None]
 
 
 def _p_min(rise: Array, sd: Array) -> tuple[float, ...]:

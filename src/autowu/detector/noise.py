@@ -14,6 +14,7 @@ from autowu.arrays import Array
 
 ENDS = 5  # losses, at least, at each end of the window that lift-off compares
 WINDOW = 1000  # the last losses, which the noise level is taken from
+DECADE: Final = 10.0  # a fall by so much is judged on its logarithm
 SPIKE_WIDTH = 6  # updates; what lasts longer is the curve
 _MEDIAN_OF_5: Final = 0.28683  # variance of the median of 5 standard normal values
 _NORMAL: Final = NormalDist()
@@ -97,13 +98,31 @@ def below_ceiling(losses: Array, falls: float) -> Array:
     That a loss exceeds this says as much as by how far: the minimum is past. A divergence by many orders of
     magnitude would be all that a kernel of fixed length-scale can follow, and the least of the rest chance.
     """
-    begin = losses[: max(ENDS, len(losses) // 10)]
-    first = float(np.partition(begin, len(begin) // 2)[len(begin) // 2])
+    first = _first(losses)
     if not losses.max() > first:
         return losses
     level = first + 4 * noise_level(losses)
     if not losses.max() > level:
         return losses
+    return np.minimum(losses, level + falls * (first - _least(losses, first)))
+
+
+def fallen_tenfold(losses: Array) -> bool:
+    """Whether the ``losses`` are all positive, and L_0 > 10 L_min, as in :func:`below_ceiling`.
+
+    Of such a curve all but the first decade is next to nothing, beside its first losses.
+    """
+    first = _first(losses)
+    return bool(losses.min() > 0) and first / DECADE > _least(losses, first)
+
+
+def _first(losses: Array) -> float:
+    """The median of the first tenth."""
+    begin = losses[: max(ENDS, len(losses) // 10)]
+    return float(np.partition(begin, len(begin) // 2)[len(begin) // 2])
+
+
+def _least(losses: Array, first: float) -> float:
+    """The least median of five losses, at most ``first``."""
     fives = losses[: len(losses) // ENDS * ENDS].reshape(-1, ENDS)
-    least = float(np.partition(fives, ENDS // 2, axis=1)[:, ENDS // 2].min(initial=first))
-    return np.minimum(losses, level + falls * (first - least))
+    return float(np.partition(fives, ENDS // 2, axis=1)[:, ENDS // 2].min(initial=first))

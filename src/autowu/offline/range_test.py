@@ -149,7 +149,7 @@ def _minima(config: Config, losses: Array, test: Verdict, count: int) -> Array:
     usable = np.isfinite(window)
     if config.spike is not None:
         usable[usable] = ~spikes(window[usable], config.spike)
-    y = window[usable]
+    y = np.log(window[usable]) if test.logged else window[usable]
     y = (y - y.mean()) / (y.std() or 1.0)
     basis = gp.basis(config.length_scale)
     moments = gp.sufficient_statistics(basis, np.flatnonzero(usable) / len(window), y)
@@ -158,7 +158,7 @@ def _minima(config: Config, losses: Array, test: Verdict, count: int) -> Array:
     curves = basis.at_curve @ (posterior.weights[:, None] + posterior.covariance_root @ normal)
     places = curves.argmin(0) / (len(curves) - 1)
     drawn = [
-        replace(test, argmins=(place,), mean=curve).peak_at(config.basin)
+        replace(test, argmins=(place,), mean=curve, sd=None, logged=False).peak_at(config.basin)
         for place, curve in zip(places.tolist(), curves.T, strict=True)
     ]
     return np.array(drawn, dtype=np.float64)

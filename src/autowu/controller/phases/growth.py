@@ -10,7 +10,8 @@ import numpy as np
 
 from autowu.config import Config
 from autowu.controller import ending
-from autowu.controller.rate import growth_function, next_test
+from autowu.controller.phases import sweep
+from autowu.controller.rate import grown, growth_function, next_test
 from autowu.controller.state import Grow, Phase, State
 from autowu.detector import trend
 
@@ -41,9 +42,32 @@ def decide(config: Config, state: State[Grow]) -> State[Phase]:
     epoch_ends = state.step % (config.steps_per_epoch or 1) == 0
     if not ended or config.return_at_cap or ending.asked(state) or epoch_ends:
         state = ending.test(config, state)
-    if state.phase.detections >= config.patience:
+    state, found = _looked_for_the_fall(config, state), state.phase.detections >= config.patience
+    at_most = grown(config, grow.growth, state.step) >= config.max_lr
+    if (found or ended or at_most or state.phase.rises >= config.patience) and _never_fallen(config, state):
+        return sweep.hidden_fall(config, state)
+    if found:
         return ending.back(config, state, capped=False)
     return ending.at_cap(config, state) if ended else state
+
+
+def _looked_for_the_fall(config: Config, state: State[Grow]) -> State[Grow]:
+    """With the reads in a row that saw the loss above the first ones."""
+    if state.phase.origin is None:
+        return state
+    losses = state.losses[np.isfinite(state.losses)]
+    risen = trend.shift(losses, config.fall_threshold, state.phase.origin) > 0
+    return state.replace(phase=replace(state.phase, rises=state.phase.rises + 1 if risen else 0))
+
+
+def _never_fallen(config: Config, state: State[Grow]) -> bool:
+    """Whether lift-off was noise: by the last test the loss is nowhere below the first ones for sure."""
+    origin, verdict = state.phase.origin, state.verdicts[-1] if state.verdicts else None
+    if config.growth != "two-speed" or origin is None or verdict is None or verdict.mean is None:
+        return False
+    if state.nonfinite_reads or ending.asked(state) or verdict.logged:  # the last has fallen tenfold
+        return False
+    return not verdict.below(origin)
 
 
 def _resting(config: Config, state: State[Grow]) -> State[Grow]:

@@ -109,7 +109,7 @@ def slowed(config: Config, fast: Growth, step: int) -> tuple[Growth, int]:
 
 
 def _slower(
-    config: Config, state: State[Sweep | Search], lr: float, too_large: TooLarge | None
+    config: Config, state: State[Sweep | Search | Grow], lr: float, too_large: TooLarge | None
 ) -> State[Search]:
     """The fast growth went past whatever there was to see: from the initial weights, at the slow rate."""
     return state.replace(
@@ -133,6 +133,21 @@ def _first_rise(config: Config, state: State[Sweep | Search], losses: Array) -> 
     known = state.snapshot_step is not None and state.snapshot_step < state.step and len(earlier) > 0
     level = Level(trend.median(earlier), len(earlier)) if known else None
     return _slower(config, state, max(lr / RETREAT, config.min_lr), TooLarge(lr, level))
+
+
+def hidden_fall(config: Config, state: State[Grow]) -> State[Phase]:
+    """Noise was taken for lift-off: as after a rise, two decades below it, or a modest LR if time is up.
+
+    The weights go back to those of the snapshot, which may have moved since the first ones, so that their
+    level is not known.
+    """
+    growth = state.phase.growth
+    lr = grown(config, growth, state.step)
+    if state.step < config.warmup_steps:
+        return _slower(config, state, max(growth.lr / RETREAT, config.min_lr), TooLarge(lr, None))
+    capped = not ending.asked(state)
+    peak_lr = ending.fallback(config, too_large=lr)
+    return ending.switch(config, state, None, peak_lr, Reason.RISE, rewind=True, capped=capped)
 
 
 def _next_rise(config: Config, state: State[Sweep | Search], before: TooLarge) -> State[Phase]:
@@ -198,5 +213,5 @@ def _never(config: Config, state: State[Sweep | Search], *, risen: bool) -> Stat
     unmoved = Reason.ASKED if asked else Reason.NO_FALL
     reason = Reason.NONFINITE if dead else Reason.RISE if risen else unmoved
     # Weights of a loss that never rose are not known to be damaged: half of a run is not undone for nothing.
-    rewind = reason is not unmoved
+    rewind = reason is not unmoved or before is not None
     return ending.switch(config, state, None, peak_lr, reason, rewind=rewind, capped=capped)

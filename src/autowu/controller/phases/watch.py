@@ -2,8 +2,8 @@
 
 The losses are read in stretches of a fiftieth of the run. If the median of one is above the least so far by
 more than noise explains, and by a tenth of what the loss has fallen, the LR was too large after all: the
-weights go back to the snapshot, and the LR falls to a third. If the loss is as high right after that, it was
-the data that changed, and the LR goes back to what it was.
+weights go back to the snapshot, and the LR falls to a third. If the loss is higher right after that than when
+the snapshot was taken, it was the data that changed, and the LR goes back to what it was.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from autowu.config import Config
 from autowu.controller.cuts import taken_back
 from autowu.controller.state import AfterSwitch, Cut, Decay, Stable, State
-from autowu.detector import trend
+from autowu.detector import noise, trend
 from autowu.detector.trend import Stretch
 
 STRETCHES: Final = 50
@@ -68,23 +68,30 @@ def watched(config: Config, state: State[P]) -> State[P]:
         if judged and (phase.least is None or now.high < phase.least.high):
             state = state.replace(phase=replace(phase, least=now))
         kept = state.snapshot_step
-        if kept is not None and state.step - kept >= RENEWED * max(config.length, state.read):
-            state = state.replace(snapshot_step=state.step)
+        due = kept is not None and state.step - kept >= RENEWED * max(config.length, state.read)
+        if due and not _doubtful(state):
+            state = state.replace(snapshot_step=state.step, phase=replace(state.phase, kept=now))
     half = 2 * state.step >= config.length and not ended  # at the end it helps nobody
     if half and state.origin is not None and not _fallen(state):
         state = state.replace(phase=replace(state.phase, no_fall=True))
     return state.replace(snapshot_step=None) if ended else state
 
 
+def _doubtful(state: State[P]) -> bool:
+    """Whether the loss may be about to rise: then its weights are none to go back to."""
+    least, last = state.phase.least, trend.median(state.losses[-noise.ENDS :])
+    return trend.rising(state.losses) or (least is not None and not last <= least.high)
+
+
 def _cut_or_not(state: State[P], now: Stretch, *, dead: bool) -> State[P]:
-    """A cut, unless the loss was as high as soon as the weights had gone back: then it is the data."""
+    """A cut, unless the loss was higher as soon as the weights had gone back: then it is the data."""
     cuts = state.phase.cuts
     if cuts and cuts[-1].step == state.read and cuts[-1].back_to is not None:
         first = state.losses[:FIRST]  # of weights that the LR has not had the time to spoil
         if dead and not np.isfinite(first).any():
             return state
-        least = state.phase.least
-        if not dead and least is not None and first.min() > least.high:
+        kept = state.phase.kept or state.phase.least
+        if not dead and kept is not None and first.min() > kept.high:
             return _undone(state, now)
     return _cut(state, now) if len(cuts) < MOST else state
 
@@ -109,6 +116,8 @@ def _cut(state: State[P], now: Stretch) -> State[P]:
     phase, back_to = state.phase, state.snapshot_step
     least = math.nan if phase.least is None else phase.least.median
     cut = Cut(state.step, CUT * factor(phase), back_to, now.median, least)
+    if back_to is not None:  # from where those weights are, the loss has to fall anew
+        phase = replace(phase, least=phase.kept)
     return state.replace(
         phase=replace(phase, cuts=(*phase.cuts, cut)),
         restores=state.restores + (back_to is not None),
