@@ -110,9 +110,18 @@ T, BEGIN, STRETCH = 1000, 300, 20
 CONFIG = Config(total_steps=T)
 
 
-def fallen(config: Config = CONFIG, **changes: Any) -> State[Decay]:
+AT_ONE = Stretch(0.98, 1.0, 1.02)
+
+
+def fallen(
+    config: Config = CONFIG,
+    *,
+    least: Stretch = AT_ONE,
+    kept: Stretch | None = None,
+    **changes: Any,
+) -> State[Decay]:
     """The state at a switch, after a loss that fell from 2 to 1, with a snapshot."""
-    state = decaying(config, BEGIN, least=Stretch(0.98, 1.0, 1.02))
+    state = decaying(config, BEGIN, least=least, kept=kept)
     return state.replace(**({"origin": Stretch(1.98, 2.0, 2.02), "snapshot_step": BEGIN - 20} | changes))
 
 
@@ -362,3 +371,37 @@ def test_the_first_losses_of_a_run_and_those_up_to_the_minimum_are_what_it_compa
     assert first.phase.least is not None
     assert first.phase.least.median == pytest.approx(0.58, abs=0.05)  # 0.5 at the minimum itself
     assert first.snapshot_step == first.switch.rewound_to
+
+
+# --- weights that are fit to go back to -----------------------------------------------------------------
+
+
+def test_no_snapshot_is_taken_of_weights_that_are_about_to_explode() -> None:
+    losses = quiet()
+    losses[475 - BEGIN : 520 - BEGIN] += 0.5  # from just before the snapshot falls due, at 480
+    states = reads(losses)
+    kept = {state.read: state.snapshot_step for state in states}
+    assert (kept[480], kept[500]) == (BEGIN - 20, BEGIN - 20)
+    (cut, *_) = states[-1].phase.cuts
+    assert (cut.step, cut.back_to) == (500, BEGIN - 20)
+
+
+def test_after_a_cut_the_loss_may_fall_anew_from_where_the_weights_are() -> None:
+    """The snapshot is of a loss of 1.5, since when it had fallen to 1; a third of the LR needs its time."""
+    losses = np.r_[np.linspace(1.5, 1.0, 150), np.ones(T - BEGIN - 150)]
+    losses += 0.01 * np.random.default_rng(0).standard_normal(len(losses))
+    losses[460 - BEGIN :] = 1.6  # falls apart
+    losses[480 - BEGIN :] = 1.5 - 0.3 * np.linspace(0, 1, T - 480)  # with the weights of the snapshot
+    begin = fallen(least=Stretch(1.48, 1.5, 1.52), kept=Stretch(1.48, 1.5, 1.52))
+    assert [cut.factor for cut in cuts(losses, begin)] == [1 / 3]
+
+
+def test_what_the_snapshot_had_tells_the_data_from_an_lr_that_is_too_large() -> None:
+    """As high as when the snapshot was taken is not higher than that: the LR stays cut."""
+    begin = fallen(kept=Stretch(1.48, 1.5, 1.52))
+    losses = quiet()
+    losses[400 - BEGIN : 420 - BEGIN] = 1.6
+    losses[420 - BEGIN :] = 1.5
+    assert [taken_back([cut]) for cut in cuts(losses, begin)] == [False]
+    losses[420 - BEGIN :] = 1.7
+    assert [cut.factor for cut in cuts(losses, begin)] == [1 / 3, 1.0]

@@ -13,7 +13,7 @@ from .dense import dense
 
 CONFIG = Config(total_steps=1000)
 PAPER = Config.paper(1000, 25)
-PLAIN = Config(total_steps=1000, subset_size=None, fit_size=None, spike=None, ceiling=None)
+PLAIN = Config(total_steps=1000, subset_size=None, fit_size=None, spike=None, ceiling=None, basin=None)
 """All losses, standardised."""
 
 

@@ -78,9 +78,9 @@ def watched(config: Config, state: State[P]) -> State[P]:
 
 
 def _doubtful(state: State[P]) -> bool:
-    """Whether the loss may be about to rise: then its weights are none to go back to."""
-    least, last = state.phase.least, trend.median(state.losses[-noise.ENDS :])
-    return trend.rising(state.losses) or (least is not None and not last <= least.high)
+    """Whether the last losses have risen, though not yet most of the stretch: no weights to go back to."""
+    last = trend.median(state.losses[-noise.ENDS :])
+    return _risen(state, Stretch(last, last, last))
 
 
 def _cut_or_not(state: State[P], now: Stretch, *, dead: bool) -> State[P]:
