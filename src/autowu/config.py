@@ -78,12 +78,14 @@ class Config:
     patience: int = 3
     """p, the tests in a row that must detect the minimum, ≥ 1."""
     basin: float | None = 0.05
-    """Share of the fall of the smoothed loss, in (0, 1), by which it may be above its least: the peak LR is
-    halfway, on a log scale, from the smallest LR with such a loss to that of the least. None: the latter."""
+    """Share of the fall of the smoothed loss, in (0, 1), by which it may be above its least, and still count
+    as flat. A minimum is past when the loss has risen beyond that; the peak LR is halfway, on a log scale,
+    from the smallest LR with such a loss to that of the least. None: any rise counts, and the latter."""
     min_losses: int = 10
     """The fewest finite losses that a test needs, ≥ 2; below it the verdict is 'no evidence'."""
     standardize: bool = True
-    """Whether losses are centred and scaled before a test, so that their scale and shift do not matter."""
+    """Whether losses are centred and scaled before a test, so that their scale and shift do not matter; and
+    their logarithms taken first where they are positive and have fallen tenfold."""
     spike: float | None = 8.0
     """Height over the curve, > 0, in noise levels, from which a spike is left out. None: spikes are kept."""
     ceiling: float | None = 1.0

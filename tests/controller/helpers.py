@@ -5,13 +5,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, settings
 
-from autowu import Config
+from autowu import Config, Switch
 from autowu.controller import machine
 from autowu.controller.cuts import taken_back
 from autowu.controller.plain import from_plain, to_plain
-from autowu.controller.state import Grow, Growth, Search, State, Sweep, TooLarge
+from autowu.controller.rate import line
+from autowu.controller.state import Decay, Grow, Growth, Horizon, Search, State, Sweep, TooLarge
 
 # Neither an example nor the drawing of them has a limit of time, which a machine that others use would fail.
 seeded = settings(
@@ -117,3 +119,15 @@ def equal(a: Any, b: Any) -> bool:
     if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
         return len(a) == len(b) and all(map(equal, a, b))
     return type(a) is type(b) and (a == b or (a != a and b != b))
+
+
+def close(value: float, rel: float = 1e-12) -> Any:
+    return pytest.approx(value, rel=rel, abs=0)
+
+
+def decaying(config: Config, begin: int, **more: Any) -> State[Decay]:
+    """The state at a switch, made by hand."""
+    switch, end = Switch(begin, False, float(begin), 0.02, None), config.total_steps
+    lines = () if config.decay == "plateau" else (line(config, begin, end),)
+    phase = Decay(switch, Growth(0, 1e-5, 500), lines=lines, **more)
+    return State(phase, Horizon(end), step=begin, read=begin)

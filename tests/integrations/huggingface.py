@@ -64,6 +64,19 @@ def arguments(folder: Path, **changes: Any) -> TrainingArguments:
     return TrainingArguments(output_dir=str(folder), **(quiet | fixed | changes))
 
 
+def trainer_for(
+    losses: Sequence[float],
+    folder: Path,
+    *,
+    callbacks: Sequence[TrainerCallback] = (),
+    autowu: dict[str, Any] | None = None,
+    **changes: Any,
+) -> Any:
+    data = Losses(losses, 1)
+    args = arguments(folder, **changes)
+    return InOrder(Learner(), args, train_dataset=data, callbacks=list(callbacks), autowu=autowu)
+
+
 class Asking(TrainerCallback):
     """Moves the end of the run as the job has it."""
 

@@ -67,7 +67,7 @@ def test_a_finished_run_stays_as_it_is(whole, tmp_path, capsys):
     metrics, _ = engine.train(Settings(**_settings(out)), resume=True)
     assert metrics == json.loads((whole / "run.json").read_text())["metrics"]
     assert "holds a finished run: --resume has nothing to do" in capsys.readouterr().out
-    with pytest.raises(UserError, match="holds a finished run of 132 updates"):
+    with pytest.raises(UserError, match=r"a finished run of 132 updates \(--epochs 6; now --epochs 9\)"):
         engine.train(Settings(**_settings(out) | {"epochs": 9}), resume=True)
     assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
 

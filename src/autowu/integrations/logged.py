@@ -102,7 +102,7 @@ class RunLog:
 
     def entered(self, session: Session) -> None:
         """From now on the session has this phase and LR."""
-        self._pieces.append((session.step, session.phase, session.lr_function))
+        self._pieces.append((session.step, session.state.stage, session.lr_function))
         self._seen = self._seen or _known(session)
 
     def next_read(self, session: Session) -> int | None:
@@ -186,18 +186,18 @@ class RunLog:
                 at += 1
             _, phase, lr_function = pieces[at]
             yield writer.step_event(update + 1, loss, lr_function(update), phase)
-        tests, switch, cuts, ends = self._seen or (0, None, 0, 0)
-        yield from map(writer.verdict_event, session.verdicts[tests:])
-        if session.switch is not None and session.switch != switch:
-            yield writer.switch_event(session.switch)
-        yield from map(writer.cut_event, session.cuts[cuts:])
-        yield from map(writer.end_event, session.ends[ends:])
+        (tests, switch, cuts, ends), state = self._seen or (0, None, 0, 0), session.state
+        yield from map(writer.verdict_event, state.verdicts[tests:])
+        if state.switch is not None and state.switch != switch:
+            yield writer.switch_event(state.switch)
+        yield from map(writer.cut_event, state.cuts[cuts:])
+        yield from map(writer.end_event, state.horizon.ends[ends:])
 
     @staticmethod
     def _metrics(session: Session, losses: Array) -> dict[str, Any]:
         finite = losses[np.isfinite(losses)]
         mean = float(finite.mean()) if len(finite) else None
-        return {**writer.outcome(session.switch), "train_loss": mean, "steps": session.step}
+        return {**writer.outcome(session.state.switch), "train_loss": mean, "steps": session.step}
 
     def _described(
         self,
@@ -227,4 +227,5 @@ class RunLog:
 
 def _known(session: Session) -> _Known:
     """The tests, cuts and ends so far, by their numbers, and the switch."""
-    return len(session.verdicts), session.switch, len(session.cuts), len(session.ends)
+    state = session.state
+    return len(state.verdicts), state.switch, len(state.cuts), len(state.horizon.ends)

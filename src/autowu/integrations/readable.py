@@ -30,7 +30,7 @@ class Readable:
     @property
     def phase(self) -> Literal["warmup", "stable", "decay"]:
         """The current phase."""
-        return self._session.phase
+        return self._session.state.stage
 
     @property
     def learning_rate(self) -> float:
@@ -40,22 +40,22 @@ class Readable:
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
         """The tests so far."""
-        return self._session.verdicts
+        return self._session.state.verdicts
 
     @property
     def switch(self) -> Switch | None:
         """How warm-up ended; None before."""
-        return self._session.switch
+        return self._session.state.switch
 
     @property
     def cuts(self) -> tuple[Cut, ...]:
         """The changes of the LR since the switch, after the loss had risen for good."""
-        return self._session.cuts
+        return self._session.state.cuts
 
     @property
     def ends(self) -> tuple[End, ...]:
         """The ends of the run that were set while it went on."""
-        return self._session.ends
+        return self._session.state.horizon.ends
 
     @property
     def nonfinite(self) -> int:

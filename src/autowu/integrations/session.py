@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 
 from autowu.arrays import Array
 from autowu.config import Config
 from autowu.controller import horizon, machine, plain
-from autowu.controller.state import AfterSwitch, Cut, End, Phase, State, Switch
-from autowu.detector.detect import Verdict
+from autowu.controller.state import AfterSwitch, Phase, State
 from autowu.integrations.logged import RunLog
 from autowu.integrations.saved import check_count, check_origin
 from autowu.integrations.warned import warnings_of
@@ -64,31 +63,6 @@ class Session:
     def total_steps(self) -> int | None:
         """T, as it is planned by now; None: no end is known."""
         return self.state.horizon.end
-
-    @property
-    def phase(self) -> Literal["warmup", "stable", "decay"]:
-        """The current phase."""
-        return self.state.stage
-
-    @property
-    def verdicts(self) -> tuple[Verdict, ...]:
-        """The tests so far."""
-        return self.state.verdicts
-
-    @property
-    def switch(self) -> Switch | None:
-        """How warm-up ended; None before."""
-        return self.state.switch
-
-    @property
-    def cuts(self) -> tuple[Cut, ...]:
-        """The changes of the LR in the decay phase, after the loss had risen for good."""
-        return self.state.cuts
-
-    @property
-    def ends(self) -> tuple[End, ...]:
-        """The ends of the run that were set while it went on."""
-        return self.state.horizon.ends
 
     @property
     def learning_rate(self) -> float:

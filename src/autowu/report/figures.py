@@ -213,27 +213,30 @@ def progress_axis(runs: Sequence[Run]) -> tuple[str, str]:
     return "step", STEP_AXIS
 
 
+def over_evaluations(kind: str, run: Run, i: int, at: Sequence[float], values: Sequence[float]) -> Figure:
+    """The line of the ``i``-th run, with a mark at each evaluation."""
+    style = {"color": COLOURS[i % len(COLOURS)]}
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": label(run.name),
+        "legendgroup": str(i),
+        "meta": {"run": i, "kind": kind},
+        "x": numbers(at),
+        "y": numbers(values),
+        "line": style | {"dash": DASHES[i % len(DASHES)]},
+        "marker": style | {"symbol": SYMBOLS[i % len(SYMBOLS)], "size": 7},
+    }
+
+
 def accuracy(runs: Sequence[Run]) -> Figure:
     """Test accuracy at each evaluation; where there are many, the first may lie below the picture."""
     traces, shown = list[Figure](), list[list[float]]()
     at, title = progress_axis(runs)
     for i, run in enumerate(runs):
-        style = {"color": COLOURS[i % len(COLOURS)]}
         kept = kept_evaluations(run, "test_accuracy", len(runs))
         shown.append(percent := [100 * each.test_accuracy for each in kept])
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "lines+markers",
-                "name": label(run.name),
-                "legendgroup": str(i),
-                "meta": {"run": i, "kind": "accuracy"},
-                "x": numbers([getattr(each, at) for each in kept]),
-                "y": numbers(percent),
-                "line": style | {"dash": DASHES[i % len(DASHES)]},
-                "marker": style | {"symbol": SYMBOLS[i % len(SYMBOLS)], "size": 7},
-            }
-        )
+        traces.append(over_evaluations("accuracy", run, i, [getattr(each, at) for each in kept], percent))
     typical, best = span(*shown, cut=10), span(*shown, cut=0)
     layout: Figure = {
         "xaxis": {"title": {"text": title}, "rangemode": "tozero"},

@@ -5,17 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from autowu.report.curves import numbers
-from autowu.report.figures import (
-    COLOURS,
-    DASHES,
-    SYMBOLS,
-    Figure,
-    hovermode,
-    kept_evaluations,
-    label,
-    progress_axis,
-)
+from autowu.report.figures import Figure, hovermode, kept_evaluations, over_evaluations, progress_axis
 from autowu.runlog.run import Run
 
 
@@ -33,20 +23,8 @@ def throughput(runs: Sequence[Run]) -> Figure:
         if not measured(run):
             continue
         kept = kept_evaluations(run, "samples_per_second", len(runs))
-        style = {"color": COLOURS[i % len(COLOURS)]}
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "lines+markers",
-                "name": label(run.name),
-                "legendgroup": str(i),
-                "meta": {"run": i, "kind": "speed"},
-                "x": numbers([getattr(each, at) for each in kept]),
-                "y": numbers([each.samples_per_second for each in kept]),
-                "line": style | {"dash": DASHES[i % len(DASHES)]},
-                "marker": style | {"symbol": SYMBOLS[i % len(SYMBOLS)], "size": 7},
-            }
-        )
+        speeds = [each.samples_per_second for each in kept]
+        traces.append(over_evaluations("speed", run, i, [getattr(each, at) for each in kept], speeds))
     layout: Figure = {
         "xaxis": {"title": {"text": title}, "rangemode": "tozero"},
         "yaxis": {"title": {"text": f"training {samples} a second"}, "rangemode": "tozero"},

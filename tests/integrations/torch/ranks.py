@@ -116,6 +116,28 @@ def ended(
     return lrs, made.switch, weights.tolist(), errors
 
 
+def apart(
+    rank: int, at: list[int], lengths: list[int | None], settings: dict[str, Any]
+) -> tuple[str | None, bool]:
+    """The error at the first update of a run that each rank loads for itself, and whether it changed nothing.
+
+    ``at`` has the updates that were done by the run that each rank loads; 0: it loads none.
+    """
+    first = scheduler(distributed=False, **settings)
+    drive(first, v_curve()[: at[rank]])
+    made = scheduler(lengths[rank], **settings)
+    if at[rank]:
+        made.load_state_dict(copy.deepcopy(first.state_dict()))
+    before, error = copy.deepcopy(made.state_dict()), None
+    for _ in range(2):  # what is wrong does not pass
+        try:
+            made.step(0.5)
+        except ValueError as raised:
+            error = str(raised)
+    after = made.state_dict()
+    return error, repr(after) == repr(before)
+
+
 def resumed(rank: int, losses: list[list[float]], breaks: list[int]) -> tuple[list[float], list[float]]:
     """The last LRs of a run without and with breaks, where each rank saves and loads its own state."""
     whole, broken = scheduler(), scheduler()

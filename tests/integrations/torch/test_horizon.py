@@ -10,7 +10,16 @@ import autowu
 from integrations.contract.contract import Ends
 from integrations.torch import ranks
 from integrations.torch.test_resume import saved
-from integrations.torch.training import STEPS, Training, assert_equal, drive, group_lrs, scheduler, v_curve
+from integrations.torch.training import (
+    PAPER,
+    STEPS,
+    Training,
+    assert_equal,
+    drive,
+    group_lrs,
+    scheduler,
+    v_curve,
+)
 from integrations.torch.world import World
 
 OPEN = {"total_steps": None, "warmup_limit": STEPS // 2}  # its warm-up is that of a run of STEPS
@@ -273,3 +282,31 @@ def test_ranks_that_ask_for_different_ends_go_on_as_before(world: World, call: s
         (message,) = answer[3]
         name = {"extend": "total_steps", "cooldown": "steps"}[call]
         assert message == f"{call}({name}) is 300 on rank 0, but 400 on rank 1"
+
+
+BEGAN = "the total_steps that the run began with"
+
+
+@pytest.mark.parametrize(
+    ("at", "lengths", "settings", "message"),
+    [
+        ([0, 0], [STEPS, 300], {}, f"total_steps is {STEPS} on rank 0, but 300 on rank 1"),
+        ([0, 0], [None, 300], {}, "total_steps is None on rank 0, but 300 on rank 1"),
+        ([50, 50], [300, 400], RARE, "total_steps is 300 on rank 0, but 400 on rank 1"),
+        ([150, 150], [300, STEPS], {}, f"total_steps is 300 on rank 0, but {STEPS} on rank 1"),
+        ([150, 150], [300, 400], PAPER, "total_steps is 300 on rank 0, but 400 on rank 1"),  # reads are over
+        ([0, 50], [400, 400], {}, f"{BEGAN} is 400 on rank 0, but {STEPS} on rank 1"),
+        ([0, 50], [STEPS, STEPS], {}, "the number of updates done is 0 on rank 0, but 50 on rank 1"),
+    ],
+    ids=str,
+)
+def test_ranks_that_have_different_runs_in_hand_are_told_before_the_first_update(
+    world: World, at: list[int], lengths: list[int | None], settings: dict[str, Any], message: str
+):
+    assert world.run(ranks.apart, at, lengths, settings) == [(message, True)] * 2
+
+
+def test_ranks_that_have_one_run_in_hand_compare_it_once(world: World):
+    for error, unchanged in world.run(ranks.apart, [50, 50], [400, 400], {}):
+        assert error is None
+        assert not unchanged

@@ -3,9 +3,7 @@
 import copy
 import json
 import multiprocessing
-import pickle
 import signal
-import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +16,9 @@ from autowu.controller.state import Cut
 from autowu.report import add_arguments
 from autowu.report import run as report
 from autowu.report.settings import command
-from autowu.runlog.run import UNFINISHED, Run, read
+from autowu.runlog.run import UNFINISHED, read
 from integrations.torch import logging_runs
+from integrations.torch.logging_runs import assert_log_is_of
 from integrations.torch.training import PAPER, STEPS, Training, blown_up, drive, scheduler, v_curve
 from integrations.torch.world import World
 from told import WATCH
@@ -27,16 +26,6 @@ from told import WATCH
 pytestmark = pytest.mark.filterwarnings(WATCH)
 
 ALL = list(range(1, STEPS + 1))
-
-
-def assert_log_is_of(run: Run, made, lrs: list[float], losses: list[float]) -> None:
-    assert run.steps.tolist() == list(range(1, len(losses) + 1))
-    assert run.lrs.tolist() == lrs[: len(losses)]
-    np.testing.assert_array_equal(run.losses, losses)
-    assert (run.switch, run.cuts) == (made.switch, made.cuts)
-    assert [test.step for test in run.tests] == [test.step for test in made.verdicts]
-    for logged, own in zip(run.tests, made.verdicts, strict=True):
-        assert (logged.p_min, logged.detected, logged.argmins) == (own.p_min, own.detected, own.argmins)
 
 
 @pytest.mark.parametrize(
@@ -229,63 +218,6 @@ def test_log_must_be_a_path() -> None:
         scheduler(log=True)
 
 
-# --- trouble --------------------------------------------------------------------------------------------
-
-
-def of_the_log(told: pytest.WarningsRecorder) -> int:
-    """How many warnings are about it."""
-    return sum("the log in" in str(warning.message) for warning in told)
-
-
-def test_a_disk_that_fails_ends_the_log_and_not_the_run(tmp_path: Path) -> None:
-    losses, log = v_curve(), tmp_path / "runs" / "log.jsonl"
-    made = scheduler(log=tmp_path / "runs")
-    lrs = drive(made, losses[:50])
-    log.unlink()
-    log.mkdir()
-    with pytest.warns(UserWarning, match=r"the log in .*runs cannot be written: .*goes on without") as told:
-        lrs += drive(made, losses[50:])[1:]
-    assert of_the_log(told) == 1
-    assert lrs == drive(scheduler(), losses)
-
-
-def test_a_folder_that_cannot_be_made_is_told_of_once(tmp_path: Path) -> None:
-    (tmp_path / "runs").touch()
-    with pytest.warns(UserWarning, match="cannot be written: Not a directory") as told:
-        lrs = drive(scheduler(log=tmp_path / "runs" / "mine"), v_curve())
-    assert of_the_log(told) == 1
-    assert lrs == drive(scheduler(), v_curve())
-
-
-def test_two_that_write_to_one_log_are_told_apart(tmp_path: Path) -> None:
-    losses = v_curve()
-    one = scheduler(log=tmp_path)
-    drive(one, losses[:50])
-    other = copy.deepcopy(one)
-    drive(other, losses[50:])
-    with pytest.warns(UserWarning, match="something else writes to the log .* This one writes") as told:
-        drive(one, [3 * loss for loss in losses[50:]])
-    assert of_the_log(told) == 1
-    assert_log_is_of(read(tmp_path), other, drive(scheduler(), losses), losses)
-
-
-@pytest.mark.parametrize("again", [copy.deepcopy, lambda made: pickle.loads(pickle.dumps(made))])
-def test_a_copy_of_a_scheduler_goes_on_with_the_log(again, tmp_path: Path) -> None:
-    losses = v_curve()
-    made = scheduler(log=tmp_path)
-    drive(made, losses[:30])
-    made = again(made)
-    drive(made, losses[30:])
-    assert_log_is_of(read(tmp_path), made, drive(scheduler(), losses), losses)
-
-
-def test_the_state_does_not_know_of_the_log(tmp_path: Path) -> None:
-    one, other = scheduler(log=tmp_path), scheduler()
-    for made in (one, other):
-        drive(made, v_curve()[:100])
-    assert str(one.state_dict()) == str(other.state_dict())
-
-
 # --- several processes ----------------------------------------------------------------------------------
 
 
@@ -332,26 +264,3 @@ def test_the_report_shows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert f"At step {made.switch.step:,}" in page
     assert "autowu train --" not in page  # which would not repeat a loop of one's own
     assert command(read(tmp_path / "mine")) is None
-
-
-def test_repr_says_phase_step_lr_and_peak() -> None:
-    made = scheduler(2000)
-    assert repr(made) == "AutoWU(warmup, step 0 of 2,000, lr=1e-05)"
-    drive(made, v_curve(2000)[:1500])
-    lr, peak = f"{made.learning_rate:.3g}", f"{made.switch.peak_lr:.3g}"
-    assert repr(made) == f"AutoWU(decay, step 1,500 of 2,000, lr={lr}, peak_lr={peak})"
-
-
-def test_metrics_are_what_is_known() -> None:
-    made = scheduler()
-    assert made.metrics() == {"autowu/learning_rate": 1e-5, "autowu/phase": 0.0}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        drive(made, blown_up())
-    assert made.metrics() == {
-        "autowu/learning_rate": made.learning_rate,
-        "autowu/phase": 1.0,
-        "autowu/p_min": float(np.median(made.verdicts[-1].p_min)),
-        "autowu/peak_lr": made.switch.peak_lr,
-        "autowu/cut": 1 / 3,
-    }

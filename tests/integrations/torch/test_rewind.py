@@ -1,23 +1,16 @@
 """At the switch the weights and the optimizer are, bit for bit, what they were at the step it names."""
 
 import copy
-import gc
 import math
-import weakref
-from collections.abc import Iterable
-from functools import partial
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, Adagrad, Adam, AdamW, NAdam, Optimizer, RMSprop
+from torch.optim import AdamW
 
-import autowu
 from autowu.controller.state import Grow
 from autowu.integrations.torch.snapshot import Snapshot
-from autowu.train.optimizers.table import build
-from autowu.train.settings.options import Settings
+from integrations.torch.rewinding import OPTIMIZERS, assert_rewound, run_recorded, seen
 from integrations.torch.training import (
     PAPER,
     STEPS,
@@ -25,107 +18,8 @@ from integrations.torch.training import (
     assert_equal,
     group_lrs,
     mlp,
-    parameters,
     v_curve,
 )
-
-
-class Odd(Optimizer):
-    """Keeps state of every kind: numbers, text, lists of tensors, tensors in groups, what comes and goes."""
-
-    def __init__(self, params: Any, lr: float = 0.1) -> None:
-        super().__init__(params, {"lr": lr, "distance": torch.tensor(1e-3), "count": 0})
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Descend, and note things down."""
-        for group in self.param_groups:
-            group["count"] += 1
-            group["distance"] *= 1.01
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                if p not in self.state:
-                    self.state[p] = {
-                        "t": 0,
-                        "norm": 0.0,
-                        "kind": "first",
-                        "past": [],
-                        "slow": p.detach().clone(),
-                    }
-                state = self.state[p]
-                state["t"] += 1
-                state["norm"] += float(p.grad.norm())
-                state["kind"] = f"after {state['t']}"
-                state["past"] = [*state["past"][-1:], p.grad.clone()]
-                state["slow"].lerp_(p, 0.1)
-                if state["t"] % 2:
-                    state["odd"] = p.detach().clone()
-                else:
-                    state.pop("odd", None)
-                p.sub_(p.grad, alpha=group["lr"] * float(group["distance"]))
-
-
-def timm(name: str) -> Any:
-    """AdamP or LAMB, by way of a model since they treat matrices otherwise."""
-    return lambda params: build(Settings(optimizer=name), nn.ParameterList(params))  # type: ignore[arg-type]
-
-
-OPTIMIZERS = {
-    "AdamW": AdamW,
-    "AdamW amsgrad foreach": partial(AdamW, amsgrad=True, foreach=True),
-    "AdamW fused": partial(AdamW, fused=True),
-    "Adam tensor lr": lambda params: Adam(params, lr=torch.tensor(1e-3)),
-    "SGD": partial(SGD, lr=0.1),
-    "SGD momentum": partial(SGD, lr=0.1, momentum=0.9, nesterov=True),
-    "RMSprop": partial(RMSprop, momentum=0.5, centered=True),
-    "Adagrad": Adagrad,
-    "NAdam": NAdam,
-    "AdamP": timm("adamp"),
-    "LAMB": timm("lamb"),
-    "odd": Odd,
-}
-if hasattr(torch.optim, "Adafactor"):  # since torch 2.5
-    OPTIMIZERS["Adafactor"] = torch.optim.Adafactor
-
-
-def seen(optimizer: Optimizer, model: nn.Module) -> dict[str, Any]:
-    """A copy of everything that the rewind is to put back."""
-    groups = [
-        {key: value for key, value in group.items() if key not in ("params", "lr", "initial_lr")}
-        for group in optimizer.param_groups
-    ]
-    states = [
-        dict(optimizer.state[p]) if p in optimizer.state else None
-        for group in optimizer.param_groups
-        for p in group["params"]
-    ]
-    return copy.deepcopy({"model": dict(model.state_dict()), "states": states, "groups": groups})
-
-
-def run_recorded(training: Training, losses: Iterable[float | None]) -> dict[int, dict[str, Any]]:
-    """Train to the switch, the scheduler being told ``losses`` (None: the true ones). What each step left."""
-    record = {}
-    for loss in losses:
-        true = training.update()
-        step = training.scheduler.last_epoch + 1
-        record[step] = seen(training.optimizer, training.model)
-        training.scheduler.step(true if loss is None else loss)
-        if training.scheduler.switch is not None:
-            break
-        assert_equal(seen(training.optimizer, training.model), record[step])  # warm-up changes nothing
-    return record
-
-
-def assert_rewound(training: Training, record: dict[int, dict[str, Any]]) -> None:
-    switch = training.scheduler.switch
-    assert switch is not None
-    assert switch.rewound_to is not None
-    assert switch.rewound_to < switch.step
-    now = seen(training.optimizer, training.model)
-    assert_equal(now, record[switch.rewound_to])
-    with pytest.raises(AssertionError):  # it was not so before
-        assert_equal(now["model"], record[switch.step]["model"])
 
 
 @pytest.mark.filterwarnings("ignore:AutoWU. warm-up ended at its cap")
@@ -315,89 +209,3 @@ def test_weights_that_the_last_update_broke_are_not_copied():
         training.scheduler.step(training.update())
     assert training.scheduler.switch.rewound_to == good
     assert float(training.loss(0).detach()) < 2.5
-
-
-# --- memory -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("watch", [4.0, None])
-def test_one_copy_in_one_place_freed_at_the_end_or_without_the_watch_at_the_switch(watch):
-    training = Training(watch=watch)
-    places, refs, copies = set(), [], set()
-    for loss in v_curve():
-        training.update()
-        training.scheduler.step(loss)
-        snapshot = training.scheduler._snapshot
-        if training.scheduler.switch is not None and watch is None:
-            break
-        if snapshot.tensors:
-            places.add(tuple(tensor.data_ptr() for tensor in snapshot.tensors))
-            refs = [*map(weakref.ref, snapshot.tensors)]
-            copies.add(training.scheduler._session.state.snapshot_step)
-    assert len(copies) > 10
-    assert len(places) == 1
-    del snapshot
-    gc.collect()
-    assert [ref() for ref in refs if ref() is not None] == []
-
-
-def test_the_copy_is_no_larger_than_stated():
-    """12 bytes a parameter for AdamW in float32."""
-    model = nn.Linear(1000, 100, bias=False)
-    optimizer = AdamW(model.parameters())
-    made = autowu.AutoWU(optimizer, STEPS)
-    for loss in v_curve()[:40]:
-        model(torch.ones(1, 1000)).sum().backward()
-        optimizer.step()
-        made.step(loss)
-    size = sum(tensor.nbytes for tensor in made._snapshot.tensors)
-    assert 12 * 100_000 <= size <= 12 * 100_000 + 100
-
-
-# --- the copy by itself -----------------------------------------------------------------------------------
-
-
-def test_state_that_came_into_being_since_is_removed():
-    weights = parameters(3, 2)
-    optimizer = SGD(weights, lr=0.1, momentum=0.9)
-    snapshot = Snapshot([optimizer], None, None)
-    snapshot.take()
-    before = [weight.detach().clone() for weight in weights]
-    for _ in range(3):
-        optimizer.step()
-    assert len(optimizer.state) == 2
-    snapshot.restore()
-    assert len(optimizer.state) == 0
-    assert_equal([weight.detach() for weight in weights], before)
-
-
-def test_restoring_twice():
-    weights = parameters(3)
-    optimizer = Odd(weights)
-    for _ in range(3):
-        optimizer.step()
-    snapshot = Snapshot([optimizer], None, None)
-    snapshot.take()
-    then = seen(optimizer, nn.ParameterList(weights))
-    for _ in range(2):
-        for _ in range(4):
-            optimizer.step()
-        snapshot.restore()
-        assert_equal(seen(optimizer, nn.ParameterList(weights)), then)
-
-
-def test_gradients_and_aliases_survive():
-    """The weights are written in place: views, optimizers and compiled graphs hold on to them."""
-    weights = parameters(3)
-    optimizer = AdamW(weights)
-    optimizer.step()
-    snapshot = Snapshot([optimizer], None, None)
-    snapshot.take()
-    view, moment = weights[0].detach()[1:], optimizer.state[weights[0]]["exp_avg"]
-    then = view.clone(), moment.clone()
-    optimizer.step()
-    snapshot.restore()
-    assert_equal((view, moment), then)
-    assert optimizer.state[weights[0]]["exp_avg"] is moment
-    assert weights[0].requires_grad
-    assert weights[0].grad is not None

@@ -15,11 +15,12 @@ from autowu.integrations.torch.ranks import agree
 
 
 class Ends:
-    """``extend`` and ``cooldown`` of the scheduler."""
+    """``extend`` and ``cooldown`` of the scheduler, and that its ranks know of one end."""
 
     _session: Session
     _pending: PendingLosses
     _groups: Groups
+    _compared: bool  # whether the ranks have the same run in hand
 
     @abstractmethod
     def _decide(self) -> Iterable[str]: ...
@@ -41,7 +42,7 @@ class Ends:
             ValueError: it is not above the updates done, the run is over, or the ranks differ; nothing is
                 changed.
         """
-        agree("extend(total_steps)", total_steps, self._group())
+        agree({"extend(total_steps)": total_steps}, self._group())
         self._session.extend(total_steps)
         self._ends_elsewhere()
 
@@ -55,9 +56,26 @@ class Ends:
             TypeError: ``steps`` is no integer.
             ValueError: it is below 1, the run is over, or the ranks differ; nothing is changed.
         """
-        agree("cooldown(steps)", steps, self._group())
+        agree({"cooldown(steps)": steps}, self._group())
         self._session.cooldown(steps, within_update=self._pending.open)
         self._ends_elsewhere()
+
+    def _compare(self) -> None:
+        """Before the first update after construction or loading: the ranks must have the same run in hand.
+
+        Where they differ their reads would come at different updates, and each would wait for the others.
+
+        Raises:
+            ValueError: they differ; nothing is changed.
+        """
+        session = self._session
+        mine = {
+            "total_steps": session.total_steps,
+            "the total_steps that the run began with": session.config.total_steps,
+            "the number of updates done": session.step,
+        }
+        agree(mine, self._group())
+        self._compared = True
 
     def _ends_elsewhere(self) -> None:
         session = self._session

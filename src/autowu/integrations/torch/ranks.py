@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar, cast
 
 import torch.distributed as dist
@@ -52,16 +52,16 @@ def leaders(decide: Callable[[], State[Phase]], group: dist.ProcessGroup | None)
     return cast("State[Phase]", message[0])
 
 
-def agree(what: str, value: object, group: dist.ProcessGroup | None) -> None:
-    """All ranks of the group have to ask for the same.
+def agree(asked: Mapping[str, object], group: dist.ProcessGroup | None) -> None:
+    """All ranks of the group have to have the same values, by their names.
 
     Raises:
-        ValueError: they do not, on each of them; the message names the first two values that differ.
+        ValueError: they have not, on each of them; the message names the first two values that differ.
     """
-    values = _gathered(value, group)
-    for rank, other in enumerate(values):
-        if other != values[0]:
-            raise ValueError(f"{what} is {values[0]!r:.80} on rank 0, but {other!r:.80} on rank {rank}")
+    for rank, other in enumerate(of_all := _gathered(asked, group)):
+        for what, value in of_all[0].items():
+            if other[what] != value:
+                raise ValueError(f"{what} is {value!r:.80} on rank 0, but {other[what]!r:.80} on rank {rank}")
 
 
 def _gathered(value: T, group: dist.ProcessGroup | None) -> list[T]:

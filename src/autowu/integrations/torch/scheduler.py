@@ -104,6 +104,7 @@ class AutoWU(Readable, Ends, LRScheduler):
         self._expect()
         self._process_group = process_group
         self._distributed = distributed
+        self._compared = False
         self._step_count = 1
         self._lacked_loss = False  # whether the last call of step() came without one
         self._told = Told()
@@ -176,7 +177,8 @@ class AutoWU(Readable, Ends, LRScheduler):
 
         Raises:
             TypeError: ``loss`` is not a real number; nothing is changed.
-            ValueError: ``loss`` has not exactly one element, or may be a batch size; nothing is changed.
+            ValueError: ``loss`` has not exactly one element, or may be a batch size; or, at the first update
+                after construction or loading, the ranks have different ``total_steps``; nothing is changed.
             RuntimeError: no loss was given, or the optimizer has lost a parameter group; nothing is changed.
         """
         if torch.compiler.is_compiling() or _compiler() is not None:  # as PyTorch's recipe has it
@@ -192,6 +194,8 @@ class AutoWU(Readable, Ends, LRScheduler):
                 "AutoWU.step() needs the training loss of the update: call step(loss), or observe(loss) and"
                 " then step(). (A wrapper that calls step() itself, such as SequentialLR, cannot drive it.)"
             )
+        if not self._compared:
+            self._compare()
         if self._lacked_loss:
             self._refuse_batch_size(loss)
         if session.due is None:
@@ -301,7 +305,7 @@ class AutoWU(Readable, Ends, LRScheduler):
         except (LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError) as error:
             raise ValueError(f"the state of AutoWU is damaged: {type(error).__name__}: {error}") from error
         self._pending, self._snapshot, self._session = pending, snapshot, session
-        self._step_count = session.step + 1
+        self._step_count, self._compared = session.step + 1, False
         self._groups.load(shares)
         self._expect()
         self._groups.write(session.learning_rate)

@@ -237,10 +237,11 @@ def _finished(settings: Settings, resume: bool) -> dict[str, Any]:
         was = before["config"]
         name = now["schedule"]
         checkpoint.check_same(_computed(was, name), _computed(now, name), _name)
-        if any(was.get(length) != now[length] for length in LENGTHS):
+        if (its := _length(was)) != (asked := _length(now)):
             raise UserError(
-                f"{folder} holds a finished run of {before['metrics']['steps']:,} updates, whose LR has"
-                " fallen to 0: --resume makes a run longer that still goes on. Choose another --out"
+                f"{folder} holds a finished run of {before['metrics']['steps']:,} updates ({its}; now"
+                f" {asked}), whose LR has fallen to 0: --resume makes a run longer that still goes on. Choose"
+                " another --out"
             )
         return before["metrics"]
     if resume:
@@ -284,6 +285,12 @@ def _computed(config: Mapping[str, Any], schedule: str) -> dict[str, Any]:
     """The settings that enter the computation of all updates alike."""
     free = FREE | LENGTHS if schedule in AUTOWU else FREE
     return {key: value for key, value in config.items() if key not in free}
+
+
+def _length(config: Mapping[str, Any]) -> str:
+    """Of the run, as it was asked for."""
+    given = [f"{flag(name)} {config[name]}" for name in sorted(LENGTHS) if config.get(name) is not None]
+    return " and ".join(given) or "no length"
 
 
 def _name(key: str) -> str:

@@ -1,0 +1,60 @@
+"""How long the Hugging Face Trainer trains, and what is told of a run that ends earlier."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("transformers")
+
+import torch
+from torch import Tensor
+from torch.utils.data import IterableDataset
+from transformers import EarlyStoppingCallback, TrainerCallback
+
+from integrations.contract.contract import core_trace, v_curve
+from integrations.contract.learner import Learner
+from integrations.huggingface import InOrder, LearningRates, arguments, trainer_for
+
+
+@pytest.mark.parametrize("stop", [100, 171])
+def test_a_run_that_is_ended_while_its_lr_is_high_says_so_once(stop: int, tmp_path: Path) -> None:
+    class Enough(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            control.should_training_stop = state.global_step == stop
+
+    trainer = trainer_for(v_curve(180), tmp_path, callbacks=[Enough()])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trainer.train()
+    fallen = trainer.lr_scheduler.get_last_lr()[0] <= 0.1 * trainer.lr_scheduler.switch.peak_lr
+    said = [str(each.message) for each in caught if "the run ended after" in str(each.message)]
+    assert fallen == (stop == 171)
+    assert len(said) == (stop == 100)
+
+
+def test_early_stopping_is_warned_of(tmp_path: Path) -> None:
+    class Patient(EarlyStoppingCallback):
+        pass
+
+    trainer = trainer_for(v_curve(6), tmp_path)
+    trainer.add_callback(Patient())
+    trainer.create_optimizer()
+    with pytest.warns(UserWarning, match="AutoWU: Patient may end the run while the LR is still high"):
+        trainer.create_scheduler(6)
+
+
+def test_a_stream_without_a_length_is_planned_by_max_steps(tmp_path: Path) -> None:
+    class Stream(IterableDataset):
+        def __iter__(self) -> Iterator[dict[str, Tensor]]:
+            return ({"loss": value} for value in torch.tensor(losses, dtype=torch.float32))
+
+    losses, recorder = v_curve(120), LearningRates()
+    args = arguments(tmp_path, max_steps=120)
+    trainer = InOrder(Learner(), args, train_dataset=Stream(), callbacks=[recorder])
+    trainer.train()
+    assert recorder.lrs == core_trace(losses)

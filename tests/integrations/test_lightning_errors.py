@@ -1,0 +1,91 @@
+"""What Lightning cannot be used for, or with, and what is said then."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from autowu.extras import install
+
+pytest.importorskip("lightning.pytorch")
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+from integrations.contract.contract import core_trace, v_curve
+from integrations.lightning import QUIET, Batches
+from integrations.lightning_runs import LIGHTNINGS, AutoWUCallback, OneParameter, fit
+
+pytestmark = LIGHTNINGS
+
+
+def test_an_optimizer_and_no_other_scheduler() -> None:
+    class Without(OneParameter):
+        def configure_optimizers(self) -> Any:
+            return None
+
+    class Scheduled(OneParameter):
+        def configure_optimizers(self) -> Any:
+            optimizer = super().configure_optimizers()
+            return [optimizer], [torch.optim.lr_scheduler.ConstantLR(optimizer)]
+
+    gives_none = pytest.raises(ValueError, match="that configure_optimizers gives, and it gives none")
+    with pytest.warns(UserWarning, match="with no optimizer"), gives_none:
+        fit(AutoWUCallback(10), [1.0], Without(1))
+    with pytest.raises(ValueError, match="gives an LR scheduler, ConstantLR"):
+        fit(AutoWUCallback(10), [1.0], Scheduled())
+
+
+def test_the_length_of_the_run_must_be_known() -> None:
+    with pytest.raises(ValueError, match="give total_steps: with manual optimization"):
+        fit(AutoWUCallback(), [1.0], OneParameter(1))
+    with pytest.raises(ValueError, match=r"give total_steps, or max_steps .* max_epochs=1 will be, since"):
+        pl.Trainer(**QUIET, max_epochs=1, callbacks=[AutoWUCallback()]).fit(
+            OneParameter(), iter(Batches([1]))
+        )
+    with pytest.raises(ValueError, match="total_steps must be an integer ≥ 1, not 0"):
+        fit(AutoWUCallback(0), [1.0])
+
+
+def test_manual_optimization_must_return_the_loss() -> None:
+    class Silent(OneParameter):
+        def training_step(self, batch: Tensor, batch_idx: int) -> None:
+            super().training_step(batch, batch_idx)
+
+    with pytest.raises(ValueError, match="training_step must return its loss"):
+        fit(AutoWUCallback(10), [1.0], Silent(1))
+
+
+def test_no_rewind_where_weights_are_sharded() -> None:
+    class Sharding(pl.strategies.SingleDeviceStrategy):
+        restore_checkpoint_after_setup = True  # so have FSDP, DeepSpeed and ModelParallel
+
+    losses = v_curve(120)
+    with pytest.raises(ValueError, match=r"under Sharding would lack .* give rewind=False"):
+        fit(AutoWUCallback(), losses, strategy=Sharding("cpu"))
+    lrs = fit(AutoWUCallback(rewind=False), losses, strategy=Sharding("cpu"))
+    assert lrs == core_trace(losses, rewind=False)
+
+
+WITHOUT = """
+import sys
+class Absent:
+    def find_spec(self, name, *_):
+        if name == sys.argv[1]:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent())
+__import__(f"autowu.integrations.{sys.argv[1]}")
+"""
+
+
+@pytest.mark.parametrize("package", ["lightning", "pytorch_lightning"])
+def test_what_is_missing_is_named_with_the_command_that_installs_it(package: str) -> None:
+    failed = subprocess.run(
+        [sys.executable, "-c", WITHOUT, package], check=False, capture_output=True, text=True
+    )
+    message = f"ImportError: autowu.integrations.{package} needs {package}: {install('lightning')}"
+    assert failed.stderr.splitlines()[-1] == message
