@@ -135,7 +135,13 @@ def test_settings_are_checked_before_the_file_is_read(capsys: pytest.CaptureFixt
 # --- recorded curves ----------------------------------------------------------------------------------
 
 
-CAPS = {"cifar10-cnn-sgd": 467, "fashion-mlp-ln-adamw-long": 703, "text-gpt-adamp-long": 589}
+CAPS = {
+    "cifar10-cnn-sgd": 467,
+    "fashion-mlp-bn-sgd": 467,
+    "fashion-mlp-ln-adamw-long": 703,
+    "fashion-mlp-plain-sgd-nan": 538,
+    "text-gpt-adamp-long": 589,
+}
 """Of records of a slower growth, whose minimum comes later than warm-up may last."""
 
 

@@ -18,7 +18,7 @@ THE_GROWTH = f"{FAILED}the growth of the learning rate"
 GROWTH = "The growth of the learning rate"
 BACK = "training went back to the learning rate"
 SAID = {
-    "a minimum": "The loss was lowest near step 200, at the end of a flat part. At step 218, when enough "
+    "a minimum": "The loss was lowest near step 200, at the end of a flat part. At step 222, when enough "
     f"tests had agreed, {BACK} of step 194, its middle, 0.0284 and let it",
     "a minimum, paper": "The loss was lowest near step 100. At step 175, when enough tests had agreed, "
     f"{BACK} of that minimum, 0.00322 and",

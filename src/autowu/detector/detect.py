@@ -120,13 +120,13 @@ def detect(
     x = usable / len(losses)
     try:
         with np.errstate(all="ignore"):
-            logged = config.standardize and noise.fallen_tenfold(y)
-            if logged:
-                y = np.log(y)
+            unit = _unit(y) if config.standardize and noise.fallen_tenfold(y) else None
+            if unit is not None:
+                y = np.log(y / unit)
             if config.ceiling is not None:
                 y = noise.below_ceiling(y, config.ceiling)
             verdict, adam = _test(config, x, y, step, start, adam)
-            return _of_logarithms(verdict) if logged else verdict, adam
+            return verdict if unit is None else _of_logarithms(verdict, unit), adam
     except (ArithmeticError, ValueError, np.linalg.LinAlgError) as error:
         return Verdict(step, start, no_evidence=f"numerical failure: {error}"), adam
 
@@ -181,11 +181,16 @@ def _test(
     return replace(verdict, detected=2 * verdict.votes(config.confidence) > len(p_min)), adam
 
 
-def _of_logarithms(verdict: Verdict) -> Verdict:
-    """A verdict on the logarithms, in units of the loss; its errors to first order."""
+def _unit(losses: Array) -> float:
+    """A power of two of the size of the largest loss: to divide by it is exact."""
+    return math.ldexp(1.0, math.frexp(float(losses.max()))[1] - 1)
+
+
+def _of_logarithms(verdict: Verdict, unit: float) -> Verdict:
+    """A verdict on logarithms of losses in a ``unit``, as one on losses; its errors to first order."""
     if verdict.mean is None or verdict.sd is None or verdict.noise is None:
         return verdict
-    mean = np.exp(np.clip(verdict.mean, -LOGARITHMS, LOGARITHMS))
+    mean = unit * np.exp(np.clip(verdict.mean, -LOGARITHMS, LOGARITHMS))
     noise_there = verdict.noise * float(mean.min())
     return replace(verdict, mean=mean, sd=mean * verdict.sd, noise=noise_there, logged=True)
 
