@@ -8,6 +8,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from autowu.integrations.torch.groups import Groups
+from autowu.integrations.torch.masters import linked
 from autowu.integrations.torch.nested import parameters, within
 from autowu.integrations.torch.places import plain
 from autowu.integrations.torch.snapshot import Snapshot
@@ -22,7 +23,7 @@ def strangers(optimizers: Sequence[Optimizer], model: nn.Module | None) -> Itera
     """What the model trains, and none of the optimizers holds."""
     if model is None:
         return
-    held = {id(each) for each in parameters(within(optimizers))}
+    held = {id(each) for each in (*parameters(within(optimizers)), *linked(list(model.parameters())))}
     names = [
         plain(name) for name, each in model.named_parameters() if each.requires_grad and id(each) not in held
     ]
@@ -40,6 +41,7 @@ class Told:
         self._overwritten = False
         self._left_out = set[str]()
         self._stateless = False
+        self._out_of_reach = False
 
     def overwritten(self, groups: Groups, step: int) -> str | None:
         """That something else sets the LR, too."""
@@ -66,6 +68,12 @@ class Told:
     def of_snapshot(self, snapshot: Snapshot) -> Iterator[str]:
         """What the last snapshot had to leave out."""
         yield from self._what(snapshot.left_out)
+        if not self._out_of_reach and (reason := snapshot.out_of_reach):
+            self._out_of_reach = True
+            yield (
+                f"AutoWU: the weights cannot be rewound: {reason}. Give rewind=False; else the run goes on"
+                " from the weights that the largest LRs have made."
+            )
         if not self._stateless and snapshot.stateless:
             self._stateless = True
             yield (
