@@ -28,6 +28,7 @@ from autowu.integrations.torch.ranks import OnAllRanks, leaders, several
 from autowu.integrations.torch.snapshot import Snapshot, check_snapshot
 from autowu.integrations.torch.tensors import StateDict, to_arrays, to_tensors
 from autowu.integrations.torch.told import Told, strangers
+from autowu.integrations.torch.updates import Updates
 
 # What compiles the frames that are run; None outside of compiled functions.
 _compiler: Any = getattr(cast("Any", torch)._C._dynamo.eval_frame, "get_eval_frame_callback", lambda: None)
@@ -73,7 +74,7 @@ class AutoWU(Readable, Ends, LRScheduler):
     Warns:
         UserWarning: no group has the default LR, or no optimizer holds a parameter of the model; later on, at
             most once a run each: losses were not finite, warm-up has found no minimum, something cannot be
-            rewound, something else sets the LR, ``total_steps`` is over.
+            rewound, something else sets the LR, updates are made without a ``step``, ``total_steps`` is over.
     """
 
     def __init__(
@@ -108,6 +109,7 @@ class AutoWU(Readable, Ends, LRScheduler):
         self._step_count = 1
         self._lacked_loss = False  # whether the last call of step() came without one
         self._told = Told()
+        self._updates = Updates(self.optimizers, total_steps)
         self._groups.write(self._session.learning_rate)
         if self._group() is not None:
             from autowu.integrations.torch.uneven import join_with_ddp  # only several processes need it
@@ -208,6 +210,7 @@ class AutoWU(Readable, Ends, LRScheduler):
             pending.add_update(loss)
         session.step += 1
         self._step_count += 1
+        self._updates.steps += 1
         texts = self._decide() if session.step == session.due else ()
         self._groups.write(session.learning_rate)
         for text in texts:
@@ -306,6 +309,7 @@ class AutoWU(Readable, Ends, LRScheduler):
             raise ValueError(f"the state of AutoWU is damaged: {type(error).__name__}: {error}") from error
         self._pending, self._snapshot, self._session = pending, snapshot, session
         self._step_count, self._compared = session.step + 1, False
+        self._updates.restart()
         self._groups.load(shares)
         self._expect()
         self._groups.write(session.learning_rate)
