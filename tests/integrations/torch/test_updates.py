@@ -13,9 +13,9 @@ from autowu.integrations.torch.updates import MISSED
 from integrations.torch.training import STEPS, parameters, scheduler, v_curve
 
 
-def update(*optimizers: Optimizer) -> None:
+def update(*optimizers: Optimizer, times: int = 1) -> None:
     """One of each, with gradients."""
-    for optimizer in optimizers:
+    for optimizer in optimizers * times:
         for parameter in optimizer.param_groups[0]["params"]:
             parameter.grad = torch.full_like(parameter, 0.1)
         optimizer.step()
@@ -28,15 +28,13 @@ def told(made: int, steps: int) -> str:
 @pytest.mark.parametrize("optimizer", [SGD, AdamW])
 def test_a_step_once_an_epoch_is_told_within_the_first_epoch(optimizer):
     made = autowu.AutoWU(optimizer(parameters(), lr=0.1), 4000)
-    for _ in range(MISSED - 1):
-        update(made.optimizer)
+    update(made.optimizer, times=MISSED - 1)
     with pytest.warns(UserWarning, match=told(MISSED, 0) + ".*total_steps=4000 counts updates") as seen:
-        for _ in range(5):  # and once only
-            for _ in range(100):
-                update(made.optimizer)
-            made.step(0.5)
-    assert len(seen) == 1
+        update(made.optimizer)
     assert seen[0].filename == __file__
+    for _ in range(5):  # and once only
+        update(made.optimizer, times=100)
+        made.step(0.5)
 
 
 @pytest.mark.parametrize("updates", [2, 3, 10])
@@ -70,8 +68,7 @@ def test_a_critic_may_make_more_updates_than_the_rest():
         update(*[critic] * 5, generator)
         made.step(loss)
     with pytest.warns(UserWarning, match=told(2 * STEPS, STEPS)):
-        for _ in range(STEPS):
-            update(generator)
+        update(generator, times=STEPS)
 
 
 def test_what_a_grad_scaler_skips_is_no_update():
@@ -94,16 +91,14 @@ def test_a_resumed_run_begins_to_count_at_its_checkpoint():
         update(before.optimizer)
         before.step(loss)
     after = scheduler()
-    for _ in range(MISSED - 1):  # to warm it up
-        update(after.optimizer)
+    update(after.optimizer, times=MISSED - 1)  # to warm it up
     after.optimizer.load_state_dict(copy.deepcopy(before.optimizer.state_dict()))
     after.load_state_dict(copy.deepcopy(before.state_dict()))
     for loss in v_curve()[100:120]:
         update(after.optimizer)
         after.step(loss)
     with pytest.warns(UserWarning, match=told(MISSED + 20, 20)):
-        for _ in range(MISSED):
-            update(after.optimizer)
+        update(after.optimizer, times=MISSED)
 
 
 def test_a_scheduler_in_whose_place_another_has_come_is_silent():
@@ -114,8 +109,22 @@ def test_a_scheduler_in_whose_place_another_has_come_is_silent():
         update(second.optimizer)
         second.step(loss)
     del second
-    for _ in range(100):  # and so is one that is gone
-        update(first.optimizer)
+    update(first.optimizer, times=100)  # and so is one that is gone
+
+
+class Derived(AdamW):
+    """As many do, it lets its parent step, whose hooks are the same."""
+
+    def step(self, closure=None):
+        return super().step(closure)
+
+
+def test_a_class_that_calls_its_parent_makes_one_update():
+    made = autowu.AutoWU(Derived(parameters(), lr=0.1), STEPS)
+    update(AdamW(parameters()))  # from now on the parent's step has hooks
+    for loss in v_curve():
+        update(made.optimizer)
+        made.step(loss)
 
 
 def test_an_engine_that_steps_the_groups_one_by_one_makes_one_update():
@@ -137,6 +146,5 @@ def test_the_optimizer_within_that_of_accelerate_is_counted():
     optimizer = accelerator.prepare(SGD(model.parameters(), lr=0.1))
     made = autowu.AutoWU(optimizer, STEPS)
     with pytest.warns(UserWarning, match=told(MISSED, 0)):
-        for _ in range(MISSED):
-            update(optimizer)
+        update(optimizer, times=MISSED)
     assert made.last_epoch == 0

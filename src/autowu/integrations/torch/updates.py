@@ -14,8 +14,8 @@ from torch.utils.hooks import RemovableHandle
 
 MISSED: Final = 25  # updates without a step(loss) before it is told: more than those that warm kernels up
 
-# Of each optimizer the hook of the last scheduler that was made for it: one of before is out of use.
-_hooks: WeakKeyDictionary[Optimizer, RemovableHandle] = WeakKeyDictionary()
+# Of each optimizer the hooks of the last scheduler that was made for it: one of before is out of use.
+_hooks: WeakKeyDictionary[Optimizer, tuple[RemovableHandle, RemovableHandle]] = WeakKeyDictionary()
 
 
 class Updates:
@@ -51,9 +51,9 @@ class Updates:
         self._told = True
         of = "" if self._total_steps is None else f", and total_steps={self._total_steps} counts updates"
         warnings.warn(
-            f"AutoWU: the optimizer has made {made} updates, and step(loss) has been called {self.steps} times"
-            f" meanwhile. It belongs after each optimizer.step(), not at the end of an epoch{of}: the LR"
-            " changes with it alone.",
+            f"AutoWU: the optimizer has made {made} updates, and step(loss) has been called {self.steps}"
+            f" times meanwhile. It belongs after each optimizer.step(), not at the end of an epoch{of}. The"
+            " LR changes with it alone.",
             stacklevel=4,
         )
 
@@ -64,16 +64,24 @@ def _watch(optimizer: Optimizer, updates: Updates, index: int) -> None:
         if not isinstance(inner, Optimizer):
             return
         optimizer = inner
-    known, first = weakref.ref(updates), _first(optimizer)
+    known, first, depth = weakref.ref(updates), _first(optimizer), 0
 
-    def stepped(optimizer: Optimizer, *_: Any) -> None:
+    def begins(*_: Any) -> None:
+        nonlocal depth
+        depth += not torch.compiler.is_compiling()
+
+    def ends(optimizer: Optimizer, *_: Any) -> None:
+        nonlocal depth
+        if torch.compiler.is_compiling():
+            return
+        depth -= 1  # a class may call the step of its parent, which has the same hooks
         # An engine may step the groups one by one, each as if it were the only one.
-        if not torch.compiler.is_compiling() and _first(optimizer) == first and (now := known()) is not None:
+        if depth == 0 and _first(optimizer) == first and (now := known()) is not None:
             now.count(index)
 
-    if optimizer in _hooks:
-        _hooks[optimizer].remove()
-    _hooks[optimizer] = optimizer.register_step_post_hook(stepped)
+    for hook in _hooks.pop(optimizer, ()):
+        hook.remove()
+    _hooks[optimizer] = optimizer.register_step_pre_hook(begins), optimizer.register_step_post_hook(ends)
 
 
 def _first(optimizer: Optimizer) -> int | None:
