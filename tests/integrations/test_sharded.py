@@ -105,9 +105,7 @@ def in_warm_up(steps: int) -> autowu.AutoWU:
 
 def test_parts_that_are_gathered_serve_as_many_processes_only() -> None:
     saved = {**with_snapshot(in_warm_up(20).state_dict(), None), sharded.PARTS: [{}, {}]}
-    with pytest.raises(
-        ValueError, match=r"saved by 2 processes, each its part, and here are 1: go on with as"
-    ):
+    with pytest.raises(ValueError, match=r"saved by 2 processes, each its part, and here are 1"):
         sharded.with_part(saved)
     whole = in_warm_up(20).state_dict()
     assert sharded.with_part(whole) == whole
