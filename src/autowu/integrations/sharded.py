@@ -101,7 +101,8 @@ def gathered(scheduler: AutoWU) -> dict[str, Any]:
     if not is_sharded(scheduler) or snapshot is None:
         return state
     on_host = {name: tensor.cpu() for name, tensor in snapshot["tensors"].items()}
-    group = dist.new_group(backend="gloo")  # objects would go through the memory of a GPU
+    # By gloo: by the GPUs' own backend, objects would go through their memory.
+    group = cast("dist.ProcessGroup", dist.new_group(backend="gloo"))
     parts = [None] * dist.get_world_size() if dist.get_rank() == 0 else None
     dist.gather_object({**snapshot, "tensors": on_host}, parts, group=group)
     dist.destroy_process_group(group)

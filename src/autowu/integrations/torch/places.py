@@ -27,8 +27,8 @@ from autowu.integrations.torch.nested import parameters, with_own_groups, within
 
 Key: TypeAlias = tuple[Any, ...]
 
-# Entries of a parameter group that the scheduler sets, and so does not put back.
-NOT_KEPT: Final = frozenset({"params", "lr", "initial_lr"})
+# Entries of a parameter group that are not put back: what it consists of, and what the scheduler sets.
+NOT_KEPT: Final = frozenset({"params", "param_names", "lr", "initial_lr"})
 # What wrappers put before a model's names: torch.compile, DataParallel, FSDP and checkpointing.
 WRAPPERS: Final = ("_orig_mod.", "module.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 
@@ -63,6 +63,10 @@ class Training:
         """What the model computes with: its parameters, else those that the optimizers came with."""
         if self.model is not None:
             return list(self.model.parameters())
+        return self.came_with()
+
+    def came_with(self) -> list[Tensor]:
+        """The parameters that the optimizers came with, as far as they live."""
         return [each for ref in self._came_with if (each := ref()) is not None]
 
     def names(self) -> list[str | None]:

@@ -27,7 +27,7 @@ from autowu.integrations.torch.published import check_arguments
 from autowu.integrations.torch.ranks import OnAllRanks, leaders, several
 from autowu.integrations.torch.snapshot import Snapshot, check_snapshot
 from autowu.integrations.torch.tensors import StateDict, to_arrays, to_tensors
-from autowu.integrations.torch.told import Told, strangers
+from autowu.integrations.torch.told import Told
 from autowu.integrations.torch.updates import Updates
 
 # What compiles the frames that are run; None outside of compiled functions.
@@ -103,19 +103,17 @@ class AutoWU(Readable, Ends, LRScheduler):
         self._snapshot = Snapshot(self.optimizers, model, device)
         self._pending = PendingLosses()
         self._expect()
-        self._process_group = process_group
-        self._distributed = distributed
+        self._process_group, self._distributed = process_group, distributed
         self._compared = False
         self._step_count = 1
         self._lacked_loss = False  # whether the last call of step() came without one
-        self._told = Told()
-        self._updates = Updates(self.optimizers, total_steps)
+        self._told, self._updates = Told(), Updates(self.optimizers, total_steps)
         self._groups.write(self._session.learning_rate)
         if self._group() is not None:
             from autowu.integrations.torch.uneven import join_with_ddp  # only several processes need it
 
             join_with_ddp(self)
-        for text in strangers(self.optimizers, model):
+        for text in self._told.strangers(self._snapshot.training):
             warnings.warn(text, stacklevel=2)
 
     # --- what the user reads --------------------------------------------------------------------------
@@ -228,8 +226,6 @@ class AutoWU(Readable, Ends, LRScheduler):
             )
         self._lacked_loss = False
 
-    # --- decisions ------------------------------------------------------------------------------------
-
     def _decide(self) -> Iterable[str]:
         """Read the losses, let the session decide (rank 0 for all ranks), and rewind as it says.
 
@@ -249,6 +245,7 @@ class AutoWU(Readable, Ends, LRScheduler):
             *texts,
             *self._told.gone(weights.gone, self._session.step),
             *self._told.of_snapshot(self._snapshot),
+            *self._told.strangers(self._snapshot.training),
         ]
 
     def _expect(self) -> None:

@@ -82,6 +82,11 @@ class Snapshot:
         self.out_of_reach: str | None = None
         """Why nothing can be put back, if that is known already."""
 
+    @property
+    def training(self) -> Training:
+        """What it is a snapshot of."""
+        return self._training
+
     def drop(self) -> None:
         """Forget what is kept, if anything is."""
         self._stored = None
