@@ -21,6 +21,7 @@ from transformers import TrainerCallback
 from integrations.accelerate import Loop
 from integrations.contract.contract import KilledError
 from integrations.huggingface import InOrder, Learner, LearningRates, Losses, StopAfter, arguments
+from integrations.lightning import QUIET, Batches, lightnings_warnings, packages, recorder_class
 
 
 class _OnCpus(accelerate.state.AcceleratorState):
@@ -128,4 +129,64 @@ class ShardedTrainer:
         return recorder.lrs
 
 
-HOSTS = [ShardedAccelerate(), ShardedTrainer()]
+class ShardedLightning:
+    """Under ModelParallelStrategy, with the losses that it is given and gradients of its own."""
+
+    name = "lightning-fsdp2"
+    exact = True
+    processes = True
+
+    def train(
+        self,
+        losses: Sequence[float],
+        folder: Path,
+        *,
+        stop_after: int | None = None,
+        resume: bool = False,
+        **settings: Any,
+    ) -> list[float]:
+        pl, callback_class = packages("lightning.pytorch")
+        callback, weights = callback_class(**settings), Weights(folder)
+
+        def after_batch(trainer: Any) -> None:
+            weights.look(trainer.global_step, trainer.model, trainer.optimizers[0])
+
+        checkpoint = folder / "halfway.ckpt"
+        recorder = recorder_class(pl)(stop_after, checkpoint, after_batch)
+        ranks = int(os.environ["WORLD_SIZE"])
+        trainer = pl.Trainer(
+            **QUIET,
+            devices=ranks,
+            strategy=pl.strategies.ModelParallelStrategy(data_parallel_size=ranks, tensor_parallel_size=1),
+            max_epochs=1,
+            callbacks=[callback, recorder],
+        )
+        with lightnings_warnings(), suppress(KilledError):
+            trainer.fit(_sharded_module(pl), Batches(losses), ckpt_path=checkpoint if resume else None)
+        weights.keep(callback.scheduler.switch)
+        return recorder.lrs
+
+
+def _sharded_module(pl: Any) -> Any:
+    class Sharded(pl.LightningModule):
+        """Its loss is the batch, and its gradients are those of something else."""
+
+        def configure_model(self) -> None:
+            from torch.distributed.fsdp import fully_shard
+
+            if not hasattr(self, "net"):
+                torch.manual_seed(0)
+                self.net = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.Tanh(), torch.nn.Linear(6, 2))
+                fully_shard(self.net, mesh=self.device_mesh["data_parallel"])
+
+        def training_step(self, batch: Tensor) -> Tensor:
+            other = self.net(torch.linspace(-1, 1, 8).view(2, 4)).square().mean()
+            return other - other.detach() + batch.mean()
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.AdamW(self.parameters())
+
+    return Sharded()
+
+
+HOSTS = [ShardedAccelerate(), ShardedTrainer(), ShardedLightning()]

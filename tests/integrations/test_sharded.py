@@ -15,7 +15,7 @@ import torch
 
 import autowu
 from autowu.integrations import sharded
-from autowu.integrations.torch.tensors import StateDict
+from autowu.integrations.torch.tensors import StateDict, with_snapshot
 from integrations import ranks
 from integrations.contract.contract import Host, core_trace, v_curve
 from integrations.sharded import HOSTS
@@ -101,3 +101,16 @@ def in_warm_up(steps: int) -> autowu.AutoWU:
     for loss in v_curve(STEPS)[:steps]:
         made.step(loss)
     return made
+
+
+def test_parts_that_are_gathered_serve_as_many_processes_only() -> None:
+    saved = {**with_snapshot(in_warm_up(20).state_dict(), None), sharded.PARTS: [{}, {}]}
+    with pytest.raises(ValueError, match=r"saved by 2 processes, each its part, and here are 1"):
+        sharded.with_part(saved)
+    whole = in_warm_up(20).state_dict()
+    assert sharded.with_part(whole) == whole
+    assert sharded.gathered(in_warm_up(20)).keys() == whole.keys()  # nothing is sharded
+    part = sharded.with_part({**saved, sharded.PARTS: [whole["snapshot"]]})
+    fresh = in_warm_up(0)
+    fresh.load_state_dict(part)
+    assert fresh.last_epoch == 20

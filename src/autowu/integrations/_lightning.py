@@ -12,6 +12,7 @@ from torch import Tensor
 from autowu.integrations._lightning_length import Start, updates_from
 from autowu.integrations.ended import is_over, may_end_early, scheduler_ended_early
 from autowu.integrations.saved import check_keys
+from autowu.integrations.sharded import gathered, is_sharded, with_part
 from autowu.integrations.torch.scheduler import AutoWU
 
 if TYPE_CHECKING:
@@ -50,14 +51,16 @@ class Hooks:
             loaded = None
         total_steps = self._length(trainer, pl_module)
         self.scheduler = AutoWU(trainer.optimizers, total_steps, model=pl_module, **self._settings)
-        if self.scheduler.config.rewind and trainer.strategy.restore_checkpoint_after_setup:
-            # So do the strategies that shard. Lightning saves the callbacks of one process only.
+        shards = trainer.strategy.restore_checkpoint_after_setup  # so do the strategies that shard
+        if self.scheduler.config.rewind and shards and not is_sharded(self.scheduler):
+            # Lightning saves the callbacks of one process only.
             raise ValueError(
                 f"a checkpoint under {type(trainer.strategy).__name__} would lack the other processes' shards"
-                " of the copy for rewinding: give rewind=False"
+                " of the copy for rewinding: give rewind=False, or shard by fully_shard"
+                " (ModelParallelStrategy)"
             )
         if loaded is not None:
-            self.scheduler.load_state_dict(loaded["scheduler"])
+            self.scheduler.load_state_dict(with_part(loaded["scheduler"]))
 
     def on_train_batch_end(
         self,
@@ -93,7 +96,7 @@ class Hooks:
             return {}
         self.scheduler.share_losses()
         first = {f"first_{name}": count for name, count in self._start._asdict().items()}
-        return {**first, "scheduler": self.scheduler.state_dict()}
+        return {**first, "scheduler": gathered(self.scheduler)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep the state until there is an optimizer."""

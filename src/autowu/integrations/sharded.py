@@ -1,10 +1,13 @@
-"""Checkpoints of AutoWU where each rank holds a part of the snapshot for rewinding: a file for each rank."""
+"""Checkpoints of AutoWU where each rank holds a part of the snapshot for rewinding.
+
+A file for each rank, where the host has a folder; else all parts in the state that one rank saves.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 import torch.distributed as dist
@@ -13,7 +16,7 @@ from autowu.integrations.torch.nested import parameters, within
 from autowu.integrations.torch.scheduler import AutoWU
 from autowu.integrations.torch.tensors import with_snapshot
 
-# In a state that is saved for all ranks: how many files hold the parts of its snapshot.
+# In a state that is saved for all ranks: how many files hold the parts of its snapshot, or the parts.
 PARTS: Final = "snapshot_parts"
 
 
@@ -69,12 +72,7 @@ class PerRank:
         if parts is None:
             self._scheduler.load_state_dict(state)
             return
-        if parts != self._ranks:
-            raise ValueError(
-                f"the snapshot for rewinding was saved by {parts!r:.80} processes, each its part, and here"
-                f" are {self._ranks}: go on with as many. (After the last update a checkpoint has none, and"
-                " serves any number.)"
-            )
+        _check_number(parts, self._ranks)
         part, problem = self._read(state.get("step"))
         problem = _first(problem)
         if problem is not None:
@@ -91,6 +89,48 @@ class PerRank:
         if mine != step:
             return None, f"{self._path.name} is of step {mine!r:.80}, but the checkpoint is of step {step}"
         return part, None
+
+
+def gathered(scheduler: AutoWU) -> dict[str, Any]:
+    """The state that rank 0 saves for all, with the parts of each: a collective operation.
+
+    They are gathered in host memory, as much as the whole model and its optimizer's state take.
+    """
+    state = scheduler.state_dict()
+    snapshot = state["snapshot"]
+    if not is_sharded(scheduler) or snapshot is None:
+        return state
+    on_host = {name: tensor.cpu() for name, tensor in snapshot["tensors"].items()}
+    # By gloo: by the GPUs' own backend, objects would go through their memory.
+    group = cast("dist.ProcessGroup", dist.new_group(backend="gloo"))
+    parts = [None] * dist.get_world_size() if dist.get_rank() == 0 else None
+    dist.gather_object({**snapshot, "tensors": on_host}, parts, group=group)
+    dist.destroy_process_group(group)
+    return {**with_snapshot(state, None), PARTS: parts}
+
+
+def with_part(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """This rank's state, of what :func:`gathered` gave.
+
+    Raises:
+        ValueError: it is of another number of ranks.
+    """
+    state = dict(saved)
+    parts = state.pop(PARTS, None)
+    if parts is None:
+        return state
+    known = list(cast("Iterable[Any]", parts)) if isinstance(parts, (list, tuple)) else []
+    _check_number(len(known), dist.get_world_size() if dist.is_initialized() else 1)
+    return with_snapshot(state, known[dist.get_rank() if dist.is_initialized() else 0])
+
+
+def _check_number(parts: object, ranks: int) -> None:
+    if parts != ranks:
+        raise ValueError(
+            f"the snapshot for rewinding was saved by {parts!r:.80} processes, each its part, and here are"
+            f" {ranks}: go on with as many. (After the last update a checkpoint has none, and serves any"
+            " number.)"
+        )
 
 
 def _first(problem: str | None) -> str | None:

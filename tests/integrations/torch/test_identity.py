@@ -144,6 +144,45 @@ def test_state_that_was_removed_since_comes_back():
     assert all(optimizer.state[parameter]["step"] == SNAPSHOT for parameter in model.parameters())
 
 
+def test_a_layer_that_is_made_anew_is_told_where_no_optimizer_holds_it():
+    """As by removing a parametrization: what it is made of stays with the optimizer."""
+    model = layers()
+    nn.utils.parametrizations.weight_norm(model[0])
+    optimizer = AdamW(model.parameters())
+
+    def remove(model, optimizer):
+        nn.utils.parametrize.remove_parametrizations(model[0], "weight")
+
+    with pytest.warns(UserWarning, match="no optimizer that it was given holds 0.weight of model=") as told:
+        run(model, optimizer, remove)
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("joins", [True, False])
+def test_the_names_of_a_group_are_those_of_its_parameters(joins):
+    """As PyTorch 2.6 keeps them, if an optimizer is made of named parameters."""
+    model = layers()
+    optimizer = SGD(list((model[1:] if joins else model).named_parameters()), lr=0.1, momentum=0.9)
+    model[0].requires_grad_(not joins)
+    group = optimizer.param_groups[0]
+
+    def change(model, optimizer):
+        for name, parameter in model[0].named_parameters(prefix="first"):
+            if joins:
+                group["params"].append(parameter.requires_grad_(True))
+                group["param_names"].append(name)
+            else:
+                group["params"].pop(0)
+                group["param_names"].pop(0)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made, _ = run(model, optimizer, change)
+    assert made.switch.rewound_to == SNAPSHOT
+    assert len(group["param_names"]) == len(group["params"]) == (8 if joins else 6)
+    assert ("first.weight" in group["param_names"]) is joins
+
+
 def test_a_saved_snapshot_goes_by_the_models_names():
     """A checkpoint's parameters may stand in another order where the optimizer was made otherwise."""
     model = layers()

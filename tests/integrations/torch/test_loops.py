@@ -92,17 +92,23 @@ import json, sys, torch, autowu
 optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.ones(3))], lr=torch.tensor(1e-3))
 scheduler = autowu.AutoWU(optimizer, 240)
 
-@torch.compile(backend="eager")
+graphs = []
+def backend(graph, _):
+    graphs.append(graph)
+    return graph.forward
+
+@torch.compile(backend=backend)
 def update(loss):
     optimizer.step()
     scheduler.step(loss)
 
-lrs = []
+lrs, compiled = [], []
 for loss in json.loads(sys.argv[1]):
     optimizer.param_groups[0]["params"][0].grad = torch.full((3,), 0.1)
     update(torch.tensor(loss))
     lrs.append(optimizer.param_groups[0]["lr"].item())
-print(json.dumps(lrs))
+    compiled.append(len(graphs))
+print(json.dumps([lrs, compiled]))
 """
 
 
@@ -112,7 +118,9 @@ def test_a_compiled_function_may_step_both():
         [sys.executable, "-c", COMPILED, json.dumps(v_curve())], check=True, capture_output=True, text=True
     )
     expected = core_lrs(autowu.Config(total_steps=STEPS), v_curve())[1:]
-    assert json.loads(run.stdout) == [torch.tensor(lr).item() for lr in expected]
+    lrs, compiled = json.loads(run.stdout)
+    assert lrs == [torch.tensor(lr).item() for lr in expected]
+    assert compiled[2] == compiled[-1]  # no count and no LR that has changed is compiled anew
 
 
 # --- engines ------------------------------------------------------------------------------------------

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
-from fractions import Fraction
+from operator import is_not
 from typing import Any, cast
 
 from torch import Tensor
 from torch.optim import Optimizer
 
-from autowu.integrations.torch.nested import facades, with_own_groups, within
+from autowu.integrations.torch.bases import (
+    bases_of,
+    check,
+    default_of,
+    number,
+    own_tensor,
+    reference_of,
+    same,
+    simple,
+)
+from autowu.integrations.torch.nested import with_own_groups, within
 
 
 class Groups:
@@ -32,26 +41,37 @@ class Groups:
         self._given = list(optimizers)
         self._holders = with_own_groups(within(optimizers))
         for optimizer in self._holders:
-            _check(optimizer)
-        self._reference, self._uniform = _reference(self._holders)
+            check(optimizer)
+        self._reference, self._uniform = reference_of(self._holders)
         self._shares = [self._of(optimizer) for optimizer in self._holders]
         self._flat = [share for shares in self._shares for share in shares]
         self.adopt()
 
     def adopt(self) -> None:
         """Take the LRs that the groups have now for those last written."""
-        self._written = [_number(group["lr"]) for group in self._groups()]
+        self._know()
+        self._written = [number(group["lr"]) for group in self._known]
         self.overwritten: tuple[float, float] | None = None
         """An LR that a group had in place of the one last written, and that one; the first that was seen."""
 
+    def _know(self) -> None:
+        """Note the groups themselves, and which optimizers within others share theirs."""
+        self._known = list(self._groups())  # themselves, so that no id is used twice
+        shares = dict(zip(map(id, self._known), self._flat, strict=True))
+        self._sharing = [
+            (each, list(each.param_groups), [shares[id(group)] for group in each.param_groups])
+            for each in within(self._given)
+            if all(each is not holder for holder in self._holders)
+        ]
+
     def _of(self, optimizer: Optimizer) -> list[float]:
-        bases = _bases(optimizer)
+        bases = bases_of(optimizer)
         for group in optimizer.param_groups:
-            _own_tensor(optimizer, group)
+            own_tensor(optimizer, group)
         if self._uniform:
             return [1.0] * len(bases)
-        if _same(bases) and not bases[0]:  # a schedule of before may have ended there
-            bases = [_default(optimizer) or 0.0] * len(bases)
+        if same(bases) and not bases[0]:  # a schedule of before may have ended there
+            bases = [default_of(optimizer) or 0.0] * len(bases)
         return [base / self._reference for base in bases]  # exactly 1 where a group has that LR
 
     def _groups(self) -> list[dict[str, Any]]:
@@ -84,7 +104,9 @@ class Groups:
                 group["lr"] = value
             elif isinstance(held, Tensor):
                 held.fill_(value)
-            else:
+            else:  # an integer, or a number of NumPy's
+                if held != before and self.overwritten is None:
+                    self.overwritten = number(held), before
                 group["lr"] = value
             values.append(value)
         self._written = values
@@ -102,47 +124,72 @@ class Groups:
 
     @property
     def changed(self) -> bool:
-        """Whether there are other groups than before."""
-        return len(self._groups()) != len(self._flat)
+        """Whether there are other groups than before, or in another order."""
+        return _differ(self._groups(), self._known) or any(
+            _differ(each.param_groups, groups) for each, groups, _ in self._sharing
+        )
 
     def take_in(self) -> None:
         """Give a share to groups, and to inner optimizers, that were added since the last update.
 
         That is the ratio of their LR to the LR of now, if it is a simple one (a tenth of what the others
-        have: how layers are unfrozen), and else, as at the start, to the default LR.
+        have: how layers are unfrozen), and else, as at the start, to the default LR. Groups that are known
+        keep theirs, wherever they stand. Where all of an optimizer's are new, as after a state has been
+        loaded into it, they are those of before, in order.
 
         Raises:
             RuntimeError: an optimizer has fewer groups than it had; nothing is changed.
             ValueError: a new group has no LR; nothing is changed.
         """
         holders = with_own_groups(within(self._given))
-        known = {id(holder): shares for holder, shares in zip(self._holders, self._shares, strict=True)}
-        for holder, before in zip(self._holders, self._shares, strict=True):
-            if (groups := len(holder.param_groups)) < len(before):
+        before = {id(each): shares for each, _, shares in self._sharing}
+        before |= {id(each): shares for each, shares in zip(self._holders, self._shares, strict=True)}
+        in_order = self._written_in_order()
+        for holder in holders:
+            groups, least = len(holder.param_groups), len(before.get(id(holder), []))
+            if groups < least:
                 raise RuntimeError(
-                    f"the optimizer has {groups} parameter groups, fewer than the {len(before)} it had"
+                    f"the optimizer has {groups} parameter groups, fewer than the {least} it had"
                 )
-        shares = list[list[float]]()
+            check(holder)
+        of_known = dict(zip(map(id, self._known), zip(self._flat, self._written, strict=True), strict=True))
+        shares, written = list[list[float]](), list[float]()
         for holder in holders:
-            before, groups = known.get(id(holder), []), holder.param_groups
-            _check(holder)
-            shares.append(before + [self._share_of_added(holder, group) for group in groups[len(before) :]])
+            groups, kept = holder.param_groups, before.get(id(holder), [])
+            loaded = not any(id(group) in of_known for group in groups)
+            mine = list[float]()
+            for at, group in enumerate(groups):
+                share, lr = of_known.get(id(group), (None, number(group["lr"])))
+                if share is None and loaded and at < len(kept):
+                    share, lr = kept[at], in_order.get((id(holder), at), lr)
+                mine.append(self._share_of_added(holder, group) if share is None else share)
+                written.append(lr)
+            shares.append(mine)
         for holder in holders:
-            for group in holder.param_groups[len(known.get(id(holder), [])) :]:
-                _own_tensor(holder, group)
-                group.setdefault("initial_lr", _number(group["lr"]))
-        written = dict(zip(map(id, self._groups()), self._written, strict=False))
-        self._holders, self._shares = holders, shares
+            for group in holder.param_groups:
+                if id(group) not in of_known:
+                    own_tensor(holder, group)
+                    group.setdefault("initial_lr", number(group["lr"]))
+        self._holders, self._shares, self._written = holders, shares, written
         self._flat = [share for of in shares for share in of]
-        self._written = [written.get(id(group), _number(group["lr"])) for group in self._groups()]
+        self._know()
+
+    def _written_in_order(self) -> dict[tuple[int, int], float]:
+        """What was last written, by the holder and the number that a group had."""
+        places = [
+            (id(holder), at)
+            for holder, shares in zip(self._holders, self._shares, strict=True)
+            for at in range(len(shares))
+        ]
+        return dict(zip(places, self._written, strict=True))
 
     def _share_of_added(self, optimizer: Optimizer, group: dict[str, Any]) -> float:
-        lr, exact = _number(group["lr"]), not isinstance(group["lr"], Tensor)
-        if self._uniform and lr == _default(optimizer):
+        lr, exact = number(group["lr"]), not isinstance(group["lr"], Tensor)
+        if self._uniform and lr == default_of(optimizer):
             return 1.0
         now = next((lr / share for lr, share in zip(self._written, self._flat, strict=True) if share), 0.0)
         reference = self._reference or lr or 1.0
-        if _simple(lr, now, exact) and (lr <= now or not _simple(lr, reference, exact)):
+        if simple(lr, now, exact) and (lr <= now or not simple(lr, reference, exact)):
             return lr / now
         return lr / reference
 
@@ -191,104 +238,5 @@ class Groups:
         self.adopt()
 
 
-# --- the LRs that groups came with ---------------------------------------------------------------------
-
-
-def _number(lr: Any) -> float:
-    return float(lr)
-
-
-def _check(optimizer: Optimizer) -> None:
-    """See that each group has an LR that can be set."""
-    name = type(optimizer).__name__
-    for index, group in enumerate(optimizer.param_groups):
-        if "lr" not in group:
-            raise ValueError(
-                f"optimizer must have an 'lr' in each parameter group for AutoWU to set; group {index} of"
-                f" {name} has none, only {', '.join(key for key in group if key != 'params') or 'parameters'}"
-            )
-        if group["lr"] is None:
-            raise ValueError(
-                f"optimizer must have a number as lr, not None: {name} would set its LR by itself (lr=None in"
-                f" group {index}). Give it one, whatever it is, such as lr=1e-3; with transformers' Adafactor"
-                " also relative_step=False and warmup_init=False."
-            )
-
-
-def _own_tensor(optimizer: Optimizer, group: dict[str, Any]) -> None:
-    """Groups without their own LR hold the default's tensor; writing one must not change the others."""
-    if group["lr"] is optimizer.defaults.get("lr") and isinstance(group["lr"], Tensor):
-        group["lr"] = group["lr"].clone()
-
-
-def _bases(optimizer: Optimizer) -> list[float]:
-    """The LRs that the groups came with; 'initial_lr' keeps them in checkpoints of the optimizer."""
-    if isinstance(optimizer.defaults.get("lr"), Tensor):
-        optimizer.defaults["lr"] = optimizer.defaults["lr"].clone()
-    return [float(group.setdefault("initial_lr", _number(group["lr"]))) for group in optimizer.param_groups]
-
-
-def _default(optimizer: Optimizer) -> float | None:
-    default = optimizer.defaults.get("lr")
-    return None if default is None else _number(default)
-
-
-def _same(bases: Sequence[float]) -> bool:
-    return all(math.isclose(base, bases[0], rel_tol=1e-6) for base in bases)
-
-
-def _reference(holders: Sequence[Optimizer]) -> tuple[float, bool]:
-    """The LR that groups have shares of, and whether all groups have one: then it does not matter which.
-
-    Warns where no group has it: the schedule's LR is then that of none.
-    """
-    # An optimizer from a checkpoint is not judged: the scheduler's own state brings the shares.
-    used = any(
-        len(holder.state) or "initial_lr" in group for holder in holders for group in holder.param_groups
-    )
-    apart = facades(holders)
-    first = next((holder for holder in holders if id(holder) not in apart), holders[0])
-    bases, default = _bases(first), _default(first)
-    flat = [base for holder in holders for base in _bases(holder)]
-    if not flat or _same(flat):
-        return (flat[0] if flat else 0.0) or default or 0.0, True
-    if _same(bases):
-        reference = bases[0] or default or 0.0
-    else:
-        reference = next((base for base in bases if base > 0), 0.0) if default is None else default
-    if not reference > 0:
-        raise ValueError(
-            f"the optimizer's default lr must be > 0 for its groups to keep their ratios, not {reference}"
-        )
-    missing = default is None or not any(math.isclose(base, reference, rel_tol=0.01) for base in flat)
-    if not used and missing and not _same(bases):  # 0.01: bfloat16's digits
-        _warn(reference, sorted(set(flat)), default)
-    return reference, False
-
-
-def _warn(reference: float, lrs: Sequence[float], default: float | None) -> None:
-    its, times = _listed(lrs), _listed([lr / reference for lr in lrs])
-    get = f"Groups with {its} get {times} times the schedule's LR"
-    if default is None:
-        text = f"the optimizer has no default lr, and its first group's, {reference:.3g}, serves. {get}."
-    else:
-        text = (
-            f"no parameter group has the optimizer's default lr, {reference:.3g}. {get}, and min_lr, max_lr"
-            " and the peak LR that is reported hold for none. Give the optimizer as lr= the LR that one of"
-            " its groups has."
-        )
-    warnings.warn(f"AutoWU: {text}", stacklevel=5)
-
-
-def _listed(numbers: Sequence[float]) -> str:
-    return ", ".join([f"{number:.3g}" for number in numbers[:4]] + ["…"] * (len(numbers) > 4))
-
-
-def _simple(a: float, b: float, exact: bool) -> bool:
-    """Whether a / b is a simple ratio, such as one that a person writes down."""
-    if not (a > 0 and b > 0):
-        return False
-    most, error = (10_000, 1e-12) if exact else (100, 1e-6)
-    share = Fraction(min(a, b) / max(a, b)).limit_denominator(most)
-    ratio = share if a < b else 1 / (share or 1)
-    return math.isclose(float(ratio), a / b, rel_tol=error)
+def _differ(groups: Sequence[dict[str, Any]], known: Sequence[dict[str, Any]]) -> bool:
+    return len(groups) != len(known) or any(map(is_not, groups, known))

@@ -13,6 +13,7 @@ In a checkpoint the ids are numbers: of the parameter among all, of the optimize
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, cast
@@ -21,12 +22,13 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from autowu.integrations.torch.masters import linked
 from autowu.integrations.torch.nested import parameters, with_own_groups, within
 
 Key: TypeAlias = tuple[Any, ...]
 
-# Entries of a parameter group that the scheduler sets, and so does not put back.
-NOT_KEPT: Final = frozenset({"params", "lr", "initial_lr"})
+# Entries of a parameter group that are not put back: what it consists of, and what the scheduler sets.
+NOT_KEPT: Final = frozenset({"params", "param_names", "lr", "initial_lr"})
 # What wrappers put before a model's names: torch.compile, DataParallel, FSDP and checkpointing.
 WRAPPERS: Final = ("_orig_mod.", "module.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 
@@ -47,6 +49,7 @@ class Training:
     def __init__(self, optimizers: Sequence[Optimizer], model: nn.Module | None) -> None:
         self.given = list(optimizers)
         self.model = model
+        self._came_with = [weakref.ref(each) for each in self.parameters()]
 
     def optimizers(self) -> list[Optimizer]:
         """All of them."""
@@ -55,6 +58,16 @@ class Training:
     def parameters(self) -> list[Tensor]:
         """Each of the optimizers' parameters once, frozen ones as well."""
         return parameters(within(self.given))
+
+    def served(self) -> list[Tensor]:
+        """What the model computes with: its parameters, else those that the optimizers came with."""
+        if self.model is not None:
+            return list(self.model.parameters())
+        return self.came_with()
+
+    def came_with(self) -> list[Tensor]:
+        """The parameters that the optimizers came with, as far as they live."""
+        return [each for ref in self._came_with if (each := ref()) is not None]
 
     def names(self) -> list[str | None]:
         """The model's name of each of :meth:`parameters`, without what wrappers put into it."""
@@ -65,7 +78,7 @@ class Training:
 
     def shard(self) -> int | None:
         """This process's rank, if a parameter is sharded over the ranks; else None."""
-        sharded = any(hasattr(parameter, "to_local") for parameter in self.parameters())
+        sharded = any(hasattr(each, "to_local") for each in self.parameters()) or bool(linked(self.served()))
         return dist.get_rank() if sharded and dist.is_initialized() else None
 
     def anchors(self) -> dict[int, tuple[int, int]]:

@@ -27,7 +27,8 @@ from autowu.integrations.torch.published import check_arguments
 from autowu.integrations.torch.ranks import OnAllRanks, leaders, several
 from autowu.integrations.torch.snapshot import Snapshot, check_snapshot
 from autowu.integrations.torch.tensors import StateDict, to_arrays, to_tensors
-from autowu.integrations.torch.told import Told, strangers
+from autowu.integrations.torch.told import Told
+from autowu.integrations.torch.updates import Updates
 
 # What compiles the frames that are run; None outside of compiled functions.
 _compiler: Any = getattr(cast("Any", torch)._C._dynamo.eval_frame, "get_eval_frame_callback", lambda: None)
@@ -73,7 +74,7 @@ class AutoWU(Readable, Ends, LRScheduler):
     Warns:
         UserWarning: no group has the default LR, or no optimizer holds a parameter of the model; later on, at
             most once a run each: losses were not finite, warm-up has found no minimum, something cannot be
-            rewound, something else sets the LR, ``total_steps`` is over.
+            rewound, something else sets the LR, updates are made without a ``step``, ``total_steps`` is over.
     """
 
     def __init__(
@@ -102,18 +103,17 @@ class AutoWU(Readable, Ends, LRScheduler):
         self._snapshot = Snapshot(self.optimizers, model, device)
         self._pending = PendingLosses()
         self._expect()
-        self._process_group = process_group
-        self._distributed = distributed
+        self._process_group, self._distributed = process_group, distributed
         self._compared = False
         self._step_count = 1
         self._lacked_loss = False  # whether the last call of step() came without one
-        self._told = Told()
+        self._told, self._updates = Told(), Updates(self.optimizers, total_steps)
         self._groups.write(self._session.learning_rate)
         if self._group() is not None:
             from autowu.integrations.torch.uneven import join_with_ddp  # only several processes need it
 
             join_with_ddp(self)
-        for text in strangers(self.optimizers, model):
+        for text in self._told.strangers(self._snapshot.training):
             warnings.warn(text, stacklevel=2)
 
     # --- what the user reads --------------------------------------------------------------------------
@@ -208,6 +208,7 @@ class AutoWU(Readable, Ends, LRScheduler):
             pending.add_update(loss)
         session.step += 1
         self._step_count += 1
+        self._updates.steps += 1
         texts = self._decide() if session.step == session.due else ()
         self._groups.write(session.learning_rate)
         for text in texts:
@@ -224,8 +225,6 @@ class AutoWU(Readable, Ends, LRScheduler):
                 " that had none: a batch size? Call observe(loss) before the engine's step()."
             )
         self._lacked_loss = False
-
-    # --- decisions ------------------------------------------------------------------------------------
 
     def _decide(self) -> Iterable[str]:
         """Read the losses, let the session decide (rank 0 for all ranks), and rewind as it says.
@@ -246,6 +245,7 @@ class AutoWU(Readable, Ends, LRScheduler):
             *texts,
             *self._told.gone(weights.gone, self._session.step),
             *self._told.of_snapshot(self._snapshot),
+            *self._told.strangers(self._snapshot.training),
         ]
 
     def _expect(self) -> None:
@@ -306,6 +306,7 @@ class AutoWU(Readable, Ends, LRScheduler):
             raise ValueError(f"the state of AutoWU is damaged: {type(error).__name__}: {error}") from error
         self._pending, self._snapshot, self._session = pending, snapshot, session
         self._step_count, self._compared = session.step + 1, False
+        self._updates.restart()
         self._groups.load(shares)
         self._expect()
         self._groups.write(session.learning_rate)

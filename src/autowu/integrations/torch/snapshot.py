@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from autowu.integrations.torch import masters
 from autowu.integrations.torch.places import Key, Numbers, Training
 from autowu.integrations.torch.storage import (
     clone_of,
@@ -78,6 +79,13 @@ class Snapshot:
         """What cannot be kept, by name, and why: of the last snapshot taken."""
         self.stateless = False
         """Whether training goes on without a state that can be seen, though the settings ask for one."""
+        self.out_of_reach: str | None = None
+        """Why nothing can be put back, if that is known already."""
+
+    @property
+    def training(self) -> Training:
+        """What it is a snapshot of."""
+        return self._training
 
     def drop(self) -> None:
         """Forget what is kept, if anything is."""
@@ -112,6 +120,7 @@ class Snapshot:
 
     def take(self) -> None:
         """Keep what is there now, in the memory of the snapshot before where it fits."""
+        self.out_of_reach = self._out_of_reach()
         before = {} if self._stored is None else self._stored.tensors
         self.stateless = self.stateless or self._is_stateless(before)
         stored, live = Stored(self._training), list[tuple[Tensor, Tensor]]()
@@ -150,6 +159,8 @@ class Snapshot:
         """Why the snapshot cannot be put back now, or None; nothing is changed."""
         if self._stored is None:
             return None
+        if reason := self._out_of_reach():
+            return reason
         for place in self._training.places(self._stored.anchors):
             kept = self._stored.tensors.get(place.key)
             if kept is None or not isinstance(place.value, Tensor) or _replaceable(place.entry, place.value):
@@ -158,6 +169,10 @@ class Snapshot:
                 name = next(iter(called(self._training, {place.key: ""})))
                 return f"{name} {reason}"
         return None
+
+    def _out_of_reach(self) -> str | None:
+        training = self._training
+        return masters.obstacle(training.model, training.served(), training.parameters())
 
     @torch.no_grad()
     def restore(self) -> None:
@@ -183,6 +198,7 @@ class Snapshot:
             elif place.entry is not None and key[0] == "state":
                 del place.entry[0][place.entry[1]]
         write(live)
+        masters.write_through(self._training.served())
         numbers = Numbers(self._training)
         for key in (*stored.tensors, *stored.values):
             if key[0] == "state" and key not in found and numbers.of(key) is not None:
@@ -223,6 +239,7 @@ class Snapshot:
                 optimizer; the message names the entry.
         """
         loaded = Snapshot(self._training.given, self._training.model, self._device)
+        loaded._training = self._training
         if plain is not None:
             loaded._stored = from_plain(self._training, self._device, plain)
         return loaded

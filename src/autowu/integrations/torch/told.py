@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from torch import nn
-from torch.optim import Optimizer
-
 from autowu.integrations.torch.groups import Groups
-from autowu.integrations.torch.nested import parameters, within
-from autowu.integrations.torch.places import plain
+from autowu.integrations.torch.masters import linked
+from autowu.integrations.torch.places import Training, plain
 from autowu.integrations.torch.snapshot import Snapshot
 
 
@@ -18,28 +15,33 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join([*names[:4], f"… ({len(names)} in all)"] if len(names) > 4 else names)
 
 
-def strangers(optimizers: Sequence[Optimizer], model: nn.Module | None) -> Iterator[str]:
-    """What the model trains, and none of the optimizers holds."""
-    if model is None:
-        return
-    held = {id(each) for each in parameters(within(optimizers))}
-    names = [
-        plain(name) for name, each in model.named_parameters() if each.requires_grad and id(each) not in held
-    ]
-    if names:
-        yield (
-            f"AutoWU: no optimizer that it was given holds {listed(names)} of model=: their LR is not set,"
-            " and they are not rewound with the rest. Give all optimizers: AutoWU([one, other], …)."
-        )
-
-
 class Told:
     """What has been told already."""
 
     def __init__(self) -> None:
+        self._strangers = set[str]()
         self._overwritten = False
         self._left_out = set[str]()
         self._stateless = False
+        self._out_of_reach = False
+
+    def strangers(self, training: Training) -> Iterator[str]:
+        """What the model trains, and none of the optimizers has held: at the start, or after a change."""
+        if (model := training.model) is None:
+            return
+        known = (*training.parameters(), *training.came_with(), *linked(training.served()))
+        held = {id(each) for each in known}
+        names = [
+            name
+            for full, each in model.named_parameters()
+            if each.requires_grad and id(each) not in held and (name := plain(full)) not in self._strangers
+        ]
+        self._strangers.update(names)
+        if names:
+            yield (
+                f"AutoWU: no optimizer that it was given holds {listed(names)} of model=: their LR is not"
+                " set, and they are not rewound with the rest. Give all optimizers: AutoWU([one, other], …)."
+            )
 
     def overwritten(self, groups: Groups, step: int) -> str | None:
         """That something else sets the LR, too."""
@@ -66,6 +68,12 @@ class Told:
     def of_snapshot(self, snapshot: Snapshot) -> Iterator[str]:
         """What the last snapshot had to leave out."""
         yield from self._what(snapshot.left_out)
+        if not self._out_of_reach and (reason := snapshot.out_of_reach):
+            self._out_of_reach = True
+            yield (
+                f"AutoWU: the weights cannot be rewound: {reason}. Give rewind=False; else the run goes on"
+                " from the weights that the largest LRs have made."
+            )
         if not self._stateless and snapshot.stateless:
             self._stateless = True
             yield (

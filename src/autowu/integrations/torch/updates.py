@@ -1,0 +1,89 @@
+"""The optimizers' own updates, counted beside the scheduler's: step(loss) once an epoch is told at once."""
+
+from __future__ import annotations
+
+import warnings
+import weakref
+from collections.abc import Sequence
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+import torch
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+
+MISSED: Final = 25  # updates without a step(loss) before it is told: more than those that warm kernels up
+
+# Of each optimizer the hooks of the last scheduler that was made for it: one of before is out of use.
+_hooks: WeakKeyDictionary[Optimizer, tuple[RemovableHandle, RemovableHandle]] = WeakKeyDictionary()
+
+
+class Updates:
+    """Counts the updates that each optimizer makes, and warns once if ``step`` is called for too few of them.
+
+    Where there are several optimizers, the one that makes the fewest counts: a critic may make more. Updates
+    that a GradScaler skips are none. Reads nothing from a device.
+
+    Args:
+        optimizers: the scheduler's.
+        total_steps: as it was given, for the message.
+    """
+
+    def __init__(self, optimizers: Sequence[Optimizer], total_steps: int | None) -> None:
+        self.steps = 0
+        """Calls of the scheduler's ``step``, since it was made or loaded."""
+        self._total_steps = total_steps
+        self._made = [0] * len(optimizers)
+        self._told = False
+        for index, optimizer in enumerate(optimizers):
+            _watch(optimizer, self, index)
+
+    def restart(self) -> None:
+        """Count anew: the run goes on from a checkpoint."""
+        self.steps, self._made = 0, [0] * len(self._made)
+
+    def count(self, index: int) -> None:
+        """The optimizer with this number has made an update."""
+        self._made[index] += 1
+        made = min(self._made)
+        if self._told or made < 2 * self.steps or made - self.steps < MISSED:
+            return
+        self._told = True
+        of = "" if self._total_steps is None else f", and total_steps={self._total_steps} counts updates"
+        warnings.warn(
+            f"AutoWU: the optimizer has made {made} updates, and step(loss) has been called {self.steps}"
+            f" times meanwhile. It belongs after each optimizer.step(), not at the end of an epoch{of}. The"
+            " LR changes with it alone.",
+            stacklevel=4,
+        )
+
+
+def _watch(optimizer: Optimizer, updates: Updates, index: int) -> None:
+    while not hasattr(optimizer, "_optimizer_step_post_hooks"):  # Accelerate's, around another
+        inner = getattr(optimizer, "optimizer", None)
+        if not isinstance(inner, Optimizer):
+            return
+        optimizer = inner
+    known, first, depth = weakref.ref(updates), _first(optimizer), 0
+
+    def begins(*_: Any) -> None:
+        nonlocal depth
+        depth += not torch.compiler.is_compiling()
+
+    def ends(optimizer: Optimizer, *_: Any) -> None:
+        nonlocal depth
+        if torch.compiler.is_compiling():
+            return
+        depth -= 1  # a class may call the step of its parent, which has the same hooks
+        # An engine may step the groups one by one, each as if it were the only one.
+        if depth == 0 and _first(optimizer) == first and (now := known()) is not None:
+            now.count(index)
+
+    for hook in _hooks.pop(optimizer, ()):
+        hook.remove()
+    _hooks[optimizer] = optimizer.register_step_pre_hook(begins), optimizer.register_step_post_hook(ends)
+
+
+def _first(optimizer: Optimizer) -> int | None:
+    """Which parameter comes first."""
+    return next((id(each) for group in optimizer.param_groups for each in group["params"]), None)

@@ -1,0 +1,150 @@
+"""A step(loss) that is called once an epoch is told within the first one; loops that are right never are."""
+
+import copy
+import warnings
+
+import pytest
+import torch
+from torch import nn
+from torch.optim import SGD, AdamW, Optimizer
+
+import autowu
+from autowu.integrations.torch.updates import MISSED
+from integrations.torch.training import STEPS, parameters, scheduler, v_curve
+
+
+def update(*optimizers: Optimizer, times: int = 1) -> None:
+    """One of each, with gradients."""
+    for optimizer in optimizers * times:
+        for parameter in optimizer.param_groups[0]["params"]:
+            parameter.grad = torch.full_like(parameter, 0.1)
+        optimizer.step()
+
+
+def told(made: int, steps: int) -> str:
+    return rf"the optimizer has made {made} updates, and step\(loss\) has been called {steps} times meanwhile"
+
+
+@pytest.mark.parametrize("optimizer", [SGD, AdamW])
+def test_a_step_once_an_epoch_is_told_within_the_first_epoch(optimizer):
+    made = autowu.AutoWU(optimizer(parameters(), lr=0.1), 4000)
+    update(made.optimizer, times=MISSED - 1)
+    with pytest.warns(UserWarning, match=told(MISSED, 0) + ".*total_steps=4000 counts updates") as seen:
+        update(made.optimizer)
+    assert seen[0].filename == __file__
+    for _ in range(5):  # and once only
+        update(made.optimizer, times=100)
+        made.step(0.5)
+
+
+@pytest.mark.parametrize("updates", [2, 3, 10])
+def test_epochs_that_are_shorter_are_told_as_soon_as_so_many_have_gone_by(updates):
+    made = autowu.AutoWU(SGD(parameters(), lr=0.1))
+    seen: list[int] = []
+    for _ in range(100):
+        for _ in range(updates):
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                update(made.optimizer)
+            seen += [made.last_epoch] * len(caught)
+        made.step(0.5)
+    assert seen == [next(steps for steps in range(100) if (steps + 1) * updates - steps >= MISSED)]
+
+
+def test_accumulation_is_right_with_a_step_for_each_update():
+    made = scheduler()
+    for loss in v_curve():
+        for _ in range(8):
+            made.observe(loss)
+        update(made.optimizer)
+        made.step()
+    assert made.last_epoch == STEPS
+
+
+def test_a_critic_may_make_more_updates_than_the_rest():
+    generator, critic = SGD(parameters(), lr=0.1), AdamW(parameters(), lr=0.1)
+    made = autowu.AutoWU([generator, critic], STEPS)
+    for loss in v_curve():
+        update(*[critic] * 5, generator)
+        made.step(loss)
+    with pytest.warns(UserWarning, match=told(2 * STEPS, STEPS)):
+        update(generator, times=STEPS)
+
+
+def test_what_a_grad_scaler_skips_is_no_update():
+    made = scheduler()
+    parameter, scaler = made.optimizer.param_groups[0]["params"][0], torch.amp.GradScaler("cpu")
+    for number in range(100):
+        for _ in range(3):
+            scaler.scale(parameter.sum() * torch.inf).backward()
+            scaler.step(made.optimizer)
+            scaler.update()
+            made.optimizer.zero_grad()
+        if number % 2:
+            update(made.optimizer)
+        made.step(0.5)
+
+
+def test_a_resumed_run_begins_to_count_at_its_checkpoint():
+    before = scheduler()
+    for loss in v_curve()[:100]:
+        update(before.optimizer)
+        before.step(loss)
+    after = scheduler()
+    update(after.optimizer, times=MISSED - 1)  # to warm it up
+    after.optimizer.load_state_dict(copy.deepcopy(before.optimizer.state_dict()))
+    after.load_state_dict(copy.deepcopy(before.state_dict()))
+    for loss in v_curve()[100:120]:
+        update(after.optimizer)
+        after.step(loss)
+    with pytest.warns(UserWarning, match=told(MISSED + 20, 20)):
+        update(after.optimizer, times=MISSED)
+
+
+def test_a_scheduler_in_whose_place_another_has_come_is_silent():
+    first = scheduler()
+    first.step(0.5)
+    second = autowu.AutoWU(first.optimizer, STEPS)
+    for loss in v_curve():
+        update(second.optimizer)
+        second.step(loss)
+    del second
+    update(first.optimizer, times=100)  # and so is one that is gone
+
+
+class Derived(AdamW):
+    """As many do, it lets its parent step, whose hooks are the same."""
+
+    def step(self, closure=None):
+        return super().step(closure)
+
+
+def test_a_class_that_calls_its_parent_makes_one_update():
+    made = autowu.AutoWU(Derived(parameters(), lr=0.1), STEPS)
+    update(AdamW(parameters()))  # from now on the parent's step has hooks
+    for loss in v_curve():
+        update(made.optimizer)
+        made.step(loss)
+
+
+def test_an_engine_that_steps_the_groups_one_by_one_makes_one_update():
+    groups = [{"params": parameters()} for _ in range(3)]
+    made = autowu.AutoWU(SGD(groups, lr=0.1), STEPS)
+    whole = made.optimizer.param_groups
+    for loss in v_curve():
+        for group in whole:
+            made.optimizer.param_groups = [group]
+            update(made.optimizer)
+        made.optimizer.param_groups = whole
+        made.step(loss)
+
+
+def test_the_optimizer_within_that_of_accelerate_is_counted():
+    accelerate = pytest.importorskip("accelerate")
+    accelerator = accelerate.Accelerator(cpu=True)
+    model = accelerator.prepare(nn.Linear(2, 1))
+    optimizer = accelerator.prepare(SGD(model.parameters(), lr=0.1))
+    made = autowu.AutoWU(optimizer, STEPS)
+    with pytest.warns(UserWarning, match=told(MISSED, 0)):
+        update(optimizer, times=MISSED)
+    assert made.last_epoch == 0
