@@ -28,6 +28,7 @@ from autowu.integrations.torch.ranks import OnAllRanks, leaders, several
 from autowu.integrations.torch.snapshot import Snapshot, check_snapshot
 from autowu.integrations.torch.tensors import StateDict, to_arrays, to_tensors
 from autowu.integrations.torch.told import Told, strangers
+from autowu.integrations.unread import Unread
 
 # What compiles the frames that are run; None outside of compiled functions.
 _compiler: Any = getattr(cast("Any", torch)._C._dynamo.eval_frame, "get_eval_frame_callback", lambda: None)
@@ -101,6 +102,7 @@ class AutoWU(Readable, Ends, LRScheduler):
         self._groups = Groups(self.optimizers)
         self._snapshot = Snapshot(self.optimizers, model, device)
         self._pending = PendingLosses()
+        self._unread = Unread(self._session, self._pending.look).written_with(self)
         self._expect()
         self._process_group = process_group
         self._distributed = distributed
@@ -305,6 +307,7 @@ class AutoWU(Readable, Ends, LRScheduler):
         except (LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError) as error:
             raise ValueError(f"the state of AutoWU is damaged: {type(error).__name__}: {error}") from error
         self._pending, self._snapshot, self._session = pending, snapshot, session
+        self._unread.follow(session, pending.look)
         self._step_count, self._compared = session.step + 1, False
         self._groups.load(shares)
         self._expect()
