@@ -104,10 +104,8 @@ class AutoWU(Readable, Ends, LRScheduler):
         self._pending = PendingLosses()
         self._unread = Unread(self._session, self._pending.look).written_with(self)
         self._expect()
-        self._process_group = process_group
-        self._distributed = distributed
-        self._compared = False
-        self._step_count = 1
+        self._process_group, self._distributed = process_group, distributed
+        self._compared, self._step_count = False, 1
         self._lacked_loss = False  # whether the last call of step() came without one
         self._told = Told()
         self._groups.write(self._session.learning_rate)
