@@ -286,3 +286,17 @@ def test_no_command_imports_what_it_does_not_need(tmp_path: Path, argv: list[str
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert done.stdout == "set()\n", done.stderr
+
+
+def test_a_long_warning_is_no_wider_than_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    told = cli._warning(" ".join(["doubtful"] * 20))
+    assert max(map(len, told.splitlines())) <= 60
+    assert " ".join(told.split()) == f"autowu: warning: {' '.join(['doubtful'] * 20)}"
+
+
+def test_the_purpose_of_each_command_stands_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 0
+    help_text = capsys.readouterr().out
+    for name, (_, purpose, _) in cli.COMMANDS.items():
+        assert re.search(rf"(?m)^ +{name} +{re.escape(purpose)}$", help_text)

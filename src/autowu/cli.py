@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import os
 import sys
@@ -64,6 +65,7 @@ def _run(arguments: list[str]) -> int:
         prog="autowu",
         description="Sets the learning rate of neural-network training by itself.",
         epilog=f"`autowu COMMAND --help` says what a command takes. A tutorial: {SITE}tutorial/",
+        formatter_class=_Help,
     )
     parser.add_argument("--version", action="version", version=f"autowu {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -81,6 +83,16 @@ def _run(arguments: list[str]) -> int:
     return import_module(COMMANDS[args.command][0]).run(args)
 
 
+class _Help(argparse.HelpFormatter):
+    """Help in which the purpose of each command stands beside it: argparse forgets that they are indented."""
+
+    def add_argument(self, action: argparse.Action) -> None:
+        super().add_argument(action)
+        indent = self._current_indent + self._indent_increment
+        names = [len(each.dest) for each in self._iter_indented_subactions(action)]
+        self._action_max_length = max([self._action_max_length, *(indent + name for name in names)])
+
+
 def _pages() -> Any:
     """What `replay -o` writes with: heavier than the rest of it."""
     return import_module("autowu.report.replay_page")
@@ -95,9 +107,10 @@ def _fail(message: str) -> int:
 
 def _warning(message: Warning | str, *_where: object, **_line: object) -> str:
     """What is said of a warning: not where in the package it was raised, which helps no user."""
-    from autowu.text import printable
+    from autowu.text import columns, printable, wrapped
 
-    return f"autowu: warning: {printable(' '.join(str(message).split()))}\n"
+    text = f"autowu: warning: {printable(' '.join(str(message).split()))}"
+    return "\n".join(wrapped(text, columns(), indent=2)) + "\n"
 
 
 def _drop_output() -> None:

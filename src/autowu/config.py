@@ -41,8 +41,8 @@ class Config:
     """Updates in an epoch, ≥ 1. Needed only where tests come at epoch ends (``test_growth=None``)."""
 
     growth: Growth = "two-speed"
-    """Shape of warm-up: exponential (Eq. 1), linear (Eq. 6), or two-speed: fast to lift-off, then Eq. 1, from
-    the LR of a little before."""
+    """Shape of warm-up: exponential (Eq. 1), linear (Eq. 6), or two-speed. That one is fast to lift-off. Then
+    it is Eq. 1, from the LR of a little before."""
     min_lr: float = 1e-5
     """η_min, the LR of the first update, > 0."""
     max_lr: float = 1.0
@@ -50,17 +50,17 @@ class Config:
     warmup_fraction: float = 0.5
     """ρ_w in (0, 1), a fraction of total_steps: warm-up is capped at ⌊ρ_w T⌋ updates."""
     sweep_fraction: float = 0.05
-    """In (0, 1), a fraction of total_steps: time in which the fast growth would cross [min_lr, max_lr], in
-    runs of up to 600 updates; in longer ones it grows with the root of their length."""
+    """In (0, 1), a fraction of total_steps: time in which the fast growth would cross [min_lr, max_lr]. That
+    is so in runs of up to 600 updates. In longer ones it grows with the root of their length."""
     warmup_limit: int = 1000
     """The most updates that warm-up takes in a run without a known end, ≥ 1."""
     lift_off: float | None = 4.0
-    """Fall of the loss, > 0, in standard errors, before which no minimum counts; with growth 'two-speed' a
+    """Fall of the loss, > 0, in standard errors, before which no minimum counts. With growth 'two-speed', a
     rise of as many sends the growth back. None: tests always count."""
 
     test_growth: float | None = 1.1
-    """Growth of the LR from one test to the next, > 1. None: a test at each epoch's end. Until lift-off, the
-    losses are read each time that two-speed growth has multiplied the LR by 1.1, or by this if it is less."""
+    """Growth of the LR from one test to the next, > 1. None: a test at each epoch's end. Before lift-off,
+    two-speed growth reads the losses each time that the LR has grown by 1.1, or by this if it is less."""
     screen: float | None = 1.0
     """Fall of the loss, > 0, in standard errors, that is too plain to need a test. None: tests always run."""
     subsets: int = 5
@@ -78,19 +78,21 @@ class Config:
     patience: int = 3
     """p, the tests in a row that must detect the minimum, ≥ 1."""
     basin: float | None = 0.05
-    """Share of the fall of the smoothed loss, in (0, 1), by which it may be above its least, and still count
-    as flat. A minimum is past when the loss has risen beyond that; the peak LR is halfway, on a log scale,
-    from the smallest LR with such a loss to that of the least. None: any rise counts, and the latter."""
+    """How flat a minimum is, in (0, 1), as a share of the smoothed loss's fall. The flat part begins at the
+    smallest LR whose loss is at most so much above the least. The peak LR is halfway, on a log scale, from
+    there to the LR of the least. A rise counts beyond so much alone. None: any rise counts, and the peak is
+    the LR of the least."""
     min_losses: int = 10
     """The fewest finite losses that a test needs, ≥ 2; below it the verdict is 'no evidence'."""
     standardize: bool = True
     """Whether losses are centred and scaled before a test, so that their scale and shift do not matter; and
     their logarithms taken first where they are positive and have fallen tenfold."""
     spike: float | None = 8.0
-    """Height over the curve, > 0, in noise levels, from which a spike is left out. None: spikes are kept."""
+    """Height over the curve, > 0, in noise levels, from which a loss is a spike. A test leaves it out if it
+    is over within six updates. None: spikes are kept."""
     ceiling: float | None = 1.0
-    """Height over the window's start, > 0, in falls of the loss from there, above which a test sees losses as
-    equal: those of a divergence. None: it sees them as they are."""
+    """Height over the window's start, > 0, in falls of the loss from there. A loss above it is that of a
+    divergence: a test sees it as just so high. None: tests see losses as they are."""
 
     rewind: bool = True
     """Whether the weights go back to the minimum along with the LR."""
@@ -98,8 +100,8 @@ class Config:
     """Whether, at the cap, evidence for a minimum is used though patience has not run out. Else η_max."""
 
     watch: float | None = 4.0
-    """Rise of the loss in the decay phase, > 0, in standard errors, and above a tenth of its fall, at which
-    the weights go back and the LR falls to a third. None: nobody looks after the switch."""
+    """Rise of the loss in the decay phase, > 0, in standard errors. At such a rise, if it is also a tenth of
+    the loss's fall, the weights go back and the LR falls to a third. None: nobody looks after the switch."""
 
     decay: Decay = "linear"
     """Shape of the decay phase."""

@@ -17,7 +17,7 @@ from autowu.offline.arguments import Asked
 from autowu.offline.decide import Decided
 from autowu.offline.logs import Record
 from autowu.offline.strided import replay_record
-from autowu.report import figures, notebook, output, picture, replayed, summary, tensorboard
+from autowu.report import figures, notebook, output, picture, replayed, sections, summary, tensorboard
 from autowu.runlog import run as runlog
 from autowu.runlog.run import Run
 from report import simulated
@@ -174,3 +174,30 @@ def test_a_record_of_every_third_update_is_told_in_updates(run: Run) -> None:
     shown = replayed.run_of(Decided("losses.csv", Asked(), record, found))
     assert [(cut.step, cut.back_to) for cut in shown.cuts] == [(3 * one.step, None) for one in ones]
     assert "would have been cut to a third." in summary.sentence(shown)
+
+
+def test_words_of_cuts_stand_beside_their_lines_each_in_a_row_of_its_own(run: Run) -> None:
+    layout = figures.learning_rate_and_loss([run])["layout"]
+    notes = [note for note in layout["annotations"] if note["text"].startswith("step ")]
+    assert [note["x"] for note in notes] == [cut.step for cut in run.cuts]
+    assert [note["yshift"] for note in notes] == [0, -20, -40]
+    assert {(note["xanchor"], note["xshift"]) for note in notes} == {("left", 5)}  # all in the first half
+    (weights,) = [note for note in layout["annotations"] if note["text"].startswith("weights of")]
+    assert weights["yshift"] == -40
+    assert layout["xaxis"]["range"] == [0, 1000]  # whatever room the words ask for
+
+
+def test_the_words_of_the_first_figure_are_of_what_it_shows(run: Run, tmp_path: Path) -> None:
+    fixed = runlog.read(simulated.baseline(tmp_path / "baseline"))
+    two_speeds = replace(run, schedule={"growth": "two-speed"})
+
+    def said(*runs: Run) -> list[bool]:
+        words = next(
+            each.words for each in sections.sections(runs) if each.heading == "Learning rate and loss"
+        )
+        return [word in words for word in ("(shaded)", "notch", "thin line", "baseline")]
+
+    assert said(run) == [True, False, True, False]
+    assert said(two_speeds, fixed) == [True, True, True, True]
+    assert said(*[replace(run, cuts=())] * 4) == [False, False, False, False]
+    assert said(fixed) == [False, False, False, True]

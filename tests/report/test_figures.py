@@ -154,7 +154,7 @@ def test_every_test_s_curve_is_in_the_picture_that_opens(autowu: Run) -> None:
 def test_the_button_around_the_minimum_knows_that_of_each_test(autowu: Run) -> None:
     layout = decision.gp_view(autowu)["layout"]
     whole, near = layout["updatemenus"][0]["buttons"]
-    assert (whole["label"], near["label"]) == ("all losses", "around the minimum")  # page.js goes by these
+    assert (whole["label"], near["label"]) == ("all losses", "the minimum")  # page.js goes by these
     assert whole["args"][0]["yaxis.range"] == layout["meta"]["whole"] == layout["yaxis"]["range"]
     assert near["args"][0]["yaxis.range"] == layout["meta"]["near"][-1]
     assert len(layout["meta"]["near"]) == len(autowu.tests)
@@ -185,8 +185,15 @@ def test_votes_show_every_subset_the_median_and_the_streak(autowu: Run) -> None:
     assert median["x"] == [test.step for test in informed]
     assert median["y"][-1] == pytest.approx(np.median(informed[-1].p_min), rel=1e-4)
     assert line["y"] == [0.95, 0.95]
-    assert streak["text"] == ["1", "2", "3"]
+    assert streak["text"] == ["", "", "3"]
     assert "switch at 3" in streak["name"]
+
+
+def test_each_row_of_tests_that_agree_has_its_number_once(autowu: Run) -> None:
+    tests = [test for test in autowu.tests if test.p_min][-6:]
+    tests = [replace(test, streak=streak) for test, streak in zip(tests, (1, 0, 1, 2, 1, 2), strict=True)]
+    *_, row = decision.votes(replace(autowu, tests=tuple(tests)))["data"]
+    assert row["text"] == ["1", "", "2", "", "2"]
 
 
 def test_throughput_starts_at_zero_and_leaves_out_runs_that_do_not_tell(autowu: Run, baseline: Run) -> None:

@@ -1,6 +1,7 @@
 """Static figures: what they hold, that they are the same each time, and that no name can break them."""
 
 import dataclasses
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,25 @@ def test_no_legend_lies_on_a_curve(runs: list[Run]) -> None:
 def test_of_more_than_three_runs_nothing_is_shaded_or_annotated(runs: list[Run]) -> None:
     assert [text.get_text() for text in picture.draw("main", runs[:1] * 3).axes[0].texts]
     assert not picture.draw("main", runs[:1] * 4).axes[0].texts
+
+
+def test_of_more_than_three_runs_there_are_neither_votes_nor_single_losses(runs: list[Run]) -> None:
+    few, many = (picture.draw("main", runs[:1] * count) for count in (3, 12))
+    assert [len(axes.lines) for axes in many.axes] == [24, 12]  # a star on each LR
+    assert len(few.axes) == 3
+    titles = [figure.axes[0].get_legend().get_title().get_text() for figure in (few, many)]
+    assert ["is shown for up to 3 runs" in title for title in titles] == [False, True]
+
+
+@pytest.mark.parametrize("longest", [8, 24, 40])
+def test_the_names_of_many_runs_do_not_make_the_picture_small(runs: list[Run], longest: int) -> None:
+    named = [replace(runs[0], name=f"{i:x<{longest}}") for i in range(12)]
+    figure = picture.draw("main", named)
+    figure.canvas.draw()
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    assert legend.get_window_extent().width <= figure.bbox.width
+    assert figure.axes[0].get_window_extent().width > 0.7 * figure.bbox.width
 
 
 def test_runs_that_a_picture_does_not_show_are_named(

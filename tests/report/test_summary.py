@@ -19,9 +19,9 @@ GROWTH = "The growth of the learning rate"
 BACK = "training went back to the learning rate"
 SAID = {
     "a minimum": "The loss was lowest near step 200, at the end of a flat part. At step 222, when enough "
-    f"tests had agreed, {BACK} of step 194, its middle, 0.0284 and let it",
+    f"tests had agreed, {BACK} of step 194, its middle, 0.0284, and let it",
     "a minimum, paper": "The loss was lowest near step 100. At step 175, when enough tests had agreed, "
-    f"{BACK} of that minimum, 0.00322 and",
+    f"{BACK} of that minimum, 0.00322, and",
     "a fall at its end": f"{FAILED}it was lowest near step 384, and had not plainly risen when growth "
     "reached its limit at step 397. Training went back to the learning rate of step 311, the middle of the",
     "two rises": f"{GROWTH} ended at step 197, since the loss had risen and never fallen; it fell from",
@@ -31,7 +31,7 @@ SAID = {
     "reached its limit at step 398. Training went back to the learning rate of step 390, the middle of the",
     "a fall to the cap, paper": f"{THE_GROWTH} reached its limit at step 200; it fell from 1 on.",
     "lift-off at the cap": f"{FAILED}at step 11 growth reached its limit before a test could tell where the "
-    f"loss is lowest, and {BACK} of step 11, 0.00534 and let it decay",
+    f"loss is lowest, and {BACK} of step 11, 0.00534, and let it decay",
     "dead": f"At step 275 no loss had been finite since step 260: {BACK} 0.045",
     "dead, paper": f"At step 175 no loss had been finite since step 90: {BACK} 0.00168",
     "dead before lift-off": f"{GROWTH} ended at step 30, since no loss was finite any more; it fell from",
@@ -61,3 +61,13 @@ def test_an_end_that_was_asked_for_is_no_minimum(autowu_run: Path) -> None:
     assert summary.COLUMNS["minimum"](asked) == "not found"
     nowhere = replace(run, switch=replace(run.switch, reason=Reason.ASKED, t_star=None))
     assert f"{GROWTH} ended at step 400, since the run was to end; it fell" in summary.sentence(nowhere)
+
+
+def test_a_column_of_which_no_run_knows_anything_is_left_out(autowu_run: Path, tmp_path: Path) -> None:
+    known, other = runlog.read(autowu_run), runlog.read(autowu_run)
+    other = replace(other, metrics={}, evaluations=(), config={})
+    assert set(summary.columns([known])) == set(summary.COLUMNS)
+    assert set(summary.COLUMNS) - set(summary.columns([other])) == {
+        *("schedule", "optimizer", "test accuracy", "seconds"),
+    }
+    assert summary.columns([other, known])["optimizer"] == ["–", "adamp"]

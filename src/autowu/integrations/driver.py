@@ -7,15 +7,18 @@ import math
 import numbers
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final, cast
 
 import numpy as np
 
+from autowu.arrays import Array
 from autowu.config import Config
 from autowu.integrations.logged import Folder, RunLog
 from autowu.integrations.readable import Readable
 from autowu.integrations.saved import check_keys
 from autowu.integrations.session import Session, not_rewound
+from autowu.integrations.unread import Unread
 from autowu.integrations.weights import Leaf, MisfitError, Weights
 
 ABOUT: Final = {"host": "a loop of its own"}
@@ -45,6 +48,7 @@ class Driver(Readable):
         self._pending: list[list[Any]] = []  # those of each update since the last decision
         self._snapshot: Weights | None = None
         self._warned: set[str] = set()
+        self._unread = Unread(self._session, partial(_means, self._pending)).written_with(self)
 
     @property
     def session(self) -> Session:
@@ -158,7 +162,8 @@ class Driver(Readable):
         return self._decide(read, check) if session.step == session.due else None
 
     def _decide(self, read: Callable[[], Weights], check: Callable[[Weights], None]) -> Weights | None:
-        losses, self._pending = self._read_losses(), []
+        losses = _means(self._pending)
+        self._pending.clear()  # the list that the log knows of
         session, before = self._session, self._session.state
         kept = _Kept(self._snapshot, read, check)
         if not kept.fits():
@@ -179,9 +184,6 @@ class Driver(Readable):
         """The controller has gone back, but the weights are those of now: its record says so."""
         self._session.enter(not_rewound(self._session.state.replace(restores=restores)))
 
-    def _read_losses(self) -> np.ndarray[Any, np.dtype[np.float64]]:
-        return np.array([sum(map(_number, update)) / len(update) for update in self._pending])
-
     # --- checkpoints ----------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Leaf]:
@@ -192,7 +194,7 @@ class Driver(Readable):
         """
         schedule: dict[str, Any] = {
             **self._session.to_dict(),
-            "pending": self._read_losses(),
+            "pending": _means(self._pending),
             "micro": np.array([_number(loss) for loss in self._micro]),
             "frozen": [] if self._snapshot is None else sorted(self._snapshot.frozen),
         }
@@ -221,6 +223,7 @@ class Driver(Readable):
             raise ValueError(f"the state of AutoWU is damaged: {type(error).__name__}: {error}") from error
         self._session = session
         self._pending, self._micro = [[loss] for loss in pending], micro
+        self._unread.follow(session, partial(_means, self._pending))
         self._snapshot = snapshot
 
 
@@ -267,6 +270,10 @@ class _Kept:
 
     def drop(self) -> None:
         self.snapshot = None
+
+
+def _means(updates: list[list[Any]]) -> Array:
+    return np.array([sum(map(_number, update)) / len(update) for update in updates])
 
 
 def _number(loss: Any) -> float:

@@ -29,6 +29,15 @@ def is_there(folder: Path) -> bool:
     return (folder / ABOUT).exists() or (folder / LOG).exists()
 
 
+def stamp(folder: Path) -> tuple[int, ...]:
+    """The bytes of the log, and what else changes when somebody writes to it; empty where there is none."""
+    try:
+        found = (folder / LOG).stat()
+    except OSError:
+        return ()
+    return found.st_size, found.st_mtime_ns, found.st_ino
+
+
 def read_about(folder: Path) -> dict[str, Any]:
     """What ``run.json`` says; nothing where there is none, or another thing of that name."""
     try:

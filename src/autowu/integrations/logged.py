@@ -84,13 +84,15 @@ class RunLog:
         self._pieces: list[tuple[int, str, Callable[[int], float]]] = []
         self._seen: _Known | None = None  # of what was decided
         self._length: int | None = None  # of the file, as this process left it; None before its first line
-        self._told: tuple[Config, int | None, bool] | None = None  # what run.json says
+        self._told: tuple[Config, int | None, str] | None = None  # what run.json says
         self._failed = False
+        self._alone = True  # as far as it was asked, this process is the one that writes
         self._begin(config)
+        self._found = log_files.stamp(self.folder)  # before this log has written; None: not to be compared
 
     def _begin(self, config: Config) -> None:
         """Have something to show before the first decision; a run that is there may be gone on with."""
-        if self._first() and not log_files.is_there(self.folder):
+        if self._writes() and not log_files.is_there(self.folder):
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 (self.folder / writer.LOG).touch()
@@ -118,12 +120,13 @@ class RunLog:
         """The log of a session that goes on from a saved state."""
         log = copy.copy(self)
         log._pieces, log._seen = [], None
+        log._found = log_files.stamp(log.folder)
         return log
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy finds the file as it is then: others may have written to it.
         return vars(self) | {
-            "_length": None, "_told": None, "_failed": False, "_pieces": list(self._pieces)
+            "_length": None, "_told": None, "_failed": False, "_pieces": list(self._pieces), "_found": None
         }  # fmt: skip
 
     def write(self, session: Session, losses: Array) -> Iterator[str]:
@@ -137,14 +140,46 @@ class RunLog:
             What to warn of.
         """
         pieces, self._pieces = self._pieces, self._pieces[-1:]
-        if self._failed or not self._first():
+        if self._failed or not self._writes():
             return
         try:
             yield from self._write(session, losses, pieces)
         except OSError as error:
             yield self._failure(error)
 
-    def _write(self, session: Session, losses: Array, pieces: list[Any]) -> Iterator[str]:
+    def end(self, session: Session, losses: Array) -> Iterator[str]:
+        """Write down the last updates of a run that ends before the next read, and that it ends.
+
+        Nothing is written where the log was never this process's alone, or is no longer: a run that goes on
+        with it may have cut off what is said here.
+
+        Args:
+            session: as it is at the end.
+            losses: of the updates since the last read [n].
+
+        Returns:
+            What to warn of.
+        """
+        new = self._length is None
+        if self._failed or not self._writes() or not self._alone or (new and not len(losses)):
+            return
+        here = log_files.stamp(self.folder)
+        if here[:1] != (self._length,) if not new else here != self._found:
+            return
+        try:
+            yield from self._write(session, losses, self._pieces, status="stopped")
+        except OSError as error:
+            yield self._failure(error)
+
+    def _writes(self) -> bool:
+        """Whether this process is the one that writes, by now."""
+        first = self._first()
+        self._alone = self._alone and first  # at the end, all may believe to be the first
+        return first
+
+    def _write(
+        self, session: Session, losses: Array, pieces: list[Any], status: str = "running"
+    ) -> Iterator[str]:
         if self._length is None:
             self._length = log_files.open_at(self.folder, session.step - len(losses))
             if not self._length:
@@ -163,7 +198,7 @@ class RunLog:
         self._seen = _known(session)
         total_steps = session.total_steps
         finished = total_steps is not None and session.step >= total_steps
-        told = session.config, total_steps, finished
+        told = session.config, total_steps, "finished" if finished else status
         if told != self._told:
             metrics = self._metrics(session, losses) if finished else {}
             writer.write_about(self.folder, self._described(*told, metrics))
@@ -203,7 +238,7 @@ class RunLog:
         self,
         config: Config,
         total_steps: int | None,
-        finished: bool = False,
+        status: str = "running",
         metrics: Mapping[str, Any] = EMPTY,
     ) -> dict[str, Any]:
         """``run.json``; what a user has added to it stays."""
@@ -221,7 +256,7 @@ class RunLog:
             "versions": versions,
             "machine": writer.machine() | self._about.get("machine", {}),
             "metrics": dict(metrics),
-            "status": "finished" if finished else "running",
+            "status": status,
         }
 
 

@@ -84,7 +84,12 @@ def add_arguments(parser: argparse.ArgumentParser, of: str = "") -> None:
     )
 
     group = parser.add_argument_group(f"settings{of} (default: the preset's)")
-    group.add_argument("--preset", choices=get_args(Preset), default="default", help="(default: %(default)s)")
+    group.add_argument(
+        "--preset",
+        choices=get_args(Preset),
+        default="default",
+        help="the default one, or Algorithm 1 of the paper (default: %(default)s)",
+    )
     group.add_argument("--seed", type=int, metavar="N", help="of the subsets (default: 0)")
     group.add_argument("--min-lr", type=float, metavar="X", help="learning rate of the first update")
     group.add_argument("--max-lr", type=float, metavar="X", help="learning rate that warm-up never exceeds")

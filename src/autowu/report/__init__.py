@@ -132,11 +132,10 @@ def _is_run(folder: Path) -> bool:
 
 def table(runs: Sequence[Run]) -> str:
     """The runs as plain text, one a line."""
-    rows = [list(summary.SHORT), *([summary.COLUMNS[name](run) for name in summary.SHORT] for run in runs)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    words = 3  # the first columns; numbers follow, aligned to the right
-    lines = (
-        "  ".join(f"{cell:{'<' if i < words else '>'}{widths[i]}}" for i, cell in enumerate(row))
-        for row in rows
-    )
-    return "\n".join(line.rstrip() for line in lines)
+    columns = {name: cells for name, cells in summary.columns(runs).items() if name in summary.SHORT}
+    aligned = list[list[str]]()
+    for name, cells in columns.items():
+        width = max(map(len, (name, *cells)))
+        to = "<" if name in summary.WORDS else ">"
+        aligned.append([f"{cell:{to}{width}}" for cell in (name, *cells)])
+    return "\n".join("  ".join(row).rstrip() for row in zip(*aligned, strict=True))

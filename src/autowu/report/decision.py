@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from itertools import pairwise
 from typing import Final, Literal
 
 import numpy as np
@@ -23,7 +24,7 @@ ORANGE: Final = "#d55e00"
 LOSSES: Final = 6_000
 TESTS: Final = 160
 ALL: Final = "all losses"
-NEAR: Final = "around the minimum"
+NEAR: Final = "the minimum"
 
 CURVE_POINTS: Final = 51  # of each test; the length-scale is far wider than their distance
 
@@ -63,7 +64,7 @@ def gp_view(run: Run, among: int = 1) -> Figure:
     slider = {
         "active": len(tests) - 1,
         "currentvalue": {"prefix": "test at step "},
-        "pad": {"t": 55},
+        "pad": {"t": 60},
         "steps": [
             {"label": f"{test.step:,}", "method": "update", "args": [*moment, changing]}
             for test, moment in zip(tests, moments, strict=True)
@@ -92,8 +93,9 @@ def _zoom(ranges: dict[str, list[float] | None]) -> Figure:
         }
         for name, ends in ranges.items()
     ]
-    corner = {"x": 0, "xanchor": "left", "y": 0, "yanchor": "bottom", "pad": {"b": 6, "l": 6}}
-    return corner | {"type": "buttons", "direction": "right", "showactive": False, "buttons": buttons}
+    # Beside the slider's words, where it hides no loss.
+    place = {"x": 1, "xanchor": "right", "y": 0, "yanchor": "top", "pad": {"t": 45}}
+    return place | {"type": "buttons", "direction": "right", "showactive": False, "buttons": buttons}
 
 
 def _near_minimum(test: Verdict) -> list[float] | None:
@@ -171,6 +173,9 @@ def votes(run: Run, among: int = 1) -> Figure:
     confidence, patience = setting(run, "confidence"), setting(run, "patience")
     tests = [test for test in _shown(run, among) if test.p_min]
     streaks = [test for test in tests if test.streak]
+    # The last of a streak has its number: they may be too near to each other for more.
+    counts = ["" if after.streak > test.streak else str(test.streak) for test, after in pairwise(streaks)]
+    counts += [str(test.streak) for test in streaks[-1:]]
     traces: list[Figure] = [
         {"name": "a subset", "mode": "markers"}
         | {"marker": {"color": GREY, "symbol": "circle-open", "size": 12}}
@@ -189,7 +194,7 @@ def votes(run: Run, among: int = 1) -> Figure:
         {"name": f"tests in a row that agree (switch at {patience:g})", "mode": "markers+text"}
         | {"marker": {"color": ORANGE, "symbol": "triangle-down", "size": 9}, "textposition": "top center"}
         | {"x": [test.step for test in streaks], "y": [1.06 for _ in streaks], "hoverinfo": "skip"}
-        | {"text": [str(test.streak) for test in streaks], "cliponaxis": False},
+        | {"text": counts, "cliponaxis": False},
     ]
     layout = {
         "xaxis": {"title": {"text": STEP_AXIS}, "range": [0, _end(run)]},

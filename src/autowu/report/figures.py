@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -34,6 +35,7 @@ SMOOTH_POINTS: Final = 5_000
 EVALUATION_POINTS: Final = 3_000
 
 WHOLE: Final = "~e"  # a tick of a log axis is a whole number, not a small 2 or 5 beside a power of ten
+ROW: Final = 20  # pixels, of words below words
 FEW: Final = 3  # runs; of more, shades and words would cover one another
 
 
@@ -58,7 +60,7 @@ def learning_rate_and_loss(runs: Sequence[Run]) -> Figure:
             log = loss_axis["type"] == "log"
             notes += [note | mine for note in _notes(run, runs, loss, line["color"], log=log)]
     layout = {
-        "xaxis": {"title": {"text": STEP_AXIS}, "anchor": "y2", "rangemode": "tozero"},
+        "xaxis": {"title": {"text": STEP_AXIS}, "anchor": "y2", "range": [0, _last(runs)]},
         "yaxis": _lr_axis(runs) | {"title": {"text": "learning rate"}, "domain": [0.53, 1]},
         "yaxis2": loss_axis | {"title": {"text": "training loss"}, "domain": [0, 0.48]},
         "hovermode": hovermode(runs),
@@ -66,6 +68,11 @@ def learning_rate_and_loss(runs: Sequence[Run]) -> Figure:
         "annotations": notes,
     }
     return {"data": traces, "layout": layout}
+
+
+def _last(runs: Sequence[Run]) -> int:
+    """The last step of all of them."""
+    return max((int(run.steps[-1]) for run in runs if len(run.steps)), default=1)
 
 
 def hovermode(runs: Sequence[Run]) -> str:
@@ -151,14 +158,18 @@ def _notes(run: Run, among: Sequence[Run], loss: tuple[Array, Array], colour: st
     alone, row = len(tested) == 1, tested.index(run)
     if switch is None:
         return []
-    left = switch.step < 0.6 * max((int(other.steps[-1]) for other in among if len(other.steps)), default=0)
-    text = {"showarrow": False, "xanchor": "left" if left else "right", "xshift": 5 if left else -5}
-    notes = [_cut(run.cuts, at) for at in range(len(run.cuts) if alone else 0)]
-    notes += [_end(end, len(notes) + at) for at, end in enumerate(run.ends[-FEW:] if alone else ())]
+    last = _last(among)
+    left = switch.step < 0.6 * last
+    text = _beside(switch.step, last)
+    later = (
+        [*map(partial(_cut, run.cuts), range(len(run.cuts))), *map(_end, run.ends[-FEW:])] if alone else []
+    )
+    notes = [note | _beside(note["x"], last) | {"yshift": -ROW * at} for at, note in enumerate(later)]
+    below = -ROW * max(0, len(notes) - 1)  # the first stands between the axes
     if row < FEW:
         words = f"switch at step {switch.step:,}{'' if found(switch) else ' (no minimum found)'}"
-        top = {"x": switch.step, "y": 1, "yref": "paper", "yanchor": "top", "yshift": -20 * row}
-        notes.append(text | top | {"text": words if alone else f"{label(run.name, 20)}: {words}"})
+        top = {"x": switch.step, "y": 1, "yref": "paper", "yanchor": "top", "yshift": -ROW * row}
+        notes.append(text | top | {"text": words if alone else f"{label(run.name, 28)}: {words}"})
     if alone and (star := star_of(run)) is not None:
         peak = {"x": star[0], "y": math.log10(star[1]), "yref": "y", "xshift": 8 if left else -12}
         notes.append(text | peak | {"yshift": -18 if left else 10, "text": star_words(run, star)})
@@ -172,6 +183,7 @@ def _notes(run: Run, among: Sequence[Run], loss: tuple[Array, Array], colour: st
         if alone:
             # At the top, where a loss that has fallen leaves room.
             top = {"x": switch.step, "y": 1, "yref": "y2 domain", "yanchor": "top"}
+            top |= {"yshift": below}
             notes.append(text | top | {"text": f"weights of step {switch.rewound_to:,} put back"})
     return notes
 
@@ -181,20 +193,24 @@ def found(switch: Switch) -> bool:
     return switch.reason is Reason.MINIMUM
 
 
+def _beside(step: float, last: int) -> Figure:
+    """Words at ``step``, on the side of it where there is room."""
+    left = step < 0.6 * last
+    return {"showarrow": False, "xanchor": "left" if left else "right", "xshift": 5 if left else -5}
+
+
 def _cut(cuts: Sequence[Cut], at: int) -> Figure:
-    """A change of the LR in words; those that are close to each other stand below each other."""
+    """A change of the LR in words, between the axes."""
     cut = cuts[at]
     words = "cut taken back" if taken_back(cuts, at) else "LR cut to a third"
     weights = "" if cut.back_to is None else f", weights of step {cut.back_to:,} put back"
-    place = {"x": cut.step, "y": 0.52, "yref": "paper", "yshift": -16 * at, "xanchor": "right", "xshift": -5}
-    return place | {"showarrow": False, "text": f"step {cut.step:,}: {words}{weights}"}
+    return {"x": cut.step, "y": 0.52, "yref": "paper", "text": f"step {cut.step:,}: {words}{weights}"}
 
 
-def _end(end: End, row: int) -> Figure:
-    """An end that was set on the way, in words."""
+def _end(end: End) -> Figure:
+    """An end that was set on the way, in words, likewise."""
     words = f"{'cooldown' if end.cooldown else 'end moved'} to step {end.total_steps:,}"
-    place = {"x": end.step, "y": 0.52, "yref": "paper", "yshift": -16 * row, "xanchor": "right", "xshift": -5}
-    return place | {"showarrow": False, "text": f"step {end.step:,}: {words}"}
+    return {"x": end.step, "y": 0.52, "yref": "paper", "text": f"step {end.step:,}: {words}"}
 
 
 def kept_evaluations(run: Run, name: str, among: int) -> list[Evaluation]:

@@ -21,7 +21,8 @@ def overview(run: Run) -> Figure:
     ends = [1 - i / rows for i in range(rows + 1)]
     domains = [[low + (0.04 if low else 0), high] for high, low in pairwise(ends)]
     layout: Figure = {
-        "xaxis": {"title": {"text": STEP_AXIS}, "anchor": f"y{rows}", "rangemode": "tozero"},
+        "xaxis": {"title": {"text": STEP_AXIS}, "anchor": f"y{rows}"}
+        | {"range": curves["layout"]["xaxis"]["range"]},
         "yaxis": curves["layout"]["yaxis"] | {"domain": domains[0]},
         "yaxis2": {"title": {"text": "training loss"}, "exponentformat": "e", "domain": domains[1]},
         "shapes": curves["layout"]["shapes"],

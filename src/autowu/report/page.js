@@ -11,6 +11,7 @@ function template() {
     ? ["#e6e9ec", "#363d45", "#15181c"]
     : ["#1c2024", "#d9dee3", "#ffffff"];
   const axis = { gridcolor: grid, linecolor: grid, zeroline: false, automargin: true, title: { standoff: 8 } };
+  Object.assign(axis, { ticks: "outside", ticklen: 4, tickcolor: "transparent" }); // labels apart in a corner
   return {
     layout: {
       font: { family: "system-ui, sans-serif", size: narrow.matches ? 12 : 14, color: ink },
@@ -31,7 +32,7 @@ function template() {
 function layout() {
   return {
     template: template(),
-    margin: narrow.matches ? { l: 50, r: 8, t: 30, b: 40 } : { l: 64, r: 16, t: 40, b: 48 },
+    margin: narrow.matches ? { l: 50, r: 20, t: 30, b: 40 } : { l: 64, r: 24, t: 40, b: 48 },
     dragmode: touch.matches ? false : "zoom",
   };
 }
@@ -117,7 +118,8 @@ function asChosen(figure) {
   layout.yaxis = scaled(layout.yaxis, choice("lr"));
   layout.yaxis2 = scaled(layout.yaxis2, choice("loss"));
   const title = { step: "step (updates done)", epoch: "epoch", time: name }[unit];
-  layout.xaxis = { ...layout.xaxis, title: { text: title } };
+  const ends = data.map((trace) => trace.x.at(-1)).filter(Number.isFinite); // words at the side ask for no room
+  layout.xaxis = { ...layout.xaxis, title: { text: title }, range: ends.length ? [0, Math.max(...ends)] : undefined };
   const height = (own, now, y) => {
     if ((own.type ?? "linear") === (now.type ?? "linear")) return y;
     return now.type === "log" ? Math.log10(y) : 10 ** y;
@@ -212,6 +214,18 @@ function listen(place, heading) {
   });
 }
 
+// Of many runs the names stand in columns, and the figure grows by their rows.
+function named(place, data) {
+  const names = data.filter((trace) => trace.showlegend !== false && trace.visible !== false).map((trace) => trace.name);
+  place.style.height = "";
+  if (names.length <= 4) return {};
+  const wide = (narrow.matches ? 7.5 : 8.5) * Math.max(...names.map((name) => name.length));
+  const columns = Math.max(1, Math.floor((place.clientWidth - 90) / (wide + 45)));
+  const rows = 30 * Math.ceil(names.length / columns);
+  place.style.height = `${place.clientHeight + rows}px`;
+  return { legend: { entrywidth: wide, maxheight: rows + 30 } };
+}
+
 // uirevision stays the same: what the reader has zoomed to or hidden outlives new data.
 function draw(figures) {
   known = figures;
@@ -221,7 +235,7 @@ function draw(figures) {
     const { data, layout: own } = without(asChosen(at(figures[i], chosen.get(heading))));
     const first = !place.data;
     const units = own.meta?.units ? [choice("x"), choice("lr"), choice("loss")].join() : "";
-    Plotly.react(place, data, { ...own, ...layout(), uirevision: `reader ${units}` }, config);
+    Plotly.react(place, data, { ...own, ...named(place, data), ...layout(), uirevision: `reader ${units}` }, config);
     fit(place);
     if (first && own.sliders) listen(place, heading);
   });

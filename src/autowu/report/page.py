@@ -153,15 +153,19 @@ def _progress(runs: Sequence[Run], speeds: Sequence[float | None] | None) -> str
     )
 
 
-def _table(runs: Iterable[Run]) -> str:
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in summary.COLUMNS)
-    rows = "".join(f'<tr data-run="{i}">{_cells(run)}</tr>\n' for i, run in enumerate(runs))
+def _table(runs: Sequence[Run]) -> str:
+    columns = summary.columns(runs)
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns)
+    rows = "".join(
+        f'<tr data-run="{i}">{_cells(columns, cells)}</tr>\n'
+        for i, cells in enumerate(zip(*columns.values(), strict=True))
+    )
     return f'<table class="runs">\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>'
 
 
-def _cells(run: Run) -> str:
-    cells = ((escape(name), escape(show(run))) for name, show in summary.COLUMNS.items())
-    return "".join(f'<td data-name="{name}">{value}</td>' for name, value in cells)
+def _cells(names: Iterable[str], cells: Iterable[str]) -> str:
+    named = zip(names, cells, strict=True)
+    return "".join(f'<td data-name="{escape(name)}">{escape(cell)}</td>' for name, cell in named)
 
 
 def _stories(runs: Sequence[Run]) -> str:

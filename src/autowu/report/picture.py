@@ -29,22 +29,28 @@ if TYPE_CHECKING:
 
 RAW_POINTS: Final = 4_000
 SMOOTH_POINTS: Final = 2_000
+WIDTH: Final = 6.5  # inches
+LETTER: Final = 0.066  # inches, of a legend
+HANDLE: Final = 0.65  # inches, of a line in it and of what is around it
 
 
 @styled
 def main(runs: Sequence[Run]) -> Figure:
-    """LR, loss and votes over one step axis; the minimum and the switch marked."""
+    """LR, loss and votes over one step axis; the minimum and the switch marked.
+
+    Of many runs there are no votes: they would hide each other.
+    """
     tested = [run for run in runs if run.tests]
-    figure = picture_style.figure(6.5, 6.2 if tested else 4.4)
-    axes: list[Any] = list(
-        figure.subplots(3 if tested else 2, 1, sharex=True, height_ratios=[3, 3, 2][: 3 if tested else 2])
-    )
+    parts = 3 if 0 < len(tested) <= FEW else 2
+    figure = picture_style.figure(WIDTH, 6.2 if parts == 3 else 4.4)
+    axes: list[Any] = list(figure.subplots(parts, 1, sharex=True, height_ratios=[3, 3, 2][:parts]))
     for i, run in enumerate(runs):
         style = {"color": colour(i), "linestyle": dash(i)}
         kept = thinned(run.lrs, SMOOTH_POINTS)
         axes[0].plot(run.steps[kept], run.lrs[kept], label=plain(run.name), **style)
-        kept = thinned(run.losses, RAW_POINTS // len(runs))
-        axes[1].plot(run.steps[kept], run.losses[kept], color=colour(i), alpha=0.25, linewidth=0.6)
+        if len(runs) <= FEW:
+            kept = thinned(run.losses, RAW_POINTS // len(runs))
+            axes[1].plot(run.steps[kept], run.losses[kept], color=colour(i), alpha=0.25, linewidth=0.6)
         axes[1].plot(*smoothed_loss(run, SMOOTH_POINTS), **style)
         if run.switch is not None:
             for axis in axes[:2] if len(tested) <= FEW else []:
@@ -61,6 +67,7 @@ def main(runs: Sequence[Run]) -> Figure:
                         xytext=(8, -12),
                         textcoords="offset points",
                         fontsize=8,
+                        bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 0.8},
                     )
             if len(tested) == 1:
                 failed = "" if found(run.switch) else " (no minimum found)"
@@ -74,16 +81,21 @@ def main(runs: Sequence[Run]) -> Figure:
                 )
     axes[0].set(ylabel="learning rate", yscale="log", **_lr_limits(runs))
     axes[1].set(ylabel="training loss", **_loss_limits(runs))
-    above(axes[0], title="★ the minimum, where training goes back to" if tested else None)
-    if tested:
+    title = "★ the minimum, where training goes back to" if tested else None
+    if len(tested) > FEW:
+        title = f"{title}; P$_{{min}}$ is shown for up to {FEW} runs"
+    above(axes[0], title, WIDTH)
+    if parts == 3:
         _votes(axes[2], tested, runs)
     axes[-1].set(xlabel="step (updates done)", xlim=(0, None))
     return figure
 
 
-def above(axis: Any, title: str | None = None) -> None:
-    """A legend above the picture, where it hides no curve."""
-    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, title=title)
+def above(axis: Any, title: str | None = None, width: float = math.inf) -> None:
+    """A legend above the picture, where it hides no curve; its columns are within ``width`` inches."""
+    longest = max((len(label) for label in axis.get_legend_handles_labels()[1]), default=0)
+    columns = max(1, min(3, int(width / (HANDLE + LETTER * longest))))
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=columns, title=title)
 
 
 def _votes(axis: Any, tested: Sequence[Run], runs: Sequence[Run]) -> None:

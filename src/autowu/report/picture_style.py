@@ -36,6 +36,7 @@ STYLE: Final[dict[str, Any]] = {
     "legend.framealpha": 0.9,
     "legend.edgecolor": "none",
     "legend.fontsize": 8,
+    "legend.handlelength": 3,  # so that the longest dash shows whole
     "legend.title_fontsize": 8,
     "savefig.bbox": "tight",
     "svg.hashsalt": "autowu",  # the same figure, the same file

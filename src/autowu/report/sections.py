@@ -10,13 +10,16 @@ from autowu.report.replayed import Replayed
 from autowu.report.section import Section
 from autowu.runlog.run import Run
 
-CURVES: Final = """
-AutoWU lets the learning rate grow (shaded), fast until the loss begins to fall, then from further back and
-slowly (hence the notch), and finds out by itself when the loss has passed its minimum, or the flat part that
-it ends in, whose middle is t*. It then goes back to the learning rate of t* and lowers it to zero, to a third
-at once where the loss rises for good (a thin line), whereas a baseline follows a curve that somebody had to
-choose.
+GROWS: Final = """
+AutoWU lets the learning rate grow{shaded}, and finds out by itself when the loss has passed its minimum, or
+the flat part that it ends in, whose middle is t*. It then goes back to the learning rate of t*, and lowers it
+to zero.
 """
+TWO_SPEEDS: Final = (
+    "Growth is fast until the loss begins to fall, then slow, from further back: hence the notch."
+)
+CUTS: Final = "Where the loss rises for good, the learning rate falls to a third at once (a thin line)."
+FIXED: Final = "A baseline follows a curve that somebody had to choose."
 AGAINST: Final = """
 The same losses as in warm-up, over the learning rate of their update: this is what AutoWU looks at. From left
 to right the loss stays flat while the learning rate is too low to matter, falls while it helps, and rises
@@ -30,8 +33,8 @@ the trend is lowest.
 """
 VOTES: Final = """
 At each test several random subsets of the losses say how probable it is that the loss has been lower than it
-is now (P_min). Once most of them are above the confidence line in enough tests in a row (numbered triangles),
-the growth of the learning rate ends.
+is now (P_min). Once most of them are above the confidence line in enough tests in a row (triangles, with
+their number), the growth of the learning rate ends.
 """
 ACCURACY: Final = """
 The share that the model gets right of what it has not seen in training: of test images, after each epoch (a
@@ -53,7 +56,9 @@ def sections(runs: Sequence[Run]) -> list[Section]:
     ]
     curves = figures.learning_rate_and_loss(runs)
     curves["layout"]["meta"] = {"units": (known := units.of(runs))}
-    found.append(Section("Learning rate and loss", CURVES, curves, "tall", controls=controls.of(list(known))))
+    found.append(
+        Section("Learning rate and loss", _curves(runs), curves, "tall", controls=controls.of(list(known)))
+    )
     if any(map(against_lr.shown, runs)):
         found.append(Section("Loss against learning rate", AGAINST, against_lr.figure(runs)))
     apart = _run_by_run(runs)
@@ -65,6 +70,19 @@ def sections(runs: Sequence[Run]) -> list[Section]:
     if any(map(speed.measured, runs)):
         found.append(Section("Throughput", SPEED, speed.throughput(runs)))
     return found + folded
+
+
+def _curves(runs: Sequence[Run]) -> str:
+    """What there is to be seen in the first figure of these runs, and no more."""
+    adaptive = [run for run in runs if run.adaptive]
+    swept = [run for run in adaptive if not isinstance(run, Replayed) or run.range_test is None]
+    said = {
+        GROWS.format(shaded=" (shaded)" if len(adaptive) <= figures.FEW else ""): adaptive,
+        TWO_SPEEDS: [run for run in swept if run.schedule.get("growth") == "two-speed"],
+        CUTS: [run for run in runs if run.cuts],
+        FIXED: len(adaptive) < len(runs),
+    }
+    return " ".join(words.strip() for words, seen in said.items() if seen)
 
 
 def _run_by_run(runs: Sequence[Run]) -> list[Section]:

@@ -121,5 +121,7 @@ def reproduce(runs: Sequence[Run]) -> str:
             continue
         versions = ", ".join(f"{shown(name)} {shown(value)}" for name, value in run.versions.items())
         on = f'<span class="with">{escape(versions)}</span>' if versions else ""
-        parts.append(f"<dt>{escape(run.name)}</dt>\n<dd><code>{escape(line)}</code>{on}</dd>\n")
+        # A browser breaks a line after a hyphen; a flag stays whole.
+        words = " ".join(f"<span>{escape(word)}</span>" for word in line.split(" "))
+        parts.append(f"<dt>{escape(run.name)}</dt>\n<dd><code>{words}</code>{on}</dd>\n")
     return f"<dl>\n{''.join(parts)}</dl>" if parts else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -72,7 +72,7 @@ COLUMNS: Final[dict[str, Callable[[Run], str]]] = {
     "optimizer": _config("optimizer"),
     "peak LR": _metric("peak_lr", "{:.3g}"),
     "switch step": _metric("switch_step", "{:,.0f}"),
-    "t*": _metric("t_star", "{:,.1f}"),
+    "t*": _metric("t_star", "{:,.0f}"),
     "minimum": _minimum,
     "test accuracy": _metric("test_accuracy", "{:.2f}%", 100),
     "final loss": _final_loss,
@@ -80,8 +80,17 @@ COLUMNS: Final[dict[str, Callable[[Run], str]]] = {
 }
 """The page's table: the heading, and what stands under it for a run."""
 
+
+def columns(runs: Sequence[Run]) -> dict[str, list[str]]:
+    """The table's columns that have something of one of the runs: the heading, and what stands under it."""
+    found = {name: [show(run) for run in runs] for name, show in COLUMNS.items()}
+    return {name: cells for name, cells in found.items() if set(cells) != {NOTHING}}
+
+
 SHORT: Final = ("run", "schedule", "optimizer", "peak LR", "switch step", "test accuracy", "seconds")
 """The columns of the table in the terminal."""
+WORDS: Final = ("run", "schedule", "optimizer")
+"""Those that are aligned to the left; the others are numbers."""
 
 
 _WITHOUT_A_MINIMUM: Final = {
@@ -146,7 +155,7 @@ def _of_switch(run: Run, switch: Switch) -> str:
     step, peak = f"{switch.step:,}", f"{switch.peak_lr:.3g}"
     weights = "" if switch.rewound_to is None else f", with the weights of step {switch.rewound_to:,},"
     went = "would have gone" if run.replayed else "went"
-    on = f"{peak}{weights} and {'held it' if run.stable else 'let it decay'} from there."
+    on = f"{peak}{weights or ','} and {'held it' if run.stable else 'let it decay'} from there."
     failed = "No minimum of the loss was found: " if switch.capped and not found(switch) else ""
     if switch.t_star is None:
         ended = "reached its limit" if switch.capped else "ended"

@@ -8,7 +8,6 @@ import numpy as np
 
 from autowu.arrays import Array
 from autowu.offline.range_test import RangeTest, lr_at
-from autowu.offline.range_test_text import verdict
 from autowu.report.curves import numbers, span, thinned
 from autowu.report.decision import BAND, BLUE, GREY, ORANGE
 from autowu.report.figures import WHOLE, Figure
@@ -83,4 +82,4 @@ def _range(losses: Array, mean: Array | None) -> Figure:
 def section(of: RangeTest, losses: Array, name: str | None = None) -> Section:
     """The figure with its words; ``name`` tells it from others."""
     heading = f"The learning-rate range test{f': {name}' if name else ''}"
-    return Section(heading, f"{verdict(of)} {WORDS}", figure(of, losses), "tall")
+    return Section(heading, WORDS, figure(of, losses), "tall")

@@ -4,6 +4,7 @@ import copy
 import json
 import multiprocessing
 import signal
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -218,6 +219,18 @@ def test_log_must_be_a_path() -> None:
         scheduler(log=True)
 
 
+def test_a_scheduler_that_dies_between_two_reads_logs_what_it_has(tmp_path: Path) -> None:
+    losses = [torch.tensor(loss, dtype=torch.float64) for loss in v_curve()[:100]]
+    made = scheduler(log=tmp_path)
+    lrs = drive(made, losses)
+    assert made._session.state.step < 100
+    made.observe(losses[0])  # of an update that is not closed
+    alive, optimizer, known = weakref.ref(made), weakref.ref(made.optimizer), copy.deepcopy(made)
+    del made
+    assert (alive(), optimizer()) == (None, None)
+    assert_log_is_of(read(tmp_path), known, lrs, v_curve()[:100])
+
+
 # --- several processes ----------------------------------------------------------------------------------
 
 
@@ -237,6 +250,18 @@ def test_rank_0_writes_the_mean_of_all(world: World, tmp_path: Path) -> None:
     assert run.lrs.tolist() == lrs[:-1]
     assert run.switch == switch
     np.testing.assert_allclose(run.losses, np.mean(losses, axis=0), rtol=1e-7)
+
+
+def test_rank_0_alone_writes_what_was_not_read(world: World, tmp_path: Path) -> None:
+    losses = [[loss + rank / 8 for loss in v_curve()[:100]] for rank in range(2)]
+    (lrs, _, _), (_, files, _) = world.run(logging_runs.on_rank, str(tmp_path), losses, {})
+    assert (files, (tmp_path / "1").exists()) == ([], False)
+    run = read(tmp_path / "0")
+    assert run.lrs.tolist() == lrs[:100]
+    mean, own = np.array(losses).mean(axis=0), losses[0]
+    read_together = int((run.losses == mean).sum())
+    assert 0 < read_together < 100
+    np.testing.assert_array_equal(run.losses, [*mean[:read_together], *own[read_together:]])
 
 
 def test_a_log_on_one_rank_alone_holds_up_nobody(world: World, tmp_path: Path) -> None:

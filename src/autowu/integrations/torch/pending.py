@@ -179,6 +179,11 @@ class PendingLosses:
         self._averaged, self._read, self._behind, self._front = np.zeros(0), [], 0, 0
         return losses
 
+    def look(self) -> Array:
+        """The mean loss of each closed update [n], in order, by this rank's own; they stay."""
+        self._flush()
+        return self._known()
+
     def _known(self) -> Array:
         """The closed updates that are in host memory."""
         return np.concatenate([self._averaged, *self._read])
@@ -209,9 +214,8 @@ class PendingLosses:
 
     def to_dict(self) -> dict[str, Any]:
         """The closed updates' losses [n], the number that are means over ranks, and the open one's sum."""
-        self._flush()
+        losses = self.look()
         partial = torch.as_tensor(self._buffer[0]).to("cpu", copy=True) if self._micro else None
-        losses = self._known()
         return {
             "losses": torch.from_numpy(losses),
             "averaged": len(self._averaged),

@@ -29,6 +29,7 @@ from autowu.integrations.torch.snapshot import Snapshot, check_snapshot
 from autowu.integrations.torch.tensors import StateDict, to_arrays, to_tensors
 from autowu.integrations.torch.told import Told
 from autowu.integrations.torch.updates import Updates
+from autowu.integrations.unread import Unread
 
 # What compiles the frames that are run; None outside of compiled functions.
 _compiler: Any = getattr(cast("Any", torch)._C._dynamo.eval_frame, "get_eval_frame_callback", lambda: None)
@@ -99,14 +100,12 @@ class AutoWU(Readable, Ends, LRScheduler):
         device = check_snapshot(model, snapshot_device)
         config = Config.preset(preset, total_steps=total_steps, steps_per_epoch=steps_per_epoch, **settings)
         self._session = Session(config, log=run_log(log, config, self.optimizers, process_group))
-        self._groups = Groups(self.optimizers)
+        self._groups, self._pending = Groups(self.optimizers), PendingLosses()
         self._snapshot = Snapshot(self.optimizers, model, device)
-        self._pending = PendingLosses()
+        self._unread = Unread(self._session, self._pending.look).written_with(self)
         self._expect()
         self._process_group, self._distributed = process_group, distributed
-        self._compared = False
-        self._step_count = 1
-        self._lacked_loss = False  # whether the last call of step() came without one
+        self._compared, self._lacked_loss, self._step_count = False, False, 1
         self._told, self._updates = Told(), Updates(self.optimizers, total_steps)
         self._groups.write(self._session.learning_rate)
         if self._group() is not None:
@@ -305,6 +304,7 @@ class AutoWU(Readable, Ends, LRScheduler):
         except (LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError) as error:
             raise ValueError(f"the state of AutoWU is damaged: {type(error).__name__}: {error}") from error
         self._pending, self._snapshot, self._session = pending, snapshot, session
+        self._unread.follow(session, pending.look)
         self._step_count, self._compared = session.step + 1, False
         self._updates.restart()
         self._groups.load(shares)
