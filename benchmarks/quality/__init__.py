@@ -1,4 +1,4 @@
-"""The quality suite: is AutoWU, with nothing tuned, as good as a tuned baseline? Protocol in docs/quality.md.
+"""The quality suite: is AutoWU, with nothing tuned, as good as a tuned baseline? See docs/quality-study.md.
 
     workloads ─▶ plan (which runs) ─▶ runner ─▶ trial (one run) ─▶ results/*.jsonl ─▶ analysis ─▶ page
 

@@ -267,3 +267,14 @@ def test_the_end_of_a_burst_is_no_lift_off(length: int) -> None:
     assert rise.level.losses == growth_of(state).start - 5
     assert state.switch is not None
     assert 0.01 < state.switch.peak_lr < 0.04
+
+
+@pytest.mark.parametrize(("missing", "dead"), [(3, False), (6, False), (7, True)])
+def test_a_few_losses_that_are_missing_are_no_dead_network(missing: int, dead: bool) -> None:
+    """A run of 240 updates reads each of them in the sweep: three in a row are three reads."""
+    config = Config(total_steps=240)
+    clean = noisy(0.03)
+    states, _ = watched(
+        config, lambda step, lr: math.nan if 12 <= step < 12 + missing else clean(step, lr), 60
+    )
+    assert any(state.nonfinite_reads >= config.patience or state.restores for state in states) == dead

@@ -13,7 +13,7 @@ from benchmarks.quality.kinds.task import Kind
 
 BEST = "best fixed"
 RESULTS = Path(__file__).parent / "results.jsonl"
-"""The records of the page: one seed of each kind, method and fixed peak."""
+"""The records of the page."""
 
 
 def floored(record: dict[str, Any]) -> float:
@@ -36,10 +36,16 @@ def means(records: Iterable[dict[str, Any]]) -> dict[str, dict[str, dict[int, fl
     return {name: found[name] for name in KINDS if name in found}
 
 
-def best_fixed(mine: dict[str, dict[int, float]]) -> str | None:
-    """The fixed peak with the highest mean."""
-    fixed = {name: float(np.mean([*of.values()])) for name, of in mine.items() if name.startswith("fixed ")}
-    return max(fixed, key=lambda name: fixed[name]) if fixed else None
+def fixed_peaks(mine: dict[str, dict[int, float]]) -> dict[str, float]:
+    """The fixed peaks in ascending order, each with the mean over the seeds that all of them have."""
+    fixed = {name: of for name, of in mine.items() if name.startswith("fixed ")}
+    seeds = set[int].intersection(*(set(of) for of in fixed.values())) if fixed else set[int]()
+    names = sorted(fixed, key=_peak)
+    return {name: float(np.mean([fixed[name][seed] for seed in sorted(seeds)])) for name in names}
+
+
+def _peak(name: str) -> float:
+    return float(name.removeprefix("fixed "))
 
 
 def lost(records: Iterable[dict[str, Any]]) -> dict[str, list[str]]:
@@ -60,11 +66,13 @@ def write(records: list[dict[str, Any]]) -> str:
     lines += ["|---|---|---|" + "---|" * len(others)]
     gaps: dict[str, dict[str, float]] = {name: {} for name in others}
     for kind_name, mine in scores.items():
-        kind, best = KINDS[kind_name], best_fixed(mine)
+        kind, peaks = KINDS[kind_name], fixed_peaks(mine)
+        best = max(peaks, key=lambda name: peaks[name]) if peaks else None
         mean = {name: float(np.mean([*of.values()])) for name, of in mine.items()}
-        peaks = sorted((name for name in mean if name.startswith("fixed ")), key=lambda name: float(name[6:]))
-        shown = ", ".join(f"**{mean[name]:.4g}**" if name == best else f"{mean[name]:.4g}" for name in peaks)
-        edge = " (edge)" if best is not None and best in (peaks[0], peaks[-1]) else ""
+        shown = ", ".join(f"**{of:.4g}**" if name == best else f"{of:.4g}" for name, of in peaks.items())
+        edge = (
+            " (edge)" if best is not None and best in (min(peaks, key=_peak), max(peaks, key=_peak)) else ""
+        )
         row = [f"{kind_name}{' ◦' if kind.held_out else ''} [{kind.unit}]", shown]
         row.append(f"{best[6:]}{edge}" if best else "–")
         for name in others:
@@ -72,6 +80,8 @@ def write(records: list[dict[str, Any]]) -> str:
                 row.append("–")
                 continue
             text = f"{mean[name]:.4g}"
+            if len(mine[name]) > 1:
+                text += f" [{min(mine[name].values()):.4g}, {max(mine[name].values()):.4g}]"
             if best is not None and (seeds := sorted(mine[name].keys() & mine[best].keys())):
                 gap = float(np.mean([difference(kind, mine[name][s], mine[best][s]) for s in seeds]))
                 gaps[name][kind_name] = gap
@@ -80,7 +90,8 @@ def write(records: list[dict[str, Any]]) -> str:
         lines.append("| " + " | ".join(row) + " |")
     lines += [
         "",
-        "◦ held out; in brackets the difference to the best fixed: points, dB or % of the loss.",
+        "◦ held out; in brackets the least and the largest of several seeds, and the mean difference to the",
+        "best fixed peak with the same seeds: points, dB or % of the loss.",
         "Runs that diverged or ended below a constant answer count as that answer.",
         "",
     ]
