@@ -94,7 +94,7 @@ def main(runs: Sequence[Run]) -> Figure:
 def above(axis: Any, title: str | None = None, width: float = math.inf) -> None:
     """A legend above the picture, where it hides no curve; its columns are within ``width`` inches."""
     longest = max((len(label) for label in axis.get_legend_handles_labels()[1]), default=0)
-    columns = max(1, min(3, int(width / (HANDLE + LETTER * longest))))
+    columns = max(1, int(min(3, width / (HANDLE + LETTER * longest))))
     axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=columns, title=title)
 
 
