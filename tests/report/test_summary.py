@@ -19,7 +19,7 @@ GROWTH = "The growth of the learning rate"
 BACK = "training went back to the learning rate"
 SAID = {
     "a minimum": "The loss was lowest near step 200, at the end of a flat part. At step 222, when enough "
-    f"tests had agreed, {BACK} of step 194, its middle, 0.0284, and let it",
+    f"tests had agreed, {BACK} of step 195, its middle, 0.0287, and let it",
     "a minimum, paper": "The loss was lowest near step 100. At step 175, when enough tests had agreed, "
     f"{BACK} of that minimum, 0.00322, and",
     "a fall at its end": f"{FAILED}it was lowest near step 384, and had not plainly risen when growth "
@@ -34,9 +34,9 @@ SAID = {
     f"loss is lowest, and {BACK} of step 11, 0.00534, and let it decay",
     "dead": f"At step 275 no loss had been finite since step 260: {BACK} 0.045",
     "dead, paper": f"At step 175 no loss had been finite since step 90: {BACK} 0.00168",
-    "dead before lift-off": f"{GROWTH} ended at step 30, since no loss was finite any more; it fell from",
-    "never alive": f"{GROWTH} ended at step 15, since no loss was finite any more; it fell from 1e-05 on. "
-    "At step 35 most losses were not finite, and the learning rate was cut to a third. At step 75 most",
+    "dead before lift-off": f"{GROWTH} ended at step 38, since no loss was finite any more; it fell from",
+    "never alive": f"{GROWTH} ended at step 23, since no loss was finite any more; it fell from 1e-05 on. "
+    "At step 43 most losses were not finite, and the learning rate was cut to a third. At step 83 most",
 }
 
 

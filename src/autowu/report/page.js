@@ -118,8 +118,7 @@ function asChosen(figure) {
   layout.yaxis = scaled(layout.yaxis, choice("lr"));
   layout.yaxis2 = scaled(layout.yaxis2, choice("loss"));
   const title = { step: "step (updates done)", epoch: "epoch", time: name }[unit];
-  const ends = data.map((trace) => trace.x.at(-1)).filter(Number.isFinite); // words at the side ask for no room
-  layout.xaxis = { ...layout.xaxis, title: { text: title }, range: ends.length ? [0, Math.max(...ends)] : undefined };
+  layout.xaxis = { ...layout.xaxis, title: { text: title } }; // no range: with new data it would end a zoom
   const height = (own, now, y) => {
     if ((own.type ?? "linear") === (now.type ?? "linear")) return y;
     return now.type === "log" ? Math.log10(y) : 10 ** y;
