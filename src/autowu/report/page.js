@@ -118,7 +118,8 @@ function asChosen(figure) {
   layout.yaxis = scaled(layout.yaxis, choice("lr"));
   layout.yaxis2 = scaled(layout.yaxis2, choice("loss"));
   const title = { step: "step (updates done)", epoch: "epoch", time: name }[unit];
-  layout.xaxis = { ...layout.xaxis, title: { text: title } }; // no range: with new data it would end a zoom
+  const ends = data.map((trace) => trace.x.at(-1)).filter(Number.isFinite); // words at the side ask for no room
+  layout.xaxis = { ...layout.xaxis, title: { text: title }, range: ends.length ? [0, Math.max(...ends)] : undefined };
   const height = (own, now, y) => {
     if ((own.type ?? "linear") === (now.type ?? "linear")) return y;
     return now.type === "log" ? Math.log10(y) : 10 ** y;
@@ -225,6 +226,16 @@ function named(place, data) {
   return { legend: { entrywidth: wide, maxheight: rows + 30 } };
 }
 
+// A range that differs from the last would end the reader's zoom: while there is one the last stays.
+function zoomed(place, own, units) {
+  const last = place.asked;
+  const range = own.xaxis?.range;
+  const now = place._fullLayout?.xaxis?.range;
+  const keep = last?.range && range && last.units === units && `${now}` !== `${last.range}`;
+  place.asked = { units, range: keep ? last.range : range };
+  return range ? { xaxis: { ...own.xaxis, range: [...place.asked.range] } } : {};
+}
+
 // uirevision stays the same: what the reader has zoomed to or hidden outlives new data.
 function draw(figures) {
   known = figures;
@@ -234,7 +245,7 @@ function draw(figures) {
     const { data, layout: own } = without(asChosen(at(figures[i], chosen.get(heading))));
     const first = !place.data;
     const units = own.meta?.units ? [choice("x"), choice("lr"), choice("loss")].join() : "";
-    Plotly.react(place, data, { ...own, ...named(place, data), ...layout(), uirevision: `reader ${units}` }, config);
+    Plotly.react(place, data, { ...own, ...zoomed(place, own, units), ...named(place, data), ...layout(), uirevision: `reader ${units}` }, config);
     fit(place);
     if (first && own.sliders) listen(place, heading);
   });
