@@ -76,6 +76,13 @@ def command(run: Run) -> str | None:
     return f"autowu train {flags}" if flags else None
 
 
+def _words(line: str) -> list[str]:
+    try:
+        return [shlex.quote(word) for word in shlex.split(line)]
+    except ValueError:  # a log of others may hold any text: a quotation without an end
+        return [line]
+
+
 def _relevant(run: Run) -> Mapping[str, Any]:
     """The settings without those that such a run does not look at."""
     config = run.config
@@ -121,7 +128,7 @@ def reproduce(runs: Sequence[Run]) -> str:
             continue
         versions = ", ".join(f"{shown(name)} {shown(value)}" for name, value in run.versions.items())
         on = f'<span class="with">{escape(versions)}</span>' if versions else ""
-        # A browser breaks a line after a hyphen; a flag stays whole.
-        words = " ".join(f"<span>{escape(word)}</span>" for word in line.split(" "))
+        # A browser breaks a line after a hyphen; a flag stays whole, and so does what was quoted.
+        words = " ".join(f"<span>{escape(word)}</span>" for word in _words(line))
         parts.append(f"<dt>{escape(run.name)}</dt>\n<dd><code>{words}</code>{on}</dd>\n")
     return f"<dl>\n{''.join(parts)}</dl>" if parts else ""

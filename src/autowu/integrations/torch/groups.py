@@ -145,12 +145,14 @@ class Groups:
         before = {id(each): shares for each, _, shares in self._sharing}
         before |= {id(each): shares for each, shares in zip(self._holders, self._shares, strict=True)}
         in_order = self._written_in_order()
-        for holder in holders:
+        # One that had groups may have none left, and so be no holder any more.
+        for holder in {id(each): each for each in (*self._holders, *holders)}.values():
             groups, least = len(holder.param_groups), len(before.get(id(holder), []))
             if groups < least:
                 raise RuntimeError(
                     f"the optimizer has {groups} parameter groups, fewer than the {least} it had"
                 )
+        for holder in holders:
             check(holder)
         of_known = dict(zip(map(id, self._known), zip(self._flat, self._written, strict=True), strict=True))
         shares, written = list[list[float]](), list[float]()
