@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import limits
 from autowu.config import Config
 from autowu.integrations.driver import Driver
 from autowu.integrations.logged import RunLog
@@ -26,6 +27,7 @@ from pathlib import Path
 from autowu.config import Config
 from autowu.integrations.driver import Driver
 from integrations.test_driver import Model, losses
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who began the tests may ignore it
 model = Model(Driver(Config(total_steps=200), log=sys.argv[1]))
 """
 AT = 71
@@ -64,6 +66,7 @@ def in_process(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
         text=True,
         capture_output=True,
         check=False,
+        timeout=limits.HANG,
     )
 
 
