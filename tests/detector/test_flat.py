@@ -60,4 +60,9 @@ def test_a_level_is_above_the_curve_by_two_standard_errors_of_both() -> None:
     error = math.hypot(0.03, 0.08 * math.sqrt(math.pi / 2 / 40))
     assert seen.below(Level(1 + 2.001 * error, 40))
     assert not seen.below(Level(1 + 1.999 * error, 40))
+    # Of logarithms: σ is a share of the loss, of the level, too.
+    logged = replace(seen, logged=True)
+    assert logged.below(Level(math.exp(2.001 * error), 40))
+    assert not logged.below(Level(math.exp(1.999 * error), 40))
+    assert not logged.below(Level(0.0, 40))
     assert not Verdict(300, 100, no_evidence="all losses are equal").below(Level(math.inf, 40))

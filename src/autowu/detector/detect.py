@@ -78,12 +78,19 @@ class Verdict:
         return max(float(self.start), self.t_star - (self.step - self.start) * earlier)
 
     def below(self, level: Level) -> bool:
-        """Whether the least of the smoothed loss is below ``level`` by two standard errors."""
+        """Whether the least of the smoothed loss is below ``level`` by two standard errors.
+
+        Of logarithms, where the test saw these: heavy tails alone may make losses fall tenfold.
+        """
         if self.mean is None or self.sd is None or self.noise is None:
             return False
-        least = int(self.mean.argmin())
-        of_level = self.noise * math.sqrt(median_variance(level.losses))
-        return level.median - float(self.mean[least]) > 2 * math.hypot(float(self.sd[least]), of_level)
+        at = int(self.mean.argmin())
+        least, sd, noise_sd, above = float(self.mean[at]), float(self.sd[at]), self.noise, level.median
+        if self.logged:
+            if not 0 < least < above:
+                return False
+            least, sd, noise_sd, above = 0.0, sd / least, noise_sd / least, math.log(above / least)
+        return above - least > 2 * math.hypot(sd, noise_sd * math.sqrt(median_variance(level.losses)))
 
     @property
     def falling(self) -> bool:

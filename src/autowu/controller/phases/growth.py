@@ -65,7 +65,7 @@ def _never_fallen(config: Config, state: State[Grow]) -> bool:
     origin, verdict = state.phase.origin, state.verdicts[-1] if state.verdicts else None
     if config.growth != "two-speed" or origin is None or verdict is None or verdict.mean is None:
         return False
-    if state.nonfinite_reads or ending.asked(state) or verdict.logged:  # the last has fallen tenfold
+    if state.nonfinite_reads or ending.asked(state):
         return False
     return not verdict.below(origin)
 
