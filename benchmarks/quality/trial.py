@@ -32,7 +32,17 @@ TAIL = 0.05  # of the run: the updates over which the final training loss is ave
 
 
 def run(workload: Workload, settings: Mapping[str, Any], seed: int, data: Path) -> dict[str, Any]:
-    """Train in a single go, and measure at the end; ``settings`` may name one of the ``tried`` changes."""
+    """The record of :func:`trained`."""
+    return trained(workload, settings, seed, data)[0]
+
+
+def trained(
+    workload: Workload, settings: Mapping[str, Any], seed: int, data: Path
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Train in a single go, and measure at the end: the record, and the losses of all updates.
+
+    ``settings`` may name one of the ``tried`` changes.
+    """
     began = time.perf_counter()
     torch.set_num_threads(1)
     settings = dict(settings)
@@ -46,12 +56,13 @@ def run(workload: Workload, settings: Mapping[str, Any], seed: int, data: Path) 
         losses, lrs, scheduling = _train(state)
         found = outcome(state, workload, losses, lrs)
         state.log.close()
-    return {
+    record = {
         **found,
         "seconds": round(time.perf_counter() - began, 3),
         "scheduling": round(scheduling, 4),
         "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
+    return record, losses
 
 
 def outcome(state: Run, workload: Workload, losses: np.ndarray, lrs: list[float]) -> dict[str, Any]:

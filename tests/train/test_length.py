@@ -107,6 +107,24 @@ def test_a_run_that_has_time_enough_is_not_shortened(tmp_path):
     assert metrics["steps"] == 4 * PER_EPOCH
 
 
+def test_a_resumed_run_with_more_time_has_its_planned_length_again(tmp_path, monkeypatch):
+    out, ticks = tmp_path / "run", itertools.count(step=30.0)
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "monotonic", lambda: next(ticks))  # half a minute from one look to the next
+        stopped_after(monkeypatch, 60, out, epochs=16, max_time=90.0)
+    shortened = runs.of_kind("end", runs.read(out)[1])
+    assert shortened[-1]["total_steps"] < 16 * PER_EPOCH
+    engine.train(Settings(**runs.QUICK | {"epochs": 16}, max_time=1000.0, out=str(out)), resume=True)
+    assert runs.read(out)[0]["metrics"]["steps"] == 16 * PER_EPOCH
+
+
+def test_time_that_is_left_makes_no_cooldown_of_a_plateau_longer(tmp_path):
+    settings = {"epochs": None, "until_plateau": True, "set": {"warmup_limit": 150}, "max_time": 1000.0}
+    metrics, _, log = runs.train(tmp_path, **settings)
+    (end,) = runs.of_kind("end", log)
+    assert metrics["steps"] == end["total_steps"]
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -1,11 +1,11 @@
-"""One run of a kind by a method -> one record."""
+"""One run of a kind by a method -> one record, and the losses."""
 
 from __future__ import annotations
 
 import math
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from benchmarks.quality.kinds.schedules import driven, update
-from benchmarks.quality.kinds.task import Kind
+from benchmarks.quality.kinds.task import Kind, Task
 
 TAIL = 0.05
 """Of the run: the updates over which the final training loss is averaged."""
@@ -24,7 +24,19 @@ LOST = 100
 def run(
     kind: Kind, method: str, seed: int, data: Path, settings: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Train and test.
+    """The record of :func:`trained`."""
+    return trained(kind, method, seed, data, settings)[0]
+
+
+def trained(
+    kind: Kind,
+    method: str,
+    seed: int,
+    data: Path,
+    settings: Mapping[str, Any] | None = None,
+    spoil: Callable[[Task, int], None] | None = None,
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Train and test: the record, and the losses of all updates [total_steps].
 
     Args:
         kind: of training.
@@ -32,6 +44,7 @@ def run(
         seed: of initial weights and batches.
         data: the data folder.
         settings: of AutoWU, in place of its preset's.
+        spoil: puts a fault into the task, given it and the updates of the run.
 
     Raises:
         ValueError: there is no such method.
@@ -39,6 +52,8 @@ def run(
     torch.set_num_threads(1)
     began = time.perf_counter()
     task = kind.make(seed, data)
+    if spoil is not None:
+        spoil(task, kind.total_steps)
     task.model.train()
     trivial, losses, decided, score = task.trivial(), np.empty(0), dict[str, Any](), math.nan
     with warnings.catch_warnings(record=True) as told:
@@ -51,7 +66,7 @@ def run(
         except RuntimeError as error:  # such as a range test without an end
             decided = {"error": f"{type(error).__name__}: {error}"}
     tail = losses[-max(1, round(TAIL * kind.total_steps)) :]
-    return {
+    record = {
         "kind": kind.name,
         "method": method,
         "seed": seed,
@@ -64,6 +79,7 @@ def run(
         "warnings": list(dict.fromkeys(str(each.message) for each in told)),
         "seconds": round(time.perf_counter() - began, 2),
     }
+    return record, losses
 
 
 def _train(task: Any, driver: Any, can_go_back: bool) -> np.ndarray:

@@ -38,7 +38,7 @@ class Ending:
         self._until_plateau, self._minutes = settings.until_plateau, settings.max_time
         self._deadline = None if self._minutes is None else began + 60 * self._minutes
         self._paced_from: tuple[int, float] | None = None
-        self._planned: int | None = None
+        self._plateau_end: int | None = None  # which no time left makes later
         self.means: list[float] = []
         """The mean training loss of each evaluation since the switch."""
 
@@ -56,6 +56,7 @@ class Ending:
             self.means = []
             steps = math.ceil(run.step * COOLDOWN / (1 - COOLDOWN))
             schedule.cooldown(steps)
+            self._plateau_end = schedule.total_steps
             run.progress.say(f"step {run.step:,}: the loss has stopped falling; {steps:,} updates are left")
         if self._deadline is not None:
             self._keep(self._deadline, run, schedule)
@@ -64,7 +65,7 @@ class Ending:
         """See that the LR is at zero by then."""
         now = time.monotonic()
         if self._paced_from is None:
-            self._paced_from, self._planned = (run.step, now), schedule.total_steps
+            self._paced_from = run.step, now
         first, since = self._paced_from
         if run.step == first or (run.step - first) % EVERY:
             return
@@ -77,7 +78,8 @@ class Ending:
                 schedule.cooldown(can - run.step)
                 self._say(run, schedule)
             return
-        end = can if self._planned is None else min(can, self._planned)
+        planned = self._plateau_end if run.planned is None else run.planned  # not what an earlier deadline set
+        end = can if planned is None else min(can, planned)
         if run.step < total and abs(end - total) > max(EVERY, TOLERANCE * (total - run.step)):
             schedule.extend(end)
             if end < total:
@@ -91,11 +93,12 @@ class Ending:
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values."""
-        return {"means": list(self.means)}
+        return {"means": list(self.means), "plateau_end": self._plateau_end}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from :meth:`state_dict`."""
         self.means = [float(mean) for mean in state["means"]]
+        self._plateau_end = state["plateau_end"]
 
 
 def has_stopped(means: Sequence[float]) -> bool:

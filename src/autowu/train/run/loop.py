@@ -31,7 +31,9 @@ def fit(run: Run, most: int = ENDLESS) -> int | None:
     if run.fabric.world_size > 2 and not run.sharded:
         settle_order(run)
     began, first = time.perf_counter(), run.step
-    last = run.step + most if run.total_steps is None else min(run.total_steps, run.step + most)
+    last, ends_at = run.step + most, run.total_steps
+    if ends_at is not None and run.planned is not None:  # a deadline's end may become later again
+        last = min(last, ends_at if run.step == ends_at else max(ends_at, run.planned))
     for batches in run.task.updates(run.step, last):
         lr, phase = float(schedule.get_last_lr()[0]), schedule.phase
         loss = update(run, batches)

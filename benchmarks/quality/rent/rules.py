@@ -1,0 +1,174 @@
+"""The rules of the default preset, and how each is taken away: a setting, or a function that stands in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+from unittest import mock
+
+import numpy as np
+
+from autowu.arrays import Array
+from autowu.config import Config
+from autowu.controller import ending
+from autowu.controller.phases import growth, sweep, watch
+from autowu.controller.rate import grown
+from autowu.controller.state import Growth, Search, State, TooLarge
+from autowu.detector import trend
+from autowu.detector.detect import Verdict
+
+CONTROLLER: Final = "autowu.controller"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What is to be done to be without it."""
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Of :class:`autowu.Config`."""
+    stand_ins: Mapping[str, Any] = field(default_factory=dict)
+    """Functions of the library, by their dotted names, and what stands in for them."""
+
+
+def _never(*_: Any, **__: Any) -> bool:
+    return False
+
+
+# --- before lift-off -----------------------------------------------------------------------------------
+
+_first_rise, _next_rise, _fallback = sweep._first_rise, sweep._next_rise, ending.fallback
+
+
+def no_first_rise(config: Config, state: State[Any], losses: Array) -> State[Any]:
+    """A rise in the sweep says nothing; at its end growth begins anew, as where nothing was seen."""
+    if state.nonfinite_reads >= config.patience:
+        return _first_rise(config, state, losses)
+    over = isinstance(state.phase, Search) or state.step < sweep._end(config, state)
+    return state if over else sweep._slower(config, state, config.min_lr, None)
+
+
+def from_the_bottom(config: Config, state: State[Any], losses: Array) -> State[Any]:
+    """After a rise growth begins at η_min."""
+    lr = grown(config, state.phase.growth, state.step)
+    found = _first_rise(config, state, losses)
+    slow = Growth(found.phase.growth.start, config.min_lr, config.growth_steps)
+    return found.replace(phase=replace(found.phase, growth=slow, too_large=replace(found.phase.too_large, lr=lr)))
+
+
+def level_forgotten(config: Config, state: State[Any], losses: Array) -> State[Any]:
+    """After a rise the loss has to fall from where it begins then."""
+    found = _first_rise(config, state, losses)
+    return found.replace(phase=replace(found.phase, too_large=replace(found.phase.too_large, level=None)))
+
+
+def no_next_rise(config: Config, state: State[Any], before: TooLarge) -> State[Any]:
+    """A second rise says nothing."""
+    return _next_rise(config, state, before) if state.nonfinite_reads else state
+
+
+def never_late(config: Config, state: State[Any], before: TooLarge) -> State[Any]:
+    """A second rise ends warm-up, however low its LR."""
+    return _next_rise(config, state, TooLarge(min(before.lr, config.min_lr), before.level))
+
+
+def no_least(config: Config, *, least: float | None = None, **known: Any) -> float:
+    """Without a minimum the LR of the least loss plays no part."""
+    return _fallback(config, **known)
+
+
+# --- growth --------------------------------------------------------------------------------------------
+
+
+def from_here(config: Config, fast: Growth, step: int) -> tuple[Growth, int]:
+    """The slow growth begins at the LR of lift-off."""
+    return Growth(step, grown(config, fast, step), config.growth_steps), 0
+
+
+def tests_at_once(config: Config, fast: Growth, step: int) -> tuple[Growth, int]:
+    """It begins further back, and tests at once."""
+    return _slowed(config, fast, step)[0], 0
+
+
+_slowed, _resting = sweep.slowed, growth._resting
+
+
+def always_forgotten(config: Config, state: State[Any]) -> State[Any]:
+    """What the loss did on the way back is forgotten, though it has risen."""
+    found = _resting(config, state)
+    back = found.step >= found.phase.tests_from
+    return found.replace(losses=found.since(found.read)) if back else found
+
+
+def least_alone(self: Verdict, basin: float | None) -> float | None:
+    """The flat part, without what is within a standard error."""
+    return _peak_at(self if self.sd is None else replace(self, sd=np.zeros_like(self.sd)), basin)
+
+
+def no_middle(self: Verdict, basin: float | None) -> float | None:
+    """The peak is the LR of the least, though the loss is flat before it."""
+    return self.t_star
+
+
+_peak_at = Verdict.peak_at
+
+# --- after the switch ----------------------------------------------------------------------------------
+
+_cut, _cut_or_not = watch._cut, watch._cut_or_not
+
+
+def least_stays(state: State[Any], now: trend.Stretch) -> State[Any]:
+    """After a cut the loss counts as risen until it is below the least ever."""
+    found = _cut(state, now)
+    return found.replace(phase=replace(found.phase, least=state.phase.least))
+
+
+def never_the_data(state: State[Any], now: trend.Stretch, *, dead: bool) -> State[Any]:
+    """A rise is always the learning rate's fault."""
+    return _cut(state, now) if len(state.phase.cuts) < watch.MOST else state
+
+
+RULES: Final[dict[str, Rule]] = {
+    "two speeds": Rule({"growth": "exponential"}),
+    "a rise before lift-off sends growth back": Rule(stand_ins={f"{CONTROLLER}.phases.sweep._first_rise": no_first_rise}),
+    "two decades, not to the bottom": Rule(stand_ins={f"{CONTROLLER}.phases.sweep._first_rise": from_the_bottom}),
+    "the level before the rise is kept": Rule(stand_ins={f"{CONTROLLER}.phases.sweep._first_rise": level_forgotten}),
+    "a second rise ends warm-up": Rule(stand_ins={f"{CONTROLLER}.phases.sweep._next_rise": no_next_rise}),
+    "a second rise may be seen late, or drift": Rule(stand_ins={f"{CONTROLLER}.phases.sweep._next_rise": never_late}),
+    "the LR of the least loss, without a minimum": Rule(stand_ins={f"{CONTROLLER}.ending.fallback": no_least}),
+    "slow growth begins further back": Rule(stand_ins={f"{CONTROLLER}.phases.sweep.slowed": from_here}),
+    "no test on the way back": Rule(stand_ins={f"{CONTROLLER}.phases.sweep.slowed": tests_at_once}),
+    "a rise on the way back is kept": Rule(stand_ins={f"{CONTROLLER}.phases.growth._resting": always_forgotten}),
+    "lift-off has to be a fall": Rule(stand_ins={f"{CONTROLLER}.phases.growth._never_fallen": _never}),
+    "screen": Rule({"screen": None}),
+    "patience": Rule({"patience": 1}),
+    "subsets vote": Rule({"subsets": 1}),
+    "subsets": Rule({"subset_size": None, "fit_size": None}),
+    "spike": Rule({"spike": None}),
+    "ceiling": Rule({"ceiling": None}),
+    "logarithms after a tenfold fall": Rule(stand_ins={"autowu.detector.noise.fallen_tenfold": _never}),
+    "a rise counts beyond the basin": Rule(stand_ins={"autowu.detector.detect._beyond": lambda rise, basin: rise}),
+    "the peak is the middle of the flat part": Rule(stand_ins={"autowu.detector.detect.Verdict.peak_at": no_middle}),
+    "the flat part has a standard error": Rule(stand_ins={"autowu.detector.detect.Verdict.peak_at": least_alone}),
+    "evidence counts at the cap": Rule({"return_at_cap": False}),
+    "weights go back": Rule({"rewind": False}),
+    "no copy while the loss rises": Rule(stand_ins={"autowu.detector.trend.rising": _never}),
+    "watch": Rule({"watch": None}),
+    "watch: the data are blamed": Rule(stand_ins={f"{CONTROLLER}.phases.watch._cut_or_not": never_the_data}),
+    "watch: after a cut the loss falls anew": Rule(stand_ins={f"{CONTROLLER}.phases.watch._cut": least_stays}),
+    "watch: the copy is renewed": Rule(stand_ins={f"{CONTROLLER}.phases.watch.RENEWED": math.inf}),
+    "watch: not while the last losses rise": Rule(stand_ins={f"{CONTROLLER}.phases.watch._doubtful": _never}),
+}
+"""By what each says."""
+
+
+@contextmanager
+def removed(name: str | None) -> Iterator[Mapping[str, Any]]:
+    """Within it the library is without that rule, given the settings that it yields; None: as it is."""
+    rule = Rule() if name is None else RULES[name]
+    with ExitStack() as stack:
+        for target, stand_in in rule.stand_ins.items():
+            stack.enter_context(mock.patch(target, stand_in))
+        yield rule.settings
