@@ -167,9 +167,7 @@ def test_as_published_four_of_17_curves_have_another_switch_or_peak() -> None:
     }
 
 
-def agree_on_the_same_subsets(
-    name: str, monkeypatch: pytest.MonkeyPatch, *, published: bool = False
-) -> None:
+def agree_on_the_same_subsets(name: str, monkeypatch: pytest.MonkeyPatch, *, published: bool = False) -> None:
     """Give the reference the library's subsets: then every number of every test must agree."""
     torch = pytest.importorskip("torch")
     paper = pytest.importorskip("reference.paper_gpytorch", exc_type=ImportError)
