@@ -101,8 +101,9 @@ class Job:
 def job(cell: Cell, scale: Scale, more: Mapping[str, Any]) -> Job:
     """``cell`` at ``scale`` with ``more`` settings; their ``set`` is for the cells of the preset `paper`."""
     own = scale.settings(cell)
-    fields_of_paper = more.get("set", {}) if own["schedule"] == "paper" else {}
-    both = {**own.get("set", {}), **fields_of_paper}
+    both: dict[str, Any] = dict(own.get("set", {}))
+    if own["schedule"] == "paper":
+        both |= more.get("set", {})
     rest = {name: value for name, value in more.items() if name != "set"}
     return Job(cell, scale, {**own, **rest, **({"set": both} if both else {})})
 

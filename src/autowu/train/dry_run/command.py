@@ -112,8 +112,9 @@ def _task(settings: Settings, share: Share) -> Any:
         return data.load(settings, share=share)
     if settings.augment not in data.AUGMENTS["images in memory"]:
         raise UserError(f"--augment {settings.augment} is not for {settings.data}")
-    train_size, *about = SETS[settings.data]
-    return KnownSet(settings.data, order.epochs(train_size, settings, share), *about)
+    train_size, test_size, shape, classes = SETS[settings.data]
+    epochs = order.epochs(train_size, settings, share)
+    return KnownSet(settings.data, epochs, test_size, shape, classes)
 
 
 def _what(settings: Settings, task: Task, model: nn.Module, method: Method) -> Rows:
