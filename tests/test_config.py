@@ -24,7 +24,7 @@ REALS = {
 CHOICES = {
     "growth": ("exponential", "linear", "two-speed"),
     "decay": ("cosine", "constant-cosine", "linear", "1-sqrt", "plateau"),
-    "fit": ("maximum", "adam"),
+    "fit": ("maximum", "adam", "published"),
 }
 SWITCHES = ("standardize", "rewind", "return_at_cap")
 ERRORS = {"lift_off", "screen", "spike", "watch"}

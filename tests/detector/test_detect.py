@@ -1,7 +1,7 @@
 """P_min, votes and t* against dense algebra, sampling and hand-made verdicts."""
 
 import math
-from dataclasses import replace
+from dataclasses import astuple, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -9,9 +9,10 @@ import pytest
 
 from autowu import Config, Verdict
 from autowu.detector import detect as detector
-from autowu.detector import gp, noise
+from autowu.detector import fit, gp, noise
 from controller.helpers import v_shape
 
+from .dense import dense
 from .tested import CONFIG, PAPER, PLAIN, decision, detect, reference
 
 # --- P_min --------------------------------------------------------------------------------------------
@@ -70,6 +71,30 @@ def test_the_band_covers_the_curve_it_smooths() -> None:
     at = np.interp(np.linspace(0, 1, 101), np.arange(400) / 400, truth)[:-1]
     assert np.all(np.abs(verdict.mean[:-1] - at) < 4 * verdict.sd[:-1])
     assert verdict.noise == pytest.approx(0.1, rel=0.1)
+
+
+# --- as published -------------------------------------------------------------------------------------
+
+
+def test_as_published_p_min_is_the_dense_formula_with_1e_4_more_variance() -> None:
+    """The fit is checked in test_fit.py and, test by test, in tests/offline/test_replay.py."""
+    losses = 0.03 * v_shape(90, 60, 0.05)  # a loss on which 1e-4 is not nothing
+    adam = fit.AdamState((5.0, -4.0, -8.0), (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), count=100)
+    published = replace(PAPER, fit="published")
+    verdict, after = detector.detect(published, losses, 0, adam)
+    assert after is not None
+    statistics = gp.sufficient_statistics(gp.basis(0.2), np.arange(90) / 90, losses)
+    assert after == fit.adam(statistics, replace(adam, raw=(losses.mean(), -4.0, -8.0)))
+    f = dense(np.arange(90) / 90, losses, *astuple(after.parameters), 0.2)
+    z = f.rise[:-1] / np.sqrt(f.rise_variance[:-1] + 1e-4)
+    assert verdict.p_min == pytest.approx([NormalDist().cdf(z.max())] * 5, abs=1e-9)
+    assert 0.5 < verdict.p_min[0] < 0.999  # a case that tells something
+
+
+@pytest.mark.parametrize(("scale", "detected"), [(1.0, True), (0.1, True), (0.01, False)])
+def test_as_published_the_decision_depends_on_the_scale_of_the_loss(scale: float, detected: bool) -> None:
+    losses = scale * v_shape(90, 60, 0.02)
+    assert detect(replace(PAPER, fit="published"), losses).detected == detected
 
 
 # --- the ceiling --------------------------------------------------------------------------------------

@@ -2,9 +2,15 @@
 autowu.
 
 Where the paper is silent it takes from the authors' published code the parametrisation and starting values
-of the GP, and that fitted values and Adam's moments are carried from one test to the next. It is no copy of
-that code, which also puts θ back to the losses' mean at every test and adds 1e-4 to the
-variance; of that the paper has nothing, and neither has this.
+of the GP, and that fitted values and Adam's moments are carried from one test to the next.
+
+That code does two things more, of which the paper has nothing. ``decide(…, published=True)`` does them, too:
+
+* before each fit, θ goes back to the mean of all finite losses; σ_f², σ_n² and Adam's moments stay;
+* 1e-4 is added to the variance of f(x) - f(1), for all x < 1, whatever the scale of the losses.
+
+It follows that code no further: there, the peak is the mean of the LRs at the subsets' minima, not the LR at
+the mean of their places, and the window ends at the LR of the last update, not of the next one.
 """
 
 import math
@@ -31,6 +37,7 @@ TEST_SAMPLES = 500
 GRID_POINTS = 500
 CONFIDENCE = 0.95
 PATIENCE = 3
+PUBLISHED_VARIANCE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,7 @@ def decide(
     max_lr: float = 1.0,
     warmup_fraction: float = 0.5,
     seed: int = 0,
+    published: bool = False,
 ) -> Decision:
     """What Algorithm 1 does on the losses of updates 0, 1, …; those that are not finite are left out."""
     warmup_steps = math.floor(warmup_fraction * total_steps)
@@ -82,7 +90,7 @@ def decide(
         if t % steps_per_epoch == 0:
             x, y = curve(losses[:t])
             if len(y):
-                detector = detector or Detector(y)
+                detector = detector or Detector(y, published=published)
                 tests.append(detector.test(t, x, y, rng))
                 streak = streak + 1 if tests[-1].detected else 0
         if streak >= PATIENCE:
@@ -123,12 +131,15 @@ class ExactGP(gpytorch.models.ExactGP):
 class Detector:
     """The GP and its Adam, which live through all tests of a run."""
 
-    def __init__(self, first_losses: Tensor):
+    def __init__(self, first_losses: Tensor, *, published: bool = False):
+        self.published = published
         self.gp = ExactGP(first_losses.mean())
         fitted = [parameter for parameter in self.gp.parameters() if parameter.requires_grad]
         self.adam = torch.optim.Adam(fitted, lr=FIT_LR)
 
     def test(self, step: int, x: Tensor, y: Tensor, rng: np.random.Generator) -> Test:
+        if self.published:
+            self.gp.mean_module.constant.data = y.mean()
         with dense_algebra():
             self.fit(*subset(x, y, FIT_SAMPLES, rng))
             inferences = [self.infer(*subset(x, y, TEST_SAMPLES, rng)) for _ in range(TESTS)]
@@ -164,6 +175,7 @@ class Detector:
         variance = covariance.diagonal()
         # Of f(x) - f(1), for x < 1: at x = 1 it is 0 for sure. Rounding may leave a variance just below 0.
         difference_variance = (variance + variance[-1] - 2 * covariance[:, -1]).clamp_min(1e-300)
+        difference_variance += PUBLISHED_VARIANCE if self.published else 0.0
         z = (mean[-1] - mean[:-1]) / difference_variance[:-1].sqrt()
         return torch.special.ndtr(z).max().item(), grid[mean.argmin()].item()
 

@@ -42,8 +42,10 @@ def test_cells_are_chosen_by_pattern(capsys):
             "no cell 'cifar10-resnet18-256-bseline-seed0' (did you",
         ),
         (["--only", "*-512-*"], "no cell '*-512-*'"),
-        (["--minutes", "-1"], "--minutes must be at least 0, not -1"),
-        (["--minutes", "nan"], "--minutes must be at least 0, not nan"),
+        (["--minutes", "0"], "--minutes must be a number above 0, not 0; --no-train trains nothing"),
+        (["--minutes", "-1"], "--minutes must be a number above 0, not -1"),
+        (["--minutes", "nan"], "--minutes must be a number above 0, not nan"),
+        (["--only", ""], "--only: no cell ''"),
         (["--processes", "0"], "--processes must be at least 1, not 0"),
         (["--seeds", "0"], "--seeds must be at least 1, not 0"),
         (["--train", "--epochs 3"], "not --epochs"),
@@ -61,6 +63,15 @@ def test_what_is_wrong_is_one_line_and_nothing_is_written(tmp_path, capsys, word
     assert (out, error.count("\n")) == ("", 1)
     assert told in error
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("words", [[], ["--dry-run"], ["--no-train"]])
+def test_a_file_in_place_of_the_folder_is_told(tmp_path, capsys, words):
+    (tmp_path / "out").write_text("mine")
+    assert reproduce("table1", "--scale", "tiny", "--out", tmp_path / "out", *words) == 2
+    out, error = capsys.readouterr()
+    assert (out, error) == ("", f"autowu: error: --out must be a folder, and {tmp_path / 'out'} is a file\n")
+    assert (tmp_path / "out").read_text() == "mine"
 
 
 @pytest.mark.parametrize("task", ["imagenet", "cifar100"])

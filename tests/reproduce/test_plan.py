@@ -115,9 +115,23 @@ def test_a_key_stands_for_all_settings_but_those_that_compute_nothing():
         for more in ({}, {"precision": "bf16-mixed"}, {"micro_batch_size": 64}, {"weight_decay_on": "all"})
     }
     keys |= {plan.job(Cell(cell.task, 256, COS, seed=1), PAPER, {}).key, plan.job(cell, MINI, {}).key}
-    assert len(keys) == 6
+    keys |= {
+        plan.job(cell, PAPER, plan.more_settings(text)).key
+        for text in ("--keep-last-batch", "--set fit=published")
+    }
+    assert len(keys) == 8
     same = plan.job(cell, PAPER, {"workers": 7, "checkpoint_every": 10})
     assert same.key == plan.job(cell, PAPER, {}).key
+
+
+def test_the_published_fit_is_for_the_cells_of_the_paper_s_schedule():
+    more = plan.more_settings("--set fit=published")
+    for schedule in (BASELINE, DEFAULT):
+        cell = Cell("cifar10-resnet18", 256, schedule)
+        assert plan.job(cell, PAPER, more).key == plan.job(cell, PAPER, {}).key
+    slow = plan.job(Cell("imagenet-resnet50", 4096, slower(0.125)), PAPER, more)
+    assert slow.settings().set == {"warmup_fraction": 0.125, "fit": "published"}
+    assert '--set=fit="published"' in slow.command("imagenet", "out")
 
 
 def test_flags_for_the_trainer():
@@ -135,6 +149,8 @@ def test_flags_for_the_trainer():
     [
         ("--epochs 3", "--train must be of --accelerator, .*, not --epochs: the cell has the rest"),
         ("--out x", "not --out"),
+        ("--set patience=4", "--train must have no --set but fit=published: the cell has the rest"),
+        ("--set fit=maximum", "no --set but fit=published"),
         ("--precision 8", "--train: .*invalid choice"),
         ("--threads 'a", "--train cannot be read: No closing quotation"),
     ],

@@ -1,6 +1,7 @@
 """results.jsonl: what is read, what is refused, and that nothing is half-written."""
 
 import json
+import math
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -60,6 +61,11 @@ def damaged(**changes):
         (damaged(metrics={}), r"its test_accuracy is not in \[0, 1\]"),
         (damaged(metrics={"test_accuracy": 94.0}), r"its test_accuracy is not in \[0, 1\]"),
         (damaged(metrics={"test_accuracy": "high"}), r"its test_accuracy is not in \[0, 1\]"),
+        (damaged(metrics={"test_accuracy": True}), r"its test_accuracy is not in \[0, 1\]"),
+        (damaged(metrics={"test_accuracy": 0.5, "peak_lr": "x"}), "its peak_lr is no number above 0"),
+        (damaged(metrics={"test_accuracy": 0.5, "peak_lr": math.nan}), "its peak_lr is no number above 0"),
+        (damaged(metrics={"test_accuracy": 0.5, "peak_lr": -1}), "its peak_lr is no number above 0"),
+        (damaged(seconds=math.inf), "its seconds are not finite"),
     ],
 )
 def test_a_damaged_line_is_named(tmp_path, line, told):

@@ -151,7 +151,7 @@ def test_images_that_autoaugment_cannot_take():
     [
         ("digits", "imagenet", "one of none, crop-flip, cifar for images in memory, not imagenet"),
         ("digits", "deit", "one of none, crop-flip, cifar for images in memory, not deit"),
-        (".", "cifar", "one of none, imagenet, deit for a folder of images, not cifar"),
+        (".", "cifar", "one of none, imagenet, imagenet-pca, deit for a folder of images, not cifar"),
         ("a.txt", "crop-flip", "one of none for a text, not crop-flip"),
     ],
 )

@@ -165,6 +165,8 @@ def test_deit_is_timm_s_recipe():
         "MaybeToTensor",
         "Normalize",
     ]
+    steps.insert(-1, "ColourNoise")
+    assert steps == [type(step).__name__ for step in transform("imagenet-pca", 32, training=True).transforms]
 
 
 def test_a_name_and_a_size_are_part_of_the_fingerprint(root):

@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+from autowu.errors import UserError
 from autowu.train.data import Share, load
-from autowu.train.data.order import shuffled
+from autowu.train.data.order import micro_batches, shuffled
 from autowu.train.settings.options import Settings
 
 CASES = [
@@ -20,6 +21,7 @@ CASES = [
     ("words.txt", "none"),
     ("folder", "none"),
     ("folder", "imagenet"),
+    ("folder", "imagenet-pca"),
     ("folder", "deit"),
 ]
 
@@ -139,6 +141,71 @@ def test_an_epoch_has_equal_batches_without_repetition(root, data):
         assert len({image.numpy().tobytes() for inputs, _ in epoch for image in inputs}) == 16 * steps
     first, second = (torch.cat([inputs for inputs, _ in epoch]) for epoch in epochs)
     assert not torch.equal(first, second)
+
+
+# --- the last batch of an epoch -----------------------------------------------------------------------
+
+KEPT = [case for case in CASES if case[0] in ("colour.npz", "folder") and case[1] != "deit"]
+"""53 images: three batches of 16, and 5 images."""
+
+
+@pytest.mark.parametrize(("data", "augment"), KEPT)
+def test_a_last_batch_that_is_kept_has_the_rest_of_the_images(root, data, augment):
+    images = task(root, data, augment, keep_last_batch=True)
+    assert (images.steps_per_epoch, images.per_update) == (4, 53 / 4)
+    assert [images.size(update) for update in range(8)] == [16, 16, 16, 5] * 2
+    whole = update_by_update(images, 0, 8)
+    assert [len(targets) for _, targets in whole] == [16, 16, 16, 5] * 2
+    full = update_by_update(task(root, data, augment), 0, 3)
+    equal(whole[:3], full)  # the order is the same
+    for first in (3, 4, 6):
+        equal(update_by_update(images, first, 8), whole[first:])
+    for epoch in (whole[:4], whole[4:]) if augment == "none" else ():
+        assert len({image.numpy().tobytes() for inputs, _ in epoch for image in inputs}) == 53
+
+
+@pytest.mark.parametrize(("data", "augment"), KEPT)
+@pytest.mark.parametrize("micro", [None, 2, 3])
+def test_a_last_batch_is_shared_out_in_as_many_micro_batches_each(root, data, augment, micro):
+    chosen = {"keep_last_batch": True, "micro_batch_size": micro}
+    whole = update_by_update(task(root, data, augment, keep_last_batch=True), 0, 8)
+    parts = [task(root, data, augment, Share(rank, 2), **chosen) for rank in range(2)]
+    counts = [[sum(1 for _ in update) for update in part.updates(0, 8)] for part in parts]
+    assert counts[0] == counts[1]
+    shares = [update_by_update(part, 0, 8) for part in parts]
+    assert [[len(targets) for _, targets in share] for share in shares] == [
+        [8, 8, 8, 2] * 2,
+        [8, 8, 8, 3] * 2,
+    ]
+    joined = [
+        tuple(torch.cat(tensors) for tensors in zip(*updates, strict=True))
+        for updates in zip(*shares, strict=True)
+    ]
+    equal(joined, whole)
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 8])
+@pytest.mark.parametrize("micro", [None, 1, 2, 5, 17])
+def test_all_processes_have_as_many_micro_batches_of_the_size_asked_for(world, micro):
+    for size in range(2 * world, 40):
+        settings = Settings(batch_size=48, micro_batch_size=micro)
+        cut = [micro_batches(size, settings, Share(rank, world)) for rank in range(world)]
+        assert len({len(of) for of in cut}) == 1
+        assert [row for of in cut for rows in of for row in range(rows.start, rows.stop)] == list(range(size))
+        sizes = [rows.stop - rows.start for of in cut for rows in of]
+        assert min(sizes) >= 1
+        # One image at a time cannot be, where the shares are unequal.
+        assert max(sizes) <= (micro or size) + (micro == 1 and size % world > 0)
+
+
+def test_what_cannot_be_kept_is_told(root):
+    with pytest.raises(UserError, match="last batch of an epoch, 5 of 53 images, must have two or more for"):
+        task(root, "colour.npz", share=Share(0, 4), keep_last_batch=True)
+    with pytest.raises(UserError, match="even number of images, not 5"):
+        task(root, "folder", "deit", keep_last_batch=True)
+    with pytest.raises(UserError, match="--keep-last-batch is for images"):
+        Settings(data="words.txt", keep_last_batch=True)
+    assert task(root, "colour.npz", keep_last_batch=True, batch_size=53).steps_per_epoch == 1
 
 
 def test_repeated_augmentation_has_each_of_a_third_of_the_images_three_times():

@@ -8,6 +8,7 @@ from torch import nn
 
 from autowu import cli
 from autowu.train import data, models, schedules
+from autowu.train.data.order import Epochs
 from autowu.train.dry_run import command, memory
 from autowu.train.dry_run.command import SETS, KnownSet
 from autowu.train.settings.options import Settings
@@ -41,6 +42,18 @@ def test_it_says_what_would_run_and_writes_nothing(capsys, tmp_path, monkeypatch
     assert said["processes"] == "1 process, 64 samples of an update each, on CPU, 32-true"
     assert said["run folder"] == "runs/digits-autowu"
     assert not list(tmp_path.iterdir())
+
+
+def test_a_last_batch_that_is_kept_is_one_more_update(capsys):
+    paper = ("--recipe", "cifar10-resnet18", "--batch-size", 16384, "--schedule", "baseline")
+    without, kept = shown(capsys, *paper), shown(capsys, *paper, "--keep-last-batch")
+    assert without["updates"] == "600 (200 epochs of 3), of 16,384 images"
+    assert kept["updates"] == "800 (200 epochs of 4), of 16,384 images, the last of an epoch of 848"
+    assert "warmup steps 15" in without["schedule"]
+    assert "warmup steps 20" in kept["schedule"]
+    assert kept["evaluations"] == "200, one every 4 updates"
+    whole = shown(capsys, "--data", "fashion-mnist", "--batch-size", 100, "--keep-last-batch")
+    assert whole["updates"].endswith("of 100 images")  # nothing is left over
 
 
 def test_a_text_and_several_processes(capsys, tmp_path):
@@ -144,7 +157,7 @@ def test_activations_are_those_that_autograd_keeps_of_a_real_pass():
 
 def test_a_larger_micro_batch_takes_proportionally_more():
     def estimate(images):
-        model = models.build(Settings(), KnownSet("cifar10", 128, *SETS["cifar10"]))
+        model = models.build(Settings(), KnownSet("cifar10", Epochs(50_000, 128), *SETS["cifar10"][1:]))
         return memory.activations(model, (images, 3, 32, 32), text=False, half=False)
 
     for larger, smaller in zip(estimate(256), estimate(128), strict=True):

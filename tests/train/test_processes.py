@@ -79,6 +79,15 @@ def test_micro_batches_on_two_processes(alone, tmp_path):
     assert_same_lrs(tmp_path / "run", alone)
 
 
+def test_a_last_batch_of_which_one_process_has_more_than_another(tmp_path):
+    """56 of 1,442 digits: 18, 19 and 19, in three micro-batches each."""
+    flags = (*FLAGS, "--epochs", 3, "--batch-size", 63, "--keep-last-batch")
+    commands.train(*flags, "--out", tmp_path / "alone")
+    commands.train(*flags, "--out", tmp_path / "run", "--devices", 3, "--micro-batch-size", 7)
+    assert_same_lrs(tmp_path / "run", tmp_path / "alone")
+    assert len(commands.steps(tmp_path / "run", "step")) == 3 * 23
+
+
 # Two processes' gradients have one sum; of four the order in which they are added up must be the same again.
 @pytest.mark.full
 @pytest.mark.parametrize(("strategy", "processes"), [("ddp", 4), pytest.param("fsdp", 2, marks=fully_shards)])

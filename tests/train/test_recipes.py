@@ -7,6 +7,7 @@ import pytest
 from autowu import cli
 from autowu.errors import UserError
 from autowu.train import models
+from autowu.train.data.order import Epochs
 from autowu.train.dry_run.command import SETS, KnownSet
 from autowu.train.settings import recipes_table
 from autowu.train.settings.options import Settings
@@ -66,7 +67,8 @@ def test_every_recipe_makes_valid_settings_with_every_kind_of_schedule(name, sch
 def test_the_models_of_small_recipes_exist(name):
     chosen = settings(name)
     sets = SETS | {"digits": (1442, 355, (1, 8, 8), 10)}
-    task = KnownSet(chosen.data, chosen.batch_size, *sets[chosen.data])
+    train_size, *about = sets[chosen.data]
+    task = KnownSet(chosen.data, Epochs(train_size, chosen.batch_size), *about)
     model = models.build(chosen, task)
     assert sum(parameter.numel() for parameter in model.parameters()) > 1000
 
@@ -74,7 +76,7 @@ def test_the_models_of_small_recipes_exist(name):
 def test_the_models_of_large_recipes_have_the_parameters_that_are_published():
     sizes = {"imagenet-resnet50": 25.6, "imagenet-efficientnet-b0": 5.3, "imagenet-vit-s16": 22.1}  # millions
     for name, millions in sizes.items():
-        task = KnownSet("imagenet", 1024, 1_281_167, 50_000, (3, 224, 224), 1000)
+        task = KnownSet("imagenet", Epochs(1_281_167, 1024), 50_000, (3, 224, 224), 1000)
         model = models.build(settings(name), task)
         assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(millions, abs=0.06)
 

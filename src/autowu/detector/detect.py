@@ -16,6 +16,9 @@ from autowu.detector.trend import Level, median_variance
 LOGARITHMS: Final = 700.0
 """Of numbers that floating point holds."""
 
+PUBLISHED_VARIANCE: Final = 1e-4
+"""What the authors' code adds to the variance of f(x) - f(1), in units of the loss squared."""
+
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
@@ -111,7 +114,7 @@ def detect(
         losses: losses of the updates ``start``, ``start + 1``, … [n]; the test is made at step ``start + n``.
             Non-finite ones are left out, and the others keep their places.
         start: first step of the window.
-        adam: where the fit of the test before ended, if ``config.fit`` is 'adam'.
+        adam: where the fit of the test before ended, if ``config.fit`` is 'adam' or 'published'.
 
     Returns:
         The verdict (its ``streak`` is the caller's to count), and where the fit ended.
@@ -167,11 +170,17 @@ def _test(
     if config.fit == "maximum":
         parameters = fit.maximum(fitted)
     else:
-        adam = fit.adam(fitted, adam or fit.AdamState.start(float(y.mean())))
+        mean = float(y.mean())
+        adam = adam or fit.AdamState.start(mean)
+        if config.fit == "published":
+            adam = replace(adam, raw=(mean, *adam.raw[1:]))  # Adam's moments go on
+        adam = fit.adam(fitted, adam)
         parameters = adam.parameters
 
     f = gp.posterior(subsets, parameters)
     rise, rise_sd = gp.fall_to_end(basis, f)
+    if config.fit == "published":  # at x = 1, the last point, there is nothing to be in doubt about
+        rise_sd[..., :-1] = np.sqrt(rise_sd[..., :-1] ** 2 + PUBLISHED_VARIANCE)
     copies = config.subsets // len(rise)
     p_min = _p_min(rise if config.basin is None else _beyond(rise, config.basin), rise_sd) * copies
     argmins = tuple(basis.grid[rise.argmax(-1)].tolist()) * copies

@@ -113,10 +113,16 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UserError: a cell is unknown, data or results cannot be used, or a value is out of range.
     """
-    for name, low in (("minutes", 0.0), ("processes", 1), ("seeds", 1)):
+    for name in ("processes", "seeds"):
         value = getattr(args, name)
-        if value is not None and not value >= low:
-            raise UserError(f"--{name} must be at least {low:g}, not {value}")
+        if value is not None and value < 1:
+            raise UserError(f"--{name} must be at least 1, not {value}")
+    if not args.minutes > 0:
+        raise UserError(
+            f"--minutes must be a number above 0, not {args.minutes:g}; --no-train trains nothing"
+        )
+    if args.out.exists() and not args.out.is_dir():
+        raise UserError(f"--out must be a folder, and {args.out} is a file")
     scale, more = SCALES[args.scale], plan.more_settings(args.train)
     by_target = {name: _jobs(name, scale, args.seeds, more) for name in dict.fromkeys(args.targets)}
     known = {job.cell.name: job for of in by_target.values() for job in of}

@@ -23,8 +23,11 @@ OF_MACHINE: Final = (
 )
 """Flags of the trainer that ``--train`` may give: how a cell is computed."""
 
-OF_DEVIATION: Final = ("weight_decay_on", "lamb_clip")
+OF_DEVIATION: Final = ("weight_decay_on", "lamb_clip", "keep_last_batch")
 """And what the paper leaves open."""
+
+PUBLISHED: Final = {"fit": "published"}
+"""And, of the fields of :class:`autowu.Config`, what follows the authors' code: ``--set fit=published``."""
 
 UNKEYED: Final = ("out", "data_dir", "workers", "checkpoint_every", "logger")
 """Settings that do not enter the computation."""
@@ -96,8 +99,13 @@ class Job:
 
 
 def job(cell: Cell, scale: Scale, more: Mapping[str, Any]) -> Job:
-    """``cell`` at ``scale`` with ``more`` settings."""
-    return Job(cell, scale, {**scale.settings(cell), **more})
+    """``cell`` at ``scale`` with ``more`` settings; their ``set`` is for the cells of the preset `paper`."""
+    own = scale.settings(cell)
+    both: dict[str, Any] = dict(own.get("set", {}))
+    if own["schedule"] == "paper":
+        both |= more.get("set", {})
+    rest = {name: value for name, value in more.items() if name != "set"}
+    return Job(cell, scale, {**own, **rest, **({"set": both} if both else {})})
 
 
 def more_settings(text: str) -> dict[str, Any]:
@@ -113,9 +121,11 @@ def more_settings(text: str) -> dict[str, Any]:
     except ValueError as error:
         raise UserError(f"--train cannot be read: {error}") from error
     given = vars(parser.parse_args(words))
+    if given.get("set", PUBLISHED) != PUBLISHED:
+        raise UserError("--train must have no --set but fit=published: the cell has the rest")
     for name in given:
-        if name not in OF_MACHINE + OF_DEVIATION:
-            allowed = ", ".join(map(flag, OF_MACHINE + OF_DEVIATION))
+        if name != "set" and name not in OF_MACHINE + OF_DEVIATION:
+            allowed = ", ".join([*map(flag, OF_MACHINE + OF_DEVIATION), "--set fit=published"])
             raise UserError(f"--train must be of {allowed}, not {flag(name)}: the cell has the rest")
     return given
 

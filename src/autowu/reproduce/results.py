@@ -114,12 +114,25 @@ def _result(line: bytes, where: str) -> Result:
         fits = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
         if problem is None and not fits:
             problem = f"it has no {name}" if value is None else f"its {name} is no {kind.__name__}"
-    accuracy = found.get("metrics", {}).get("test_accuracy") if problem is None else 0.0
-    if not isinstance(accuracy, (int, float)) or not 0 <= accuracy <= 1 or math.isnan(accuracy):
-        problem = "its test_accuracy is not in [0, 1]"
+    problem = problem or _wrong_number(found)
     if problem is not None:
         raise UserError(f"{where} is damaged ({problem}): remove it, and the cell is run again")
     return Result(**{name: found[name] for name in KEYS})
+
+
+def _wrong_number(line: dict[str, Any]) -> str | None:
+    """What no run writes; a line may have been mended by hand."""
+    metrics = line["metrics"]
+    accuracy, peak = metrics.get("test_accuracy"), metrics.get("peak_lr")
+    if not _is_number(accuracy) or not 0 <= accuracy <= 1:
+        return "its test_accuracy is not in [0, 1]"
+    if peak is not None and (not _is_number(peak) or peak <= 0):
+        return "its peak_lr is no number above 0"
+    return None if math.isfinite(line["seconds"]) else "its seconds are not finite"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def append(folder: Path, result: Result) -> None:

@@ -36,7 +36,7 @@ CPU = torch.device("cpu")
 AUGMENTS = {
     "a text": ("none",),
     "images in memory": ("none", "crop-flip", "cifar"),
-    "a folder of images": ("none", "imagenet", "deit"),
+    "a folder of images": ("none", "imagenet", "imagenet-pca", "deit"),
 }
 
 

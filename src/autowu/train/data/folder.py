@@ -62,8 +62,8 @@ class ImageFolder:
         self.classes = len(train.classes)
         self.input_shape = (3, size, size)
         self.train_size, self.test_size = len(train.labels), len(test.labels)
-        self.per_update = settings.batch_size
-        self.steps_per_epoch = order.steps_per_epoch(self.train_size, settings.batch_size)
+        self._epochs = order.epochs(self.train_size, settings, share)
+        self.per_update, self.steps_per_epoch = self._epochs.per_update, self._epochs.steps
         self.fingerprint = digest(part.inventory for part in (train, test))
         self.description = (
             f"{name}: {self.train_size:,} training and {self.test_size:,} test images, "
@@ -71,7 +71,7 @@ class ImageFolder:
         )
         deit = settings.augment == "deit"
         self._repeats = REPEATS if deit else 1
-        self._mix = Mix(settings, self.classes, share) if deit else None
+        self._mix = Mix(settings, self.classes, self._sizes(), share.world) if deit else None
         self._train, self._test = (
             ImageFiles(
                 part.paths,
@@ -82,12 +82,16 @@ class ImageFolder:
             for part in (train, test)
         )
         self._seed, self._workers, self._device = settings.seed, settings.workers, device
-        self._micro_batches = order.micro_batches(settings, share)
+        self._settings, self._share = settings, share
         pieces = order.evaluation_size(settings, share, 3 * size * size)
         self._pieces = order.pieces(share.of(self.test_size), pieces)
         self._running: weakref.WeakSet[Any] = weakref.WeakSet()
         self._evaluation: DataLoader[Any] | None = None
         self._started: list[BaseProcess] = []
+
+    def size(self, update: int) -> int:
+        """Images in ``update``, over all processes."""
+        return len(self._epochs.rows(update))
 
     def updates(self, first: int, last: int) -> Iterator[Iterator[Batch]]:
         """For each update ``first`` … ``last`` - 1, counted from 0: the micro-batches of this process.
@@ -108,21 +112,29 @@ class ImageFolder:
                 pass
 
     def _update(self, update: int, batches: Iterator[Batch]) -> Iterator[Batch]:
-        for rows, batch in zip(self._micro_batches, islice(batches, len(self._micro_batches)), strict=True):
+        rows_of = self._micro_batches(update)
+        for rows, batch in zip(rows_of, islice(batches, len(rows_of)), strict=True):
             yield self._mix(batch, update, rows.start) if self._mix else batch
+
+    def _sizes(self) -> set[int]:
+        """Of the global batches."""
+        return {self.size(update) for update in (0, self.steps_per_epoch - 1)}
+
+    def _micro_batches(self, update: int) -> list[slice]:
+        return order.micro_batches(self.size(update), self._settings, self._share)
 
     def _keys(self, first: int, last: int) -> Iterator[list[Key]]:
         """The keys of each micro-batch of the updates ``first`` … ``last`` - 1."""
         known, images = -1, np.empty(0, np.int64)
         for update in range(first, last):
-            epoch, step = divmod(update, self.steps_per_epoch)
+            epoch = update // self.steps_per_epoch
             if epoch != known:
                 known = epoch
                 shuffled = order.shuffled(self.train_size, self._seed, epoch, self._repeats)
                 images = np.asarray(shuffled, np.int64)
-            start = step * self.per_update
-            for rows in self._micro_batches:
-                places = range(start + rows.start, start + rows.stop)
+            of_update = self._epochs.rows(update)
+            for rows in self._micro_batches(update):
+                places = of_update[rows]
                 yield [Key(int(images[place]), epoch, place % self._repeats) for place in places]
 
     def evaluation(self) -> Iterator[Batch]:

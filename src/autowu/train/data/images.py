@@ -102,12 +102,31 @@ def seeded(seed: int) -> Generator[None]:
         torch.default_generator.set_state(before[2])
 
 
+class ColourNoise:
+    """x + E (α ∘ λ) for each pixel x, RGB in [0, 1], with one α ~ N(0, 0.1² I) for the image.
+
+    AlexNet's (Krizhevsky et al., 2012, Section 4.1), along the principal components of ImageNet's colours. λ
+    and the columns of E are those of fb.resnet.torch.
+    """
+
+    SIGMA = 0.1
+    EIGENVALUES = torch.tensor([0.2175, 0.0188, 0.0045])
+    EIGENVECTORS = torch.tensor(
+        [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]]
+    )
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """``image`` of shape (3, height, width); α is drawn from PyTorch's global generator."""
+        shift = self.EIGENVECTORS @ (self.SIGMA * torch.randn(3) * self.EIGENVALUES)
+        return image + shift[:, None, None]
+
+
 def transform(augment: Augment, size: int, *, training: bool) -> Transform:
     """timm's transform to a standardised image of shape (3, size, size).
 
-    For ``imagenet`` a random part of 8 to 100 % of the image, resized, and a random flip; ``deit`` adds
-    RandAugment and random erasing (Touvron et al., 2021, Table 9). For ``none``, and in the test set, the
-    middle square of 87.5 % of the shorter side.
+    For ``imagenet`` a random part of 8 to 100 % of the image, resized, and a random flip; ``imagenet-pca``
+    adds :class:`ColourNoise`; ``deit`` adds RandAugment and random erasing (Touvron et al., 2021, Table 9).
+    For ``none``, and in the test set, the middle square of 87.5 % of the shorter side.
     """
     torchvision_shim.install()
     create: Any = import_module("timm.data").create_transform
@@ -117,4 +136,7 @@ def transform(augment: Augment, size: int, *, training: bool) -> Transform:
     chosen: dict[str, Any] = {"color_jitter": None}
     if augment == "deit":
         chosen = {"auto_augment": "rand-m9-mstd0.5-inc1", "re_prob": 0.25, "re_mode": "pixel"}
-    return create(size, is_training=True, interpolation=interpolation, **chosen)
+    made = create(size, is_training=True, interpolation=interpolation, **chosen)
+    if augment == "imagenet-pca":
+        made.transforms.insert(-1, ColourNoise())  # before the images are standardised
+    return made

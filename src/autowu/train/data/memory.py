@@ -36,8 +36,8 @@ class ImagesInMemory:
         _, *shape = images.train.images.shape
         self.input_shape = tuple(shape)
         self.train_size, self.test_size = len(images.train.labels), len(images.test.labels)
-        self.per_update = settings.batch_size
-        self.steps_per_epoch = order.steps_per_epoch(self.train_size, settings.batch_size)
+        self._epochs = order.epochs(self.train_size, settings, share)
+        self.per_update, self.steps_per_epoch = self._epochs.per_update, self._epochs.steps
         self.description = (
             f"{self.name}: {self.train_size:,} training and {self.test_size:,} test images of "
             f"{' × '.join(map(str, self.input_shape))}, {self.classes} classes"
@@ -52,10 +52,14 @@ class ImagesInMemory:
         self._mean, self._scale = mean.to(device), (1 / deviation).to(device)
         self._train, self._test = images.train.to(device), images.test.to(device)
         self._seed, self._device = settings.seed, device
-        self._micro_batches = order.micro_batches(settings, share)
+        self._settings, self._share = settings, share
         values = images.train.images[0].numel()
         self._pieces = order.pieces(share.of(self.test_size), order.evaluation_size(settings, share, values))
         self._epoch, self._order = -1, torch.empty(0)
+
+    def size(self, update: int) -> int:
+        """Images in ``update``, over all processes."""
+        return len(self._epochs.rows(update))
 
     def updates(self, first: int, last: int) -> Iterator[Iterator[Batch]]:
         """For each update ``first`` … ``last`` - 1, counted from 0: the micro-batches of this process."""
@@ -63,11 +67,11 @@ class ImagesInMemory:
             yield self._update(update)
 
     def _update(self, update: int) -> Iterator[Batch]:
-        epoch, step = divmod(update, self.steps_per_epoch)
-        indices = self._epoch_order(epoch)[step * self.per_update : (step + 1) * self.per_update]
+        places = self._epochs.rows(update)
+        indices = self._epoch_order(update // self.steps_per_epoch)[places.start : places.stop]
         # Drawn for the whole batch, so that no other process and no other micro-batch size draws otherwise.
-        draws = self._augment.draw(self.per_update, generator(self._seed, "augment", update))
-        for rows in self._micro_batches:
+        draws = self._augment.draw(len(places), generator(self._seed, "augment", update))
+        for rows in order.micro_batches(len(places), self._settings, self._share):
             index = indices[rows]
             images = self._augment.pixels(self._train.images[index], draws[rows])
             images = self._augment.standardised(self._standardise(images), draws[rows])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import import_module
 from typing import Any
 
@@ -21,17 +22,25 @@ class Mix:
     is mixed with therefore depends on the micro-batch size, and on the number of processes where that
     changes the micro-batches.
 
+    Args:
+        settings: the run's.
+        classes: of the images.
+        sizes: of the global batches that there are.
+        processes: that share them.
+
     Raises:
         UserError: a micro-batch has an odd number of images.
     """
 
-    def __init__(self, settings: Settings, classes: int, share: Share) -> None:
-        for rows in micro_batches(settings, share):
-            if (rows.stop - rows.start) % 2:
-                raise UserError(
-                    "--augment deit mixes images in pairs: each micro-batch must have an even number of "
-                    f"images, not {rows.stop - rows.start} (see --batch-size, --micro-batch-size, --devices)"
-                )
+    def __init__(self, settings: Settings, classes: int, sizes: Iterable[int], processes: int) -> None:
+        shares = [Share(rank, processes) for rank in range(processes)]
+        cut = [rows for size in sizes for share in shares for rows in micro_batches(size, settings, share)]
+        if odd := next((count for rows in cut if (count := rows.stop - rows.start) % 2), 0):
+            flags = "--batch-size, --micro-batch-size, --devices, --keep-last-batch"
+            raise UserError(
+                "--augment deit mixes images in pairs: each micro-batch must have an even number of images, "
+                f"not {odd} (see {flags})"
+            )
         torchvision_shim.install()
         mixup: Any = import_module("timm.data").Mixup
         self._mixup = mixup(

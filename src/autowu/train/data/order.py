@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -21,26 +24,72 @@ def shuffled(count: int, seed: int, turn: int, repeats: int = 1) -> Tensor:
     return order.repeat_interleave(repeats)[:count]
 
 
-def steps_per_epoch(train_size: int, batch_size: int) -> int:
-    """⌊n / B⌋ updates. The n mod B samples left over sit the epoch out.
+@dataclass(frozen=True)
+class Epochs:
+    """How the n images of an epoch make updates: ⌊n / B⌋ of B images, and n mod B images are left over.
 
-    Every update then has the same batch size, so that the losses of all updates have the same noise and one
-    LR means the same throughout.
+    They sit the epoch out: every update then has the same batch size, so that the losses of all updates have
+    the same noise and one LR means the same throughout. If ``keeps_last``, they are one more update.
+    """
+
+    train_size: int
+    batch_size: int
+    keeps_last: bool = False
+
+    @property
+    def steps(self) -> int:
+        """Updates in an epoch."""
+        return self.train_size // self.batch_size + (self.keeps_last and self.left_over > 0)
+
+    @property
+    def left_over(self) -> int:
+        """n mod B."""
+        return self.train_size % self.batch_size
+
+    @property
+    def per_update(self) -> float:
+        """Images in an update: B, or the mean over an epoch where the last one is kept."""
+        return self.train_size / self.steps if self.keeps_last else self.batch_size
+
+    def rows(self, update: int) -> range:
+        """What ``update``, counted from 0, takes of the order of its epoch."""
+        start = update % self.steps * self.batch_size
+        return range(start, min(start + self.batch_size, self.train_size))
+
+
+def epochs(train_size: int, settings: Settings, share: Share) -> Epochs:
+    """Of ``train_size`` images.
 
     Raises:
-        UserError: there are fewer samples than in one batch.
+        UserError: there are fewer than in one batch; or the last batch of an epoch is to be kept, and has not
+            two for each process (BatchNorm needs two).
     """
-    if train_size < batch_size:
+    if train_size < settings.batch_size:
         raise UserError(
-            f"--batch-size must be at most the number of training images, {train_size:,}, not {batch_size:,}"
+            f"--batch-size must be at most the number of training images, {train_size:,}, "
+            f"not {settings.batch_size:,}"
         )
-    return train_size // batch_size
+    found = Epochs(train_size, settings.batch_size, settings.keep_last_batch)
+    if found.keeps_last and 0 < found.left_over < 2 * share.world:
+        raise UserError(
+            f"--keep-last-batch: the last batch of an epoch, {found.left_over} of {train_size:,} images, must"
+            f" have two or more for each process, of which there are {share.world}"
+        )
+    return found
 
 
-def micro_batches(settings: Settings, share: Share) -> list[slice]:
-    """The rows of the global batch that a process takes, cut into consecutive micro-batches."""
-    rows = share.of(settings.batch_size)
-    return pieces(rows, settings.micro_batch_size or len(rows))
+def micro_batches(samples: int, settings: Settings, share: Share) -> list[slice]:
+    """The rows of a global batch of ``samples`` that a process takes, cut into consecutive micro-batches.
+
+    All processes have as many of them, since parts of a model communicate in each. Where the shares of an
+    epoch's last batch are unequal, the micro-batches are therefore about as large as each other.
+    """
+    rows, most = share.of(samples), settings.micro_batch_size
+    if most is None or samples % share.world == 0:
+        return pieces(rows, most or len(rows))
+    count = min(math.ceil(math.ceil(samples / share.world) / most), samples // share.world)
+    parts = [Share(part, count).of(len(rows)) for part in range(count)]
+    return [slice(rows.start + part.start, rows.start + part.stop) for part in parts]
 
 
 def pieces(rows: range, size: int) -> list[slice]:
@@ -54,5 +103,5 @@ def evaluation_size(settings: Settings, share: Share, values: int) -> int:
     Without gradients memory is no concern: as many as training takes, or what makes up 1,024 images of
     32 × 32 pixels.
     """
-    training = micro_batches(settings, share)[0]
+    training = micro_batches(settings.batch_size, settings, share)[0]
     return max(training.stop - training.start, min(1024, 1024 * 3 * 32 * 32 // values))

@@ -79,8 +79,8 @@ class Task(Protocol):
         ...
 
     @property
-    def per_update(self) -> int:
-        """Images or tokens in an update, over all processes."""
+    def per_update(self) -> float:
+        """Images or tokens in an update, over all processes; a mean, where an epoch's last one has fewer."""
         ...
 
     @property
@@ -91,6 +91,10 @@ class Task(Protocol):
     @property
     def description(self) -> str:
         """One line for a person."""
+        ...
+
+    def size(self, update: int) -> int:
+        """Images or windows in ``update``, counted from 0, over all processes."""
         ...
 
     def updates(self, first: int, last: int) -> Iterator[Iterator[Batch]]:

@@ -106,11 +106,15 @@ class TextWindows:
         tokens = tokens.to(device)
         self._train, self._test = tokens[:train], tokens[train:]
         self._seed, self._batch, self._device = settings.seed, settings.batch_size, device
-        self._micro_batches = order.micro_batches(settings, share)
+        self._micro_batches = order.micro_batches(settings.batch_size, settings, share)
         size = order.evaluation_size(settings, share, values=3 * context)
         self._pieces = order.pieces(share.of(self.test_size), size)
         self._window = torch.arange(context + 1, device=device)
         self._pass, self._starts = -1, torch.empty(0)
+
+    def size(self, update: int) -> int:
+        """Windows in ``update``, over all processes."""
+        return self._batch
 
     def updates(self, first: int, last: int) -> Iterator[Iterator[Batch]]:
         """For each update ``first`` … ``last`` - 1, counted from 0: the micro-batches of this process."""

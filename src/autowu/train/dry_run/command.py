@@ -13,6 +13,8 @@ from torch import nn
 from autowu.errors import UserError
 from autowu.text import columns, wrapped
 from autowu.train import data, models, schedules
+from autowu.train.data import Share, order
+from autowu.train.data.order import Epochs
 from autowu.train.data.task import Task
 from autowu.train.dry_run import memory
 from autowu.train.output import progress
@@ -41,8 +43,7 @@ class KnownSet:
     """What there is to know of a data set without having it; a :class:`Task` but for its batches."""
 
     name: str
-    batch_size: int
-    train_size: int
+    epochs: Epochs
     test_size: int
     input_shape: tuple[int, ...]
     classes: int
@@ -52,12 +53,21 @@ class KnownSet:
     @property
     def steps_per_epoch(self) -> int:
         """Updates in an epoch."""
-        return self.train_size // self.batch_size
+        return self.epochs.steps
 
     @property
-    def per_update(self) -> int:
+    def train_size(self) -> int:
+        """Training images."""
+        return self.epochs.train_size
+
+    @property
+    def per_update(self) -> float:
         """Images in an update."""
-        return self.batch_size
+        return self.epochs.per_update
+
+    def size(self, update: int) -> int:
+        """Images in ``update``."""
+        return len(self.epochs.rows(update))
 
     @property
     def description(self) -> str:
@@ -79,7 +89,7 @@ def show(settings: Settings) -> None:
         UserError: the settings, the data or the machine do not allow the run.
     """
     fabric = processes.fabric_for(settings)
-    task = _task(settings)
+    task = _task(settings, Share(0, _world(fabric)))
     total = engine.updates(settings, task)
     model = models.build(settings, task)
     method = schedules.build(settings, model, total_steps=total, steps_per_epoch=task.steps_per_epoch)
@@ -96,13 +106,15 @@ def show(settings: Settings) -> None:
     print("nothing was run, and nothing written")
 
 
-def _task(settings: Settings) -> Any:
+def _task(settings: Settings, share: Share) -> Any:
     """The data; of those that a run would download, what is known of them."""
     if settings.data not in SETS:
-        return data.load(settings)
+        return data.load(settings, share=share)
     if settings.augment not in data.AUGMENTS["images in memory"]:
         raise UserError(f"--augment {settings.augment} is not for {settings.data}")
-    return KnownSet(settings.data, settings.batch_size, *SETS[settings.data])
+    train_size, test_size, shape, classes = SETS[settings.data]
+    epochs = order.epochs(train_size, settings, share)
+    return KnownSet(settings.data, epochs, test_size, shape, classes)
 
 
 def _what(settings: Settings, task: Task, model: nn.Module, method: Method) -> Rows:
@@ -131,7 +143,7 @@ def _length(settings: Settings, task: Task, total: int | None, share: int) -> Ro
     saved = settings.checkpoint_every
     micro = settings.micro_batch_size or share
     return [
-        ("updates", f"{updates}, of {task.per_update:,} {task.samples}"),
+        ("updates", f"{updates}, of {_samples(settings, task)}"),
         ("micro-batches", f"{math.ceil(share / micro):,} of at most {micro:,} samples, in each process"),
         ("evaluations", f"{count}one every {every:,} updates"),
         (
@@ -142,6 +154,15 @@ def _length(settings: Settings, task: Task, total: int | None, share: int) -> Ro
         ),
         ("run folder", f"{settings.folder}"),
     ]
+
+
+def _samples(settings: Settings, task: Task) -> str:
+    """Of an update: 16,384 images, the last of an epoch of 848."""
+    if task.steps_per_epoch is None:
+        return f"{task.per_update:,} {task.samples}"
+    last = task.size(task.steps_per_epoch - 1)
+    fewer = f", the last of an epoch of {last:,}" if last < settings.batch_size else ""
+    return f"{settings.batch_size:,} {task.samples}{fewer}"
 
 
 def _machine(settings: Settings, fabric: Fabric, share: int) -> Rows:

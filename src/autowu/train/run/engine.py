@@ -180,17 +180,8 @@ def load(settings: Settings, fabric: Fabric) -> Task:
 
 
 def updates(settings: Settings, task: Task) -> int | None:
-    """Updates of the whole run: ``--steps``, or ``--epochs``, or once through a text; None: until a plateau.
-
-    Raises:
-        UserError: there are not enough data for one update.
-    """
+    """Updates of the whole run: ``--steps``, ``--epochs``, or once through a text; None: until a plateau."""
     per_epoch = task.steps_per_epoch
-    if per_epoch == 0:
-        raise UserError(
-            f"--batch-size must be at most the number of training images, {task.train_size:,}, "
-            f"not {settings.batch_size:,}"
-        )
     if settings.steps is not None or settings.until_plateau:
         return settings.steps
     if per_epoch is not None:

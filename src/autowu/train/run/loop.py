@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from autowu.train.checkpoints import saving
-from autowu.train.data.task import Batch
+from autowu.train.data.task import Batch, Share
 from autowu.train.run.evaluation import Evaluation
 from autowu.train.run.randomness import seed_for, seed_global
 from autowu.train.run.run import Run
@@ -80,13 +80,14 @@ def fit(run: Run, most: int = ENDLESS) -> int | None:
 def update(run: Run, batches: Iterable[Batch]) -> Tensor:
     """One update of the weights from this process's micro-batches; the mean loss of its samples, detached.
 
-    Each micro-batch counts by its share of the samples, so that the gradient and the loss are those of the
-    undivided batch.
+    Each micro-batch counts by its share of the update's samples, times the processes, over which gradients
+    and losses are averaged: they are those of the undivided batch, even where a process has a sample more.
     """
     fabric, model, optimizer = run.fabric, run.model, run.optimizer
     seed = seed_for(run.settings.seed, "model", run.step, fabric.global_rank)
     seed_global(seed, fabric.device)  # for dropout
-    samples = run.settings.batch_size // fabric.world_size
+    size, processes = run.task.size(run.step), fabric.world_size
+    samples = len(Share(fabric.global_rank, processes).of(size))
     looks_again = type(run.method).before_step is not Method.before_step
     kept: list[Batch] = []
     total: Tensor | None = None
@@ -95,8 +96,8 @@ def update(run: Run, batches: Iterable[Batch]) -> Tensor:
         seen += len(batch.targets)
         with fabric.no_backward_sync(model, enabled=seen < samples):
             loss = loss_of(run, model(batch.inputs), batch.targets)
-            if len(batch.targets) < samples:
-                loss = loss * (len(batch.targets) / samples)
+            if len(batch.targets) * processes != size:
+                loss = loss * (len(batch.targets) * processes / size)
             fabric.backward(loss)
         total = loss.detach() if total is None else total + loss.detach()
         if looks_again:
@@ -131,10 +132,10 @@ def settle_order(run: Run) -> None:
 
 @torch.no_grad()
 def loss_at_current_weights(run: Run, batches: list[Batch]) -> Tensor:
-    """The mean loss of these micro-batches' samples."""
+    """The loss of these micro-batches, weighted as in :func:`update`."""
     parts = [loss_of(run, run.model(batch.inputs), batch.targets) for batch in batches]
     samples = torch.tensor([float(len(batch.targets)) for batch in batches], device=run.fabric.device)
-    return torch.stack(parts) @ (samples / samples.sum())
+    return torch.stack(parts) @ (samples * (run.fabric.world_size / run.task.size(run.step)))
 
 
 def loss_of(run: Run, outputs: Tensor, targets: Tensor) -> Tensor:

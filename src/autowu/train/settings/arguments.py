@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import fields
-from typing import Any, Final, get_args
+from typing import Final, get_args
 
-from autowu.arguments import meant
-from autowu.config import Config, Decay, Growth
-from autowu.train.settings import options, recipes
+from autowu.config import Decay, Growth
+from autowu.train.settings import options, recipes, values
 from autowu.train.settings.options import SCHEDULES, Settings
 
 NAMES: Final = tuple(field.name for field in fields(Settings))
@@ -72,9 +70,9 @@ def _add_task(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--augment",
         choices=get_args(options.Augment),
-        help="crop-flip; cifar: AutoAugment, crop, flip and Cutout; imagenet: random crop and flip; deit: "
-        "RandAugment, mixup, CutMix, random erasing and repeated augmentation (default: "
-        f"{_default('augment')})",
+        help="crop-flip; cifar: AutoAugment, crop, flip and Cutout; imagenet: random crop and flip; "
+        "imagenet-pca: and AlexNet's colour noise; deit: RandAugment, mixup, CutMix, random erasing and "
+        f"repeated augmentation (default: {_default('augment')})",
     )
     group.add_argument(
         "--label-smoothing",
@@ -137,7 +135,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         "--batch-size",
         type=int,
         metavar="B",
-        help="samples in an update, over all processes; what is left over at an epoch's end sits it out "
+        help="samples in an update, over all processes; see --keep-last-batch "
         f"(default: {_default('batch_size')})",
     )
     group.add_argument(
@@ -145,6 +143,11 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         help="samples that a process takes at a time, where its share of the batch does not fit in memory",
+    )
+    group.add_argument(
+        "--keep-last-batch",
+        action=argparse.BooleanOptionalAction,
+        help="what is left over at an epoch's end is one more update, of fewer images (default: no)",
     )
     group.add_argument("--clip-norm", type=float, metavar="X", help="clip the gradient's norm (default: no)")
     group.add_argument(
@@ -199,7 +202,7 @@ def _add_schedule(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--decay", choices=get_args(Decay), help="of AutoWU's LR (default: the preset's)")
     group.add_argument(
         "--set",
-        action=_SetField,
+        action=values.SetField,
         metavar="FIELD=VALUE",
         help="any other field of autowu.Config, such as patience=5; may be repeated",
     )
@@ -269,7 +272,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--logger",
-        type=_loggers,
+        type=values.loggers,
         metavar="NAME[,NAME]",
         help="also log to tensorboard, wandb or mlflow (default: none)",
     )
@@ -279,40 +282,6 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         help="print what would run, its steps and its memory, and stop",
     )
     group.add_argument("--list-recipes", action="store_true", help="print the recipes, and stop")
-
-
-class _SetField(argparse.Action):
-    """Collects FIELD=VALUE in a dict."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        name, equals, text = str(values).partition("=")
-        known = [field.name for field in fields(Config)]
-        if not equals or name not in known:
-            hint = meant(name, known) or f" (fields: {', '.join(known)})"
-            parser.error(f"--set must be FIELD=VALUE with a field of autowu.Config, not {values!r}{hint}")
-        try:
-            value = json.loads(text.lower() if text in ("None", "True", "False") else text)
-        except ValueError:
-            value = None if text == "None" else text
-        collected = dict(getattr(namespace, self.dest, {}))
-        setattr(namespace, self.dest, {**collected, name: value})
-
-
-def _loggers(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    for name in names:
-        if name not in get_args(options.Logger):
-            raise argparse.ArgumentTypeError(
-                f"must be of {', '.join(get_args(options.Logger))}, not {name!r}"
-                f"{meant(name, get_args(options.Logger))}"
-            )
-    return names
 
 
 def _default(name: str) -> str:

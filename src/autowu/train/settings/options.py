@@ -14,7 +14,7 @@ from autowu.errors import UserError
 
 Norm = Literal["batch", "layer"]
 Tokens = Literal["char", "byte"]
-Augment = Literal["none", "crop-flip", "cifar", "imagenet", "deit"]
+Augment = Literal["none", "crop-flip", "cifar", "imagenet", "imagenet-pca", "deit"]
 OptimizerName = Literal["adamp", "lamb", "adamw", "sgd", "muon"]
 WeightDecayOn = Literal["matrices", "all"]
 OwnSchedule = Literal["autowu", "paper", "baseline", "one-cycle", "constant", "wsd"]
@@ -87,6 +87,8 @@ class Settings:
     """Samples in an update, over all processes and micro-batches."""
     micro_batch_size: int | None = None
     """Samples that one process takes at a time; None: its whole share of the batch."""
+    keep_last_batch: bool = False
+    """Whether an epoch's last batch, of the n mod B images left over, is an update; else they sit it out."""
     clip_norm: float | None = None
     seed: int = 0
     eval_every: int | None = None
@@ -174,6 +176,8 @@ class Settings:
             raise UserError("--epochs and --steps exclude each other: both say how long the run is")
         if self.epochs is not None and self.is_text:
             raise UserError("--epochs is for images; the length of a run over a text is --steps")
+        if self.keep_last_batch and self.is_text:
+            raise UserError("--keep-last-batch is for images; a text has no epochs")
         if self.until_plateau and (self.epochs is not None or self.steps is not None):
             given = "--epochs" if self.epochs is not None else "--steps"
             raise UserError(f"--until-plateau and {given} exclude each other: both say how long the run is")

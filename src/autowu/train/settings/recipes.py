@@ -32,7 +32,7 @@ class Recipe:
 
 
 CIFAR: Final = {"augment": "cifar", "label_smoothing": 0.1, "epochs": 200, "batch_size": 256}
-IMAGENET: Final = {"augment": "imagenet", "label_smoothing": 0.0, "epochs": 120, "batch_size": 1024}
+IMAGENET: Final = {"augment": "imagenet-pca", "label_smoothing": 0.0, "epochs": 120, "batch_size": 1024}
 ADAMP: Final = {"optimizer": "adamp", "lr": 0.001, "weight_decay": 0.1}
 LAMB: Final = {"optimizer": "lamb", "lr": 0.01, "weight_decay": 0.1}
 

@@ -33,7 +33,7 @@ COMMON: Final = (
     ("LAMB", "β₁ 0.9, β₂ 0.999, ε 1e-6 (Appendix A)"),
     ("--schedule baseline", "5 epochs from 0 to η_base √(batch size / 256), then a cosine to 0 (Section 3)"),
     ("augmentation cifar", "AutoAugment, crop and flip, Cutout (Appendix A)"),
-    ("augmentation imagenet", "random crop and flip; He et al., 2016 (Appendix A) also vary the colours"),
+    ("augmentation imagenet-pca", "random crop and flip, and AlexNet's colour noise (Appendix A)"),
     ("augmentation deit", "as Touvron et al., 2020 (Appendix B)"),
     ("seeds", "three for CIFAR, one for ImageNet (Appendix A): --seed 0, 1, 2"),
 )
