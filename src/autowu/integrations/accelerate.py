@@ -120,12 +120,12 @@ class AcceleratedAutoWU(AcceleratedScheduler):
         return PerRank(self.scheduler, folder, file, accelerator.process_index, accelerator.num_processes)
 
     def _register(self) -> None:
-        """Have Accelerate call it: until ``free_memory`` forgets it, which has to set its weights free, too."""
+        """Have Accelerate call it until ``free_memory`` forgets it, which has to set its weights free."""
         accelerator, reference = self._accelerator, weakref.ref(self)
 
         def in_use() -> AcceleratedAutoWU | None:
             here = reference()
-            known = cast("list[object]", accelerator._schedulers)  # pyright: ignore[reportPrivateUsage]
+            known: list[object] = accelerator._schedulers  # pyright: ignore[reportPrivateUsage]
             return here if any(each is here for each in known) else None
 
         def before_save(models: object, weights: object, folder: str) -> None:
