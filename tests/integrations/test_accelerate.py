@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import json
 import re
 import sys
 import weakref
@@ -161,6 +162,12 @@ def test_the_example_goes_on_after_kill_9(tmp_path: Path) -> None:
 def assert_same_state(one: Path, other: Path) -> None:
     for name in ("model.safetensors", "optimizer.bin", "scheduler.bin"):
         assert (one / name).read_bytes() == (other / name).read_bytes()
+
+
+def test_the_log_names_the_optimizer_and_not_accelerates_around_it(tmp_path: Path) -> None:
+    loop = loop_over(v_curve(120), log=tmp_path / "log")
+    loop.run()
+    assert json.loads((tmp_path / "log" / "run.json").read_text())["config"]["optimizer"] == "AdamW"
 
 
 # --- several trainings with one Accelerator ------------------------------------------------------------
