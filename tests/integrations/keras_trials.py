@@ -53,6 +53,19 @@ def inputs(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return x, np.repeat(np.float32(losses), 2)[:, None]
 
 
+class Lossless(Prescribed):
+    """Its `train_step` makes an update and returns the loss, and no metric gets it."""
+
+    def train_step(self, *arguments: Any) -> Any:
+        values = [ops.zeros(each.shape) for each in self.trainable_variables]
+        if keras.backend.backend() == "jax":
+            weights, others, state, metrics = arguments[0]
+            weights, state = self.optimizer.stateless_apply(state, values, weights)
+            return {"loss": ops.zeros(())}, (weights, others, state, metrics)
+        self.optimizer.apply(values, self.trainable_variables)
+        return {"loss": ops.zeros(())}
+
+
 class History(keras.callbacks.Callback):
     """All weights before each update, the last LR of each update, and the last running mean."""
 
@@ -242,9 +255,15 @@ def errors(folder: Path) -> dict[str, str]:
         AutoWUCallback(40, seed=1).set_model(model)
         model.load_weights(folder / "other.weights.h5")
 
+    def lossless() -> None:
+        model = Lossless()
+        model.compile("sgd", "mse")
+        model.build((None, 4))
+        fit(model, v_curve(4), AutoWUCallback(4))
+
     messages = {}
     attempts = (schedule, function, several_steps, wrong_order, cooled_too_soon, foreign_weights)
-    for attempt in (*attempts, other_settings):
+    for attempt in (*attempts, other_settings, lossless):
         try:
             attempt()
         except (ValueError, RuntimeError) as error:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
+import json
 import re
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +162,47 @@ def test_the_example_goes_on_after_kill_9(tmp_path: Path) -> None:
 def assert_same_state(one: Path, other: Path) -> None:
     for name in ("model.safetensors", "optimizer.bin", "scheduler.bin"):
         assert (one / name).read_bytes() == (other / name).read_bytes()
+
+
+def test_the_log_names_the_optimizer_and_not_accelerates_around_it(tmp_path: Path) -> None:
+    loop = loop_over(v_curve(120), log=tmp_path / "log")
+    loop.run()
+    assert json.loads((tmp_path / "log" / "run.json").read_text())["config"]["optimizer"] == "AdamW"
+
+
+# --- several trainings with one Accelerator ------------------------------------------------------------
+
+
+def test_what_free_memory_forgets_is_set_free_and_not_saved(tmp_path: Path) -> None:
+    """As find_executable_batch_size has it, for which the memory must be free before the next attempt."""
+    losses = v_curve(120)
+    loop = loop_over(losses)
+    accelerator = loop.accelerator
+    loop.run(after_update=lambda updates: updates == 40)
+    held = [weakref.ref(each) for each in (loop.model, loop.scheduler, loop.scheduler.scheduler)]
+    del loop
+    accelerator.free_memory()
+    gc.collect()
+    assert [each() for each in held] == [None, None, None]
+
+    loop = Loop(losses, accelerator, len(losses))
+    loop.run(after_update=lambda updates: updates == 60)
+    lr = loop.scheduler.learning_rate
+    accelerator.save_state(tmp_path)
+    assert [path.name for path in tmp_path.glob("scheduler*")] == ["scheduler.bin"]
+    loop.run(skip=60)
+    accelerator.load_state(tmp_path)
+    assert loop.scheduler.learning_rate == lr
+
+
+def test_what_free_memory_forgets_is_not_asked_again_though_it_is_held(tmp_path: Path) -> None:
+    loop = loop_over(v_curve(120))
+    loop.run(after_update=lambda updates: updates == 40)
+    loop.accelerator.free_memory()
+    loop.accelerator.save_state(tmp_path)
+    loop.accelerator.load_state(tmp_path)
+    loop.accelerator.end_training()  # it warns of none
+    assert not list(tmp_path.glob("scheduler*"))
 
 
 # --- the length of the run ----------------------------------------------------------------------------

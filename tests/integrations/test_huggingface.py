@@ -15,13 +15,13 @@ pytest.importorskip("transformers")
 
 import torch
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback
+from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainerCallback
 
 import autowu
 from autowu.extras import install
 from autowu.integrations import huggingface
 from integrations.contract.contract import KilledError, core_trace, v_curve
-from integrations.contract.learner import FIRST, assert_equal, assert_rewound, everything
+from integrations.contract.learner import FIRST, Learner, assert_equal, assert_rewound, everything
 from integrations.huggingface import LearningRates, StopAfter, arguments, trainer_for
 
 PAPER = {"preset": "paper", "steps_per_epoch": 3}
@@ -89,6 +89,36 @@ def spy(observe: Any, seen: list[float]) -> Any:
         observe(self, loss)
 
     return wrapped
+
+
+class OwnStep(huggingface.AutoWUTrainer):
+    """Written for the Trainer of before: it does without any other training_step."""
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
+        loss = self.compute_loss(model, self._prepare_inputs(inputs)) / self.args.gradient_accumulation_steps
+        self.accelerator.backward(loss)
+        return loss.detach()
+
+
+class Twice(huggingface.AutoWUTrainer):
+    """Two passes for each batch, as sharpness-aware minimization makes."""
+
+    def training_step(self, *arguments: Any) -> Tensor:
+        super().training_step(*arguments)
+        return super().training_step(*arguments)
+
+
+@pytest.mark.filterwarnings("ignore:AutoWU. warm-up ended at its cap")
+@pytest.mark.parametrize("kind", [OwnStep, Twice])
+def test_a_training_step_of_a_subclass_gives_the_loss_by_what_it_returns(
+    kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    observed: list[float] = []
+    monkeypatch.setattr(autowu.AutoWU, "observe", spy(autowu.AutoWU.observe, observed))
+    args = arguments(tmp_path, gradient_accumulation_steps=2)
+    trainer = kind(Learner(), args, train_dataset=[{"loss": torch.tensor(2.0)}, {"loss": torch.tensor(4.0)}])
+    trainer.train()
+    assert observed == [3.0]
 
 
 @pytest.mark.parametrize("optim", ["adamw_torch", "adamw_torch_fused"])
@@ -177,6 +207,31 @@ def test_mistakes_are_named_before_the_first_update(tmp_path: Path) -> None:
     trainer.optimizer, trainer.lr_scheduler = optimizer, torch.optim.lr_scheduler.ConstantLR(optimizer)
     with pytest.raises(TypeError, match="the Trainer's scheduler must be AutoWU, not ConstantLR"):
         trainer.train()
+
+
+class OwnScheduler(huggingface.AutoWUTrainer):
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        self.lr_scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer or self.optimizer)
+        return self.lr_scheduler
+
+
+def test_a_scheduler_that_a_subclass_makes_is_refused(tmp_path: Path) -> None:
+    args = arguments(tmp_path, save_strategy="steps", save_steps=1)
+    data = [{"loss": torch.tensor(2.0)}] * 2
+    with pytest.warns(UserWarning, match="warm-up ended at its cap"):
+        huggingface.AutoWUTrainer(Learner(), args, train_dataset=data).train()
+    for done, checkpoint in enumerate([None, str(tmp_path / "checkpoint-1")]):
+        trainer = OwnScheduler(Learner(), args, train_dataset=data)
+        with pytest.raises(
+            TypeError, match=r"must be AutoWU, not ConstantLR: .* leave out a create_scheduler"
+        ):
+            trainer.train(checkpoint)
+        assert trainer.state.global_step == done
+
+
+def test_a_mixin_that_comes_last_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"has to come first: class Late\(AutoWUMixin, …\)"):
+        type("Late", (Trainer, huggingface.AutoWUMixin), {})
 
 
 def test_hosts_that_step_or_shard_by_themselves(tmp_path: Path) -> None:

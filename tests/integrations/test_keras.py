@@ -113,6 +113,7 @@ def test_errors_say_what_to_do(backend: str, tmp_path: Path) -> None:
     assert "list AutoWUCallback before BackupAndRestore" in messages["wrong_order"]
     assert "saved without the state of AutoWU" in messages["foreign_weights"]
     assert "the cooldown begins before AutoWU has seen the batch: list Auto" in messages["cooled_too_soon"]
+    assert "has not given its loss to the metric called 'loss'" in messages["lossless"]
     assert "seed is 1 here, but 0 in the saved state" in messages["other_settings"]
 
 

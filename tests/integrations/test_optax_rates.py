@@ -175,6 +175,29 @@ def set_by_the_same(opt_state: Any, step: int) -> Any:
     return opt_state
 
 
+DECAY = optax.cosine_decay_schedule(1.0, STEPS)
+
+
+@pytest.mark.parametrize(
+    ("chain", "told"),
+    [
+        ([inject(optax.adam)(learning_rate=0.0), optax.scale_by_schedule(DECAY)], "ScaleByScheduleState"),
+        ([inject(optax.adam)(learning_rate=0.0), optax.contrib.reduce_on_plateau()], "ReduceLROnPlateau"),
+        ([inject(optax.adamw)(learning_rate=0.0), optax.add_decayed_weights(DECAY)], None),
+    ],
+)
+def test_a_schedule_elsewhere_in_the_optimizer_is_told_of_once(chain: Any, told: str | None) -> None:
+    schedule, opt_state = AutoWU(STEPS), optax.chain(*chain).init(jnp.ones(2))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        opt_state = schedule.set_learning_rate(opt_state)
+        schedule.set_learning_rate((opt_state,))
+    assert [told for each in caught if f"a schedule of its own besides ({told}" in str(each.message)] == (
+        [told] if told else []
+    )
+    assert [each.filename for each in caught] == [__file__] * len(caught)
+
+
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
 @pytest.mark.parametrize(("hand", "told"), [(set_before, True), (set_once, True), (set_by_the_same, False)])
 def test_a_second_hand_on_the_lr_is_told_of_once(hand: Any, told: bool, dtype: Any) -> None:

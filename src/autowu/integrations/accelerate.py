@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -76,10 +77,7 @@ class AcceleratedAutoWU(AcceleratedScheduler):
         self._accelerator = accelerator
         self._losses: list[object] = []  # of the update's micro-batches, still on their device
         self._checkpoint: PerRank | None = None  # that Accelerate saves or loads next
-        accelerator.prepare_scheduler(cast(Any, self))
-        accelerator.register_save_state_pre_hook(self._before_save)
-        accelerator.register_load_state_pre_hook(self._before_load)
-        self._tell_of_the_end()
+        self._register()
 
     def step(self, loss: object) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Give the loss of each micro-batch; after the last of an update the next LR is set.
@@ -115,31 +113,43 @@ class AcceleratedAutoWU(AcceleratedScheduler):
         checkpoint, self._checkpoint = self._checkpoint, None
         (checkpoint or self.scheduler).load_state_dict(state_dict)
 
-    def _before_save(self, models: object, weights: object, folder: str) -> None:
-        self._checkpoint = self._in(folder)
-        self._checkpoint.save()
-
-    def _before_load(self, models: object, folder: str) -> None:
-        self._checkpoint = self._in(folder)
-
     def _in(self, folder: str) -> PerRank:
         accelerator = self._accelerator
         index = cast("list[object]", accelerator._schedulers).index(self)  # pyright: ignore[reportPrivateUsage]
         file = f"scheduler_{index}.bin" if index else "scheduler.bin"  # as Accelerate names it
         return PerRank(self.scheduler, folder, file, accelerator.process_index, accelerator.num_processes)
 
-    def _tell_of_the_end(self) -> None:
-        # Accelerate has no hook for it, but what its trackers have, which would be asked to log as well.
-        accelerator, scheduler = self._accelerator, self.scheduler
+    def _register(self) -> None:
+        """Have Accelerate call it until ``free_memory`` forgets it, which has to set its weights free."""
+        accelerator, reference = self._accelerator, weakref.ref(self)
+
+        def in_use() -> AcceleratedAutoWU | None:
+            here = reference()
+            known: list[object] = accelerator._schedulers  # pyright: ignore[reportPrivateUsage]
+            return here if any(each is here for each in known) else None
+
+        def before_save(models: object, weights: object, folder: str) -> None:
+            if (here := in_use()) is not None:
+                here._checkpoint = here._in(folder)
+                here._checkpoint.save()
+
+        def before_load(models: object, folder: str) -> None:
+            if (here := in_use()) is not None:
+                here._checkpoint = here._in(folder)
+
+        # Accelerate has no hook for the end, but what its trackers have, which would be asked to log as well.
         end_training = accelerator.end_training
 
         def end() -> None:
-            first = accelerator.is_main_process
+            here = in_use() if accelerator.is_main_process else None
             end_training()
-            text = scheduler_ended_early(scheduler)
-            if text is not None and first:
+            text = None if here is None else scheduler_ended_early(here.scheduler)
+            if text is not None:
                 warnings.warn(text, stacklevel=2)
 
+        accelerator.prepare_scheduler(cast(Any, self))
+        accelerator.register_save_state_pre_hook(before_save)
+        accelerator.register_load_state_pre_hook(before_load)
         accelerator.end_training = end
 
     def __getattr__(self, name: str) -> Any:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from autowu.extras import install
@@ -56,16 +57,28 @@ class AutoWUMixin(_Base):
         autowu: arguments of :class:`autowu.AutoWU`, such as ``log``, and fields of :class:`autowu.Config`.
 
     Raises:
-        TypeError: by ``train()``: an argument is unknown to AutoWU, or of the wrong type; or the Trainer was
-            given another scheduler.
+        TypeError: where the class is defined: the mixin comes after the Trainer, which would train without
+            AutoWU. By ``train()``: an argument is unknown to AutoWU, or of the wrong type; or the Trainer has
+            another scheduler, given or made by a ``create_scheduler`` of a subclass.
         ValueError: by ``train()``: a setting is out of range; DeepSpeed; version 1 of FSDP with rewind; a
             checkpoint that is beyond the updates asked for.
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        order = cls.__mro__
+        if Trainer in order and order.index(Trainer) < order.index(AutoWUMixin):
+            raise TypeError(
+                f"AutoWUMixin has to come first: class {cls.__name__}(AutoWUMixin, …). The Trainer's own"
+                " methods would hide it, and train without AutoWU"
+            )
 
     def __init__(self, *args: Any, autowu: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._settings = dict(autowu or {})
         self._update = _UpdateLoss()
+        # Around whichever there is: that of a subclass need not call another, or may call it twice.
+        cast(Any, self).training_step = partial(self._update.keep, self.training_step)
         self._updates = 0  # of the whole run, by the Trainer
         self._first_step = 0  # the Trainer's global_step when the scheduler had done no update
         self.add_callback(self._update)
@@ -84,8 +97,7 @@ class AutoWUMixin(_Base):
         if scheduler is None:
             scheduler = self._plan(num_training_steps, optimizer)
             self._created_lr_scheduler = True  # so that the next train() makes a new one
-        if not isinstance(scheduler, AutoWU):
-            raise TypeError(f"the Trainer's scheduler must be AutoWU, not {type(scheduler).__name__}")
+        scheduler = _own(scheduler)
         plugin = getattr(self.accelerator.state, "fsdp_plugin", None)
         if self.is_fsdp_enabled and getattr(plugin, "fsdp_version", 1) != 2 and scheduler.config.rewind:
             raise ValueError(
@@ -94,12 +106,6 @@ class AutoWUMixin(_Base):
             )
         self.lr_scheduler = scheduler
         return scheduler
-
-    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """A micro-batch; its loss is kept for the scheduler."""
-        loss = super().training_step(*args, **kwargs)
-        self._update.losses.append(loss)
-        return loss
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """The Trainer's, with what AutoWU does beside the loss and the learning rate."""
@@ -130,6 +136,7 @@ class AutoWUMixin(_Base):
         """The Trainer loads what there is; where that is not the LR, the run would begin with a new one."""
         if checkpoint is None:
             return
+        _own(self.lr_scheduler)
         saved = _saved(checkpoint)
         why = _why_anew(saved)
         if why is None and self._created_lr_scheduler:
@@ -182,6 +189,16 @@ class _Checkpoint(PerRank):
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         super().load_state_dict({key: value for key, value in state_dict.items() if key != _FIRST_STEP})
+
+
+def _own(scheduler: object) -> AutoWU:
+    """The Trainer's scheduler, if it is AutoWU: a subclass may make another one."""
+    if not isinstance(scheduler, AutoWU):
+        raise TypeError(
+            f"the Trainer's scheduler must be AutoWU, not {type(scheduler).__name__}: give it none, and leave"
+            " out a create_scheduler of your own"
+        )
+    return scheduler
 
 
 @contextmanager
@@ -240,6 +257,16 @@ class _UpdateLoss(TrainerCallback):
 
     def __init__(self) -> None:
         self.losses: list[torch.Tensor] = []  # of the update's micro-batches, still on their device
+
+    def keep(self, training_step: Callable[..., torch.Tensor], *args: Any, **kwargs: Any) -> torch.Tensor:
+        """A micro-batch; its loss is kept for the scheduler."""
+        loss = training_step(*args, **kwargs)
+        self.losses.append(loss)
+        return loss
+
+    def on_train_begin(self, *_: Any, lr_scheduler: object, **__: Any) -> None:
+        """Before the first update: see that there is AutoWU to give losses to."""
+        _own(lr_scheduler)
 
     def on_step_begin(self, *_: Any, **__: Any) -> None:
         self.losses.clear()

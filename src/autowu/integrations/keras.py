@@ -58,7 +58,7 @@ class AutoWUCallback(keras.callbacks.Callback):
     Raises:
         TypeError, ValueError: a setting is unknown or out of range; at the start of ``fit``, the
             optimizer's learning rate cannot be set, the model has no metric called 'loss', or
-            ``steps_per_execution`` is not 1.
+            ``steps_per_execution`` is not 1; at the first update, ``train_step`` does not update that metric.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class AutoWUCallback(keras.callbacks.Callback):
             log,
             {"host": "Keras", "packages": ("keras", keras.backend.backend())},
         )
-        self._loss: Any = None  # the variable that holds the last batch's
+        self._metric: Any = None  # whose `last_value` is the last batch's loss
         self._iterations: int | None = None  # the optimizer's, at the last look
         self._in_batch = False
         self._variables = Variables()
@@ -102,7 +102,7 @@ class AutoWUCallback(keras.callbacks.Callback):
                 f"steps_per_execution must be 1, not {model.steps_per_execution}: AutoWU needs each update's"
                 " loss and sets each update's learning rate"
             )
-        self._loss = _last_value(model)
+        self._metric = _remembering(model)
         # Whatever is Keras' own and an attribute of the optimizer is saved and loaded with it.
         model.optimizer.autowu = _State(self)
         if others := other_optimizers(model):
@@ -137,10 +137,15 @@ class AutoWUCallback(keras.callbacks.Callback):
         """Read the batch's loss; if the optimizer has made an update, close it, and rewind if need be."""
         self._in_batch = False
         model = self.model  # on JAX, this brings the variables up to date
-        self.driver.observe(float(self._loss.value))
+        self.driver.observe(float(self._metric.last_value.value))
         # Not after each batch with gradient_accumulation_steps, nor where the loss scale overflowed.
         if _iterations(model.optimizer) == self._iterations:
             return
+        if not self._metric.was_given:
+            raise ValueError(
+                "train_step has made an update, but has not given its loss to the metric called 'loss', from"
+                " which AutoWU reads it: let it call that metric's update_state(loss)"
+            )
         self._idle, variables = False, self._variables
         weights = self.driver.step(
             lambda: variables.read(model), lambda snapshot: variables.check(model, snapshot)
@@ -284,24 +289,26 @@ def _iterations(optimizer: Any) -> int:
     return int(getattr(optimizer, "inner_optimizer", optimizer).iterations)
 
 
-def _last_value(model: Any) -> Any:
-    """A variable with the loss of the last batch.
+def _remembering(model: Any) -> Any:
+    """The metric called 'loss', with a variable ``last_value`` for the loss of the last batch.
 
     ``logs['loss']`` is the epoch's running mean. To take it apart again costs digits, more with each batch,
     and after a NaN it is NaN to the epoch's end. So the metric behind it is made to remember what it was last
-    given.
+    given; ``was_given`` tells whether it ever was: a ``train_step`` may return its loss past it.
     """
     metric = next((metric for metric in model.metrics if metric.name == "loss"), None)
     if metric is None:
         raise ValueError("the model has no metric called 'loss', from which AutoWU could read the loss")
     if not hasattr(metric, "last_value"):
         metric.last_value = metric.add_variable((), initializer="zeros", name="last_value")
+        metric.was_given = False
         update_state = metric.update_state
 
         def remember(values: Any, *args: Any, **kwargs: Any) -> Any:
+            metric.was_given = True  # on JAX, as soon as train_step is traced
             metric.last_value.assign(ops.mean(values))
             return update_state(values, *args, **kwargs)
 
         metric.update_state = remember
         model.make_train_function(force=True)  # a compiled one would go on with what it knew
-    return metric.last_value
+    return metric

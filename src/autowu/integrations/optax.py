@@ -85,6 +85,7 @@ class AutoWU:
         self._written: dict[str, Leaf] = {}  # what they were set to last
         self._watched: dict[str, tuple[Any, Leaf]] = {}  # what came back of them, beside what was written
         self._second_hand = False
+        self._told_of_schedules = False
 
     def __repr__(self) -> str:
         return summary("AutoWU", self.driver.session)
@@ -199,7 +200,19 @@ class AutoWU:
             raise TypeError(IN_JIT)
         if self._structure is None or structure != self._structure:
             self._places, self._structure = optax_trees.learning_rates(opt_state), structure
+            self._tell_of_schedules(opt_state)
         return self._places
+
+    def _tell_of_schedules(self, opt_state: Any) -> None:
+        others = optax_trees.schedules(opt_state)
+        if others and not self._told_of_schedules:
+            self._told_of_schedules = True
+            warnings.warn(
+                f"AutoWU: the optimizer has a schedule of its own besides ({some(sorted(others))}): what it"
+                " scales is not made with AutoWU's learning rate. Take scale_by_schedule and"
+                " reduce_on_plateau out of the chain.",
+                stacklevel=4,
+            )
 
     def _watch(self, rates: Mapping[str, Any]) -> None:
         """Warn once if someone else writes learning rates too; what comes back of them is not waited for."""

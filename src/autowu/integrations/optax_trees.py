@@ -20,6 +20,19 @@ from autowu.integrations.weights import Layout, Leaf, MisfitError, misfits, some
 # Such as `adam_learning_rate` or `head_lr`, but no bound of one.
 _LEARNING_RATE: Final = re.compile(r"(?!(.*_)?(min|max)_)(.*_)?(learning_rates?|lrs?)")
 
+# States of transformations that scale the updates by a schedule of their own, beside any learning rate.
+_SCHEDULES: Final = frozenset({"ScaleByScheduleState", "ReduceLROnPlateauState"})
+
+
+def schedules(opt_state: Any) -> set[str]:
+    """The names of states in ``opt_state`` that are of another schedule."""
+
+    def name(node: object) -> str:
+        return type(node).__name__
+
+    nodes = jax.tree.leaves(opt_state, is_leaf=lambda node: name(node) in _SCHEDULES)
+    return {name(node) for node in nodes} & _SCHEDULES
+
 
 def learning_rates(opt_state: Any) -> dict[str, int]:
     """Which leaves are learning rates that ``inject_hyperparams`` keeps, by their paths.

@@ -1,7 +1,8 @@
-"""A step(loss) that is called once an epoch is told within the first one; loops that are right never are."""
+"""A step(loss) that is called too seldom or too often is told early on; loops that are right never are."""
 
 import copy
 import warnings
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 import autowu
-from autowu.integrations.torch.updates import MISSED
+from autowu.integrations.torch.updates import CROWDED, MISSED
 from integrations.torch.training import STEPS, parameters, scheduler, v_curve
 
 
@@ -80,9 +81,45 @@ def test_what_a_grad_scaler_skips_is_no_update():
             scaler.step(made.optimizer)
             scaler.update()
             made.optimizer.zero_grad()
-        if number % 2:
+        if number % 3:
             update(made.optimizer)
         made.step(0.5)
+
+
+@pytest.mark.parametrize("calls", [2, 4])
+def test_a_step_for_each_micro_batch_is_told_early_on_and_once(calls):
+    made = autowu.AutoWU(SGD(parameters(), lr=0.1), 4000)
+    for _ in range(CROWDED):
+        for _ in range(calls):
+            made.step(0.5)
+        if made.last_epoch < CROWDED * calls:
+            update(made.optimizer)
+    expected = rf"called {calls} times for each update of the optimizer, by now {CROWDED * calls} times"
+    with pytest.warns(UserWarning, match=expected) as seen:
+        update(made.optimizer)
+    assert [each.filename for each in seen] == [__file__]
+    for _ in range(2 * CROWDED):
+        made.step(0.5)
+        made.step(0.5)
+        update(made.optimizer)
+
+
+def test_optimizers_that_take_turns_make_an_update_each():
+    one, other = SGD(parameters(), lr=0.1), AdamW(parameters(), lr=0.1)
+    made = autowu.AutoWU([one, other], STEPS)
+    for number, loss in enumerate(v_curve()):
+        update((one, other)[number % 2])
+        made.step(loss)
+    assert made.last_epoch == STEPS
+
+
+def test_updates_of_a_captured_graph_are_not_missed():
+    """They pass by the hooks: only those before the capture are seen."""
+    made = scheduler()
+    update(made.optimizer, times=11)
+    for loss in v_curve():
+        made.step(loss)
+    assert made.last_epoch == STEPS
 
 
 def test_a_resumed_run_begins_to_count_at_its_checkpoint():
@@ -148,3 +185,18 @@ def test_the_optimizer_within_that_of_accelerate_is_counted():
     with pytest.warns(UserWarning, match=told(MISSED, 0)):
         update(optimizer, times=MISSED)
     assert made.last_epoch == 0
+
+
+def test_what_accelerate_prepares_steps_once_for_each_process_and_is_told(monkeypatch):
+    accelerate = pytest.importorskip("accelerate")
+    accelerator = accelerate.Accelerator(cpu=True)
+    optimizer = accelerator.prepare(SGD(parameters(), lr=0.1))
+    made = autowu.AutoWU(optimizer, 4000)
+    prepared = accelerator.prepare(made)
+    monkeypatch.setattr("accelerate.scheduler.AcceleratorState", lambda: SimpleNamespace(num_processes=2))
+    for _ in range(CROWDED):
+        update(optimizer)
+        prepared.step(0.5)
+    with pytest.warns(UserWarning, match=r"called 2 times for each update .* Accelerate prepares"):
+        update(optimizer)
+    assert made.last_epoch == 2 * CROWDED

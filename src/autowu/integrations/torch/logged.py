@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from autowu.config import Config
 from autowu.integrations.logged import Folder, RunLog
-from autowu.integrations.torch.nested import parameters, within
+from autowu.integrations.torch.nested import class_names, parameters, within
 
 HOSTS: Final = ("transformers", "lightning", "pytorch_lightning", "accelerate", "timm")
 """Packages whose version is of interest where they are in use."""
@@ -32,7 +32,7 @@ def run_log(
     about = {
         "host": "PyTorch",
         "packages": ("torch", *(name for name in HOSTS if name in sys.modules)),
-        "config": {"optimizer": " + ".join(type(each).__name__ for each in optimizers)},
+        "config": {"optimizer": " + ".join(class_names(optimizers))},
         "machine": {"device": ", ".join(sorted(devices))},
     }
     return RunLog(folder, config, about, partial(_is_first, group))

@@ -1,4 +1,4 @@
-"""The optimizers' own updates, counted beside the scheduler's: step(loss) once an epoch is told at once."""
+"""The optimizers' own updates, counted beside the scheduler's: too few or too many calls of it are told."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 MISSED: Final = 25  # updates without a step(loss) before it is told: more than those that warm kernels up
+CROWDED: Final = 25  # updates in a row, each with several step(loss) since the one before, until that is told
 
 # Of each optimizer the hooks of the last scheduler that was made for it: one of before is out of use.
 _hooks: WeakKeyDictionary[Optimizer, tuple[RemovableHandle, RemovableHandle]] = WeakKeyDictionary()
 
 
 class Updates:
-    """Counts the updates that each optimizer makes, and warns once if ``step`` is called for too few of them.
+    """Counts the updates that each optimizer makes; warns once where ``step`` is called too seldom or often.
 
-    Where there are several optimizers, the one that makes the fewest counts: a critic may make more. Updates
-    that a GradScaler skips are none. Reads nothing from a device.
+    Where there are several optimizers, the one that makes the fewest counts: a critic may make more. Of too
+    many calls it is told while any optimizer makes updates: those that a captured graph replays are not seen.
+    Updates that a GradScaler skips are none. Reads nothing from a device.
 
     Args:
         optimizers: the scheduler's.
@@ -34,17 +36,20 @@ class Updates:
         """Calls of the scheduler's ``step``, since it was made or loaded."""
         self._total_steps = total_steps
         self._made = [0] * len(optimizers)
-        self._told = False
+        self._told = self._told_crowded = False
+        self._at, self._crowded = 0, 0  # calls up to the last update; updates in a row with several since
         for index, optimizer in enumerate(optimizers):
             _watch(optimizer, self, index)
 
     def restart(self) -> None:
         """Count anew: the run goes on from a checkpoint."""
         self.steps, self._made = 0, [0] * len(self._made)
+        self._at, self._crowded = 0, 0
 
     def count(self, index: int) -> None:
         """The optimizer with this number has made an update."""
         self._made[index] += 1
+        self._look_for_crowds()
         made = min(self._made)
         if self._told or made < 2 * self.steps or made - self.steps < MISSED:
             return
@@ -55,6 +60,20 @@ class Updates:
             f" times meanwhile. It belongs after each optimizer.step(), not at the end of an epoch{of}. The"
             " LR changes with it alone.",
             stacklevel=4,
+        )
+
+    def _look_for_crowds(self) -> None:
+        calls, self._at = self.steps - self._at, self.steps
+        self._crowded = self._crowded + 1 if calls > 1 else 0
+        if self._crowded < CROWDED or self._told_crowded:
+            return
+        self._told_crowded = True
+        warnings.warn(
+            f"AutoWU: step(loss) is called {calls} times for each update of the optimizer, by now"
+            f" {self.steps} times: the LR goes through its course as much too fast. Call it once an update;"
+            " the losses of micro-batches go to observe(loss). What Accelerate prepares is called once for"
+            " each process: autowu.integrations.accelerate has what is not.",
+            stacklevel=5,
         )
 
 
