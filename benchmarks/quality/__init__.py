@@ -20,10 +20,11 @@ Contents:
     plan        the runs of each part of the study
     records     their records, in files that one is added to at once
     runner      runs them in processes of their own, resumes, appends to a file
-    analysis    records -> differences, intervals, ranks
+    analysis    records -> differences, intervals
     tables      the pages' tables
     pictures    their figures
     page        which table is on which page of docs
     detection   the detector alone, over simulated and recorded losses
     kinds       a second suite: kinds of training that this one lacks
+    evidence    what both suites say of AutoWU against each other method, and how surely
 """
