@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.quality import pictures, records, tables
+from benchmarks.quality.budgets import curve
 from benchmarks.quality.evidence import table as evidence
 from benchmarks.quality.kinds import table as kinds
 from benchmarks.quality.suites import SUITES
@@ -22,6 +23,7 @@ PAGES: Final[dict[str, dict[str, Callable[[], str]]]] = {
         "compare": tables.compare,
         "paired": tables.paired,
         "suites": evidence.by_suite,
+        "budgets": curve.table,
         "target": evidence.to_target,
         "costs": tables.costs,
         "exchange": tables.exchange,

@@ -11,6 +11,7 @@ import numpy as np
 
 from benchmarks.quality import analysis, methods, records
 from benchmarks.quality.analysis import Scores
+from benchmarks.quality.budgets import curve
 from benchmarks.quality.evidence import figure as evidence
 from benchmarks.quality.suites import SUITES
 from benchmarks.quality.workloads import WORKLOADS
@@ -28,7 +29,7 @@ def write(folder: Path) -> None:
     mpl.rcParams |= {"axes.spines.right": False, "legend.frameon": False}
     folder.mkdir(exist_ok=True)
     figures = {"compare": comparison(), "search": trials(), "sweep": sweep(), "ablations": ablations()}
-    figures["profile"] = evidence.profile()
+    figures |= {"profile": evidence.profile(), "budgets": curve.figure()}
     figures |= {f"{name}-sweep": sweep(SUITES[name].results) for name in ("longest", "large")}
     for name, figure in figures.items():
         if figure is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -80,7 +81,7 @@ def reached(differences: Mapping[int, float]) -> float | None:
     budgets = sorted(differences)
     if differences[budgets[0]] >= 0:
         return float(budgets[0])
-    for low, high in zip(budgets, budgets[1:], strict=False):
+    for low, high in pairwise(budgets):
         below, above = differences[low], differences[high]
         if above >= 0:
             return low * (high / low) ** (-below / (above - below))
@@ -120,7 +121,7 @@ def pooled(known: Mapping[str, Mapping[str, Curve]]) -> dict[str, Curve]:
 
 
 def table() -> str:
-    """Each search against AutoWU: mean difference at each budget, and what AutoWU is worth on each workload."""
+    """Each search against AutoWU: mean difference at each budget, and how many runs AutoWU is worth."""
     known = behind()
     cost = 1 + overhead(
         [each for each in records.read(records.RESULTS, "compare") if each["workload"] in known]

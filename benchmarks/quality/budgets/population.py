@@ -1,9 +1,9 @@
-"""Population-based training (Jaderberg et al., 2017): weights of the best go on, with their settings perturbed.
+"""Population-based training (Jaderberg et al., 2017): the best go on, with their settings perturbed.
 
 As many members as the budget has runs, in one process, all for a whole run. Nine times, after each tenth of
-the run, each member of the worst fifth by validation takes weights, optimizer state, LR and weight decay of a
-random one of the best fifth, and LR and weight decay are multiplied by 0.8 or 1.2 each: the paper's truncation
-and perturbation. The LR keeps the random search's shape, linear warm-up and cosine, times what was perturbed.
+it, each member of the worst fifth by validation takes weights, optimizer state, LR and weight decay of a
+random one of the best fifth. LR and weight decay are then multiplied by 0.8 or 1.2 each: the truncation and
+the perturbation of the paper. The LR keeps the random search's shape, linear warm-up and cosine.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def exchanged(scores: list[float], random: np.random.Generator) -> list[tuple[in
 
 @torch.no_grad()
 def copy_into(loser: Run, winner: Run, random: np.random.Generator) -> None:
-    """``loser`` goes on from the weights and the optimizer of ``winner``, with LR and weight decay perturbed."""
+    """``loser`` goes on from where ``winner`` is, with LR and weight decay perturbed."""
     loser.model.load_state_dict(winner.model.state_dict())
     loser.optimizer.load_state_dict(copy.deepcopy(winner.optimizer.state_dict()))
     schedule: Any = loser.method.schedule
