@@ -65,7 +65,8 @@ def run(
     """The record of :func:`trial.run`, or None if the run was stopped before its end.
 
     A run that has begun makes one update at least, and so comes to its end in any slices. ``seconds`` are
-    those of the updates of all of them, the time within the schedule is not taken apart, and on a GPU
+    those of the updates of all of them, the time within the schedule is not taken apart, there is no
+    ``curve``, and on a GPU
     ``memory`` is the most that PyTorch's tensors took there, in MiB.
 
     Args:

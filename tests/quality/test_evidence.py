@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from benchmarks.quality import methods
 from benchmarks.quality.evidence import bootstrap, figure, pairs, profiles, table
 from benchmarks.quality.evidence.pairs import Task
 from scipy import stats
@@ -146,7 +147,8 @@ def test_the_table_pools_what_is_held_out_and_leaves_decibels_out(monkeypatch):
     tasks = [task(str(i), held_out=True, autowu=[50.0 + i], other=[49.0]) for i in range(6)]
     tasks += [task("looked", autowu=[40.0], other=[49.0]), task("dB", "dB", True, autowu=[0.0], other=[99.0])]
     monkeypatch.setattr(pairs, "all_tasks", lambda: tasks)
-    head, _, row = table.claim().splitlines()
+    head, _, row, *advised = table.claim().splitlines()
+    assert advised == [f"| {name} | – | – | – | – | – |" for name in methods.ADVISED]
     assert head == "| AutoWU against | held out | p | ahead, level, behind | looked at | all |"
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[0] == "other"

@@ -12,7 +12,7 @@ from benchmarks.quality.analysis import AS_GOOD
 from benchmarks.quality.evidence import bootstrap, pairs, profiles
 from benchmarks.quality.evidence.bootstrap import Difference
 from benchmarks.quality.evidence.pairs import Task
-from benchmarks.quality.methods import AUTOWU
+from benchmarks.quality.methods import ADVISED, AUTOWU
 
 SEARCHES: Final = ("tuned 20", "tuned 5", "tuned 1", pairs.BEST_FIXED)
 """Not peers: they have trials."""
@@ -22,8 +22,8 @@ FREE: Final = "lr-finder, range test for free"
 
 
 def peers(tasks: Iterable[Task]) -> list[str]:
-    """The published methods that any task has, in the order of the records."""
-    names = dict.fromkeys(name for task in tasks for name in task.scores)
+    """The published methods that any task has, in the order of the records, and those advised, run or not."""
+    names = dict.fromkeys((*(name for task in tasks for name in task.scores), *ADVISED))
     return [name for name in names if name not in (*OWN, *SEARCHES, FREE)]
 
 
