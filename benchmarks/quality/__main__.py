@@ -10,8 +10,9 @@ from pathlib import Path
 
 from autowu.errors import UserError
 from benchmarks.quality import plan, prepare, runner
+from benchmarks.quality.budgets import plan as budgets
 from benchmarks.quality.suites import SUITES
-from benchmarks.quality.workloads import WORKLOADS, Workload
+from benchmarks.quality.workloads import SMALL, WORKLOADS, Workload
 
 
 def main() -> None:
@@ -38,11 +39,29 @@ def main() -> None:
     commands.add_parser(
         "page", help="fill the pages on quality in docs from the records, and draw their pictures"
     )
+    searches = commands.add_parser("budgets", help="searches at 1, 2, 5 and 20 times a run's compute")
+    searches.add_argument("--data", type=Path, required=True, help="as for run")
+    searches.add_argument("--only", nargs="+", default=budgets.CHOSEN, choices=SMALL, metavar="WORKLOAD")
+    searches.add_argument("--methods", nargs="+", default=budgets.METHODS, choices=budgets.METHODS)
+    searches.add_argument("--studies", type=int, default=budgets.STUDIES, help="of each search on a workload")
+    searches.add_argument("--runs", type=int, default=budgets.BUDGETS[-1], help="compute of a study")
+    searches.add_argument("--results", type=Path, default=budgets.RESULTS, help="folder of the records")
+    evidence = commands.add_parser(
+        "evidence", help="what is left of kinds, comparison and budgets; the pages"
+    )
+    evidence.add_argument("--data", type=Path, required=True, help="as for run")
+    for each in (searches, evidence):
+        each.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
+        each.add_argument("--dry-run", action="store_true", help="print the runs and their minutes only")
     options = parser.parse_args()
     if options.command == "prepare":
         prepare.prepare(options.data, _workloads(options, command))
     elif options.command == "run":
         _run(options, command)
+    elif options.command == "budgets":
+        _search(options)
+    elif options.command == "evidence":
+        _complete(options)
     else:
         _write_pages()
 
@@ -123,6 +142,33 @@ def _run(options: argparse.Namespace, command: argparse.ArgumentParser) -> None:
             raise SystemExit(f"time is up, {left} runs of {part} are left: the same command goes on")
     if options.part == "all" and options.results is None:
         _write_pages()
+
+
+def _search(options: argparse.Namespace) -> None:
+    from benchmarks.quality.budgets import runner as searches
+
+    studies = list(budgets.studies(options.only, options.methods, options.studies, options.runs))
+    if options.dry_run:
+        searches.tell(studies, options.results)
+        return
+    prepare.prepare(options.data, [SMALL[name] for name in options.only])
+    try:
+        searches.run(studies, options.data, options.results, options.processes)
+    except UserError as error:
+        raise SystemExit(f"{error}") from error
+
+
+def _complete(options: argparse.Namespace) -> None:
+    from benchmarks.quality import everything
+
+    if options.dry_run:
+        everything.tell()
+        return
+    try:
+        everything.run(options.data, options.processes)
+    except UserError as error:
+        raise SystemExit(f"{error}") from error
+    _write_pages()
 
 
 def _write_pages() -> None:

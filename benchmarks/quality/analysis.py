@@ -1,9 +1,8 @@
-"""Records -> what the page says: differences with intervals, ranks, and how many trials AutoWU is worth."""
+"""Records -> what the page says: differences with intervals, and how many trials AutoWU is worth."""
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -87,14 +86,19 @@ def everywhere(scores: Scores) -> list[str]:
     return [name for name in names if all(name in mine for mine in scores.values())]
 
 
-def ranks(scores: Scores, names: Sequence[str]) -> dict[str, float]:
-    """Mean rank by the mean score on each workload, 1 is best, among methods run on every one of them."""
-    places = defaultdict[str, list[float]](list)
-    for mine in scores.values():
-        means = [float(np.mean(list(mine[name].values()))) for name in names]
-        for name, place in zip(names, stats.rankdata([-mean for mean in means]), strict=True):
-            places[name].append(float(place))
-    return {name: float(np.mean(place)) for name, place in places.items()}
+def ordered(scores: Scores) -> list[str]:
+    """The methods, by how far below the best they end, on the mean; those not run everywhere come last.
+
+    An order to read a table in, and no more: :mod:`benchmarks.quality.evidence` has the differences.
+    """
+    names = dict.fromkeys(name for mine in scores.values() for name in mine)
+    common = everywhere(scores)
+    behind = dict.fromkeys(names, math.inf) | dict.fromkeys(common, 0.0)
+    for workload, mine in scores.items():
+        means = {name: float(np.mean([*mine[name].values()])) for name in common}
+        for name, mean in means.items():
+            behind[name] -= points(workload, mean, max(means.values()))
+    return sorted(names, key=lambda name: behind[name])
 
 
 def ablated(folder: Path = records.RESULTS) -> dict[str, tuple[str, list[Record]]]:

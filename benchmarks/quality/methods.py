@@ -24,6 +24,16 @@ WITH_SGD: Final = ("momo",)
 ONLY_SGD: Final = ("salsa",)
 
 
+ADVISED: Final = {
+    "greedy, floor a tenth": "greedy",
+    "schedule-free, algoperf": "schedule-free",
+    "schedule-free+": "schedule-free",
+    "prodigy, safeguarded": "prodigy",
+    "lr-finder, minimum / 10": "lr-finder",
+}
+"""Peers as their authors advise -> the peer that each is."""
+
+
 def peers(workload: Workload) -> list[str]:
     """The peers that apply to a workload: SALSA is for SGD alone."""
     return [name for name in get_args(Peer) if name not in ONLY_SGD or workload.optimizer == "sgd"]
@@ -32,9 +42,13 @@ def peers(workload: Workload) -> list[str]:
 def settings(method: str, workload: Workload) -> dict[str, Any]:
     """Settings of the trainer for ``method`` on ``workload``: nothing tuned, each at its defaults.
 
+    Of :data:`ADVISED`, a peer as its authors advise, which :mod:`benchmarks.quality.advised` builds.
+
     A peer that is an optimizer itself stands in place of the workload's. The LR finder pays for its range
     test: its run is so many updates shorter.
     """
+    if method in ADVISED:
+        return settings(ADVISED[method], workload) | {"advised": method}
     chosen = {"schedule": method, **workload.settings}
     sgd = workload.optimizer == "sgd" and method in WITH_SGD + ONLY_SGD
     if method in get_args(Peer) and method not in DRIVERS and not sgd:

@@ -8,18 +8,23 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.quality import pictures, records, tables
+from benchmarks.quality.budgets import curve
+from benchmarks.quality.evidence import table as evidence
 from benchmarks.quality.kinds import table as kinds
 from benchmarks.quality.suites import SUITES
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 
 PAGES: Final[dict[str, dict[str, Callable[[], str]]]] = {
-    "quality.md": {"means": tables.means},
+    "quality.md": {"claim": evidence.claim, "searches": evidence.searches},
     "quality-study.md": {
         "workloads": tables.workloads,
         "search": tables.search,
         "compare": tables.compare,
         "paired": tables.paired,
+        "suites": evidence.by_suite,
+        "budgets": curve.table,
+        "target": evidence.to_target,
         "costs": tables.costs,
         "exchange": tables.exchange,
         "longest": lambda: tables.compare(SUITES["longest"]),

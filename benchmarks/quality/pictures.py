@@ -11,6 +11,8 @@ import numpy as np
 
 from benchmarks.quality import analysis, methods, records
 from benchmarks.quality.analysis import Scores
+from benchmarks.quality.budgets import curve
+from benchmarks.quality.evidence import figure as evidence
 from benchmarks.quality.suites import SUITES
 from benchmarks.quality.workloads import WORKLOADS
 
@@ -27,6 +29,7 @@ def write(folder: Path) -> None:
     mpl.rcParams |= {"axes.spines.right": False, "legend.frameon": False}
     folder.mkdir(exist_ok=True)
     figures = {"compare": comparison(), "search": trials(), "sweep": sweep(), "ablations": ablations()}
+    figures |= {"profile": evidence.profile(), "budgets": curve.figure()}
     figures |= {f"{name}-sweep": sweep(SUITES[name].results) for name in ("longest", "large")}
     for name, figure in figures.items():
         if figure is not None:
@@ -106,17 +109,17 @@ def sweep(folder: Path = records.RESULTS) -> Any:
 
 
 def comparison() -> Any:
-    """Each method's difference to the tuned baseline, workload by workload, with the mean rank beside it."""
+    """Each method's difference to the tuned baseline, workload by workload, with their mean beside it."""
     scores = analysis.by_workload(records.read(records.RESULTS, "compare"))
     names = analysis.everywhere(scores)
     if methods.REFERENCE not in names:
         return None
-    rank = analysis.ranks(scores, names)
-    names.sort(key=rank.__getitem__)
+    names = [name for name in analysis.ordered(scores) if name in names]
     figure, axis = _strips(dict.fromkeys(names, scores), methods.REFERENCE, low=-10, high=3)
     for place, name in enumerate(names):
-        axis.text(1.01, place, f"{rank[name]:.1f}", transform=axis.get_yaxis_transform(), va="center")
-    axis.text(1.01, -1, "mean rank", transform=axis.get_yaxis_transform(), va="center")
+        mean = analysis.over_workloads(scores, name, methods.REFERENCE).mean
+        axis.text(1.01, place, f"{mean:+.2f}", transform=axis.get_yaxis_transform(), va="center")
+    axis.text(1.01, -1, "mean", transform=axis.get_yaxis_transform(), va="center")
     axis.get_yticklabels()[names.index(methods.AUTOWU)].set_fontweight("bold")
     axis.set_xlabel(
         "difference to the best of 20 and more trials of random search, " + _STRIPS.format("-10 and +3")

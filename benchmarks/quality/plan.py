@@ -48,9 +48,11 @@ def searching(suite: Suite, workloads: Iterable[Workload], done: list[Record]) -
 
 
 def comparing(suite: Suite, workloads: Iterable[Workload], searched: list[Record]) -> Iterator[Job]:
-    """AutoWU, the paper's preset, the peers, and the winners of the search with fresh seeds."""
+    """AutoWU, the paper's preset, the peers, also as advised, and the search's winners with fresh seeds."""
     for workload in workloads:
-        names = [methods.AUTOWU, "paper", *suite.peers_of(workload)]
+        peers = suite.peers_of(workload)
+        advised = [name for name, peer in methods.ADVISED.items() if peer in peers]
+        names = [methods.AUTOWU, "paper", *peers, *advised]
         chosen = {name: methods.settings(name, workload) for name in names}
         chosen |= {
             f"tuned {budget}": trial.settings(workload, workload.total_steps)

@@ -25,7 +25,7 @@ from autowu.train.run import engine, loop
 from autowu.train.run.processes import fabric_for
 from autowu.train.run.signals import StopRequest
 from autowu.train.settings.options import Settings
-from benchmarks.quality import records, trial
+from benchmarks.quality import advised, records, trial
 from benchmarks.quality.workloads import Workload
 
 PASSING: Final = (UserError, OSError, torch.cuda.OutOfMemoryError)
@@ -65,7 +65,8 @@ def run(
     """The record of :func:`trial.run`, or None if the run was stopped before its end.
 
     A run that has begun makes one update at least, and so comes to its end in any slices. ``seconds`` are
-    those of the updates of all of them, the time within the schedule is not taken apart, and on a GPU
+    those of the updates of all of them, the time within the schedule is not taken apart, there is no
+    ``curve``, and on a GPU
     ``memory`` is the most that PyTorch's tensors took there, in MiB.
 
     Args:
@@ -80,6 +81,14 @@ def run(
         UserError: the checkpoint is of a run with other settings or data, or none can be written.
     """
     torch.set_num_threads(1)
+    settings = dict(settings)
+    with advised.applied(settings.pop("advised", None)):
+        return _run(workload, settings, seed, data, folder, until)
+
+
+def _run(
+    workload: Workload, settings: Mapping[str, Any], seed: int, data: Path, folder: Path, until: Slice
+) -> dict[str, Any] | None:
     chosen = Settings(**settings, data=str(data / "quality" / workload.file), seed=seed, out=str(folder))
     with redirect_stdout(StringIO()):
         state = engine.set_up(chosen, fabric_for(chosen), resume=True)

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from benchmarks.quality import analysis, methods, plan, records
-from benchmarks.quality.analysis import Interval, Scores
+from benchmarks.quality.analysis import Interval
 from benchmarks.quality.detection import rates
 from benchmarks.quality.detection import tables as counts
 from benchmarks.quality.suites import SUITES, Suite
@@ -70,14 +70,13 @@ def compare(suite: Suite = SUITES["small"]) -> str:
     """Each method on each workload: mean and standard deviation of the seeds, and how many, if not all."""
     results = records.read(suite.results, "compare")
     scores = analysis.by_workload(results)
-    names = _by_rank(scores)
-    head = ["method", *(_short(name) for name in scores), "mean rank", "diverged"]
-    rank = analysis.ranks(scores, analysis.everywhere(scores))
+    names = analysis.ordered(scores)
+    head = ["method", *(_short(name) for name in scores), "diverged"]
     rows = []
     for name in names:
         cells = [_cell(workload, mine.get(name), len(suite.seeds)) for workload, mine in scores.items()]
         count, of = analysis.diverged(results, name)
-        rows.append([name, *cells, f"{rank[name]:.1f}" if name in rank else "–", f"{count} of {of}"])
+        rows.append([name, *cells, f"{count} of {of}"])
     return _table(head, rows)
 
 
@@ -94,19 +93,6 @@ def paired() -> str:
                 [_short(workload), *(_interval(analysis.interval(each)) if each else "–" for each in found)]
             )
     return _table(["AutoWU against", *PAIRED], rows)
-
-
-def means() -> str:
-    """Differences to the tuned baseline, over the workloads."""
-    scores = analysis.by_workload(records.read(records.RESULTS, "compare"))
-    rows = []
-    rank = analysis.ranks(scores, analysis.everywhere(scores))
-    for name in sorted(rank.keys() - {methods.REFERENCE}, key=rank.__getitem__):
-        parts = [
-            analysis.over_workloads(scores, name, methods.REFERENCE, held) for held in (None, False, True)
-        ]
-        rows.append([name, *map(_interval, parts)])
-    return _table(["method", "all workloads", "those looked at", "those held out"], rows)
 
 
 def exchange() -> str:
@@ -140,7 +126,7 @@ def costs() -> str:
     """Seconds, the schedule's share of them, and memory."""
     results = records.read(records.RESULTS, "compare")
     rows = []
-    for name in _by_rank(analysis.by_workload(results)):
+    for name in analysis.ordered(analysis.by_workload(results)):
         # Runs in slices do not take the time of the schedule.
         mine = [each for each in results if each["method"] == name and "scheduling" in each]
         if not mine:
@@ -203,13 +189,6 @@ def mistakes() -> str:
             rows.append([name + mark, *suite, *(cells + ["–"] * 6)[:6]])
     head = [f"{kind}: {what}" for kind in DETECTION for what in ("false alarms", "late", "costly")]
     return _table(["variant", "suite: false alarms", "late", *head], rows)
-
-
-def _by_rank(scores: Scores) -> list[str]:
-    """The methods in the order of their mean rank; those not run everywhere come last."""
-    names = list(dict.fromkeys(name for mine in scores.values() for name in mine))
-    rank = analysis.ranks(scores, analysis.everywhere(scores))
-    return sorted(names, key=lambda name: rank.get(name, math.inf))
 
 
 def _cell(workload: str, of: dict[int, float] | None, seeds: int) -> str:

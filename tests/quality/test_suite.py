@@ -20,6 +20,7 @@ from benchmarks.quality import (
     tables,
     tried,
 )
+from benchmarks.quality.budgets import plan as budgets
 from benchmarks.quality.suites import SUITES
 from benchmarks.quality.workloads import PILOT, WORKLOADS
 
@@ -160,8 +161,10 @@ def test_every_method_has_settings_that_the_trainer_takes(name):
     from autowu.train.settings.options import Settings
 
     workload = WORKLOADS[name]
-    for method in (methods.AUTOWU, "paper", *methods.peers(workload)):
-        Settings(**methods.settings(method, workload), data="x.txt" if workload.is_text else "x.npz")
+    for method in (methods.AUTOWU, "paper", *methods.peers(workload), *methods.ADVISED):
+        chosen = methods.settings(method, workload)
+        assert chosen.pop("advised", method) == method
+        Settings(**chosen, data="x.txt" if workload.is_text else "x.npz")
     for variant in methods.VARIANTS:
         chosen = methods.variant(variant, workload)
         assert chosen.pop("tried", variant) == variant
@@ -192,7 +195,8 @@ def test_a_peak_is_held_against_the_fixed_ones_that_are_as_good_as_the_best():
 
 
 def test_the_tree_holds_no_records_that_no_part_of_a_study_reads():
-    parts, folders = {*plan.PARTS, *records.ABLATIONS}, {suite.results for suite in SUITES.values()}
+    parts = {*plan.PARTS, *records.ABLATIONS, "halving", "population"}
+    folders = {suite.results for suite in SUITES.values()} | {budgets.RESULTS}
     found = list(records.RESULTS.rglob("*.jsonl"))
     assert records.RESULTS / "compare.jsonl" in found
     assert [path for path in found if path.stem not in parts or path.parent not in folders] == []

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 from benchmarks.quality import records
 from benchmarks.quality.kinds.task import Kind
+from benchmarks.quality.methods import ADVISED
 
-METHODS = ("fixed", "autowu", "lr-finder", "nadamw", "schedule-free", "prodigy")
+METHODS = ("fixed", "autowu", "lr-finder", "nadamw", "schedule-free", "prodigy", *ADVISED)
 """'fixed': all five peaks."""
 PRELOADED = [
     "benchmarks.quality.kinds.train",

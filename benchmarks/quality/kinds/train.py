@@ -40,7 +40,8 @@ def trained(
 
     Args:
         kind: of training.
-        method: 'autowu', 'fixed PEAK', 'lr-finder', 'nadamw', 'schedule-free' or 'prodigy'.
+        method: 'autowu', 'fixed PEAK', 'lr-finder', 'nadamw', 'schedule-free', 'prodigy' or one of
+            :data:`benchmarks.quality.methods.ADVISED`.
         seed: of initial weights and batches.
         data: the data folder.
         settings: of AutoWU, in place of its preset's.
@@ -85,7 +86,7 @@ def trained(
 def _train(task: Any, driver: Any, can_go_back: bool) -> np.ndarray:
     losses = list[torch.Tensor]()
     for step in range(driver.steps):
-        losses.append(update(task, driver.optimizers))
+        losses.append(update(task, driver.optimizers, driver.before))
         driver.step(losses[-1])
         if step % LOST == LOST - 1 and not can_go_back and not torch.stack(losses[-LOST:]).isfinite().any():
             break
