@@ -4,7 +4,8 @@ autowu.
 Where the paper is silent it takes from the authors' published code the parametrisation and starting values
 of the GP, and that fitted values and Adam's moments are carried from one test to the next.
 
-That code is known to do two things more, of which the paper has nothing. ``decide(…, published=True)`` does them, too:
+That code is known to do two things more, of which the paper has nothing. ``decide(…, published=True)`` does
+them, too:
 
 * before each fit, θ goes back to the mean of all finite losses; σ_f², σ_n² and Adam's moments stay;
 * 1e-4 is added to the variance of f(x) - f(1), for all x < 1, whatever the scale of the losses.

@@ -33,8 +33,12 @@ def main() -> None:
     command = commands.add_parser("run", help="run what is not done yet")
     command.add_argument("--data", type=Path, required=True, help="folder of the data of both suites")
     command.add_argument("--results", type=Path, required=True, help="file of the records, appended to")
-    command.add_argument("--work", type=Path, required=True, help="folder of the losses of the default's runs")
-    command.add_argument("--suites", nargs="+", choices=("kinds", "first", "faults"), default=["kinds", "first", "faults"])
+    command.add_argument(
+        "--work", type=Path, required=True, help="folder of the losses of the default's runs"
+    )
+    command.add_argument(
+        "--suites", nargs="+", choices=("kinds", "first", "faults"), default=["kinds", "first", "faults"]
+    )
     command.add_argument("--rules", nargs="+", choices=rules.RULES, default=list(rules.RULES), metavar="RULE")
     command.add_argument("--seeds", nargs="+", type=int, default=[0])
     command.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
@@ -77,7 +81,11 @@ def _run(wanted: list[Job], options: argparse.Namespace) -> None:
             records.add(options.results, record)
             score = "the same" if record["same"] else record["score"]
             seconds = (time.monotonic() - began) / count * (len(left) - count)
-            print(f"{count}/{len(left)}, {seconds:.0f} s left: {running[future]}: {score}", file=sys.stderr, flush=True)
+            print(
+                f"{count}/{len(left)}, {seconds:.0f} s left: {running[future]}: {score}",
+                file=sys.stderr,
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

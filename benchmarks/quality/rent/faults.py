@@ -16,7 +16,9 @@ EARLY, LATE = 0.1, 0.5
 """Shares of the run: in warm-up, and in the decay."""
 
 
-def _at(share: float, updates: int, change: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Task, int], None]:
+def _at(
+    share: float, updates: int, change: Callable[[Tensor, Tensor], Tensor]
+) -> Callable[[Task, int], None]:
     """So many updates from a share of the run on, each with ``change(loss, first loss)`` for its loss."""
 
     def spoil(task: Task, steps: int) -> None:

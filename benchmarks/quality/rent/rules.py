@@ -55,7 +55,9 @@ def from_the_bottom(config: Config, state: State[Any], losses: Array) -> State[A
     lr = grown(config, state.phase.growth, state.step)
     found = _first_rise(config, state, losses)
     slow = Growth(found.phase.growth.start, config.min_lr, config.growth_steps)
-    return found.replace(phase=replace(found.phase, growth=slow, too_large=replace(found.phase.too_large, lr=lr)))
+    return found.replace(
+        phase=replace(found.phase, growth=slow, too_large=replace(found.phase.too_large, lr=lr))
+    )
 
 
 def level_forgotten(config: Config, state: State[Any], losses: Array) -> State[Any]:
@@ -132,15 +134,27 @@ def never_the_data(state: State[Any], now: trend.Stretch, *, dead: bool) -> Stat
 
 RULES: Final[dict[str, Rule]] = {
     "two speeds": Rule({"growth": "exponential"}),
-    "a rise before lift-off sends growth back": Rule(stand_ins={f"{CONTROLLER}.phases.sweep._first_rise": no_first_rise}),
-    "two decades, not to the bottom": Rule(stand_ins={f"{CONTROLLER}.phases.sweep._first_rise": from_the_bottom}),
-    "the level before the rise is kept": Rule(stand_ins={f"{CONTROLLER}.phases.sweep._first_rise": level_forgotten}),
+    "a rise before lift-off sends growth back": Rule(
+        stand_ins={f"{CONTROLLER}.phases.sweep._first_rise": no_first_rise}
+    ),
+    "two decades, not to the bottom": Rule(
+        stand_ins={f"{CONTROLLER}.phases.sweep._first_rise": from_the_bottom}
+    ),
+    "the level before the rise is kept": Rule(
+        stand_ins={f"{CONTROLLER}.phases.sweep._first_rise": level_forgotten}
+    ),
     "a second rise ends warm-up": Rule(stand_ins={f"{CONTROLLER}.phases.sweep._next_rise": no_next_rise}),
-    "a second rise may be seen late, or drift": Rule(stand_ins={f"{CONTROLLER}.phases.sweep._next_rise": never_late}),
-    "the LR of the least loss, without a minimum": Rule(stand_ins={f"{CONTROLLER}.ending.fallback": no_least}),
+    "a second rise may be seen late, or drift": Rule(
+        stand_ins={f"{CONTROLLER}.phases.sweep._next_rise": never_late}
+    ),
+    "the LR of the least loss, without a minimum": Rule(
+        stand_ins={f"{CONTROLLER}.ending.fallback": no_least}
+    ),
     "slow growth begins further back": Rule(stand_ins={f"{CONTROLLER}.phases.sweep.slowed": from_here}),
     "no test on the way back": Rule(stand_ins={f"{CONTROLLER}.phases.sweep.slowed": tests_at_once}),
-    "a rise on the way back is kept": Rule(stand_ins={f"{CONTROLLER}.phases.growth._resting": always_forgotten}),
+    "a rise on the way back is kept": Rule(
+        stand_ins={f"{CONTROLLER}.phases.growth._resting": always_forgotten}
+    ),
     "lift-off has to be a fall": Rule(stand_ins={f"{CONTROLLER}.phases.growth._never_fallen": _never}),
     "screen": Rule({"screen": None}),
     "patience": Rule({"patience": 1}),
@@ -149,15 +163,23 @@ RULES: Final[dict[str, Rule]] = {
     "spike": Rule({"spike": None}),
     "ceiling": Rule({"ceiling": None}),
     "logarithms after a tenfold fall": Rule(stand_ins={"autowu.detector.noise.fallen_tenfold": _never}),
-    "a rise counts beyond the basin": Rule(stand_ins={"autowu.detector.detect._beyond": lambda rise, basin: rise}),
-    "the peak is the middle of the flat part": Rule(stand_ins={"autowu.detector.detect.Verdict.peak_at": no_middle}),
-    "the flat part has a standard error": Rule(stand_ins={"autowu.detector.detect.Verdict.peak_at": least_alone}),
+    "a rise counts beyond the basin": Rule(
+        stand_ins={"autowu.detector.detect._beyond": lambda rise, basin: rise}
+    ),
+    "the peak is the middle of the flat part": Rule(
+        stand_ins={"autowu.detector.detect.Verdict.peak_at": no_middle}
+    ),
+    "the flat part has a standard error": Rule(
+        stand_ins={"autowu.detector.detect.Verdict.peak_at": least_alone}
+    ),
     "evidence counts at the cap": Rule({"return_at_cap": False}),
     "weights go back": Rule({"rewind": False}),
     "no copy while the loss rises": Rule(stand_ins={"autowu.detector.trend.rising": _never}),
     "watch": Rule({"watch": None}),
     "watch: the data are blamed": Rule(stand_ins={f"{CONTROLLER}.phases.watch._cut_or_not": never_the_data}),
-    "watch: after a cut the loss falls anew": Rule(stand_ins={f"{CONTROLLER}.phases.watch._cut": least_stays}),
+    "watch: after a cut the loss falls anew": Rule(
+        stand_ins={f"{CONTROLLER}.phases.watch._cut": least_stays}
+    ),
     "watch: the copy is renewed": Rule(stand_ins={f"{CONTROLLER}.phases.watch.RENEWED": math.inf}),
     "watch: not while the last losses rise": Rule(stand_ins={f"{CONTROLLER}.phases.watch._doubtful": _never}),
 }

@@ -80,7 +80,9 @@ def _fault(record: Record) -> str:
 
 def _difference(default: Record, without: Record) -> float:
     unit, constant = _scale(default)
-    scores = (constant if each["score"] is None else max(each["score"], constant) for each in (default, without))
+    scores = (
+        constant if each["score"] is None else max(each["score"], constant) for each in (default, without)
+    )
     ours, theirs = scores
     return 100 * (ours - theirs) / abs(theirs) if unit == "loss" else ours - theirs
 

@@ -78,7 +78,9 @@ class Ending:
                 schedule.cooldown(can - run.step)
                 self._say(run, schedule)
             return
-        planned = self._plateau_end if run.planned is None else run.planned  # not what an earlier deadline set
+        planned = (
+            self._plateau_end if run.planned is None else run.planned
+        )  # not what an earlier deadline set
         end = can if planned is None else min(can, planned)
         if run.step < total and abs(end - total) > max(EVERY, TOLERANCE * (total - run.step)):
             schedule.extend(end)

@@ -31,10 +31,7 @@ def fit(run: Run, most: int = ENDLESS) -> int | None:
     if run.fabric.world_size > 2 and not run.sharded:
         settle_order(run)
     began, first = time.perf_counter(), run.step
-    last, ends_at = run.step + most, run.total_steps
-    if ends_at is not None and run.planned is not None:  # a deadline's end may become later again
-        last = min(last, ends_at if run.step == ends_at else max(ends_at, run.planned))
-    for batches in run.task.updates(run.step, last):
+    for batches in run.task.updates(run.step, _furthest(run, most)):
         lr, phase = float(schedule.get_last_lr()[0]), schedule.phase
         loss = update(run, batches)
         schedule.step(loss)
@@ -75,6 +72,14 @@ def fit(run: Run, most: int = ENDLESS) -> int | None:
                 return None
             began, first = time.perf_counter(), run.step
     return None
+
+
+def _furthest(run: Run, most: int) -> int:
+    """Where ``most`` updates from now end, or the run: a deadline's end may become later again."""
+    last, end = run.step + most, run.total_steps
+    if end is None or run.planned is None:
+        return last
+    return min(last, end if run.step == end else max(end, run.planned))
 
 
 def update(run: Run, batches: Iterable[Batch]) -> Tensor:
