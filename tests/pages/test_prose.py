@@ -15,7 +15,7 @@ DOCS = blocks.ROOT / "docs"
 LONGEST = 110
 PAGES = sorted([*blocks.ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 TABLES = re.compile(r"(?m)^\|.*$")
-WITH_LONG_LINES = {"algorithm.md", "benchmarks.md", "presets.md", "recipes.md", "reliability.md"}
+WITH_LONG_LINES = {"algorithm.md", "presets.md", "recipes.md"}
 """Notebooks of measurements, and pages that a program writes; those about quality are others."""
 
 pytestmark = pytest.mark.skipif(not DOCS.exists(), reason="an archive of the sources leaves the pages out")

@@ -58,6 +58,28 @@ def test_the_table_and_the_path_are_printed(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["autowu", "baseline", "page.html"]
 
 
+def test_a_table_that_is_too_wide_has_the_names_above(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = [tmp_path / f"cifar10-resnet18-batch-{size}" for size in (1024, 16384)]
+    simulated.autowu(folders[0])
+    simulated.baseline(folders[1])
+    runs = report.read(folders)
+    monkeypatch.setenv("COLUMNS", "80")  # as in a pipe
+    assert report.table(runs).splitlines() == [
+        "run",
+        "  schedule  optimizer  peak LR  switch step  test accuracy  seconds",
+        "cifar10-resnet18-batch-1024",
+        "  autowu    adamp         0.02          400         95.22%     12.3",
+        "cifar10-resnet18-batch-16384",
+        "  baseline  adamp        0.004            –         95.22%     12.3",
+    ]
+    monkeypatch.setenv("COLUMNS", "95")
+    assert list(map(len, report.table(runs).splitlines())) == [95, 95, 95]
+    monkeypatch.setenv("COLUMNS", "94")
+    assert len(report.table(runs).splitlines()) == 6
+
+
 def test_without_o_the_page_is_report_html_here(
     autowu_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from autowu import text
 from autowu.errors import UserError
 from autowu.offline import arguments, logs
 from autowu.offline.arguments import Asked
@@ -131,11 +132,15 @@ def _is_run(folder: Path) -> bool:
 
 
 def table(runs: Sequence[Run]) -> str:
-    """The runs as plain text, one a line."""
+    """The runs as plain text, one a line; where a terminal is too narrow for that, under their names."""
     columns = {name: cells for name, cells in summary.columns(runs).items() if name in summary.SHORT}
     aligned = list[list[str]]()
     for name, cells in columns.items():
-        width = max(map(len, (name, *cells)))
+        longest = max(map(len, (name, *cells)))
         to = "<" if name in summary.WORDS else ">"
-        aligned.append([f"{cell:{to}{width}}" for cell in (name, *cells)])
-    return "\n".join("  ".join(row).rstrip() for row in zip(*aligned, strict=True))
+        aligned.append([f"{cell:{to}{longest}}" for cell in (name, *cells)])
+    rows = list(zip(*aligned, strict=True))
+    lines = ["  ".join(row).rstrip() for row in rows]
+    if max(map(len, lines)) > text.columns():
+        lines = [f"{name.rstrip()}\n  {'  '.join(rest)}".rstrip() for name, *rest in rows]
+    return "\n".join(lines)

@@ -38,6 +38,16 @@ COMMON: Final = (
     ("seeds", "three for CIFAR, one for ImageNet (Appendix A): --seed 0, 1, 2"),
 )
 
+OPEN: Final = (
+    (
+        "which parameters the weight decay applies to",
+        "all but biases and the gains of norms; --weight-decay-on all is the other choice",
+    ),
+    ("the precision", "float32"),
+    ("for ViT-S/16 how much stochastic depth there is", "0.1, as in Touvron et al., 2020"),
+)
+"""What the paper leaves open, and what is taken."""
+
 
 def rows() -> list[tuple[str, ...]]:
     """A row of :data:`COLUMNS` for each recipe."""
@@ -84,7 +94,7 @@ def common() -> list[tuple[str, str]]:
 NOTE: Final = (
     "The batch size of a recipe is the first of those that the paper has; --batch-size chooses another. "
     "Flags and --config override any setting. η_base is for the schedules baseline, one-cycle, constant and "
-    "wsd; AutoWU finds its LR, and peers have their own."
+    "wsd. AutoWU finds its LR, and peers have their own."
 )
 
 
@@ -119,14 +129,13 @@ def markdown() -> str:
     return (
         "# Recipes\n\n"
         "    autowu train --recipe cifar10-resnet18 --schedule paper --batch-size 8192 --devices 4\n\n"
-        f"{_words(NOTE)} `autowu train --list-recipes` prints this page; "
+        f"{_words(NOTE)} `autowu train --list-recipes` prints this page. "
         "[train.md](train.md) says what else can be chosen.\n\n"
         f"{_table(COLUMNS, rows())}\n"
         "What the paper's recipes share:\n\n"
         f"{_table(('', ''), common())}\n"
-        "The paper leaves open which parameters the weight decay applies to (here all but biases and the "
-        "gains of norms; `--weight-decay-on all` is the other choice), the precision (here float32), and for "
-        "ViT-S/16 how much stochastic depth there is (here 0.1, as in Touvron et al., 2020).\n"
+        "The paper leaves three things open:\n\n"
+        f"{_table(('what', 'here'), OPEN)}"
     )
 
 
