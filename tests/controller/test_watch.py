@@ -313,3 +313,14 @@ def test_what_the_snapshot_had_tells_the_data_from_an_lr_that_is_too_large() -> 
     assert [taken_back([cut]) for cut in cuts(losses, begin)] == [False]
     losses[420 - BEGIN :] = 1.7
     assert [cut.factor for cut in cuts(losses, begin)] == [1 / 3, 1.0]
+
+
+def test_where_warm_up_knows_no_level_the_first_losses_after_the_switch_are_the_snapshots() -> None:
+    """Lift-off may be at the minimum. Data that get harder then are no fault of the learning rate's."""
+    begin = fallen(least=None, kept=None)
+    begin = begin.replace(phase=replace(begin.phase, switch=replace(begin.phase.switch, step=BEGIN)))
+    losses = quiet()
+    losses[400 - BEGIN :] += 0.6  # harder from here on, whatever the weights
+    assert [cut.factor for cut in cuts(losses, begin)] == [1 / 3, 1.0]
+    losses[420 - BEGIN :] -= 0.6  # the weights that went back are as good as they were
+    assert [cut.factor for cut in cuts(losses, begin)] == [1 / 3]

@@ -55,6 +55,20 @@ def _jump(loss: Tensor, first: Tensor) -> Tensor:
     return loss + 0.5 * first.abs()
 
 
+def harder(task: Task, steps: int) -> None:
+    """Data that get harder through the first third of the run, as in a curriculum: the first loss is added."""
+    draw, step, first = task.loss, 0, list[Tensor]()
+
+    def loss() -> Tensor:
+        nonlocal step
+        drawn = draw()
+        first.append(drawn.detach().abs()) if not first else None
+        step += 1
+        return drawn + first[0] * min(1.0, 3 * (step - 1) / steps)
+
+    task.loss = loss  # type: ignore[method-assign]
+
+
 _FOREVER: Final = 10**9
 
 FAULTS: Final[dict[str, Callable[[Task, int], None]]] = {
@@ -67,5 +81,5 @@ FAULTS: Final[dict[str, Callable[[Task, int], None]]] = {
         ("NaN weights", 1, _nan),
         ("a jump of the data", _FOREVER, _jump),
     )
-}
+} | {"a drift of the data, warm-up": harder}
 """By name."""

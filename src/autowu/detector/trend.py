@@ -47,7 +47,7 @@ def stretch(losses: Array, errors: float) -> Stretch:
     """
     ranked = np.sort(np.where(np.isfinite(losses), losses, np.inf))
     n = len(ranked)
-    ranks = math.ceil(0.5 * errors * math.sqrt(n))
+    ranks = math.ceil(min(n, 0.5 * errors * math.sqrt(n)))
     low, high = max(0, (n - 1) // 2 - ranks), min(n - 1, n // 2 + ranks)
     return Stretch(float(ranked[low]), float(ranked[n // 2]), float(ranked[high]))
 

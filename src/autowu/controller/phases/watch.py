@@ -58,6 +58,7 @@ def watched(config: Config, state: State[P]) -> State[P]:
     """What follows from the losses since the last look, if anybody looks."""
     if config.watch is None:
         return state
+    state = _with_level_of_snapshot(state)
     now, phase, ended = trend.stretch(state.losses, config.watch / math.sqrt(2)), state.phase, state.ended
     enough = len(state.losses) >= SHORTEST  # one NaN in a few is no lost network
     dead, judged = enough and not math.isfinite(now.median), enough and not ended
@@ -75,6 +76,17 @@ def watched(config: Config, state: State[P]) -> State[P]:
     if half and state.origin is not None and not _fallen(state):
         state = state.replace(phase=replace(state.phase, no_fall=True))
     return state.replace(snapshot_step=None) if ended else state
+
+
+def _with_level_of_snapshot(state: State[P]) -> State[P]:
+    """With the span of the first losses after the switch, where warm-up does not know the snapshot's level.
+
+    They are of its weights, which the LR has not had the time to change much.
+    """
+    phase = state.phase
+    if phase.kept is not None or state.snapshot_step is None or state.read != phase.switch.step:
+        return state
+    return state.replace(phase=replace(phase, kept=trend.stretch(state.losses[:SHORTEST], math.inf)))
 
 
 def _doubtful(state: State[P]) -> bool:
