@@ -11,6 +11,7 @@ from benchmarks.quality import pictures, records, tables
 from benchmarks.quality.budgets import curve
 from benchmarks.quality.evidence import table as evidence
 from benchmarks.quality.kinds import table as kinds
+from benchmarks.quality.rent import table as rent
 from benchmarks.quality.suites import SUITES
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
@@ -35,6 +36,10 @@ PAGES: Final[dict[str, dict[str, Callable[[], str]]]] = {
         "probe": lambda: tables.ablations(SUITES["probe"]),
     },
     "quality-kinds.md": {"kinds": lambda: kinds.write(records.lines(kinds.RESULTS))},
+    "quality-rules.md": {
+        "rules": lambda: rent.write(records.lines(rent.RESULTS)),
+        "faults": lambda: rent.spoiled(records.lines(rent.RESULTS)),
+    },
     "quality-large.md": {"large": lambda: tables.compare(SUITES["large"])},
 }
 """Page -> its tables: what stands between ``<!-- table: NAME -->`` and ``<!-- end -->``."""

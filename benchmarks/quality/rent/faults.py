@@ -56,7 +56,7 @@ def _jump(loss: Tensor, first: Tensor) -> Tensor:
 
 
 def harder(task: Task, steps: int) -> None:
-    """Data that get harder through the first third of the run, as in a curriculum: the first loss is added."""
+    """Data that get harder through a third of the run, as in a curriculum: the first loss is added."""
     draw, step, first = task.loss, 0, list[Tensor]()
 
     def loss() -> Tensor:

@@ -1,4 +1,4 @@
-"""Records -> a table: what the default preset gains by each rule."""
+"""Records -> tables: what the default preset gains by each rule, and what the faults cost it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from benchmarks.quality.rent.rules import RULES
 from benchmarks.quality.workloads import WORKLOADS
 
 Record = dict[str, Any]
+
+RESULTS: Final = Path(__file__).parent / "results.jsonl"
 
 LARGE: Final = 2.0
 """Points from which a single run's difference is one to be shown."""
@@ -51,6 +53,22 @@ def write(found: list[Record]) -> str:
     return "\n".join(lines)
 
 
+def spoiled(found: list[Record]) -> str:
+    """Markdown: the default's score with each fault, by kind."""
+    first = min(each["seed"] for each in found)
+    mine = [each for each in found if each["suite"] == "kinds" and each["seed"] == first]
+    default = {(each["task"], each["fault"]): each for each in mine if each["rule"] is None}
+    faults = list(dict.fromkeys(each["fault"] for each in found if each["fault"] is not None))
+    tasks = list(dict.fromkeys(task for task, fault in default if fault is not None))
+    lines = [f"| fault | {' | '.join(f'{task} [{KINDS[task].unit}]' for task in tasks)} |"]
+    lines.append("|---" * (len(tasks) + 1) + "|")
+    for fault in (None, *faults):
+        scores = [default.get((task, fault), {}).get("score") for task in tasks]
+        cells = ["–" if score is None else f"{score:.4g}" for score in scores]
+        lines.append(f"| {fault or '*none*'} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def _count(rule: str, column: list[Record]) -> int:
     return sum(each["rule"] == rule for each in column)
 
@@ -65,9 +83,10 @@ def effects(rule: str, column: list[Record]) -> list[Effect]:
     """One for each run that is another without the rule; the default's own stand beside."""
     default = {_key(each): each for each in column if each["rule"] is None}
     without = [each for each in column if each["rule"] == rule and not each["same"] and _key(each) in default]
-    return [
+    found = [
         Effect(_difference(default[_key(each)], each), f"{each['task']}" + _fault(each)) for each in without
     ]
+    return [each for each in found if each.points]  # a rule may read more often and decide the same
 
 
 def _key(record: Record) -> tuple[Any, ...]:
