@@ -35,7 +35,10 @@ PAGES: Final[dict[str, dict[str, Callable[[], str]]]] = {
         "long": lambda: tables.ablations(SUITES["pilot"]),
         "probe": lambda: tables.ablations(SUITES["probe"]),
     },
-    "quality-kinds.md": {"kinds": lambda: kinds.write(records.lines(kinds.RESULTS))},
+    "quality-kinds.md": {
+        "kinds": lambda: kinds.scores(records.lines(kinds.RESULTS)),
+        "against": lambda: kinds.against(records.lines(kinds.RESULTS)),
+    },
     "quality-rules.md": {
         "rules": lambda: rent.write(records.lines(rent.RESULTS)),
         "faults": lambda: rent.spoiled(records.lines(rent.RESULTS)),

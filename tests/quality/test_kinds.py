@@ -146,9 +146,19 @@ def test_the_table_compares_with_the_best_fixed_peak():
 
     fixed = [record("fixed 0.01", -2.0), record("fixed 0.1", -2.5), record("fixed 0.001", -3.0)]
     text = table.write([*fixed, record("autowu", -2.1), record("prodigy", None)])
-    assert "| -3, **-2**, -2.5 | 0.01 | -2.1 (-5) | -4 (-1e+02) |" in text
-    assert "autowu, loss: mean -5.00, worst -5.00 (1 kinds)" in text
-    assert "prodigy, no better than a constant answer: lstm 0" in text
-    assert "autowu, no better" not in text
+    assert "| -3, **-2**, -2.5 | 0.01 | -2.1 (-5) |" in text
+    assert "| lstm [loss] | -5.0 | -100.0 |" in text
+    assert "| *mean, worst: % of the loss* | -5.0, -5.0 | -100.0, -100.0 |" in text
+    assert "| *mean, worst: dB* | – | – |" in text
+    assert "| *runs no better than a constant answer* | 0 of 1 | 1 of 1 |" in text
     points = [record("fixed 0.01", 80.0, "parity", 50.0), record("autowu", 78.5, "parity", 50.0)]
     assert "| **80** | 0.01 (edge) | 78.5 (-1.5) |" in table.write(points)
+
+
+def test_a_difference_is_to_the_peak_of_the_same_seeds():
+    def record(method, score, seed):
+        return {"kind": "parity", "method": method, "seed": seed, "score": score, "trivial": 50.0}
+
+    rows = [record("fixed 0.01", 80.0, 0), record("fixed 0.01", 90.0, 1), record("nadamw", 91.0, 1)]
+    assert "| parity ◦ [%] | +1.0 |" in table.against(rows)
+    assert "| parity ◦ [%] | – |" in table.against([*rows[:1], rows[2]])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -57,51 +57,90 @@ def lost(records: Iterable[dict[str, Any]]) -> dict[str, list[str]]:
     return found
 
 
+UNITS: Final = {"%": "points", "loss": "% of the loss", "dB": "dB"}
+"""Of differences, by the unit of a score."""
+
+
 def write(records: list[dict[str, Any]]) -> str:
-    """The table as Markdown, with the means of the differences over kinds at its end."""
-    scores = means(records)
-    names = list(dict.fromkeys(name for mine in scores.values() for name in mine))
-    others = [name for name in names if not name.startswith("fixed ")]
+    """As Markdown: the scores of the fixed peaks and of AutoWU, then every method beside the best peak."""
+    return f"{scores(records)}\n\n{against(records)}"
+
+
+def scores(records: list[dict[str, Any]]) -> str:
+    """A row for each kind: the fixed peaks, and the methods that are AutoWU."""
+    found = means(records)
+    others = [name for name in _methods(found) if name.startswith("autowu")]
     lines = ["| kind | five fixed peaks | best fixed |" + "".join(f" {name} |" for name in others)]
     lines += ["|---|---|---|" + "---|" * len(others)]
-    gaps: dict[str, dict[str, float]] = {name: {} for name in others}
-    for kind_name, mine in scores.items():
-        kind, peaks = KINDS[kind_name], fixed_peaks(mine)
-        best = max(peaks, key=lambda name: peaks[name]) if peaks else None
-        mean = {name: float(np.mean([*of.values()])) for name, of in mine.items()}
+    for kind_name, mine in found.items():
+        peaks = fixed_peaks(mine)
+        best = _best(mine)
         shown = ", ".join(f"**{of:.4g}**" if name == best else f"{of:.4g}" for name, of in peaks.items())
-        edge = (
-            " (edge)" if best is not None and best in (min(peaks, key=_peak), max(peaks, key=_peak)) else ""
-        )
-        row = [f"{kind_name}{' ◦' if kind.held_out else ''} [{kind.unit}]", shown]
-        row.append(f"{best[6:]}{edge}" if best else "–")
-        for name in others:
-            if name not in mean:
-                row.append("–")
-                continue
-            text = f"{mean[name]:.4g}"
-            if len(mine[name]) > 1:
-                text += f" [{min(mine[name].values()):.4g}, {max(mine[name].values()):.4g}]"
-            if best is not None and (seeds := sorted(mine[name].keys() & mine[best].keys())):
-                gap = float(np.mean([difference(kind, mine[name][s], mine[best][s]) for s in seeds]))
-                gaps[name][kind_name] = gap
-                text += f" ({gap:+.2g})"
-            row.append(text)
+        ends = (min(peaks, key=_peak), max(peaks, key=_peak)) if peaks else ()
+        edge = " (edge)" if best in ends else ""
+        row = [_named(kind_name), shown, f"{best[6:]}{edge}" if best else "–"]
+        row += [_score(kind_name, mine, name) for name in others]
         lines.append("| " + " | ".join(row) + " |")
-    lines += [
-        "",
-        "◦ held out; in brackets the least and the largest of several seeds, and the mean difference to the",
-        "best fixed peak with the same seeds: points, dB or % of the loss.",
-        "Runs that diverged or ended below a constant answer count as that answer.",
-        "",
-    ]
-    for name in others:
-        for unit in ("%", "loss", "dB"):
-            of = [gap for kind, gap in gaps[name].items() if KINDS[kind].unit == unit]
-            if of:
-                lines.append(
-                    f"* {name}, {unit}: mean {np.mean(of):+.2f}, worst {min(of):+.2f} ({len(of)} kinds)"
-                )
-    for name, runs in lost(records).items():
-        lines.append(f"* {name}, no better than a constant answer: {', '.join(runs)}")
     return "\n".join(lines)
+
+
+def against(records: list[dict[str, Any]]) -> str:
+    """A row for each kind: the mean difference of every method to the best fixed peak with the same seeds.
+
+    The mean and the worst of each unit follow, and the runs that ended no better than a constant answer.
+    """
+    found = means(records)
+    names = _methods(found)
+    gaps = {kind: {name: _gap(kind, mine, name) for name in names} for kind, mine in found.items()}
+    lines = ["| kind |" + "".join(f" {name} |" for name in names), "|---|" + "---|" * len(names)]
+    for kind, of in gaps.items():
+        cells = ["–" if gap is None else f"{gap:+.1f}" for gap in of.values()]
+        lines.append(f"| {_named(kind)} | {' | '.join(cells)} |")
+    for unit, told in UNITS.items():
+        cells = list[str]()
+        for name in names:
+            all_of_it = [of[name] for kind, of in gaps.items() if KINDS[kind].unit == unit]
+            known = [gap for gap in all_of_it if gap is not None]
+            cells.append(f"{np.mean(known):+.1f}, {min(known):+.1f}" if known else "–")
+        lines.append(f"| *mean, worst: {told}* | {' | '.join(cells)} |")
+    failed = lost(records)
+    runs = [f"{len(failed.get(name, []))} of {_runs(found, name)}" for name in names]
+    lines.append(f"| *runs no better than a constant answer* | {' | '.join(runs)} |")
+    return "\n".join(lines)
+
+
+def _methods(found: dict[str, dict[str, dict[int, float]]]) -> list[str]:
+    names = dict.fromkeys(name for mine in found.values() for name in mine if not name.startswith("fixed "))
+    return sorted(names, key=lambda name: not name.startswith("autowu"))
+
+
+def _runs(found: dict[str, dict[str, dict[int, float]]], name: str) -> int:
+    return sum(len(mine.get(name, {})) for mine in found.values())
+
+
+def _named(kind: str) -> str:
+    return f"{kind}{' ◦' if KINDS[kind].held_out else ''} [{KINDS[kind].unit}]"
+
+
+def _best(mine: dict[str, dict[int, float]]) -> str | None:
+    peaks = fixed_peaks(mine)
+    return max(peaks, key=lambda name: peaks[name]) if peaks else None
+
+
+def _score(kind: str, mine: dict[str, dict[int, float]], name: str) -> str:
+    if name not in mine:
+        return "–"
+    of = mine[name].values()
+    text = f"{np.mean([*of]):.4g}"
+    if len(of) > 1:
+        text += f" [{min(of):.4g}, {max(of):.4g}]"
+    gap = _gap(kind, mine, name)
+    return text if gap is None else f"{text} ({gap:+.2g})"
+
+
+def _gap(kind: str, mine: dict[str, dict[int, float]], name: str) -> float | None:
+    best = _best(mine)
+    seeds = sorted(mine.get(name, {}).keys() & mine[best].keys()) if best is not None else []
+    if best is None or not seeds:
+        return None
+    return float(np.mean([difference(KINDS[kind], mine[name][seed], mine[best][seed]) for seed in seeds]))
