@@ -1,0 +1,119 @@
+"""What each rule is worth: rules are taken away and put back, faults come when they should, the table counts."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from benchmarks.quality.rent import faults, rules, runs, table
+
+from autowu import Config
+from autowu.controller.phases import sweep
+
+STEPS = 400
+
+
+@pytest.fixture
+def losses():
+    """Of a run that learns, rises beyond an LR of about 0.03, and is noisy."""
+    steps = np.arange(STEPS)
+    noise = 0.02 * np.random.default_rng(0).standard_normal(STEPS)
+    return 2 - steps / STEPS + noise + np.where((steps > 120) & (steps < 160), (steps - 120) / 10, 0)
+
+
+@pytest.mark.parametrize("name", rules.RULES)
+def test_a_rule_is_away_within_and_back_after(name, losses):
+    before = runs.decisions(Config(total_steps=STEPS), losses)
+    with rules.removed(name) as settings:
+        runs.decisions(Config(total_steps=STEPS, **settings), losses)
+    assert np.array_equal(runs.decisions(Config(total_steps=STEPS), losses), before, equal_nan=True)
+
+
+def test_within_it_the_library_has_another_function():
+    name = "slow growth begins further back"
+    with rules.removed(name):
+        assert sweep.slowed is rules.from_here
+    assert sweep.slowed is rules._slowed
+
+
+def job(rule, fault=None):
+    return runs.Job("kinds", "lstm", 0, fault, rule)
+
+
+def test_a_run_whose_decisions_stay_is_not_trained_again(monkeypatch, tmp_path, losses):
+    trained = []
+
+    def train(which, data, settings):
+        trained.append(which.rule)
+        return {"score": 1.0, "peak_lr": 0.01}, losses
+
+    monkeypatch.setattr(runs, "_trained", train)
+    assert runs.run(job(None), tmp_path, tmp_path) == {
+        **job(None)._asdict(),
+        "same": False,
+        "score": 1.0,
+        "peak_lr": 0.01,
+    }
+    assert runs.run(job("evidence counts at the cap"), tmp_path, tmp_path)["same"]
+    assert not runs.run(job("two speeds"), tmp_path, tmp_path)["same"]
+    assert trained == [None, "two speeds"]
+
+
+class Constant:
+    """A task whose loss is twice its only parameter, 1.5."""
+
+    def __init__(self):
+        self.weight = torch.tensor(1.5, requires_grad=True)
+
+    def loss(self):
+        return 2 * self.weight
+
+    def update(self):
+        self.weight.grad = None
+        loss = self.loss()
+        loss.backward()
+        return loss.item(), self.weight.grad.item()
+
+
+@pytest.mark.parametrize(
+    ("name", "loss", "gradient", "updates"),
+    [
+        ("a spike, warm-up", 300.0, 200.0, [10]),
+        ("five spikes in a row, decay", 300.0, 200.0, [50, 51, 52, 53, 54]),
+        ("a NaN loss, decay", math.nan, 0.0, [50]),
+        ("NaN weights, warm-up", math.nan, math.nan, [10]),
+        ("a jump of the data, decay", 4.5, 2.0, list(range(50, 100))),
+    ],
+)
+def test_a_fault_comes_when_it_should(name, loss, gradient, updates):
+    task = Constant()
+    faults.FAULTS[name](task, 100)
+    seen = [task.update() for _ in range(100)]
+    bad = [update for update, each in enumerate(seen) if each != (3.0, 2.0)]
+    assert bad == updates
+    assert np.array_equal(seen[bad[0]], (loss, gradient), equal_nan=True)
+
+
+def test_a_drift_adds_the_first_loss_through_a_third_of_the_run():
+    task = Constant()
+    faults.FAULTS["a drift of the data, warm-up"](task, 300)
+    found, gradients = zip(*[task.update() for _ in range(300)], strict=True)
+    assert found[0] == 3.0
+    assert found[50] == pytest.approx(4.5)
+    assert found[100:] == pytest.approx([6.0] * 200)
+    assert set(gradients) == {2.0}
+
+
+def test_the_table_counts_the_runs_that_differ():
+    def record(rule, score, task="lstm", *, same=False):
+        return {**job(rule)._asdict(), "task": task, "same": same} | ({} if same else {"score": score})
+
+    default = [record(None, -2.0), record(None, 80.0, "parity"), record(None, 90.0, "copy-gpt")]
+    without = [
+        record("spike", -2.5),
+        record("spike", 83.0, "parity"),
+        record("spike", 0, "copy-gpt", same=True),
+    ]
+    text = table.write(default + without)
+    assert "| spike | 2 of 3, +8.50 | – | – | lstm +20.0; parity -3.0 |" in text
+    assert "| screen | – | – | – |  |" in text
