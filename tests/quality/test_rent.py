@@ -1,4 +1,4 @@
-"""What each rule is worth: rules are taken away and put back, faults come when they should, the table counts."""
+"""What each rule is worth: rules are taken away and put back, faults come in time, the table counts."""
 
 import math
 
