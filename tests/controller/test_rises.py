@@ -8,9 +8,11 @@ import pytest
 
 from autowu import Config
 from autowu.controller import machine
+from autowu.controller.phases import sweep
 from autowu.controller.plain import to_plain
 from autowu.controller.rate import grown
-from autowu.controller.state import Growth, Search, State
+from autowu.controller.state import Decay, Grow, Growth, Horizon, Reason, Search, State
+from autowu.detector.trend import Level
 
 from .helpers import (
     equal,
@@ -278,3 +280,22 @@ def test_a_few_losses_that_are_missing_are_no_dead_network(missing: int, dead: b
         config, lambda step, lr: math.nan if 12 <= step < 12 + missing else clean(step, lr), 60
     )
     assert any(state.nonfinite_reads >= config.patience or state.restores for state in states) == dead
+
+
+@pytest.mark.parametrize(("total", "step"), [(240, 85), (2_000, 300)])
+def test_lift_off_that_was_noise_is_taken_back_only_where_growth_has_the_time(total: int, step: int) -> None:
+    """Growth anew from 1e-5 came to 2e-4 in what was left of 240 updates: a ViT ended at 30%, not 80."""
+    config = Config(total_steps=total)
+    begun = Growth(30, 5.6e-4, config.growth_steps)
+    grow = Grow(begun, lift_off=50, origin=Level(2.3, 25))
+    state = State(grow, Horizon(total), step=step, read=step, snapshot_step=60)
+    found = sweep.hidden_fall(config, state)
+    lr = grown(config, begun, step)
+    if total == 240:
+        assert isinstance(found.phase, Decay)
+        switch = found.phase.switch
+        assert (switch.peak_lr, switch.rewound_to) == (pytest.approx(lr / 10), 60)
+        assert (switch.reason, switch.capped) == (Reason.RISE, False)
+    else:
+        assert isinstance(found.phase, Search)
+        assert found.phase.growth == Growth(step, config.min_lr, config.growth_steps)

@@ -136,18 +136,19 @@ def _first_rise(config: Config, state: State[Sweep | Search], losses: Array) -> 
 
 
 def hidden_fall(config: Config, state: State[Grow]) -> State[Phase]:
-    """Noise was taken for lift-off: as after a rise, two decades below it, or a modest LR if time is up.
+    """Noise was taken for lift-off: as after a rise, two decades below it.
 
-    The weights go back to those of the snapshot, which may have moved since the first ones, so that their
-    level is not known.
+    Where no time is left for growth to come back beyond a modest LR, the decay begins at that. The weights go
+    back to those of the snapshot, which may have moved since the first ones: their level is not known.
     """
     growth = state.phase.growth
     lr = grown(config, growth, state.step)
-    if state.step < config.warmup_steps:
-        return _slower(config, state, max(growth.lr / RETREAT, config.min_lr), TooLarge(lr, None))
-    capped = not ending.asked(state)
-    peak_lr = ending.fallback(config, too_large=lr)
-    return ending.switch(config, state, None, peak_lr, Reason.RISE, rewind=True, capped=capped)
+    modest = ending.fallback(config, too_large=lr)
+    anew = Growth(state.step, max(growth.lr / RETREAT, config.min_lr), config.growth_steps)
+    if grown(config, anew, cap(config, anew)) > modest:
+        return _slower(config, state, anew.lr, TooLarge(lr, None))
+    capped = state.step >= cap(config, growth)
+    return ending.switch(config, state, None, modest, Reason.RISE, rewind=True, capped=capped)
 
 
 def _next_rise(config: Config, state: State[Sweep | Search], before: TooLarge) -> State[Phase]:
