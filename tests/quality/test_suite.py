@@ -264,7 +264,8 @@ def test_the_picture_of_the_comparison_has_a_row_for_each_method_run_everywhere(
     labels = [label.get_text() for label in axis.get_yticklabels()]
     scores = analysis.by_workload(records.read(records.RESULTS, "compare"))
     assert set(labels) == set(analysis.everywhere(scores))
-    assert labels[:2] == [methods.REFERENCE, methods.AUTOWU]
+    assert labels[0] == methods.REFERENCE
+    assert methods.AUTOWU in labels
     assert "salsa" not in labels
 
 
