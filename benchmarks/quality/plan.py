@@ -51,7 +51,7 @@ def comparing(suite: Suite, workloads: Iterable[Workload], searched: list[Record
     """AutoWU, the paper's preset, the peers, also as advised, and the search's winners with fresh seeds."""
     for workload in workloads:
         peers = suite.peers_of(workload)
-        advised = [name for name, peer in methods.ADVISED.items() if peer in peers]
+        advised = [name for name, peer in methods.ADVISED.items() if suite.advised and peer in peers]
         names = [methods.AUTOWU, "paper", *peers, *advised]
         chosen = {name: methods.settings(name, workload) for name in names}
         chosen |= {

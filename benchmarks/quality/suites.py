@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +22,8 @@ class Suite:
     """Of the random search, before it is widened."""
     peers: tuple[str, ...] | None = None
     """Those compared; None: all that apply to a workload."""
+    advised: bool = True
+    """Whether they are run as their authors advise, too; not where a GPU's minutes do for one run of each."""
     seeds: range = range(100, 105)
     """Of the comparison. Paired: the same data order and initial weights for every method."""
     peaks: int = 9
@@ -56,5 +58,5 @@ SUITES: Final = {
     "pilot": Suite(PILOT | LONG_LOOKED_AT, records.RESULTS / "pilot", peers=()),
     "probe": Suite(ALL_LONG, records.RESULTS / "probe", peers=()),
     "longest": _few(LONGEST, "longest", ("nadamw", "schedule-free", "lr-finder"), peaks=9),
-    "large": _few(LARGE, "large", ("nadamw", "schedule-free", "prodigy"), peaks=5),
+    "large": replace(_few(LARGE, "large", ("nadamw", "schedule-free", "prodigy"), peaks=5), advised=False),
 }
