@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any, Final, NamedTuple
 
 from benchmarks.quality import records
+from benchmarks.quality.evidence.pairs import CHARACTERS
 from benchmarks.quality.kinds.registry import KINDS
 from benchmarks.quality.rent.rules import RULES
 from benchmarks.quality.workloads import WORKLOADS
@@ -19,9 +20,6 @@ RESULTS: Final = Path(__file__).parent / "results.jsonl"
 
 LARGE: Final = 2.0
 """Points from which a single run's difference is one to be shown."""
-
-CHARACTERS: Final = 65
-"""Of the text: a constant answer's loss is the logarithm."""
 
 SHOWN: Final = 3
 """Runs of the largest differences, at most, that a row names."""
@@ -112,7 +110,7 @@ def _scale(record: Record) -> tuple[str, float]:
         return KINDS[record["task"]].unit, _constants()[record["task"]]
     workload = WORKLOADS[record["task"]]
     if workload.is_text:
-        return "loss", -math.log(CHARACTERS)
+        return "loss", -math.log(CHARACTERS)  # a constant answer
     return "%", 1.0 if "cifar100" in workload.source else 10.0
 
 
