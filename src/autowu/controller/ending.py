@@ -21,7 +21,7 @@ from autowu.controller.state import (
     WarmUp,
     no_losses,
 )
-from autowu.detector import trend
+from autowu.detector import noise, trend
 from autowu.detector.detect import Verdict, detect
 from autowu.detector.trend import Stretch
 
@@ -160,7 +160,8 @@ def back(config: Config, state: State[Grow], *, capped: bool) -> State[Stable | 
     finite = np.flatnonzero(np.isfinite(state.losses))
     known = [float(state.first + finite[-1]) if len(finite) else float(grow.growth.start)]
     known += [t_star] if t_star is not None else []
-    known += [float(state.snapshot_step)] if state.snapshot_step is not None else []
+    if state.snapshot_step is not None:
+        known.append(float(max(state.snapshot_step, grow.growth.start)))  # it may be of a growth before
     good = grown(config, grow.growth, min(known))
     peak_lr = fallback(config, good=(DEAD_FACTOR if config.rewind else 1.0) * good)
     return switch(config, state, min(known), peak_lr, Reason.NONFINITE, rewind=True, capped=capped)
@@ -190,14 +191,15 @@ def switch(
     )
     rewound = decided.rewound_to is not None
     least = None if t_star is None else _before(config, state, t_star)
+    kept = _at_snapshot(state)
     end = state.horizon.end
     if config.decay == "plateau" and not state.horizon.at_once:
-        after: Stable | Decay = Decay(decided, phase.growth, least, least)
+        after: Stable | Decay = Decay(decided, phase.growth, least, kept)
     elif end is None:
-        after = Stable(decided, phase.growth, least, least)
+        after = Stable(decided, phase.growth, least, kept)
     else:
         falls = line(config, state.step, end, at_once=state.horizon.at_once)
-        after = Decay(decided, phase.growth, least, least, lines=(falls,))
+        after = Decay(decided, phase.growth, least, kept, lines=(falls,))
     return state.replace(
         phase=after,
         restores=state.restores + rewound,
@@ -210,6 +212,18 @@ def switch(
 
 def _watches(config: Config) -> bool:
     return config.watch is not None and config.rewind
+
+
+def _at_snapshot(state: State[WarmUp]) -> Stretch | None:
+    """The span of the losses up to the snapshot or, where they are not known, of the first after it."""
+    at = (state.step if state.snapshot_step is None else state.snapshot_step) - state.first
+    if at < 0:
+        return None
+    for losses in (state.losses[max(0, at - 2 * noise.ENDS) : at], state.losses[at : at + noise.ENDS]):
+        finite = losses[np.isfinite(losses)]
+        if len(finite) >= noise.ENDS:
+            return trend.stretch(finite, math.inf)
+    return None
 
 
 def _before(config: Config, state: State[WarmUp], t_star: float) -> Stretch | None:

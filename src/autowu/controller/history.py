@@ -31,9 +31,8 @@ def _pieces(config: Config, state: State[Phase]) -> tuple[list[int], list[Callab
         starts.append(start)
         functions.append(growth_function(config, growth))
 
-    if config.growth == "two-speed" and phase.growth.start > 0:
-        grows(0, Growth(0, config.min_lr, config.sweep_steps))
-    grows(phase.growth.start if starts else 0, phase.growth)
+    for growth in _chain(phase.growth):
+        grows(growth.start, growth)
     if isinstance(phase, AfterSwitch):
         lines = phase.lines if isinstance(phase, Decay) else ()
         changes = (*(cut.step for cut in phase.cuts), *(line.start for line in lines))
@@ -41,6 +40,11 @@ def _pieces(config: Config, state: State[Phase]) -> tuple[list[int], list[Callab
             starts.append(start)
             functions.append(_after_switch(config, state, phase, start))
     return starts, functions
+
+
+def _chain(growth: Growth) -> list[Growth]:
+    """Those of the run, the first one first."""
+    return [*([] if growth.before is None else _chain(growth.before)), growth]
 
 
 def _after_switch(

@@ -21,6 +21,8 @@ class Growth:
     start: int
     lr: float
     span: int
+    before: Growth | None = None
+    """The growth that this one took the place of."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,18 @@ class Switch:
     """Reads in a row that gave the reason: tests that detected the minimum, or that saw no finite loss."""
 
 
+@dataclass(frozen=True)
+class Broke:
+    """The loss had jumped, or ceased to be finite: by one bad batch, other data, or the LR."""
+
+    lr: float
+    """At which that was seen."""
+    switch: Switch
+    """That would have followed, had it been the LR."""
+    kept: Stretch | None
+    """The level of the losses when the snapshot was taken, as far as it is known."""
+
+
 # --- phases: each holds what only it knows --------------------------------------------------------
 
 
@@ -107,6 +121,8 @@ class Grow:
     """Reads in a row by which the minimum is past."""
     rises: int = 0
     """Reads in a row that saw the loss above the first ones."""
+    broke: Broke | None = None
+    """What growth went back for, and has seen once."""
 
 
 @dataclass(frozen=True)

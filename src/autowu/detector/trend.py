@@ -8,11 +8,13 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from autowu.arrays import Array
 from autowu.detector import noise
 
 STRETCHES = 20  # of a window, a quarter of the kernel's length-scale each, that a plain fall compares
+LATER: Final = 3  # losses after a jump's first five, that show whether the loss rises on
 _MEDIAN_OF_5: Final = 0.28683  # variance of the median of 5 standard normal values
 
 
@@ -99,6 +101,26 @@ def rising(losses: Array) -> bool:
         return False
     last, before = losses[-noise.ENDS :], losses[-2 * noise.ENDS : -noise.ENDS]
     return not median(last) <= median(before)
+
+
+def jumped(losses: Array, since: int, height: float) -> bool:
+    """Whether the loss is higher from one update on, after ``since``, and then has risen by no more.
+
+    The lowest of five losses is above the highest of the five before by more than ``height`` noise levels.
+    The last five, which end at least three updates later, are not above them by another half of that jump.
+    """
+    finite = losses[max(0, since - noise.ENDS) :]
+    finite = finite[np.isfinite(finite)]
+    if len(finite) < 2 * noise.ENDS + LATER:
+        return False
+    fives = sliding_window_view(finite, noise.ENDS)[:-LATER]
+    before, after = fives[: -noise.ENDS], fives[noise.ENDS :]
+    at = int((after.min(axis=1) - before.max(axis=1)).argmax())
+    gap = after[at].min() - before[at].max()
+    if not gap > height * noise.noise_level(losses[np.isfinite(losses)]):
+        return False
+    low, high, last = median(before[at]), median(after[at]), median(finite[-noise.ENDS :])
+    return last - high < 0.5 * (high - low)
 
 
 def falling(losses: Array, threshold: float) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from autowu.config import Config
-from autowu.controller.state import AfterSwitch, Phase, Reason, State
+from autowu.controller.state import AfterSwitch, Grow, Phase, Reason, State
 
 USUAL: Final = 300  # updates; in shorter runs warm-up often has too few to find the minimum in
 
@@ -41,6 +41,7 @@ def warnings_of(
             f"AutoWU: {losses} not finite up to step {after.step}. Such losses are left out of the tests, and"
             " counted in `nonfinite`; this is said once."
         )
+    yield from _of_a_break(before, after)
     yield from _of_the_watch(before, after)
     switch = after.switch
     if before.switch is not None or switch is None or not (switch.capped and config.return_at_cap):
@@ -61,6 +62,18 @@ def warnings_of(
     yield (
         f"AutoWU: warm-up ended at its cap, step {switch.step}{_of(after)}, before a minimum"
         f" of the loss was detected, and the decay begins at an LR of {switch.peak_lr:.3g}.{short}{never}"
+    )
+
+
+def _of_a_break(before: State[Phase], after: State[Phase]) -> Iterator[str]:
+    phase, known = after.phase, before.phase
+    if not (isinstance(phase, Grow) and isinstance(known, Grow)) or phase.broke is None or known.broke:
+        return
+    what = "ceased to be finite" if before.nonfinite_reads else "jumped"
+    yield (
+        f"AutoWU: at step {after.step}{_of(after)} the loss had {what}, at an LR of {phase.broke.lr:.3g}. One"
+        " bad batch, or other data, may do that: the weights go back to those of step"
+        f" {before.snapshot_step}, and warm-up goes on from there. If it happens again, the LR was too large."
     )
 
 

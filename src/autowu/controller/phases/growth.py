@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 
@@ -12,8 +13,11 @@ from autowu.config import Config
 from autowu.controller import ending
 from autowu.controller.phases import sweep
 from autowu.controller.rate import grown, growth_function, next_test
-from autowu.controller.state import Grow, Phase, State
-from autowu.detector import trend
+from autowu.controller.state import Broke, Decay, Grow, Growth, Phase, Stable, State, no_losses
+from autowu.detector import noise, trend
+
+SAME: Final = 2.0
+"""LRs are the same, to the loss, up to this factor."""
 
 
 def law(config: Config, state: State[Grow]) -> Callable[[int], float]:
@@ -46,9 +50,11 @@ def decide(config: Config, state: State[Grow]) -> State[Phase]:
     at_most = grown(config, grow.growth, state.step) >= config.max_lr
     if (found or ended or at_most or state.phase.rises >= config.patience) and _never_fallen(config, state):
         return sweep.hidden_fall(config, state)
+    if found and not ended and _broke(config, state):
+        return _once_more(config, state)
     if found:
-        return ending.back(config, state, capped=False)
-    return ending.at_cap(config, state) if ended else state
+        return _after_break(config, state, ending.back(config, state, capped=False), found)
+    return _after_break(config, state, ending.at_cap(config, state), found) if ended else state
 
 
 def _looked_for_the_fall(config: Config, state: State[Grow]) -> State[Grow]:
@@ -68,6 +74,56 @@ def _never_fallen(config: Config, state: State[Grow]) -> bool:
     if state.nonfinite_reads or ending.asked(state):
         return False
     return not verdict.below(origin)
+
+
+def _broke(config: Config, state: State[Grow]) -> bool:
+    """Whether it may have been no LR that ended the fall: losses not finite, or higher from one to the next.
+
+    One bad batch, or other data, do that. An LR that grows by little from update to update seldom does.
+    """
+    if state.phase.broke is not None or state.snapshot_step is None:
+        return False
+    if state.nonfinite_reads >= config.patience:
+        return True
+    t_star = state.verdicts[-1].t_star
+    if t_star is None or config.spike is None:
+        return False
+    return trend.jumped(state.losses, math.floor(t_star) - state.first, config.spike)
+
+
+def _once_more(config: Config, state: State[Grow]) -> State[Grow]:
+    """Back to the snapshot, and to an LR from before it. Where it was the LR, it will happen again.
+
+    From as far before that a test has losses to tell it by.
+    """
+    grow, at, dead = state.phase, state.snapshot_step or 0, state.nonfinite_reads > 0
+    start = max(config.min_lr, grown(config, grow.growth, at - 2 * config.min_losses))
+    growth = Growth(state.step, start, config.growth_steps, grow.growth)
+    would = ending.back(config, state, capped=False).phase
+    broke = Broke(grown(config, grow.growth, state.step), would.switch, would.kept)
+    # Other data may have another level, of which the first losses say nothing.
+    origin = grow.origin if dead else None
+    return state.replace(
+        phase=Grow(growth, grow.lift_off, origin, broke=broke),
+        restores=state.restores + 1,
+        nonfinite_reads=0,
+        losses=no_losses(),
+    )
+
+
+def _after_break(
+    config: Config, state: State[Grow], after: State[Stable | Decay], found: bool
+) -> State[Stable | Decay]:
+    """The switch. Where growth has broken off at such an LR before, that is believed now."""
+    broke, switch = state.phase.broke, after.phase.switch
+    if broke is None:
+        return after
+    if found and grown(config, state.phase.growth, state.step) <= SAME * broke.lr:
+        believed = replace(broke.switch, step=switch.step, rewound_to=switch.rewound_to)
+        return after.replace(phase=replace(after.phase, switch=believed))
+    first = trend.stretch(state.losses[: noise.ENDS], math.inf)
+    changed = broke.kept is not None and first.low > broke.kept.high  # with the same weights: other data
+    return after.replace(origin=first) if changed else after
 
 
 def _resting(config: Config, state: State[Grow]) -> State[Grow]:

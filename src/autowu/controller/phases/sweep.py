@@ -104,7 +104,7 @@ def slowed(config: Config, fast: Growth, step: int) -> tuple[Growth, int]:
     It begins at the LR from before the updates in whose losses the fall shows.
     """
     back = trend.end_width(step - fast.start)
-    slow = Growth(step, grown(config, fast, step - back), config.growth_steps)
+    slow = Growth(step, grown(config, fast, step - back), config.growth_steps, fast)
     return slow, step + math.ceil(back * config.growth_steps / config.sweep_steps)
 
 
@@ -113,7 +113,7 @@ def _slower(
 ) -> State[Search]:
     """The fast growth went past whatever there was to see: from the initial weights, at the slow rate."""
     return state.replace(
-        phase=Search(Growth(state.step, lr, config.growth_steps), too_large=too_large),
+        phase=Search(Growth(state.step, lr, config.growth_steps, state.phase.growth), too_large=too_large),
         restores=state.restores + (state.snapshot_step is not None),
         nonfinite_reads=0,
         losses=no_losses(),
