@@ -168,6 +168,8 @@ class AfterSwitch:
     """The level of the losses when the snapshot was taken, as far as it is known."""
     cuts: tuple[Cut, ...] = ()
     """The changes of the LR so far."""
+    rises: int = 0
+    """Stretches in a row whose level is above the least."""
     no_fall: bool = False
     """Whether by half of the run the loss was not below its first level."""
 

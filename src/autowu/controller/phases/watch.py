@@ -63,7 +63,9 @@ def watched(config: Config, state: State[P]) -> State[P]:
     enough = len(state.losses) >= SHORTEST  # one NaN in a few is no lost network
     dead, judged = enough and not math.isfinite(now.median), enough and not ended
     changed = any(taken_back(phase.cuts, at) for at in range(len(phase.cuts)))  # then a rise says nothing
-    if dead or (judged and not changed and _risen(state, now)):
+    rises = phase.rises + 1 if judged and _above(state, now) else 0
+    state = state.replace(phase=(phase := replace(phase, rises=rises)))
+    if dead or (judged and not changed and (_risen(state, now) or rises >= config.patience)):
         state = _cut_or_not(state, now, dead=dead)
     else:
         if judged and (phase.least is None or now.high < phase.least.high):
@@ -110,11 +112,17 @@ def _cut_or_not(state: State[P], now: Stretch, *, dead: bool) -> State[P]:
 
 def _risen(state: State[P], now: Stretch) -> bool:
     """Whether ``now`` is above the least level for good. Of a loss that never fell that says nothing."""
+    least = state.phase.least
+    return least is not None and now.low > least.high and _above(state, now)
+
+
+def _above(state: State[P], now: Stretch) -> bool:
+    """Whether ``now`` is above the median of the least level. Once that says little, often it does."""
     least, origin = state.phase.least, state.origin
     if least is None or origin is None or not _fallen(state):
         return False
     lost = LOST * (origin.median - least.median)
-    return now.low > least.high and now.median - least.median > lost
+    return now.low > least.median and now.median - least.median > lost
 
 
 def _fallen(state: State[P]) -> bool:
@@ -131,7 +139,7 @@ def _cut(state: State[P], now: Stretch) -> State[P]:
     if back_to is not None:  # from where those weights are, the loss has to fall anew
         phase = replace(phase, least=phase.kept)
     return state.replace(
-        phase=replace(phase, cuts=(*phase.cuts, cut)),
+        phase=replace(phase, cuts=(*phase.cuts, cut), rises=0),
         restores=state.restores + (back_to is not None),
         nonfinite_reads=0,
     )
@@ -143,4 +151,4 @@ def _undone(state: State[P], now: Stretch) -> State[P]:
     before = phase.cuts[-2].factor if len(phase.cuts) > 1 else 1.0
     least = math.nan if phase.least is None else phase.least.median
     cut = Cut(state.step, before, None, now.median, least)
-    return state.replace(phase=replace(phase, cuts=(*phase.cuts, cut)))
+    return state.replace(phase=replace(phase, cuts=(*phase.cuts, cut), rises=0))
