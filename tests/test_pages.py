@@ -1,5 +1,6 @@
 """What the pages name is there: files, links, and the rooms of the one tree of the repository."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -45,6 +46,33 @@ def test_a_page_names_files_that_exist(page: Path) -> None:
 )
 def test_a_file_that_is_gone_is_found(text: str, gone: list[str]) -> None:
     assert missing(ROOT / "README.md", text) == gone
+
+
+def addresses(source: str) -> list[tuple[str, str]]:
+    """The pages, and the parts of them, that a module's messages point to: calls of `site.page`."""
+    return re.findall(r"""\b(?:page|address)\(["']([\w/-]+)["'](?:, ["']([\w-]+)["'])?\)""", source)
+
+
+def test_a_message_points_to_a_page_of_the_site() -> None:
+    """Who installs the package has no docs/ to look into."""
+    found = set()
+    for path in sorted(SOURCE.rglob("*.py")):
+        source = path.read_text(encoding="utf-8")
+        found |= set(addresses(source))
+        tree = ast.parse(source)
+        told = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+        described = {
+            ast.get_docstring(node, clean=False)
+            for node in ast.walk(tree)
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
+        }
+        named = [text for text in told if isinstance(text, str) and re.search(r"docs/[\w/-]+\.md", text)]
+        assert [text for text in named if text not in described] == [], path
+    assert {name for name, _ in found} >= {"faq", "quality", "tutorial", "when-not"}
+    for name, part in found:
+        page = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+        titles = [re.sub(r"[^\w -]", "", title.lower()) for title in re.findall(r"(?m)^#+ (.*)$", page)]
+        assert part == "" or part in {title.replace(" ", "-") for title in titles}, name
 
 
 def rooms() -> set[Path]:

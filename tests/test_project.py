@@ -68,7 +68,7 @@ def test_import_brings_in_numpy_alone() -> None:
 # --- who may import whom ------------------------------------------------------------------------------
 
 ROOMS = (
-    ("text", "arrays", "errors", "extras", "arguments", "config"), ("detector",), ("controller",),
+    ("text", "arrays", "errors", "extras", "site", "arguments", "config"), ("detector",), ("controller",),
     ("runlog",), ("integrations",), ("offline",), ("",), ("report",), ("train",), ("reproduce",), ("cli",),
     ("__main__",),
 )  # fmt: skip

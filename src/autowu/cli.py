@@ -15,6 +15,7 @@ from autowu import __version__
 from autowu.arguments import Parser
 from autowu.errors import UserError
 from autowu.extras import MODULES, install
+from autowu.site import page as address
 
 # Each module gives `add_arguments(parser)` and `run(args) -> int`, and is imported only if it is asked for.
 COMMANDS: Final = {
@@ -24,8 +25,6 @@ COMMANDS: Final = {
     "reproduce": ("autowu.reproduce", "the tables and figures of the paper", "reproduction"),
 }
 """Each command's module, its purpose, and the page that says more of it."""
-
-SITE: Final = "https://autowu.github.io/autowu/"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,7 +63,7 @@ def _run(arguments: list[str]) -> int:
     parser = Parser(
         prog="autowu",
         description="Sets the learning rate of neural-network training by itself.",
-        epilog=f"`autowu COMMAND --help` says what a command takes. A tutorial: {SITE}tutorial/",
+        epilog=f"`autowu COMMAND --help` says what a command takes. A tutorial: {address('tutorial')}",
         formatter_class=_Help,
     )
     parser.add_argument("--version", action="version", version=f"autowu {__version__}")
@@ -72,7 +71,7 @@ def _run(arguments: list[str]) -> int:
     chosen = next((word for word in arguments if not word.startswith("-")), None)
     for name, (module, purpose, page) in COMMANDS.items():
         told = f"{purpose[0].upper()}{purpose[1:]}."  # unless the command says more
-        command = commands.add_parser(name, help=purpose, description=told, epilog=f"More: {SITE}{page}/")
+        command = commands.add_parser(name, help=purpose, description=told, epilog=f"More: {address(page)}")
         if name == chosen:
             import_module(module).add_arguments(command)
     if not arguments:

@@ -26,9 +26,9 @@ class Config:
     """The hyperparameters of one run; the field defaults are the default preset.
 
     ``Config(total_steps=12_000)`` is the default preset, :meth:`paper` is Algorithm 1 of the paper. Values
-    are checked here and nowhere else. What each default rests on is in docs/presets.md; what its neighbours
-    do to training is in docs/quality-ablations.md, and to the rates of the detector's mistakes in
-    docs/quality-detection.md.
+    are checked here and nowhere else. What each default rests on is in
+    https://autowu.github.io/autowu/presets/. What its neighbours do to training is in quality-ablations/
+    there, and to the rates of the detector's mistakes in quality-detection/.
 
     Raises:
         TypeError: a value is of the wrong type.

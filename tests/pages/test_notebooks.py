@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -58,3 +59,15 @@ def test_it_runs_and_prints_what_it_shows(
     ]
     blocks.run(found, {})
     matplotlib.pyplot.close("all")
+
+
+def test_both_and_the_tutorial_show_one_run() -> None:
+    """It is the same network with the same seed, so a new default renews all three or none."""
+    tutorial = (blocks.ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    first, second = ("".join(printed(cell) or "" for cell in cells(path)) for path in NOTEBOOKS)
+    ((found, peak, switch),) = re.findall(r"(?m)^(peak LR (\S+), after (\d+) of \d+ updates: \w+)$", first)
+    (put_back,) = re.findall(r"(?m)^weights of update \d+ were put back", first)
+    (right,) = re.findall(r"(?m)^.* of the test images are read right$", first)
+    assert [line for line in (found, put_back, right) if f"\n{line}" not in tutorial] == []
+    assert f"\npeak LR {peak}\n" in second
+    assert f"\npatience 3: switch at {switch}, peak LR {peak}\n" in second

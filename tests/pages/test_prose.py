@@ -14,26 +14,53 @@ from pages import blocks
 DOCS = blocks.ROOT / "docs"
 LONGEST = 110
 PAGES = sorted([*blocks.ROOT.glob("*.md"), *DOCS.rglob("*.md")])
-TABLES = re.compile(r"(?m)^\|.*$")
-WITH_LONG_LINES = {"algorithm.md", "presets.md", "recipes.md"}
-"""Notebooks of measurements, and pages that a program writes; those about quality are others."""
+MEAN = 15
+"""Words of a sentence, at most, on the mean over a page."""
+
+TABLES = re.compile(r"(?ms)^\|[^\n]*$|^<!-- table: .*?^<!-- end -->$")
+NO_PROSE = re.compile(r"(?ms)^ *```.*?^ *```$|<!--.*?-->|^ *\|[^\n]*$|^#[^\n]*$|!\[[^\]]*\]\([^)]*\)")
+CODE = re.compile(r"(?m)(?<=\n\n)(?: {4,}(?![*\d ])[^\n]*\n?)+")
+ITEM = re.compile(r"(?m)^ *(?:[*+-]|\d+\.) +")
+END = re.compile(r"(?<=[.!?])[)*\"]*\s+(?=[^a-z])")
 
 pytestmark = pytest.mark.skipif(not DOCS.exists(), reason="an archive of the sources leaves the pages out")
 
 
 def long_lines(text: str) -> list[str]:
-    """The lines that are too long and no row of a table."""
+    """The lines that are too long, of no table and of nothing that a program writes between marks."""
     return [line for line in TABLES.sub("", text).splitlines() if len(line) > LONGEST]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(blocks.ROOT)))
 def test_lines_are_short(page: Path) -> None:
-    if page.name not in WITH_LONG_LINES and not page.name.startswith("quality"):
-        assert long_lines(page.read_text(encoding="utf-8")) == []
+    assert long_lines(page.read_text(encoding="utf-8")) == []
 
 
 def test_a_long_line_is_found() -> None:
     assert long_lines("word " * 30 + "\n| " + "cell " * 30 + "|\n" + "x" * 110) == ["word " * 30]
+
+
+def sentences(text: str) -> list[int]:
+    """The words of each sentence outside of code, tables and titles; an item of a list begins one."""
+    text = CODE.sub("\n", NO_PROSE.sub("\n", TABLES.sub("\n", text)))
+    text = re.sub(r"`[^`]*`", "Code", re.sub(r"\]\([^)]*\)", "]", ITEM.sub("\n", text)))
+    found = [END.split(part) for part in re.split(r"\n\s*\n", text)]
+    words = [len(re.findall(r"\S*\w\S*", sentence)) for part in found for sentence in part]
+    return [number for number in words if number > 1]
+
+
+@pytest.mark.parametrize(
+    "page", [blocks.ROOT / "README.md", *sorted(DOCS.rglob("*.md"))], ids=lambda page: page.name
+)
+def test_sentences_are_short(page: Path) -> None:
+    words = sentences(page.read_text(encoding="utf-8"))
+    assert sum(words) <= MEAN * len(words), f"{sum(words) / len(words):.1f} words a sentence; {max(words)}"
+
+
+def test_how_sentences_are_counted() -> None:
+    text = "# A title\n\nThree short words. Four (of `b c`)\nmore.\n\n    code that is\n    left out\n\n"
+    items = "* [two](of.md#them) here:\n    * one more\n* two words.\n\n| a cell | of a table |\n"
+    assert sentences(text + items) == [3, 4, 2, 2, 2]
 
 
 def test_the_site_has_each_page() -> None:

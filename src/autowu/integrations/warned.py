@@ -8,8 +8,16 @@ from typing import Final
 
 from autowu.config import Config
 from autowu.controller.state import AfterSwitch, Grow, Phase, Reason, State
+from autowu.site import page
 
 USUAL: Final = 300  # updates; in shorter runs warm-up often has too few to find the minimum in
+
+NOT_FOR_IT: Final = (
+    "If it does not fall with a constant LR that you trust either, look at the loss, the labels, frozen"
+    " parameters. If it does not fall by design (GANs, reinforcement learning), AutoWU is not for it, and a"
+    f" fixed schedule is: {page('when-not')}"
+)
+"""What helps where a loss does not fall."""
 
 
 def warnings_of(
@@ -52,13 +60,10 @@ def warnings_of(
     if after.horizon.end is not None and after.horizon.end < USUAL:
         short = (
             f" A run of fewer than {USUAL} updates is often too short for that: a fixed schedule serves it"
-            " better (docs/quality.md#where-it-loses)."
+            f" better ({page('quality', 'where-it-loses')})."
         )
     if switch.reason in (Reason.RISE, Reason.NO_FALL):
-        never = (
-            " The loss has shown no fall, so that no learning rate is known to be good. If it does not fall"
-            " by design (GANs, reinforcement learning), AutoWU is not for it (docs/when-not.md)."
-        )
+        never = f" The loss has shown no fall, so that no learning rate is known to be good. {NOT_FOR_IT}"
     yield (
         f"AutoWU: warm-up ended at its cap, step {switch.step}{_of(after)}, before a minimum"
         f" of the loss was detected, and the decay begins at an LR of {switch.peak_lr:.3g}.{short}{never}"
@@ -112,6 +117,5 @@ def _of_the_watch(before: State[Phase], after: State[Phase]) -> Iterator[str]:
     if phase.no_fall and not (told and told.no_fall):
         yield (
             f"AutoWU: at step {after.step}{of} the loss is not below its first values by more than noise"
-            " explains. Training is in trouble, or its loss does not fall by design (GANs, reinforcement"
-            " learning), and AutoWU is not for it (docs/when-not.md)."
+            f" explains. {NOT_FOR_IT}"
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from autowu.site import page
+
 
 def check_arguments(second: object, more: Sequence[object], settings: Mapping[str, object]) -> None:
     """Whether the arguments are those of this class.
@@ -25,6 +27,7 @@ def check_arguments(second: object, more: Sequence[object], settings: Mapping[st
     raise TypeError(
         f"AutoWU takes (optimizer, total_steps), and the rest by name, {wrong}. In the code of the paper's"
         " authors the second argument is steps_per_epoch, the third total_epochs; that is, here:"
-        f" AutoWU(optimizer, total_steps={steps!r} * {epochs!r}, steps_per_epoch={steps!r}, preset='paper')"
-        " (docs/faq.md). The default preset needs total_steps alone, the optimizer updates of the whole run."
+        f" AutoWU(optimizer, total_steps={steps!r} * {epochs!r}, steps_per_epoch={steps!r}, preset='paper')."
+        " The default preset needs total_steps alone, the optimizer updates of the whole run. What differs:"
+        f" {page('faq', 'is-this-the-code-of-the-papers-authors')}"
     )

@@ -62,8 +62,8 @@ class AutoWU(Readable, Ends, LRScheduler):
             end of the run; without ``watch`` in warm-up only.
         process_group: ranks whose losses are averaged; by default all, if torch.distributed is initialised.
         distributed: False to decide by this process's losses alone.
-        log: a folder for the run log that `autowu report` reads (docs/how-to/own-report.md). Of several
-            processes the first writes it.
+        log: a folder for the run log that `autowu report` reads. Of several processes the first
+            writes it. See https://autowu.github.io/autowu/how-to/own-report/.
         settings: fields of :class:`autowu.Config` in place of the preset's.
 
     Raises:

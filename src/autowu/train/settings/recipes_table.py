@@ -98,6 +98,11 @@ NOTE: Final = (
 )
 
 
+ELSEWHERE: Final = (
+    "`autowu train --list-recipes` prints this page. [train.md](train.md) says what else can be chosen."
+)
+
+
 def show() -> None:
     """Print the recipes: as a table, or one by one where that is too wide."""
     print(text(columns()))
@@ -129,8 +134,7 @@ def markdown() -> str:
     return (
         "# Recipes\n\n"
         "    autowu train --recipe cifar10-resnet18 --schedule paper --batch-size 8192 --devices 4\n\n"
-        f"{_words(NOTE)} `autowu train --list-recipes` prints this page. "
-        "[train.md](train.md) says what else can be chosen.\n\n"
+        f"{textwrap.fill(f'{_words(NOTE)} {ELSEWHERE}', 110)}\n\n"
         f"{_table(COLUMNS, rows())}\n"
         "What the paper's recipes share:\n\n"
         f"{_table(('', ''), common())}\n"
