@@ -324,3 +324,17 @@ def test_where_warm_up_knows_no_level_the_first_losses_after_the_switch_are_the_
     assert [cut.factor for cut in cuts(losses, begin)] == [1 / 3, 1.0]
     losses[420 - BEGIN :] -= 0.6  # the weights that went back are as good as they were
     assert [cut.factor for cut in cuts(losses, begin)] == [1 / 3]
+
+
+@pytest.mark.parametrize(
+    ("rise", "stretches", "count"),
+    [(0.6, 1, 0), (0.6, 2, 0), (0.6, 3, 1), (0.6, 4, 1), (0.4, 4, 0)],
+)
+def test_a_rise_within_the_bounds_of_the_least_level_counts_when_it_lasts(
+    rise: float, stretches: int, count: int
+) -> None:
+    """Few losses told the least level, and so its bounds are wide. Half of the fall, three times in a row."""
+    begin, losses = fallen(least=Stretch(0.3, 1.0, 1.7), kept=Stretch(0.9, 1.0, 1.7)), quiet()
+    losses[: stretches * STRETCH] += rise
+    found = [cut for cut in reads(losses, begin)[-1].phase.cuts if cut.factor < 1]
+    assert [cut.step for cut in found] == [BEGIN + 3 * STRETCH] * count

@@ -29,6 +29,9 @@ SHORTEST: Final = 10
 LOST: Final = 0.1
 """Share of the fall since the first losses that has to be lost again."""
 
+MOSTLY: Final = 0.5
+"""The same, where it is lost for several stretches in a row, though each is within the noise."""
+
 CUT: Final = 1 / 3
 """By which a cut multiplies the LR: half of the decade between a good LR and one that explodes."""
 
@@ -63,12 +66,12 @@ def watched(config: Config, state: State[P]) -> State[P]:
     enough = len(state.losses) >= SHORTEST  # one NaN in a few is no lost network
     dead, judged = enough and not math.isfinite(now.median), enough and not ended
     changed = any(taken_back(phase.cuts, at) for at in range(len(phase.cuts)))  # then a rise says nothing
-    rises = phase.rises + 1 if judged and _above(state, now) else 0
+    rises = phase.rises + 1 if judged and _lost(state, now, MOSTLY) else 0
     state = state.replace(phase=(phase := replace(phase, rises=rises)))
     if dead or (judged and not changed and (_risen(state, now) or rises >= config.patience)):
         state = _cut_or_not(state, now, dead=dead)
     else:
-        if judged and (phase.least is None or now.high < phase.least.high):
+        if judged and not rises and (phase.least is None or now.high < phase.least.high):
             state = state.replace(phase=replace(phase, least=now))
         kept = state.snapshot_step
         due = kept is not None and state.step - kept >= RENEWED * max(config.length, state.read)
@@ -113,16 +116,15 @@ def _cut_or_not(state: State[P], now: Stretch, *, dead: bool) -> State[P]:
 def _risen(state: State[P], now: Stretch) -> bool:
     """Whether ``now`` is above the least level for good. Of a loss that never fell that says nothing."""
     least = state.phase.least
-    return least is not None and now.low > least.high and _above(state, now)
+    return least is not None and now.low > least.high and _lost(state, now, LOST)
 
 
-def _above(state: State[P], now: Stretch) -> bool:
-    """Whether ``now`` is above the median of the least level. Once that says little, often it does."""
+def _lost(state: State[P], now: Stretch, share: float) -> bool:
+    """Whether ``now`` is above the median of the least level by so much of the fall."""
     least, origin = state.phase.least, state.origin
     if least is None or origin is None or not _fallen(state):
         return False
-    lost = LOST * (origin.median - least.median)
-    return now.low > least.median and now.median - least.median > lost
+    return now.low > least.median and now.median - least.median > share * (origin.median - least.median)
 
 
 def _fallen(state: State[P]) -> bool:
