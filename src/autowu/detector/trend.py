@@ -14,7 +14,7 @@ from autowu.arrays import Array
 from autowu.detector import noise
 
 STRETCHES = 20  # of a window, a quarter of the kernel's length-scale each, that a plain fall compares
-LATER: Final = 3  # losses after a jump's first five, that show whether the loss rises on
+LATER: Final = 2  # losses after a jump's first five, that show whether the loss rises on
 _MEDIAN_OF_5: Final = 0.28683  # variance of the median of 5 standard normal values
 
 
@@ -107,7 +107,7 @@ def jumped(losses: Array, since: int, height: float) -> bool:
     """Whether the loss is higher from one update on, after ``since``, and then has risen by no more.
 
     The lowest of five losses is above the highest of the five before by more than ``height`` noise levels.
-    The last five, which end at least three updates later, are not above them by another half of that jump.
+    The last five, which end at least two updates later, are not above them by another half of that jump.
     """
     finite = losses[max(0, since - noise.ENDS) :]
     finite = finite[np.isfinite(finite)]
