@@ -37,7 +37,8 @@ def test_a_sweep_in_which_the_loss_rises_starts_again_two_decades_lower() -> Non
     again = next(state for state in states if isinstance(state.phase, Search))
     seen = again.phase.growth.start
     assert 38 <= seen <= 42  # with the third loss of five that is plainly above the first ones
-    assert again.phase.growth == Growth(seen, pytest.approx(1e-5 * 1e5 ** (seen / 40) / 100, rel=1e-12), 387)
+    start = pytest.approx(1e-5 * 1e5 ** (seen / 40) / 100, rel=1e-12)
+    assert again.phase.growth == Growth(seen, start, 387, before=Growth(0, 1e-5, 40))
     assert (again.restores, again.first) == (1, seen)
 
 
@@ -45,7 +46,7 @@ def test_a_rise_at_once_starts_again_at_the_start() -> None:
     losses = 1.0 + 0.5 * np.arange(30)
     states = follow(Config(total_steps=1000), losses)
     again = next(state for state in states if isinstance(state.phase, Search))
-    assert again.phase.growth == Growth(11, 1e-5, 387)
+    assert again.phase.growth == Growth(11, 1e-5, 387, before=Growth(0, 1e-5, 40))
 
 
 def explodes(edge: float, sd: float = 0.1, seed: int = 0) -> Callable[[int, float], float]:
@@ -298,4 +299,4 @@ def test_lift_off_that_was_noise_is_taken_back_only_where_growth_has_the_time(to
         assert (switch.reason, switch.capped) == (Reason.RISE, False)
     else:
         assert isinstance(found.phase, Search)
-        assert found.phase.growth == Growth(step, config.min_lr, config.growth_steps)
+        assert found.phase.growth == Growth(step, config.min_lr, config.growth_steps, before=begun)

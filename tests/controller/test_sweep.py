@@ -52,7 +52,7 @@ def test_a_failed_sweep_starts_again_slowly() -> None:
     rng = np.random.default_rng(0)
     state = follow(config, 2.3 + 0.01 * rng.standard_normal(config.sweep_steps))[-1]
     assert state.step == 40
-    assert state.phase == Search(Growth(40, config.min_lr, 387))
+    assert state.phase == Search(Growth(40, config.min_lr, 387, before=Growth(0, config.min_lr, 40)))
     assert machine.learning_rate(config, state, 40) == config.min_lr
     assert state.restores == 1
     assert (state.first, len(state.losses)) == (40, 0)
@@ -68,7 +68,7 @@ def test_after_a_failed_sweep_tests_see_the_slow_growth_from_its_start() -> None
     states = follow(config, losses)
     lifted = next(state for state in states if isinstance(state.phase, Grow))
     assert (lifted.first, len(lifted.losses)) == (40, lifted.step - 40)
-    assert lifted.phase.growth == Growth(40, config.min_lr, 387)
+    assert lifted.phase.growth == Growth(40, config.min_lr, 387, before=Growth(0, config.min_lr, 40))
     assert states[-1].verdicts[0].start == 40
 
 

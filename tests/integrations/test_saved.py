@@ -47,7 +47,7 @@ def test_a_stage_that_cannot_be(config: Config, phase: Phase, message: str) -> N
         ({"phase": {"kind": "Rest"}}, "'phase' must have a 'kind' of Sweep, Search, .*, not 'Rest'"),
         ({"phase": {"kind": "Trial"}}, "'phase' must have a 'kind' of Sweep, Search, .*, not 'Trial'"),
         ({"lifted": 3}, "the state has not the keys that it must have: 'lifted'"),
-        ({"version": 3}, "the state's version must be 7, not 3"),
+        ({"version": 3}, "the state's version must be 8, not 3"),
     ],
 )
 def test_what_no_configuration_has(changes: dict[str, Any], message: str) -> None:

@@ -224,8 +224,8 @@ SAID = {
     "a fall to the cap, paper": "its cap of 200 updates and had found no minimum of the loss. The decay",
     "lift-off at the cap": "its cap of 11 updates before a test could tell where the minimum of the loss is.",
     "dead": f"{DEAD}. The last learning rate known to be good was that of step 259.0. The decay (linear) "
-    "begins with 0.045, half of it. At step 295 most losses were not finite: the learning rate would have "
-    "been cut to a third. At step 335 most",
+    "begins with 0.045, half of it. At step 311 most losses were not finite: the learning rate would have "
+    "been cut to a third. At step 351 most",
     "dead, paper": f"{DEAD}. The last learning rate known to be good was that of step 89.0. The decay "
     "(cosine) begins with 0.00168.",
     "dead before lift-off": f"{DEAD}. The decay (linear) begins with learning rate 1e-05.",

@@ -32,7 +32,7 @@ SAID = {
     "a fall to the cap, paper": f"{THE_GROWTH} reached its limit at step 200; it fell from 1 on.",
     "lift-off at the cap": f"{FAILED}at step 11 growth reached its limit before a test could tell where the "
     f"loss is lowest, and {BACK} of step 11, 0.00534, and let it decay",
-    "dead": f"At step 275 no loss had been finite since step 260: {BACK} 0.045",
+    "dead": f"At step 291 no loss had been finite since step 260: {BACK} 0.045",
     "dead, paper": f"At step 175 no loss had been finite since step 90: {BACK} 0.00168",
     "dead before lift-off": f"{GROWTH} ended at step 38, since no loss was finite any more; it fell from",
     "never alive": f"{GROWTH} ended at step 23, since no loss was finite any more; it fell from 1e-05 on. "

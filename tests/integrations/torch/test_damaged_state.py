@@ -134,7 +134,7 @@ def test_another_number_of_groups():
     [
         ({"version": 99}, "the state of AutoWU has version 99, this is 4$"),
         ({"version": 1}, "the state of AutoWU has version 1, this is 4$"),
-        ({"run": ({"version": 3}, scheduler().state_dict()["pending"], None)}, "version must be 7, not 3$"),
+        ({"run": ({"version": 3}, scheduler().state_dict()["pending"], None)}, "version must be 8, not 3$"),
     ],
 )
 def test_another_version(changes, message):
