@@ -18,7 +18,7 @@ UPDATES, MICRO, EVERY = 120, 2, 5
 
 
 def main(folder: Path) -> None:
-    """Train to the end, from the newest checkpoint on; a line for each update tells the LR and all weights."""
+    """Train to the end, from the newest checkpoint on; a line an update tells the LR and all weights."""
     accelerator = Accelerator(cpu=True, gradient_accumulation_steps=MICRO)
     rank = accelerator.process_index
     noise = np.random.default_rng(rank).standard_normal(UPDATES * MICRO)  # each rank has losses of its own
