@@ -87,7 +87,8 @@ def _sums(tensor: Tensor) -> Tensor:
     sums = torch.zeros(_SUMS + 1, dtype=wide, device=tensor.device)
     for part in cast("tuple[Tensor, ...]", cast("Any", flat).split(_CHUNK)):
         values = part.to(wide)
-        sums[-1] += values.square().sum()
-        for first in range(_SUMS):
-            sums[first] += values[first::_SUMS].sum()
+        whole = len(values) // _SUMS * _SUMS
+        sums[:_SUMS] += values[:whole].view(-1, _SUMS).sum(0)
+        sums[: len(values) - whole] += values[whole:]
+        sums[-1] += values.dot(values)
     return sums
