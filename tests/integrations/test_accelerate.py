@@ -5,7 +5,11 @@ from __future__ import annotations
 import gc
 import importlib
 import json
+import os
 import re
+import shutil
+import signal
+import subprocess
 import sys
 import weakref
 from pathlib import Path
@@ -21,6 +25,7 @@ from accelerate import Accelerator, DistributedType
 from accelerate.utils import GradientAccumulationPlugin
 from torch import Tensor
 
+import limits
 from autowu import AutoWU
 from autowu.extras import install
 from autowu.integrations import accelerate
@@ -162,6 +167,39 @@ def test_the_example_goes_on_after_kill_9(tmp_path: Path) -> None:
 def assert_same_state(one: Path, other: Path) -> None:
     for name in ("model.safetensors", "optimizer.bin", "scheduler.bin"):
         assert (one / name).read_bytes() == (other / name).read_bytes()
+
+
+@pytest.mark.full
+def test_two_processes_that_are_killed_in_warm_up_go_on_as_if_unbroken(tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    for folder in (whole, broken):
+        folder.mkdir()
+    assert two_processes(whole).wait(limits.HANG) == 0
+    process = two_processes(broken)
+    limits.wait_for((broken / "at-020").is_dir, lambda: process.poll() is None)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    shutil.rmtree(broken / "unfinished", ignore_errors=True)
+    assert (broken / "trace-0").read_text().splitlines()[-1].split()[1] == "warmup"
+    assert two_processes(broken).wait(limits.HANG) == 0
+
+    lines = (whole / "trace-0").read_text().splitlines()
+    assert [line.split()[0] for line in lines] == [str(update) for update in range(1, 121)]
+    assert {line.split()[1] for line in lines} == {"warmup", "decay"}
+    for trace in (whole / "trace-1", broken / "trace-0", broken / "trace-1"):
+        assert sorted(set(trace.read_text().splitlines()), key=lambda line: int(line.split()[0])) == lines
+
+
+def two_processes(folder: Path) -> subprocess.Popen[bytes]:
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    tests = Path(__file__).parents[1]
+    path = [str(tests), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return subprocess.Popen(
+        [sys.executable, *launch, "-m", "integrations.accelerate_killed", str(folder)],
+        cwd=tests,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(path)},
+        start_new_session=True,  # so that all of them can be killed at once
+    )
 
 
 def test_the_log_names_the_optimizer_and_not_accelerates_around_it(tmp_path: Path) -> None:

@@ -73,6 +73,7 @@ def test_losses_are_read_at_decisions_only_and_without_the_watch_not_at_all_in_t
         (True, TypeError),
         (1j, TypeError),
         (np.array(True), TypeError),
+        (np.ma.masked, TypeError),
         (np.array(1j), TypeError),
         (np.zeros(2), ValueError),
         (np.zeros(0), ValueError),

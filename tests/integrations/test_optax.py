@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +236,39 @@ def test_an_integer_is_refused() -> None:
     opt_state = optax.inject_hyperparams(optax.sgd)(learning_rate=0).init(jnp.zeros(2))
     with pytest.raises(ValueError, match="learning_rate is an integer"):
         AutoWU(100).set_learning_rate(opt_state)
+
+
+def test_an_lr_that_takes_its_type_from_complex_parameters_is_refused_with_what_to_write() -> None:
+    parameters = jnp.zeros(2, jnp.complex64)
+    opt_state = optax.inject_hyperparams(optax.sgd)(learning_rate=0.1).init(parameters)
+    with pytest.raises(ValueError, match=r"is of complex64, .* hyperparam_dtype=jnp\.float32"):
+        AutoWU(100).set_learning_rate(opt_state)
+    opt_state = optax.inject_hyperparams(optax.sgd, hyperparam_dtype=jnp.float32)(0.1).init(parameters)
+    AutoWU(100).set_learning_rate(opt_state)
+
+
+def test_a_loss_of_pytorch_is_refused_with_what_to_write() -> None:
+    torch = pytest.importorskip("torch")
+    with pytest.raises(TypeError, match=r"such as float\(loss\), not tensor\(1\."):
+        AutoWU(100).observe(torch.ones((), requires_grad=True))
+
+
+@pytest.mark.parametrize("calls", [1, 4], ids=["a step a micro-batch", "a step an update"])
+def test_a_step_for_each_micro_batch_is_told_once(calls: int) -> None:
+    optimizer = optax.MultiSteps(optax.inject_hyperparams(optax.sgd)(learning_rate=0.1), 4)
+    params = jnp.zeros(2)
+    schedule = AutoWU(200)
+    opt_state = schedule.set_learning_rate(optimizer.init(params))
+    update = jax.jit(optimizer.update)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for loss in v_curve(200)[:100]:
+            for _ in range(calls):
+                _, opt_state = update(params, opt_state)
+            params, opt_state = schedule.step(loss, params, opt_state)
+    texts = [str(each.message) for each in told if "MultiSteps" in str(each.message)]
+    assert len(texts) == (calls == 1)
+    assert all("has been called" in text and "observe(loss)" in text for text in texts)
 
 
 def test_inside_of_jit_it_is_refused() -> None:

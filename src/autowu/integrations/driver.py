@@ -89,7 +89,13 @@ class Driver(Readable):
             TypeError, ValueError: ``loss`` is not one real number; nothing is changed.
         """
         dtype = getattr(loss, "dtype", None)
+        if dtype is not None and not hasattr(dtype, "kind"):  # PyTorch's: it may carry a graph
+            raise TypeError(
+                f"loss must be a Python number or an array, such as float(loss), not {loss!r:.80}"
+            )
         real = isinstance(loss, numbers.Real) if dtype is None else dtype.kind not in "bcOSUmM"
+        if np.ma.is_masked(loss):  # pyright: ignore[reportUnknownMemberType]
+            real = False
         if not real or isinstance(loss, bool):
             raise TypeError(f"loss must be a real number, not {loss!r:.80}")
         shape = tuple(getattr(loss, "shape", ()))

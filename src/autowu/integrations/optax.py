@@ -26,6 +26,7 @@ from autowu.config import Config
 from autowu.integrations import optax_trees
 from autowu.integrations.driver import Driver
 from autowu.integrations.logged import Folder
+from autowu.integrations.optax_micro import MicroSteps
 from autowu.integrations.said import summary
 from autowu.integrations.saved import check_keys
 from autowu.integrations.weights import Leaf, MisfitError, Weights, gone, some
@@ -86,6 +87,7 @@ class AutoWU:
         self._watched: dict[str, tuple[Any, Leaf]] = {}  # what came back of them, beside what was written
         self._second_hand = False
         self._told_of_schedules = False
+        self._micro_steps = MicroSteps()
 
     def __repr__(self) -> str:
         return summary("AutoWU", self.driver.session)
@@ -142,7 +144,10 @@ class AutoWU:
         rates = self._rates(opt_state)
         if loss is not None:
             self.observe(loss)
+        due = self.driver.session.due
         weights = self.driver.step(*_reading(params, opt_state, rates))
+        if self.driver.session.due != due:
+            self._micro_steps.look(opt_state, self.driver.step_count)
         return self._put_back(weights, params, opt_state)
 
     def extend(self, total_steps: int) -> None:

@@ -54,6 +54,12 @@ def learning_rates(opt_state: Any) -> dict[str, int]:
                 raise ValueError(f"{name} is a schedule, which AutoWU cannot set: give a number, such as 0.0")
             if kind == "hyperparams":
                 if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+                    dtype = jnp.result_type(leaf)
+                    if jnp.issubdtype(dtype, jnp.complexfloating):
+                        raise ValueError(
+                            f"{name} is of {dtype}, as the first parameter is: give inject_hyperparams(…,"
+                            " hyperparam_dtype=jnp.float32)"
+                        )
                     raise ValueError(
                         f"{name} is an integer, and can be nothing else: give a number such as 0.0"
                     )

@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.algorithms.join import Join
 from torch.distributed.device_mesh import init_device_mesh
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD, AdamW, Optimizer
 
 import autowu
@@ -237,3 +239,18 @@ def sharded_by_hand(rank: int) -> tuple[list[Tensor], list[Tensor], list[Tensor]
         if made.switch is not None:
             return record[made.switch.rewound_to], seen(optimizer), record[step], made.switch
     raise AssertionError("no switch")
+
+
+def uneven(rank: int, way: str, losses: list[float], batches: list[int]) -> tuple[Any, ...]:
+    """Ranks with so many batches each, as DDP and Accelerate join them; what there is at the end."""
+    torch.manual_seed(0)
+    model = DistributedDataParallel(nn.Linear(4, 1))
+    optimizer = SGD(model.parameters(), lr=0.1)
+    made = autowu.AutoWU(optimizer, STEPS, watch=None)
+    with model.join() if way == "ddp.join()" else Join([model]):
+        for loss in losses[: batches[rank]]:
+            model(torch.randn(8, 4)).square().mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            made.step(loss)
+    return made.last_epoch, made.get_last_lr(), model.module.weight.sum().item(), made.switch

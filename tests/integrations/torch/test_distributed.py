@@ -103,6 +103,15 @@ def test_groups_of_their_own(world):
     assert world.size == 1 or traces[0].lrs != traces[-1].lrs
 
 
+@pytest.mark.parametrize("way", ["ddp.join()", "Join([ddp])"])
+def test_a_rank_with_fewer_batches_takes_part_in_the_decisions(world, way):
+    answers = world.run(ranks.uneven, way, v_curve(), [STEPS, *[150] * (world.size - 1)])
+    assert answers == [answers[0]] * world.size
+    updates, lrs, weight, switch = answers[0]
+    assert (updates, lrs, weight) == (STEPS, [0.0], pytest.approx(weight))
+    assert switch.rewound_to is not None
+
+
 def test_each_rank_resumes_from_its_own_state(world):
     losses = [losses_of(rank) for rank in range(world.size)]
     expected = core_lrs(Config(total_steps=STEPS), finite_mean(losses))[-1:]

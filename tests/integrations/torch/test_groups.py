@@ -138,6 +138,34 @@ def test_a_tensor_lr_is_changed_in_place(dtype):
         assert made.get_last_lr()[0] == pytest.approx(lr.item(), rel=1e-6)
 
 
+def test_a_tensor_lr_that_has_a_gradient_is_written_to():
+    optimizer = SGD(parameters(3), lr=torch.tensor(1e-3, requires_grad=True))
+    made = autowu.AutoWU(optimizer, STEPS)
+    expected = core_lrs(made.config, v_curve())
+    for step, loss in enumerate(v_curve(), 1):
+        made.step(loss)
+        assert optimizer.param_groups[0]["lr"].item() == pytest.approx(expected[step])
+    assert optimizer.param_groups[0]["lr"].requires_grad
+
+
+def test_a_tensor_lr_that_was_made_under_inference_mode_is_written_to():
+    with torch.inference_mode():
+        lr = torch.tensor(1e-3)
+    optimizer = SGD(parameters(3), lr=0.5)
+    optimizer.param_groups[0]["lr"] = lr
+    made = autowu.AutoWU(optimizer, STEPS)
+    made.step(1.0)
+    assert optimizer.param_groups[0]["lr"].item() == pytest.approx(made.learning_rate)
+
+
+@pytest.mark.parametrize("lr", [torch.tensor(1), torch.tensor(1e-3 + 0j), torch.full((2,), 1e-3)])
+def test_a_tensor_that_cannot_hold_an_lr_is_refused(lr):
+    optimizer = SGD(parameters(3), lr=0.1)
+    optimizer.param_groups[0]["lr"] = lr
+    with pytest.raises(ValueError, match=r"group 0 of SGD must be a floating-point tensor with one element"):
+        autowu.AutoWU(optimizer, STEPS)
+
+
 def test_groups_with_tensor_lrs_of_their_own():
     optimizer = AdamW(
         [{"params": parameters(2), "lr": torch.tensor(0.02)}, {"params": parameters(3)}],

@@ -155,6 +155,10 @@ WRONG: list[tuple[Any, type[Exception], str]] = [
     (np.array("1.0"), TypeError, "not <U3"),
     (np.array(None), TypeError, "not object"),
     (np.datetime64(0, "s"), TypeError, "not datetime64"),
+    (np.ma.masked, TypeError, "not a masked one"),
+    (np.ma.array(1.0, mask=True), TypeError, "not a masked one"),
+    (torch.ones(1).to_sparse(), TypeError, r"not a torch\.sparse_coo one"),
+    (torch.nested.nested_tensor([torch.ones(1)], layout=torch.jagged), TypeError, "not a nested one"),
 ]
 
 

@@ -2,6 +2,7 @@
 
 import copy
 from collections import OrderedDict
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -69,6 +70,38 @@ class Layerwise(Optimizer):
             optimizer.step()
 
 
+class Sorted(Optimizer):
+    """Several of each kind, and none that is held directly."""
+
+    def __init__(self, optimizers, put):
+        self.held = put(optimizers)
+        self._all = lambda: optimizers
+        super().__init__([p for o in optimizers for g in o.param_groups for p in g["params"]], {"lr": 1e-3})
+
+    def step(self, closure=None):
+        for optimizer in self._all():
+            optimizer.step()
+
+
+class Slow(Optimizer):
+    """The first Lookahead there was: slow weights in a list of lists, and numbers of its own."""
+
+    def __init__(self, inner):
+        self._optimizer_step_pre_hooks, self._optimizer_step_post_hooks = OrderedDict(), OrderedDict()
+        self.optimizer, self.param_groups, self.defaults = inner, inner.param_groups, inner.defaults
+        self.state = inner.state
+        self.slow = [[p.detach().clone() for p in group["params"]] for group in inner.param_groups]
+        self.distance, self.count = 0.0, 0
+
+    def step(self, closure=None):
+        self.optimizer.step()
+        self.count += 1
+        self.distance += 0.5
+        for group, slow in zip(self.param_groups, self.slow, strict=True):
+            for fast, kept in zip(group["params"], slow, strict=True):
+                kept.lerp_(fast.detach(), 0.5)
+
+
 class Tuned(AdamW):
     """As mechanic: a state that belongs to no parameter, with tensors by name and by parameter."""
 
@@ -121,6 +154,61 @@ def _plain(value):
             for key, inner in value.items()
         }
     return value.tolist() if isinstance(value, torch.Tensor) else copy.deepcopy(value)
+
+
+@pytest.mark.parametrize(
+    "put",
+    [
+        lambda optimizers: {"matrices": optimizers[:1], "rest": optimizers[1:]},
+        lambda optimizers: [[tuple(optimizers)]],
+        set,
+        lambda optimizers: SimpleNamespace(inner=optimizers, elsewhere=[SGD([torch.zeros(1)], lr=0.5)]),
+    ],
+    ids=["a dict of lists", "lists of lists", "a set", "an object"],
+)
+def test_optimizers_are_found_however_they_are_held(put):
+    model = nn.Linear(3, 4)
+    inner = [SGD([model.weight], lr=1e-3, momentum=0.9), AdamW([model.bias], lr=1e-3)]
+    optimizer = Sorted(inner, put)
+    made = autowu.AutoWU(optimizer, STEPS, model=model)
+    expected = core_lrs(made.config, v_curve())
+    for step, loss in enumerate(v_curve()[:100], 1):
+        made.step(loss)
+        assert [each.param_groups[0]["lr"] for each in inner] == [expected[step]] * 2
+    if isinstance(optimizer.held, SimpleNamespace):
+        assert optimizer.held.elsewhere[0].param_groups[0]["lr"] == 0.5  # it is somebody else's
+
+
+def test_what_an_optimizer_keeps_in_lists_and_as_numbers_goes_back_also_where_it_is_loaded():
+    def go(made, optimizer, model):
+        kept = None
+        for loss in v_curve()[made.last_epoch :]:
+            for parameter in model.parameters():
+                parameter.grad = torch.full_like(parameter, 0.1)
+            optimizer.step()
+            made.step(loss)
+            if made.switch:
+                return kept
+            if made._session.state.snapshot_step == made.last_epoch:
+                kept = copy.deepcopy((optimizer.slow, optimizer.distance, optimizer.count))
+            if made.last_epoch == 66:
+                saved.append(copy.deepcopy(made.state_dict()))
+        raise AssertionError
+
+    saved, model = [], nn.Linear(3, 4)
+    optimizer = Slow(SGD(model.parameters(), lr=0.1))
+    made = autowu.AutoWU(optimizer, STEPS, model=model)
+    kept = go(made, optimizer, model)
+    assert all(torch.equal(one, two) for one, two in zip(optimizer.slow[0], kept[0][0], strict=True))
+    assert (optimizer.distance, optimizer.count) == kept[1:] == (31.0, 62)
+
+    model = nn.Linear(3, 4)
+    optimizer = Slow(SGD(model.parameters(), lr=0.1))
+    made = autowu.AutoWU(optimizer, STEPS, model=model)
+    made.load_state_dict(saved[0])
+    go(made, optimizer, model)
+    assert all(torch.equal(one, two) for one, two in zip(optimizer.slow[0], kept[0][0], strict=True))
+    assert (optimizer.distance, optimizer.count) == kept[1:]
 
 
 @pytest.mark.parametrize("name", MAKERS)

@@ -73,6 +73,32 @@ def test_bfloat16():
     assert next(model.parameters()).dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("optimizer_first", [False, True])
+def test_a_run_in_float32_that_is_loaded_into_bfloat16_goes_back(optimizer_first):
+    torch.manual_seed(0)
+    training = Training(model=mlp())
+    for loss in v_curve()[:66]:
+        training.update()
+        training.scheduler.step(loss)
+    saved = copy.deepcopy(training.scheduler.state_dict())
+    state = copy.deepcopy(training.optimizer.state_dict())
+    weights = training.scheduler._snapshot.to_dict()["tensors"]["parameter.0"]
+    model = nn.Sequential(Cast(), mlp().to(torch.bfloat16))
+    other = Training(model=model)
+    if optimizer_first:
+        other.optimizer.load_state_dict(state)
+    other.scheduler.load_state_dict(saved)
+    if not optimizer_first:
+        other.optimizer.load_state_dict(state)
+    for loss in v_curve()[66:100]:
+        other.update()  # in which the optimizer needs a state of the weights' type
+        before = other.scheduler.switch
+        other.scheduler.step(loss)
+        if other.scheduler.switch and not before:
+            assert torch.equal(next(model.parameters()), weights.bfloat16())
+    assert other.scheduler.switch.rewound_to == 62
+
+
 class Cast(nn.Module):
     """Images to bfloat16."""
 

@@ -161,6 +161,46 @@ def test_a_buffer_that_has_grown_since_leaves_all_as_it_is():
     assert made.switch.rewound_to is None
 
 
+def test_a_cache_that_has_grown_since_stays_and_the_rest_goes_back(recwarn):
+    """As the tables of rotary embeddings, which are made anew for longer sequences."""
+    model = nn.Sequential(nn.Linear(3, 2))
+    made = autowu.AutoWU(SGD(model.parameters(), lr=0.1), STEPS, model=model)
+    for step, loss in enumerate(v_curve(), 1):
+        model[0].register_buffer("cosines", torch.zeros(step), persistent=False)
+        with torch.no_grad():
+            model[0].weight.fill_(step)
+        made.step(loss)
+        if made.switch:
+            break
+    assert model[0].weight.eq(made.switch.rewound_to).all()
+    assert model[0].cosines.shape == (made.switch.step,)
+    assert [str(each.message) for each in recwarn] == []
+
+
+class Coded(torch.Tensor):
+    """A tensor subclass that can be copied, and next to nothing else, as torchao's for training."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        if function.__name__ in ("abs", "equal", "_foreach_norm", "isfinite"):
+            raise NotImplementedError(function.__name__)
+        return super().__torch_function__(function, types, args, kwargs or {})
+
+
+def test_weights_of_a_type_that_cannot_be_judged_are_copied(recwarn):
+    model = nn.Linear(3, 2)
+    model.weight = nn.Parameter(torch.ones(2, 3).as_subclass(Coded))
+    made = autowu.AutoWU(SGD(model.parameters(), lr=0.1, momentum=0.9), STEPS, model=model)
+    for step, loss in enumerate(v_curve(), 1):
+        with torch.no_grad():
+            model.weight.fill_(step)
+        made.step(loss)
+        if made.switch:
+            break
+    assert model.weight.as_subclass(torch.Tensor).eq(made.switch.rewound_to).all()
+    assert not [each for each in recwarn if "cannot be rewound" in str(each.message)]
+
+
 class Quantised(AdamW):
     """A state of lists and of objects, as eight-bit and shampoo-like optimizers keep."""
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -15,8 +16,8 @@ from autowu.integrations.torch.nested import facades
 
 
 def number(lr: Any) -> float:
-    """An LR, which may be a tensor."""
-    return float(lr)
+    """An LR, which may be a tensor, even one that has a gradient."""
+    return float(lr.detach()) if isinstance(lr, Tensor) else float(lr)
 
 
 def check(optimizer: Optimizer) -> None:
@@ -34,12 +35,23 @@ def check(optimizer: Optimizer) -> None:
                 f" group {index}). Give it one, whatever it is, such as lr=1e-3; with transformers' Adafactor"
                 " also relative_step=False and warmup_init=False."
             )
+        lr = group["lr"]
+        if isinstance(lr, Tensor) and (lr.numel() != 1 or not lr.is_floating_point()):
+            raise ValueError(
+                f"the lr in group {index} of {name} must be a floating-point tensor with one element, such as"
+                f" torch.tensor(1e-3), for AutoWU to write to; not one of {lr.dtype}, shape {tuple(lr.shape)}"
+            )
 
 
 def own_tensor(optimizer: Optimizer, group: dict[str, Any]) -> None:
-    """Groups without their own LR hold the default's tensor; writing one must not change the others."""
-    if group["lr"] is optimizer.defaults.get("lr") and isinstance(group["lr"], Tensor):
-        group["lr"] = group["lr"].clone()
+    """Groups without their own LR hold the default's tensor; writing one must not change the others.
+
+    One that was made under ``inference_mode`` could not be written to.
+    """
+    lr = group["lr"]
+    if isinstance(lr, Tensor) and (lr is optimizer.defaults.get("lr") or lr.is_inference()):
+        with torch.inference_mode(False):
+            group["lr"] = lr.clone()
 
 
 def bases_of(optimizer: Optimizer) -> list[float]:

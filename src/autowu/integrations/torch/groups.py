@@ -103,7 +103,7 @@ class Groups:
                     self.overwritten = held, before
                 group["lr"] = value
             elif isinstance(held, Tensor):
-                held.fill_(value)
+                (held.detach() if held.requires_grad else held).fill_(value)
             else:  # an integer, or a number of NumPy's
                 if held != before and self.overwritten is None:
                     self.overwritten = number(held), before
@@ -117,7 +117,7 @@ class Groups:
             held = group["lr"]
             if isinstance(held, Tensor) and self.overwritten is None:
                 expected = held.new_tensor(written).item()
-                if (found := held.item()) != expected:
+                if (found := number(held)) != expected:
                     self.overwritten = found, expected
 
     # --- groups that come and go ----------------------------------------------------------------------

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import ModuleType
 from typing import Any, cast
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 
@@ -34,8 +35,9 @@ def listed(optimizer: Any) -> list[Optimizer]:
 def within(optimizers: Iterable[Optimizer]) -> list[Optimizer]:
     """These optimizers, each followed by those that it holds at whatever depth; each once.
 
-    Looked for in the attributes, and in lists, tuples and dicts there: Lookahead and sharpness-aware wrappers
-    hold one, ZeroRedundancyOptimizer the one of its shard, containers many.
+    Looked for in the attributes, and in lists, tuples, sets and dicts there, which may be nested: Lookahead
+    and sharpness-aware wrappers hold one, ZeroRedundancyOptimizer the one of its shard, containers many.
+    Also in the attributes of plain objects there: those that have parameters of the optimizer's own.
     """
     found: dict[int, Optimizer] = {}
     for optimizer in optimizers:
@@ -47,23 +49,39 @@ def _collect(optimizer: Optimizer, found: dict[int, Optimizer]) -> None:
     if id(optimizer) in found:
         return
     found[id(optimizer)] = optimizer
-    for name, value in vars(optimizer).items():
-        if name not in ("param_groups", "state", "defaults") and "hooks" not in name:
-            for each in _optimizers_of(value):
-                _collect(each, found)
+    for value in attributes(optimizer).values():
+        for each in _optimizers_of(value, set()):
+            _collect(each, found)
+        if _is_plain(value):
+            mine = {id(parameter) for parameter in parameters([optimizer])}
+            for each in _optimizers_of(vars(value), set()):
+                if any(id(parameter) in mine for parameter in parameters([each])):
+                    _collect(each, found)
 
 
-def _optimizers_of(value: Any) -> Iterator[Optimizer]:
+def attributes(optimizer: Optimizer) -> dict[str, Any]:
+    """What an optimizer has besides that which all of PyTorch's have."""
+    return {
+        name: value
+        for name, value in vars(optimizer).items()
+        if name not in ("param_groups", "state", "defaults") and "hooks" not in name
+    }
+
+
+def _optimizers_of(value: Any, seen: set[int]) -> Iterator[Optimizer]:
     if isinstance(value, Optimizer):
         yield value
-    elif isinstance(value, Mapping):
-        yield from _members(cast("Mapping[Any, Any]", value).values())
-    elif isinstance(value, (list, tuple)):
-        yield from _members(cast("Sequence[Any]", value))
+    elif isinstance(value, (Mapping, list, tuple, set, frozenset)) and id(cast("Any", value)) not in seen:
+        members = cast("Any", value)
+        seen.add(id(members))
+        for each in members.values() if isinstance(value, Mapping) else members:
+            yield from _optimizers_of(each, seen)
 
 
-def _members(values: Iterable[Any]) -> Iterator[Optimizer]:
-    return (value for value in values if isinstance(value, Optimizer))
+def _is_plain(value: Any) -> bool:
+    """Whether it is an object that only holds others: neither a module, nor a tensor, nor a function."""
+    apart = (Optimizer, nn.Module, Tensor, type, ModuleType, Mapping, list, tuple, set, frozenset)
+    return hasattr(value, "__dict__") and not isinstance(value, apart) and not callable(value)
 
 
 def with_own_groups(optimizers: Iterable[Optimizer]) -> list[Optimizer]:

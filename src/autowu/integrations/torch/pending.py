@@ -252,8 +252,12 @@ def _as_scalar(loss: object) -> Tensor | float:
     if isinstance(loss, Tensor):
         if loss.numel() != 1:
             raise ValueError(f"loss must have one element, not shape {tuple(loss.shape)}")
-        if loss.is_complex() or loss.dtype == torch.bool:
+        if loss.is_complex() or loss.dtype == torch.bool or loss.is_quantized:
             raise TypeError(f"loss must be a real number, not {loss.dtype}")
+        if loss.is_nested or loss.layout != torch.strided:
+            raise TypeError(
+                f"loss must be a dense tensor, not a {'nested' if loss.is_nested else loss.layout} one"
+            )
         value = loss.detach()  # or else the buffer would keep the graph
         if type(value) is not Tensor and hasattr(value, "to_local"):
             # A DTensor (whose import takes a second); the loss is the same on each of its ranks.
@@ -263,6 +267,8 @@ def _as_scalar(loss: object) -> Tensor | float:
         return float(loss)
     if isinstance(loss, bool) or not hasattr(loss, "__array__"):
         raise TypeError(f"loss must be a tensor, NumPy or Python number, not {loss!r:.80}")
+    if np.ma.is_masked(loss):
+        raise TypeError("loss must be a real number, not a masked one")
     array = np.asarray(loss)
     if array.size != 1:
         raise ValueError(f"loss must have one element, not shape {array.shape}")

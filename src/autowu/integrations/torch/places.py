@@ -6,7 +6,9 @@ found again after layers have been frozen, added or replaced:
     ("parameter", id)                    ("buffer", name)
     ("state", optimizer's id, field, …)  a field may be ("parameter", id)
     ("group", optimizer, number, field)  as when the snapshot was taken
-    ("attribute", optimizer's id, name)  a tensor that an optimizer keeps elsewhere
+    ("attribute", optimizer's id, name)  a tensor or a number that an optimizer keeps elsewhere; more fields
+                                         where it is in a list or a dict there
+    ("frozen", name)                     a frozen parameter of the model's that no optimizer holds
 
 In a checkpoint the ids are numbers: of the parameter among all, of the optimizer among all.
 """
@@ -21,9 +23,10 @@ from typing import Any, Final, TypeAlias, cast
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
 
 from autowu.integrations.torch.masters import linked
-from autowu.integrations.torch.nested import parameters, with_own_groups, within
+from autowu.integrations.torch.nested import attributes, parameters, with_own_groups, within
 
 Key: TypeAlias = tuple[Any, ...]
 
@@ -113,15 +116,40 @@ class Training:
             if id(state) not in seen:
                 seen.add(id(state))
                 yield from _entries(("state", id(optimizer)), state)
-            for name, value in vars(optimizer).items():
-                if isinstance(value, Tensor) and id(value) not in seen:
-                    seen.add(id(value))
-                    yield Place(("attribute", id(optimizer), name), value)
+            for name, value in attributes(optimizer).items():
+                key = ("attribute", id(optimizer), name)
+                if type(value) in (int, float):
+                    yield Place(key, value, (vars(optimizer), name))
+                else:
+                    yield from _tensors_in(key, value, seen)
         for _, key, group in self.groups(self.anchors() if anchors is None else anchors):
             yield from _entries(key, group, NOT_KEPT)
         if self.model is not None:
+            averages = self.averages()
+            for name, parameter in self.model.named_parameters():
+                if id(parameter) not in seen and (not parameter.requires_grad or id(parameter) in averages):
+                    yield Place(("frozen", plain(name)), parameter)
             for name, buffer in self.model.named_buffers():
                 yield Place(("buffer", plain(name)), buffer)
+
+    def averages(self) -> set[int]:
+        """The ids of parameters that only average others: PyTorch's own class leaves them trainable."""
+        modules = () if self.model is None else self.model.modules()
+        return {
+            id(parameter)
+            for module in modules
+            if isinstance(module, AveragedModel)
+            for parameter in module.parameters()
+        }
+
+    def caches(self) -> set[Key]:
+        """Buffers that the model says are no part of its state: what it computes anew when it needs more."""
+        modules = [] if self.model is None else [*cast("Any", self.model).named_modules()]
+        return {
+            ("buffer", plain(f"{path}.{name}" if path else name))
+            for path, module in modules
+            for name in module._non_persistent_buffers_set
+        }
 
 
 def plain(name: str) -> str:
@@ -144,6 +172,24 @@ def _entries(key: Key, holder: dict[Any, Any], without: Set[str] = frozenset()) 
             yield from _entries(inner, cast("dict[Any, Any]", value))
         else:
             yield Place(inner, value, (holder, field))
+
+
+def _tensors_in(key: Key, value: Any, seen: set[int]) -> Iterator[Place]:
+    """A tensor, or those in lists, tuples and dicts, in which there may be numbers, too."""
+    if isinstance(value, Tensor):
+        if id(value) not in seen:
+            yield Place(key, value)
+        seen.add(id(value))
+    elif isinstance(value, (dict, list, tuple)) and id(cast("Any", value)) not in seen:
+        holder = cast("Any", value)
+        seen.add(id(holder))
+        items: list[tuple[Any, Any]] = [*(holder.items() if isinstance(value, dict) else enumerate(holder))]
+        for field, each in items:
+            inner = ("parameter", id(field)) if isinstance(field, Tensor) else field
+            if isinstance(value, dict) and type(each) in (int, float):
+                yield Place((*key, inner), each, (holder, field))
+            elif type(inner) in (str, int, tuple):
+                yield from _tensors_in((*key, inner), each, seen)
 
 
 class Numbers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 import torch
@@ -12,8 +12,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from autowu.integrations.torch import masters
-from autowu.integrations.torch.places import Key, Numbers, Training
+from autowu.integrations.torch.places import Key, Numbers, Place, Training
+from autowu.integrations.torch.resting import Resting
 from autowu.integrations.torch.storage import (
+    all_finite,
+    as_of,
     clone_of,
     copy_all,
     fits,
@@ -63,8 +66,9 @@ def check_snapshot(model: object, device: object) -> torch.device | None:
 class Snapshot:
     """Parameters, the optimizers' state and, given the model, its buffers, as they were at one step.
 
-    Whatever the optimizers hold is kept, inner optimizers included. Frozen parameters are not, since they do
-    not change. All goes back, or nothing: what is still there is put back, what is new stays as it is.
+    Whatever the optimizers hold is kept, inner optimizers included. Frozen parameters are not, unless they
+    are seen to change, as teachers and target networks do, or an optimizer has trained them before. All goes
+    back, or nothing: what is still there is put back, what is new stays as it is.
 
     Memory: that of the parameters and the optimizer's state (AdamW in float32: 12 bytes a parameter), on the
     parameters' devices or on ``device``. Of a sharded tensor (DTensor) each rank keeps its own shard.
@@ -75,6 +79,7 @@ class Snapshot:
     ) -> None:
         self._training, self._device = Training(optimizers, model), device
         self._stored: Stored | None = None
+        self._resting = Resting()
         self.left_out: dict[str, str] = {}
         """What cannot be kept, by name, and why: of the last snapshot taken."""
         self.stateless = False
@@ -100,23 +105,13 @@ class Snapshot:
 
     def healthy(self) -> bool:
         """Whether all parameters that train are finite now (reads from the device, once)."""
-        tensors = [
-            place
-            for parameter in self._training.parameters()
-            if trainable(parameter)
-            and (parameter.is_floating_point() or parameter.is_complex())
-            and (place := local(parameter)).numel()  # a rank's shard may be empty, and has no largest size
-            and not place.is_meta
+        moving = [
+            parameter
+            for key, parameter in self._frozen(self._training.places()).items()
+            if key in self._resting.moving
         ]
-        if not tensors:
-            return True
-        try:  # in one pass: the largest size is finite if all are
-            largest = torch._foreach_norm(tensors, math.inf)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
-        except (RuntimeError, NotImplementedError):  # sparse, quantised, or of eight bits
-            return all(bool(tensor.to_dense().float().isfinite().all()) for tensor in tensors)
-        first = largest[0].device
-        together = torch.stack([norm if norm.device == first else norm.to(first) for norm in largest])
-        return math.isfinite(together.max().item())
+        trained = [parameter for parameter in self._training.parameters() if trainable(parameter)]
+        return all_finite([local(parameter) for parameter in (*trained, *moving)])
 
     def take(self) -> None:
         """Keep what is there now, in the memory of the snapshot before where it fits."""
@@ -125,7 +120,9 @@ class Snapshot:
         self.stateless = self.stateless or self._is_stateless(before)
         stored, live = Stored(self._training), list[tuple[Tensor, Tensor]]()
         left_out: dict[Key, str] = {}
-        for place in self._training.places(stored.anchors):
+        places = list(self._training.places(stored.anchors))
+        self._resting.look(frozen := self._frozen(places))
+        for place in places:
             key, value = place.key, place.value
             if not isinstance(value, Tensor):
                 if _never_changes(value):
@@ -136,7 +133,7 @@ class Snapshot:
                 except Exception as error:
                     left_out[key] = f"cannot be copied ({type(error).__name__})"
                 continue
-            if key[0] == "parameter" and not trainable(value):
+            if key in frozen and key not in self._resting.moving and not self._has_state(value):
                 continue
             tensor = local(value)
             if reason := why_not_kept(tensor):
@@ -161,14 +158,37 @@ class Snapshot:
             return None
         if reason := self._out_of_reach():
             return reason
-        for place in self._training.places(self._stored.anchors):
+        places, caches = list(self._training.places(self._stored.anchors)), self._training.caches()
+        unkept = {
+            place.key: local(place.value)
+            for place in places
+            if place.key[0] in ("parameter", "frozen") and place.key not in self._stored.tensors
+        }
+        for key in sorted(self._resting.changed(unkept), key=list(unkept).index):
+            name = next(iter(called(self._training, {key: ""})))
+            return f"{name} was frozen when the copy was taken, and has changed since"
+        for place in places:
             kept = self._stored.tensors.get(place.key)
+            if place.key in caches:
+                continue  # where they do not fit any more, they stay
             if kept is None or not isinstance(place.value, Tensor) or _replaceable(place.entry, place.value):
                 continue
             if reason := misfit(local(place.value), kept):
                 name = next(iter(called(self._training, {place.key: ""})))
                 return f"{name} {reason}"
         return None
+
+    def _frozen(self, places: Iterable[Place]) -> dict[Key, Tensor]:
+        """Parameters that training does not change, as far as it can be told by their settings."""
+        return {
+            place.key: local(place.value)
+            for place in places
+            if place.key[0] == "frozen" or (place.key[0] == "parameter" and not trainable(place.value))
+        }
+
+    def _has_state(self, parameter: Tensor) -> bool:
+        """Whether an optimizer has trained it: layers that take turns are frozen now and then."""
+        return any(optimizer.state.get(parameter) for optimizer in self._training.optimizers())
 
     def _out_of_reach(self) -> str | None:
         training = self._training
@@ -216,7 +236,10 @@ class Snapshot:
             return False
         places = ((before.get(("parameter", id(each))), local(each)) for each in self._training.parameters())
         return any(
-            kept is not None and fits(kept, now) and not torch.equal(kept.to(now.device), now)
+            kept is not None
+            and type(now) is Tensor
+            and fits(kept, now)
+            and not torch.equal(kept.to(now.device), now)
             for kept, now in places
         )
 
@@ -241,8 +264,12 @@ class Snapshot:
         loaded = Snapshot(self._training.given, self._training.model, self._device)
         loaded._training = self._training
         if plain is not None:
-            loaded._stored = from_plain(self._training, self._device, plain)
+            loaded._keep(from_plain(self._training, self._device, plain))
         return loaded
+
+    def _keep(self, stored: Stored) -> None:
+        self._stored = stored
+        self._resting.moving |= self._frozen(self._training.places()).keys() & stored.tensors.keys()
 
     def __getstate__(self) -> dict[str, Any]:
         """Keys are made of ids, which are others in a copy of all this."""
@@ -258,7 +285,7 @@ class Snapshot:
         self.__init__(state["given"], state["model"], state["device"])
         if state["kept"] is not None:
             try:
-                self._stored = from_plain(self._training, self._device, state["kept"])
+                self._keep(from_plain(self._training, self._device, state["kept"]))
             except LookupError as error:
                 raise ValueError(
                     "a copy of an optimizer that holds others has lost them (torch.optim.Optimizer copies no"
@@ -278,8 +305,12 @@ def _replaceable(entry: tuple[dict[Any, Any], Any] | None, value: Tensor) -> boo
 
 
 def _set(entry: tuple[dict[Any, Any], Any] | None, stored: Stored, key: Key) -> None:
-    if entry is not None:
-        kept = stored.tensors.get(key)
-        held = entry[0].get(entry[1])
-        device = held.device if isinstance(held, Tensor) else None
-        entry[0][entry[1]] = copy.deepcopy(stored.values[key]) if kept is None else clone_of(kept, device)
+    if entry is None:
+        return
+    kept, held = stored.tensors.get(key), entry[0].get(entry[1])
+    if kept is None:
+        entry[0][entry[1]] = copy.deepcopy(stored.values[key])
+    elif isinstance(held, Tensor):
+        entry[0][entry[1]] = as_of(clone_of(kept, held.device), held)
+    else:
+        entry[0][entry[1]] = clone_of(kept, None)

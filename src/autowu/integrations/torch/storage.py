@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -68,6 +69,13 @@ def clone_of(tensor: Tensor, device: torch.device | None) -> Tensor:
     return part.clone()
 
 
+def as_of(kept: Tensor, tensor: Tensor) -> Tensor:
+    """``kept`` in the precision of ``tensor``, as a checkpoint is that is loaded into another one."""
+    if kept.dtype != tensor.dtype and kept.is_floating_point() and tensor.is_floating_point():
+        return kept.to(tensor.dtype)
+    return kept
+
+
 def fits(kept: Tensor, tensor: Tensor) -> bool:
     """Whether a copy of ``tensor`` can be kept in the memory of ``kept``."""
     part = written_part(tensor)
@@ -105,3 +113,30 @@ def write(pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
     copy_all([pair for pair in pairs if not pair[0].is_inference()])
     with torch.inference_mode():
         copy_all([pair for pair in pairs if pair[0].is_inference()])
+
+
+def all_finite(tensors: Sequence[Tensor]) -> bool:
+    """Whether all are finite (reads from the device, once); numbers of a type that cannot tell are."""
+    checked = [
+        tensor
+        for tensor in tensors
+        if (tensor.is_floating_point() or tensor.is_complex())
+        and tensor.numel()  # a rank's shard may be empty, and has no largest size
+        and not tensor.is_meta
+    ]
+    if not checked:
+        return True
+    try:  # in one pass: the largest size is finite if all are
+        largest = torch._foreach_norm(checked, math.inf)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
+    except (RuntimeError, NotImplementedError):  # sparse, quantised, or of eight bits
+        return all(map(_seems_finite, checked))
+    first = largest[0].device
+    together = torch.stack([norm if norm.device == first else norm.to(first) for norm in largest])
+    return math.isfinite(together.max().item())
+
+
+def _seems_finite(tensor: Tensor) -> bool:
+    try:
+        return bool(tensor.to_dense().float().isfinite().all())
+    except (RuntimeError, NotImplementedError, TypeError):  # such as torchao's for training in eight bits
+        return True

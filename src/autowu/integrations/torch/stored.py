@@ -11,7 +11,7 @@ from torch import Tensor
 
 from autowu.integrations.torch.nested import class_names
 from autowu.integrations.torch.places import Key, Numbers, Training
-from autowu.integrations.torch.storage import local, written_part
+from autowu.integrations.torch.storage import as_of, local, written_part
 
 
 class Stored:
@@ -56,6 +56,8 @@ def _name(numbers: list[Any], names: Sequence[str | None]) -> str:
             return part(numbers)
         case "buffer":
             return f"buffer {rest[0]}"
+        case "frozen":
+            return str(rest[0])
         case "group":
             return f"{rest[2]} of parameter group {rest[1]}"
         case _:
@@ -133,7 +135,7 @@ def from_plain(training: Training, device: torch.device | None, plain: Mapping[s
         kept, tensor = tensors[label], live.get(key)
         if not isinstance(kept, Tensor):
             raise ValueError(f"{label} of the snapshot for rewinding must be a tensor, not {kept!r:.80}")
-        if key[0] in ("parameter", "buffer") and tensor is not None:
+        if key[0] in ("parameter", "frozen", "buffer") and tensor is not None:
             part = written_part(tensor)
             if part.shape != kept.shape:
                 raise ValueError(
@@ -141,7 +143,8 @@ def from_plain(training: Training, device: torch.device | None, plain: Mapping[s
                     " rewinding"
                 )
         where = device or (first if tensor is None else tensor.device)
-        stored.tensors[key] = kept.detach().to(where, copy=True)
+        copied = kept.detach().to(where, copy=True)
+        stored.tensors[key] = copied if tensor is None else as_of(copied, tensor)
     return stored
 
 

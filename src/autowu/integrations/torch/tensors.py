@@ -14,7 +14,9 @@ from torch import Tensor
 
 def to_tensors(value: Any) -> Any:
     """``value``, a nest of dicts and lists, with a tensor for each NumPy array."""
-    return _map_leaves(value, lambda leaf: torch.tensor(leaf) if isinstance(leaf, np.ndarray) else leaf)
+    return _map_leaves(
+        value, lambda leaf: torch.tensor(leaf, device="cpu") if isinstance(leaf, np.ndarray) else leaf
+    )
 
 
 def to_arrays(value: Any) -> Any:

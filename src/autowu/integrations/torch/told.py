@@ -30,7 +30,7 @@ class Told:
         if (model := training.model) is None:
             return
         known = (*training.parameters(), *training.came_with(), *linked(training.served()))
-        held = {id(each) for each in known}
+        held = {id(each) for each in known} | training.averages()
         names = [
             name
             for full, each in model.named_parameters()

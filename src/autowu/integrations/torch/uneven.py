@@ -1,13 +1,15 @@
 """Ranks with fewer batches than others: they take part in decisions until all are done.
 
-`DistributedDataParallel.join` lets a rank that is done answer the collectives of the others' forward and
-backward passes. It knows nothing of those of a scheduler, which is therefore one of the things joined.
+PyTorch's `Join`, and `DistributedDataParallel.join` by it, lets a rank that is done answer the collectives
+of the others' forward and backward passes. It knows nothing of those of a scheduler, which is therefore one
+of the things joined.
 """
 
 from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterable
 from typing import Any, cast
 from weakref import WeakSet
 
@@ -54,30 +56,31 @@ _JOINED: WeakSet[Any] = WeakSet()
 
 
 def join_with_ddp(scheduler: Any) -> None:
-    """From now on ``join()`` of a DistributedDataParallel with the scheduler's parameters joins it, too."""
+    """From now on whatever joins a DistributedDataParallel with the scheduler's parameters joins it, too.
+
+    That is its ``join()``, and ``Join([model, …])``, as Accelerate's ``join_uneven_inputs`` has it.
+    """
     _JOINED.add(scheduler)
-    join = DistributedDataParallel.join
-    if getattr(join, "joins_schedulers", False):
+    begin: Any = cast("Any", Join).__init__
+    if getattr(begin, "joins_schedulers", False):
         return
 
-    @functools.wraps(join)
-    def joined(
-        self: DistributedDataParallel,
-        divide_by_initial_world_size: bool = True,
-        enable: bool = True,
-        throw_on_early_termination: bool = False,
-    ) -> Any:
-        own = {id(parameter) for parameter in self.parameters()}
-        schedulers = [each for each in _JOINED if each.trains(own)]
-        if not (schedulers and enable):
-            return join(self, divide_by_initial_world_size, enable, throw_on_early_termination)
-        others = [Uneven(each, cast("dist.ProcessGroup", self.process_group)) for each in schedulers]
-        return Join(
-            [cast("Joinable", self), *others],
-            enable,
-            throw_on_early_termination,
-            divide_by_initial_world_size=divide_by_initial_world_size,
-        )
+    @functools.wraps(begin)
+    def begin_with_schedulers(
+        self: Join, joinables: list[Joinable], enable: bool = True, *more: Any, **kwargs: Any
+    ) -> None:
+        begin(self, [*joinables, *(_schedulers_of(joinables) if enable else ())], enable, *more, **kwargs)
 
-    vars(joined)["joins_schedulers"] = True
-    DistributedDataParallel.join = joined
+    vars(begin_with_schedulers)["joins_schedulers"] = True
+    cast("Any", Join).__init__ = begin_with_schedulers
+
+
+def _schedulers_of(joinables: Iterable[Joinable]) -> list[Joinable]:
+    """They come last: an update's collectives are before theirs."""
+    models = [each for each in joinables if isinstance(each, DistributedDataParallel)]
+    own = {id(parameter) for model in models for parameter in model.parameters()}
+    return [
+        Uneven(each, cast("dist.ProcessGroup", models[0].process_group))
+        for each in _JOINED
+        if models and each.trains(own)
+    ]
