@@ -93,8 +93,8 @@ def test_losses_that_are_not_finite(trials: Trials) -> None:
 @promise(
     "a run that dies: no finite loss since the last tests",
     "is tried once more from the snapshot, then counts as past the minimum: the switch comes at most twice "
-    "`patience` tests after the one that still had a finite loss among its last ten, and goes to at most half "
-    "of the last LR whose loss was finite, or back to the minimum",
+    "`patience` tests after the one that still had a finite loss among its last ten, and goes to at most "
+    "half of the last LR whose loss was finite, or back to the minimum",
     full=1_000,
     plain=50,
 )
