@@ -155,9 +155,6 @@ RULES: Final[dict[str, Rule]] = {
     "a rise on the way back is kept": Rule(
         stand_ins={f"{CONTROLLER}.phases.growth._resting": always_forgotten}
     ),
-    "a jump, or NaN, in growth is tried again": Rule(
-        stand_ins={f"{CONTROLLER}.phases.growth._broke": _never}
-    ),
     "lift-off has to be a fall": Rule(stand_ins={f"{CONTROLLER}.phases.growth._never_fallen": _never}),
     "screen": Rule({"screen": None}),
     "patience": Rule({"patience": 1}),
