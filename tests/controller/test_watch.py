@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,46 +10,11 @@ from autowu import Config
 from autowu.controller import machine
 from autowu.controller.cuts import taken_back
 from autowu.controller.plain import to_plain
-from autowu.controller.state import Cut, Decay, State
+from autowu.controller.state import Decay, State
 from autowu.detector.trend import Stretch
 
+from .after_switch import BEGIN, CONFIG, STRETCH, T, cuts, fallen, quiet, reads
 from .helpers import close, decaying, equal, noisy, through_plain, watched
-
-T, BEGIN, STRETCH = 1000, 300, 20
-
-
-CONFIG = Config(total_steps=T)
-
-
-AT_ONE = Stretch(0.98, 1.0, 1.02)
-
-
-def fallen(
-    config: Config = CONFIG, *, least: Stretch = AT_ONE, kept: Stretch | None = None, **changes: Any
-) -> State[Decay]:
-    """The state at a switch, after a loss that fell from 2 to 1, with a snapshot."""
-    state = decaying(config, BEGIN, least=least, kept=kept)
-    return state.replace(**({"origin": Stretch(1.98, 2.0, 2.02), "snapshot_step": BEGIN - 20} | changes))
-
-
-def quiet(sd: float = 0.01, seed: int = 0) -> np.ndarray:
-    """Losses from the switch to the end that stay where they are."""
-    return 1 + sd * np.random.default_rng(seed).standard_normal(T - BEGIN)
-
-
-def reads(losses: np.ndarray, begin: State[Decay] | None = None, config: Config = CONFIG) -> list[State]:
-    """The state at the switch, and after each read."""
-    states: list[State] = [fallen(config) if begin is None else begin]
-    state = states[0]
-    for loss in losses:
-        before, state = state, machine.observe(config, state, np.array([loss]))
-        if state.read != before.read:
-            states.append(state)
-    return states
-
-
-def cuts(losses: np.ndarray, *more: Any) -> tuple[Cut, ...]:
-    return reads(losses, *more)[-1].phase.cuts
 
 
 def test_it_reads_each_fiftieth_of_the_run_to_the_end_and_lets_a_quiet_loss_be() -> None:
@@ -279,62 +243,3 @@ def test_the_first_losses_of_a_run_and_those_up_to_the_minimum_are_what_it_compa
     assert first.phase.least is not None
     assert first.phase.least.median == pytest.approx(0.58, abs=0.05)  # 0.5 at the minimum itself
     assert first.snapshot_step == first.switch.rewound_to
-
-
-# --- weights that are fit to go back to -----------------------------------------------------------------
-
-
-def test_no_snapshot_is_taken_of_weights_that_are_about_to_explode() -> None:
-    losses = quiet()
-    losses[475 - BEGIN : 520 - BEGIN] += 0.5  # from just before the snapshot falls due, at 480
-    states = reads(losses)
-    kept = {state.read: state.snapshot_step for state in states}
-    assert (kept[480], kept[500]) == (BEGIN - 20, BEGIN - 20)
-    (cut, *_) = states[-1].phase.cuts
-    assert (cut.step, cut.back_to) == (500, BEGIN - 20)
-
-
-def test_after_a_cut_the_loss_may_fall_anew_from_where_the_weights_are() -> None:
-    """The snapshot is of a loss of 1.5, since when it had fallen to 1; a third of the LR needs its time."""
-    losses = np.r_[np.linspace(1.5, 1.0, 150), np.ones(T - BEGIN - 150)]
-    losses += 0.01 * np.random.default_rng(0).standard_normal(len(losses))
-    losses[460 - BEGIN :] = 1.6  # falls apart
-    losses[480 - BEGIN :] = 1.5 - 0.3 * np.linspace(0, 1, T - 480)  # with the weights of the snapshot
-    begin = fallen(least=Stretch(1.48, 1.5, 1.52), kept=Stretch(1.48, 1.5, 1.52))
-    assert [cut.factor for cut in cuts(losses, begin)] == [1 / 3]
-
-
-def test_what_the_snapshot_had_tells_the_data_from_an_lr_that_is_too_large() -> None:
-    """As high as when the snapshot was taken is not higher than that: the LR stays cut."""
-    begin = fallen(kept=Stretch(1.48, 1.5, 1.52))
-    losses = quiet()
-    losses[400 - BEGIN : 420 - BEGIN] = 1.6
-    losses[420 - BEGIN :] = 1.5
-    assert [taken_back([cut]) for cut in cuts(losses, begin)] == [False]
-    losses[420 - BEGIN :] = 1.7
-    assert [cut.factor for cut in cuts(losses, begin)] == [1 / 3, 1.0]
-
-
-def test_where_warm_up_knows_no_level_the_first_losses_after_the_switch_are_the_snapshots() -> None:
-    """Lift-off may be at the minimum. Data that get harder then are no fault of the learning rate's."""
-    begin = fallen(least=None, kept=None)
-    begin = begin.replace(phase=replace(begin.phase, switch=replace(begin.phase.switch, step=BEGIN)))
-    losses = quiet()
-    losses[400 - BEGIN :] += 0.6  # harder from here on, whatever the weights
-    assert [cut.factor for cut in cuts(losses, begin)] == [1 / 3, 1.0]
-    losses[420 - BEGIN :] -= 0.6  # the weights that went back are as good as they were
-    assert [cut.factor for cut in cuts(losses, begin)] == [1 / 3]
-
-
-@pytest.mark.parametrize(
-    ("rise", "stretches", "count"),
-    [(0.6, 1, 0), (0.6, 2, 0), (0.6, 3, 1), (0.6, 4, 1), (0.4, 4, 0)],
-)
-def test_a_rise_within_the_bounds_of_the_least_level_counts_when_it_lasts(
-    rise: float, stretches: int, count: int
-) -> None:
-    """Few losses told the least level, and so its bounds are wide. Half of the fall, three times in a row."""
-    begin, losses = fallen(least=Stretch(0.3, 1.0, 1.7), kept=Stretch(0.9, 1.0, 1.7)), quiet()
-    losses[: stretches * STRETCH] += rise
-    found = [cut for cut in reads(losses, begin)[-1].phase.cuts if cut.factor < 1]
-    assert [cut.step for cut in found] == [BEGIN + 3 * STRETCH] * count

@@ -146,7 +146,7 @@ class AutoWU:
             self.observe(loss)
         due = self.driver.session.due
         weights = self.driver.step(*_reading(params, opt_state, rates))
-        if self.driver.session.due != due:
+        if weights is None and self.driver.session.due != due:
             self._micro_steps.look(opt_state, self.driver.step_count)
         return self._put_back(weights, params, opt_state)
 
@@ -195,6 +195,7 @@ class AutoWU:
         self, weights: Weights | None, params: Params, opt_state: OptState
     ) -> tuple[Params, OptState]:
         if weights is not None:
+            self._micro_steps.forget()
             params = optax_trees.written(params, weights.parameters)
             opt_state = optax_trees.written(opt_state, weights.rest)
         return params, self.set_learning_rate(opt_state)

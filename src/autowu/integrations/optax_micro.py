@@ -21,6 +21,10 @@ class MicroSteps:
         self._begin: tuple[int, int] | None = None  # calls and updates, at the first look
         self._told = False
 
+    def forget(self) -> None:
+        """A rewind has put the count of updates back."""
+        self._begin = None
+
     def look(self, opt_state: Any, calls: int) -> None:
         """To be called now and then; reads a number from the device.
 
@@ -32,7 +36,7 @@ class MicroSteps:
         if made is None:
             return
         begin = self._begin
-        if begin is None or calls < begin[0] or made < begin[1]:  # a rewind puts its count back
+        if begin is None or calls < begin[0] or made < begin[1]:
             self._begin = calls, made
             return
         more_calls, more_made = calls - begin[0], made - begin[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -32,7 +33,7 @@ class Muon(Optimizer):
 
     def __init__(self, params: list[dict[str, Any]], lr: float) -> None:
         by_muon = [{**group, "params": [*map(matrix, group["params"])]} for group in params if group["muon"]]
-        # No attributes of their own: they have no groups or state but this one's, which a scheduler drives.
+        # They have groups and state within a step alone, this one's: there is nothing of theirs to drive.
         self._parts: Any = SimpleNamespace()
         self._parts.muon = torch.optim.Muon(by_muon, lr=lr, adjust_lr_fn="match_rms_adamw")
         by_adamw = [group for group in params if not group["muon"]]
@@ -46,6 +47,11 @@ class Muon(Optimizer):
         # Each group with its optimizer's options, and with the parameters themselves.
         complete = [{**next(muon if group["muon"] else adamw), "params": group["params"]} for group in params]
         super().__init__(complete, {"lr": lr})
+        self._rest()
+
+    def _rest(self) -> None:
+        for part in filter(None, vars(self._parts).values()):
+            part.param_groups, part.state = [], defaultdict(dict)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -74,11 +80,11 @@ class Muon(Optimizer):
             if group["muon"]
         ]
         self._parts.muon.step()
-        self._parts.muon.state.clear()
         if self._parts.adamw is not None:
             self._parts.adamw.param_groups = [group for group in self.param_groups if not group["muon"]]
             self._parts.adamw.state = self.state
             self._parts.adamw.step()
+        self._rest()
         return loss
 
 
