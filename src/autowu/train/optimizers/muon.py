@@ -50,8 +50,9 @@ class Muon(Optimizer):
         self._rest()
 
     def _rest(self) -> None:
-        for part in filter(None, vars(self._parts).values()):
-            part.param_groups, part.state = [], defaultdict(dict)
+        for part in (self._parts.muon, self._parts.adamw):
+            if part is not None:
+                part.param_groups, part.state = [], defaultdict[Any, dict[str, Any]](dict)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride]
