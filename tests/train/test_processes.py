@@ -35,8 +35,11 @@ def assert_same_lrs(one, other):
     assert commands.steps(one, "step") == commands.steps(other, "step")
     assert commands.steps(one, "lr") == commands.steps(other, "lr")
     assert commands.steps(one, "phase") == commands.steps(other, "phase")
-    # The mean over processes rounds otherwise than the mean over the batch.
-    np.testing.assert_allclose(commands.steps(one, "loss"), commands.steps(other, "loss"), rtol=1e-3)
+    # The mean over processes rounds otherwise than the mean over the batch, and training makes more of that.
+    losses, others = (np.array(commands.steps(run, "loss")) for run in (one, other))
+    half = len(losses) // 2
+    np.testing.assert_allclose(losses[:half], others[:half], rtol=1e-4)
+    np.testing.assert_allclose(losses[half:], others[half:], rtol=1e-2)
 
 
 @pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.full)])
