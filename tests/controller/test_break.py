@@ -191,3 +191,14 @@ def test_few_losses_show_none() -> None:
     assert trend.jumped(flat + jump, 0, 8.0)
     assert not trend.jumped((flat + jump)[:11], 0, 8.0)
     assert not trend.jumped(flat, 0, 8.0)
+
+
+def test_a_minimum_near_the_lr_of_one_bad_batch_is_a_minimum() -> None:
+    """The batch came where the loss was about to rise anyway: that it rises there is no second death."""
+    states = lived(CONFIG, once(math.nan, 170))
+    broke = next(state.phase.broke for state in states if isinstance(state.phase, Grow) and state.phase.broke)
+    state = switched(states)
+    assert state.switch is not None
+    assert state.switch.reason is Reason.MINIMUM
+    assert state.switch.peak_lr <= 2 * broke.lr
+    assert state.switch.peak_lr == pytest.approx(0.0155, rel=0.3)

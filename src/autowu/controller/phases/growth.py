@@ -118,12 +118,14 @@ def _after_break(
     broke, switch = state.phase.broke, after.phase.switch
     if broke is None:
         return after
-    if found and grown(config, state.phase.growth, state.step) <= SAME * broke.lr:
+    first = trend.stretch(state.losses[: noise.ENDS], math.inf)
+    if broke.kept is not None and broke.kept.high < first.low < math.inf:  # of the same weights: other data
+        return after.replace(origin=first)
+    again = found and switch.reason is broke.switch.reason
+    if again and grown(config, state.phase.growth, state.step) <= SAME * broke.lr:
         believed = replace(broke.switch, step=switch.step, rewound_to=switch.rewound_to)
         return after.replace(phase=replace(after.phase, switch=believed))
-    first = trend.stretch(state.losses[: noise.ENDS], math.inf)
-    changed = broke.kept is not None and first.low > broke.kept.high  # with the same weights: other data
-    return after.replace(origin=first) if changed else after
+    return after
 
 
 def _resting(config: Config, state: State[Grow]) -> State[Grow]:
