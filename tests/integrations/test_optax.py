@@ -217,6 +217,7 @@ print(traces, train_step._cache_size())
 # --- a crash ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_the_example_goes_on_after_kill_9_as_if_unbroken(tmp_path: Path) -> None:
     command = [sys.executable, str(EXAMPLE), "--epochs", "8", "--out"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"}

@@ -145,16 +145,19 @@ def test_one_that_is_imported_or_absent_or_whole_is_left_alone(monkeypatch, tmp_
 @pytest.mark.parametrize(
     ("framework", "program"),
     [
-        ("transformers", "import autowu.integrations.huggingface; from transformers import Trainer"),
-        pytest.param(
-            *("lightning", "import autowu.integrations.lightning; import lightning.pytorch"),
-            marks=pytest.mark.full,
-        ),
-        pytest.param(
-            *("pytorch_lightning", "import autowu.integrations.pytorch_lightning"), marks=pytest.mark.full
-        ),
         ("accelerate", "import autowu.integrations.accelerate; from accelerate import Accelerator"),
-        ("timm", "from autowu.train import torchvision_shim; torchvision_shim.install(); import timm"),
+        *(
+            pytest.param(*each, marks=pytest.mark.full)
+            for each in (
+                ("transformers", "import autowu.integrations.huggingface; from transformers import Trainer"),
+                ("lightning", "import autowu.integrations.lightning; import lightning.pytorch"),
+                ("pytorch_lightning", "import autowu.integrations.pytorch_lightning"),
+                (
+                    "timm",
+                    "from autowu.train import torchvision_shim; torchvision_shim.install(); import timm",
+                ),
+            )
+        ),
     ],
 )
 def test_frameworks_can_be_imported_beside_whatever_is_installed(framework, program):

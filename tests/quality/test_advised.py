@@ -107,7 +107,10 @@ def test_schedule_free_plus_takes_the_papers_steps():
     assert parameter.item() == pytest.approx(x, rel=1e-9)
 
 
-@pytest.mark.parametrize("name", methods.ADVISED)
+FIRST, *OTHERS = methods.ADVISED
+
+
+@pytest.mark.parametrize("name", [FIRST, *(pytest.param(name, marks=pytest.mark.full) for name in OTHERS)])
 def test_both_suites_run_it(name, tmp_path):
     prepare.prepare(tmp_path, [WORKLOAD])
     settings = methods.settings(name, SHORT)

@@ -69,6 +69,7 @@ def test_a_population_has_its_worst_go_on_from_its_best():
     assert {winner for _, winner in found} <= {16, 17, 18, 19}
 
 
+@pytest.mark.full
 def test_a_population_trains_and_what_is_copied_is_the_best_ones(tmp_path, monkeypatch):
     prepare.prepare(tmp_path, [DIGITS])
     copies = []

@@ -47,6 +47,7 @@ def when_there(path) -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
+@pytest.mark.full
 def test_a_cell_that_is_stopped_goes_on_bit_for_bit(tmp_path):
     whole = tmp_path / "whole"
     metrics, _ = engine.train(dataclasses.replace(CELL.settings(), out=str(whole)))

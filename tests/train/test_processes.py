@@ -82,6 +82,7 @@ def test_micro_batches_on_two_processes(alone, tmp_path):
     assert_same_lrs(tmp_path / "run", alone)
 
 
+@pytest.mark.full
 def test_a_last_batch_of_which_one_process_has_more_than_another(tmp_path):
     """56 of 1,442 digits: 18, 19 and 19, in three micro-batches each."""
     flags = (*FLAGS, "--epochs", 3, "--batch-size", 63, "--keep-last-batch")
@@ -134,7 +135,8 @@ def test_fabric_run(alone, tmp_path):
     assert_same_lrs(tmp_path / "run", alone)
 
 
-@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("processes", [1, 2])
 def test_two_nodes(alone, tmp_path, processes):
     def node(rank):
         where = ("--nnodes", "2", "--node-rank", str(rank), "--nproc-per-node", str(processes))
@@ -149,6 +151,7 @@ def test_two_nodes(alone, tmp_path, processes):
     assert_same_lrs(tmp_path / "run", alone)
 
 
+@pytest.mark.full
 def test_a_killed_process_is_restarted_with_all_and_goes_on(tmp_path):
     flags = (*FLAGS, "--checkpoint-every", 10)
     commands.train(*flags, "--out", tmp_path / "whole", "--devices", 2)

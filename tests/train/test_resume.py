@@ -72,6 +72,7 @@ def test_a_finished_run_stays_as_it_is(whole, tmp_path, capsys):
     assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
 
+@pytest.mark.full
 def test_resume_begins_where_there_is_nothing_to_resume(whole, tmp_path):
     out = tmp_path / "run"
     commands.train(*FLAGS, "--out", out, "--resume")
@@ -118,6 +119,7 @@ def test_other_data_are_refused(stopped, tmp_path):
         engine.train(Settings(**_settings(stopped) | {"data": str(tmp_path / "digits.npz")}), resume=True)
 
 
+@pytest.mark.full
 def test_another_number_of_processes_is_refused(stopped):
     told = commands.train(*FLAGS, "--out", stopped, "--resume", "--devices", 2, status=2)
     assert "cannot resume with another" in told

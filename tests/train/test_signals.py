@@ -96,6 +96,7 @@ def test_a_group_is_told_twice_as_by_timeout(root, tmp_path):
     assert_stopped(process, out, signal.SIGTERM)
 
 
+@pytest.mark.full
 def test_ctrl_c_while_the_workers_start(root, tmp_path):
     out = tmp_path / "run"
     process = start(root, out, "--epochs", 100_000)

@@ -241,6 +241,7 @@ def world(tmp_path_factory) -> Iterator[World]:
     made.close()
 
 
+@pytest.mark.full
 def test_rank_0_writes_the_mean_of_all(world: World, tmp_path: Path) -> None:
     losses = [[loss + rank / 8 for loss in v_curve()] for rank in range(2)]
     (lrs, files, switch), (_, others, _) = world.run(logging_runs.on_rank, str(tmp_path), losses, {})
