@@ -49,6 +49,7 @@ PLANS: Final[dict[str, tuple[int | None, int, Callable[[autowu.AutoWU, int, int]
     "no end, cooled down in the last fifth of T": (None, 1, _cooled),
     "knew 2T": (2, 2, _nothing),
     "no end, cooled down in the last fifth of 2T": (None, 2, _cooled),
+    "no end, extended to 2T at T": (None, 2, _extended(1.0)),
     "knew T, extended to 2T at half of T": (1, 2, _extended(0.5)),
     "knew T, extended to 2T at 0.9 T": (1, 2, _extended(0.9)),
 }
@@ -118,13 +119,15 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of the full sets; without it, the table is printed")
     parser.add_argument("--results", type=Path, required=True, help="file of the records, appended to")
     parser.add_argument("--seeds", nargs="+", type=int, default=[100, 101, 102])
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--plans", nargs="+", choices=PLANS, default=list(PLANS))
     options = parser.parse_args()
     found = list(records.lines(options.results)) if options.results.exists() else []
     done = {(each["kind"], each["plan"], each["seed"]) for each in found}
     if options.data is not None:
         for seed in options.seeds:
-            for name in TASKS:
-                for plan in PLANS:
+            for name in options.tasks:
+                for plan in options.plans:
                     if (name, plan, seed) not in done:
                         record = run(name, plan, seed, options.data)
                         records.add(options.results, record)
