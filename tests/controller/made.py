@@ -9,9 +9,13 @@ from autowu.controller.state import Grow, Growth, State
 from autowu.detector.trend import Level
 
 
-def verdict(detected: bool, *, step: int = 100, start: int = 0, argmin: float = 0.5) -> Verdict:
-    p = 0.99 if detected else 0.3
-    return Verdict(step, start, p_min=(p,) * 5, detected=detected, argmins=(argmin,) * 5)
+def verdict(
+    detected: bool, *, step: int = 100, start: int = 0, argmin: float = 0.5, least: float | None = None
+) -> Verdict:
+    """A test whose smoothed loss falls from 3 to ``least``, if that is given, in two steps and for sure."""
+    p, flat = 0.99 if detected else 0.3, np.zeros(2)
+    curve = {} if least is None else {"mean": np.array([3.0, least]), "sd": flat, "noise": 0.0}
+    return Verdict(step, start, p_min=(p,) * 5, detected=detected, argmins=(argmin,) * 5, **curve)
 
 
 def paper_state(detections: int = 0, step: int = 99) -> State[Grow]:

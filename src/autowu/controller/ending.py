@@ -65,7 +65,8 @@ def test(config: Config, state: State[Grow]) -> State[Grow]:
     state, verdict = _tested(config, state, grow.growth, grow.detections, past)
     state = state.replace(phase=replace(grow, detections=verdict.streak))
     healthy = bool(np.isfinite(state.losses[-1])) and not trend.rising(state.losses)
-    if config.rewind and verdict.falling and not verdict.streak and healthy:
+    fallen = grow.origin is None or verdict.below(grow.origin)  # or lift-off was noise, as far as is known
+    if config.rewind and fallen and verdict.falling and not verdict.streak and healthy:
         return state.replace(snapshot_step=state.step)
     return state
 

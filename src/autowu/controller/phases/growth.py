@@ -96,7 +96,8 @@ def _once_more(config: Config, state: State[Grow]) -> State[Grow]:
 
     From as far before that a test has losses to tell it by.
     """
-    grow, at, dead = state.phase, state.snapshot_step or 0, state.nonfinite_reads > 0
+    grow, dead = state.phase, state.nonfinite_reads > 0
+    at = max(state.snapshot_step or 0, grow.growth.start)  # the snapshot may be of a growth before
     start = max(config.min_lr, grown(config, grow.growth, at - 2 * config.min_losses))
     growth = Growth(state.step, start, config.growth_steps, grow.growth)
     would = ending.back(config, state, capped=False).phase
@@ -133,13 +134,15 @@ def _resting(config: Config, state: State[Grow]) -> State[Grow]:
 
     It may rest, until the LR is larger, or pass a dip that the fast growth had left behind.
     """
-    risen = trend.shift(state.losses[np.isfinite(state.losses)], config.fall_threshold) > 0
+    origin, losses = state.phase.origin, state.losses[np.isfinite(state.losses)]
+    risen = trend.shift(losses, config.fall_threshold) > 0
     if state.step >= state.phase.tests_from:
         return state if risen else state.replace(losses=state.since(state.read))
     if state.nonfinite_reads:
         return state
     healthy = math.isfinite(state.losses[-1]) and not trend.rising(state.losses)
-    renew = not risen and state.snapshot_step is not None and healthy
+    fallen = origin is None or trend.shift(losses, config.fall_threshold, origin) < 0
+    renew = fallen and not risen and state.snapshot_step is not None and healthy
     state = state.replace(phase=replace(state.phase, detections=0))
     return state.replace(snapshot_step=state.step) if renew else state
 

@@ -95,7 +95,7 @@ def _lifted(config: Config, state: State[Sweep | Search], origin: Level) -> Stat
     state = state.replace(phase=Grow(growth, state.step, origin, tests_from))
     if state.step >= ending.last_step(config, state, growth):  # the weights of now are those to go on with
         return ending.at_cap(config, state.replace(snapshot_step=None))
-    return state.replace(snapshot_step=state.step if config.rewind else None)
+    return state  # lift-off may be noise: the snapshot stays, until the loss is below the first ones again
 
 
 def slowed(config: Config, fast: Growth, step: int) -> tuple[Growth, int]:
