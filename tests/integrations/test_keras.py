@@ -19,14 +19,9 @@ from autowu.extras import install
 
 pytest.importorskip("h5py")  # keras itself cannot be imported before its backend is chosen
 
-from integrations.keras import BACKENDS, ENVIRONMENT, trial, worker
+from integrations.keras import ENVIRONMENT, trial, worker
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "keras_digits.py"
-
-
-@pytest.fixture(params=BACKENDS)
-def backend(request: pytest.FixtureRequest) -> str:
-    return request.param
 
 
 def run(backend: str, name: str, *arguments: Any) -> Any:

@@ -8,16 +8,11 @@ import pytest
 
 pytest.importorskip("h5py")  # keras itself cannot be imported before its backend is chosen
 
-from integrations.keras import BACKENDS, trial, worker
+from integrations.keras import trial, worker
 
 WEIGHTS = [f"layer{index}/{name}" for index in range(4) for name in ("kernel", "bias")]
 LAYER1 = ["layer1/kernel", "layer1/bias"]
 HEAD = ["layer3/kernel", "layer3/bias"]
-
-
-@pytest.fixture(params=BACKENDS)
-def backend(request: pytest.FixtureRequest) -> str:
-    return request.param
 
 
 def run(backend: str, name: str, *arguments: Any) -> Any:

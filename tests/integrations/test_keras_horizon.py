@@ -10,12 +10,7 @@ import pytest
 
 pytest.importorskip("h5py")  # keras itself cannot be imported before its backend is chosen
 
-from integrations.keras import BACKENDS, trial, worker
-
-
-@pytest.fixture(params=BACKENDS)
-def backend(request: pytest.FixtureRequest) -> str:
-    return request.param
+from integrations.keras import trial, worker
 
 
 def run(backend: str, name: str, *arguments: Any) -> Any:

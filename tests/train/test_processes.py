@@ -42,7 +42,8 @@ def assert_same_lrs(one, other):
     np.testing.assert_allclose(losses[half:], others[half:], rtol=1e-2)
 
 
-@pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("processes", [2, 4])
 def test_processes_give_the_learning_rates_of_one(alone, tmp_path, processes):
     told = commands.train(*FLAGS, "--out", tmp_path / "run", "--devices", processes)
     assert_same_lrs(tmp_path / "run", alone)

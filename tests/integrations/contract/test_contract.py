@@ -21,9 +21,16 @@ IN_WARMUP, IN_DECAY, AFTER_A_CUT = 17, 80, 60
 WAITING = PAPER | {"rewind": True}
 
 
-@pytest.fixture(params=hosts(), ids=lambda host: host.name)
+HOSTS = {host.name: host for host in hosts()}
+SECOND = ("keras-torch", "pytorch_lightning")
+"""Another backend, another name of the same package: these pass the whole contract in the full tests."""
+
+
+@pytest.fixture(
+    params=[pytest.param(name, marks=pytest.mark.full) if name in SECOND else name for name in HOSTS]
+)
 def host(request: pytest.FixtureRequest) -> Host:
-    return request.param
+    return HOSTS[request.param]
 
 
 def assert_same(host: Host, lrs: list[float], expected: list[float]) -> None:
@@ -37,8 +44,9 @@ def assert_same(host: Host, lrs: list[float], expected: list[float]) -> None:
 @pytest.mark.parametrize(
     "settings", [{}, {"decay": "cosine", "seed": 3}, PAPER], ids=["default", "cosine", "paper"]
 )
-def test_the_lr_trace_is_the_cores(host: Host, settings: dict[str, Any], tmp_path: Path) -> None:
-    losses = v_curve(STEPS)
+@pytest.mark.parametrize("name", HOSTS)
+def test_the_lr_trace_is_the_cores(name: str, settings: dict[str, Any], tmp_path: Path) -> None:
+    host, losses = HOSTS[name], v_curve(STEPS)
     assert_same(host, host.train(losses, tmp_path, **settings), core_trace(losses, **settings))
 
 

@@ -139,7 +139,7 @@ def assert_rewound(answers) -> None:
 
 
 @SHARDING
-@pytest.mark.parametrize("name", ["AdamW", "SGD"])
+@pytest.mark.parametrize("name", ["AdamW", pytest.param("SGD", marks=pytest.mark.full)])
 def test_fully_sharded_models(world, name):
     assert_rewound(world.run(ranks.fully_sharded, name))
 

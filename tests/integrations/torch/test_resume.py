@@ -80,7 +80,7 @@ def test_a_break_at_every_step(name):
     assert_resumes(name, SHORT, list(range(SHORT + 1)))
 
 
-QUICK = ("default", "paper", "tensor lr", "plateau")
+QUICK = ("default", "tensor lr")
 
 
 def stage(scheduler: autowu.AutoWU) -> tuple[type, int]:
