@@ -181,7 +181,7 @@ def test_warnings_are_left_as_they_were() -> None:
         ),
         (
             ["replay", "a.csv", "--patiense=3"],
-            "autowu: error: unrecognized arguments: --patiense=3; did you mean '--patience' or '--preset'? (see",
+            "autowu: error: unrecognized arguments: --patiense=3; did you mean '--patience' or '--preset'?",
         ),
         (["replay", "missing.csv"], "autowu: error: missing.csv: no such file or directory\n"),
         (["replay", "two\nlines"], "autowu: error: two lines: no such file or directory\n"),

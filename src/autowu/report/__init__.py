@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="RUN_DIR",
-        help="folder written by `autowu train` or by log=…, or any log that `autowu replay` reads: CSV, JSON, a folder "
-        "of TensorBoard's, of Lightning's CSVLogger or of Hugging Face's Trainer",
+        help="folder written by `autowu train` or by log=…, or any log that `autowu replay` reads: CSV, JSON, "
+        "a folder of TensorBoard's, of Lightning's CSVLogger or of Hugging Face's Trainer",
     )
     parser.add_argument(
         "-o",
@@ -134,7 +134,7 @@ def _is_run(folder: Path) -> bool:
 
 
 def told_of_logs(runs: Sequence[Run]) -> list[str]:
-    """What is assumed of logs that are replayed, and what they cannot tell: each once, with those it is of."""
+    """What is assumed of logs that are replayed, and what they cannot tell: each once, with their names."""
     found = dict[str, list[str]]()
     for run in runs:
         for note in run.notes if run.replayed else ():

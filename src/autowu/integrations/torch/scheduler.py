@@ -77,8 +77,9 @@ class AutoWU(Readable, Ends, LRScheduler):
 
     Warns:
         UserWarning: no group has the default LR, or no optimizer holds a parameter of the model; later on, at
-            most once a run each: losses were not finite, warm-up has found no minimum, something cannot be
-            rewound, something else sets the LR, updates are made without a ``step``, ``total_steps`` is over.
+            most once a run each: losses were not finite, the loss had jumped, warm-up has found no minimum,
+            something cannot be rewound, something else sets the LR, updates are made without a ``step``,
+            ``total_steps`` is over; and at each of the ``cuts``.
     """
 
     def __init__(
