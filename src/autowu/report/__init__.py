@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="RUN_DIR",
-        help="folder written by `autowu train` or by log=…, or any log that `autowu replay` reads: CSV, JSON, "
+        help="folder written by `autowu train` or log=…, or any log that `autowu replay` reads: CSV, JSON, "
         "a folder of TensorBoard's, of Lightning's CSVLogger or of Hugging Face's Trainer",
     )
     parser.add_argument(
