@@ -175,7 +175,14 @@ def test_warnings_are_left_as_they_were() -> None:
         (["--dance"], "autowu: error: the following arguments are required: COMMAND (see `autowu --help`)\n"),
         (["dance"], "autowu: error: argument COMMAND: invalid choice: 'dance'"),
         (["replay"], "autowu: error: the following arguments are required: LOSSES.csv (see `autowu replay"),
-        (["replay", "a.csv", "--fast"], "autowu: error: unrecognized arguments: --fast"),
+        (
+            ["replay", "a.csv", "--fast"],
+            "autowu: error: unrecognized arguments: --fast (see `autowu replay --help`)\n",
+        ),
+        (
+            ["replay", "a.csv", "--patiense=3"],
+            "autowu: error: unrecognized arguments: --patiense=3; did you mean '--patience' or '--preset'?",
+        ),
         (["replay", "missing.csv"], "autowu: error: missing.csv: no such file or directory\n"),
         (["replay", "two\nlines"], "autowu: error: two lines: no such file or directory\n"),
     ],

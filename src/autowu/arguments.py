@@ -19,6 +19,10 @@ def meant(name: str, known: Iterable[str]) -> str:
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are a :class:`~autowu.errors.UserError`."""
 
+    def flags(self) -> list[str]:
+        """The flags that it takes, such as ``--seed``."""
+        return [flag for action in self._actions for flag in action.option_strings]
+
     def error(self, message: str) -> NoReturn:
         """Raises UserError."""
         raise UserError(f"{message} (see `{self.prog} --help`)")

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any, Final
 
 from autowu import __version__
-from autowu.arguments import Parser
+from autowu.arguments import Parser, meant
 from autowu.errors import UserError
 from autowu.extras import MODULES, install
 from autowu.site import page as address
@@ -77,7 +77,11 @@ def _run(arguments: list[str]) -> int:
     if not arguments:
         parser.print_help()
         return 0
-    args = parser.parse_args(arguments)
+    args, unknown = parser.parse_known_args(arguments)
+    if unknown:  # argparse would point to the help that lists the commands alone
+        command = commands.choices[args.command]
+        hint = meant(unknown[0].partition("=")[0], command.flags())
+        command.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     args.pages = _pages  # the command of a room below may not import them
     return import_module(COMMANDS[args.command][0]).run(args)
 

@@ -35,6 +35,12 @@ def test_the_summary_of_the_paper(capsys: pytest.CaptureFixture[str], v_curve: s
     assert "The decay (cosine) begins with that. " in text  # and nothing is said of weights
 
 
+def test_the_summary_of_a_run_without_a_known_end(capsys: pytest.CaptureFixture[str], v_curve: str) -> None:
+    text = words(printed(capsys, v_curve, "--total-steps", "inf"))
+    assert "updates of a run without a known end" in text
+    assert "The stable phase begins with that, and with the weights of step" in text
+
+
 def test_only_the_last_tests_are_listed(capsys: pytest.CaptureFixture[str], v_curve: str) -> None:
     outcome = autowu.replay(v_shaped(), 500)
     text = printed(capsys, v_curve, "--total-steps", "500")

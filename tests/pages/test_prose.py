@@ -49,9 +49,7 @@ def sentences(text: str) -> list[int]:
     return [number for number in words if number > 1]
 
 
-@pytest.mark.parametrize(
-    "page", [blocks.ROOT / "README.md", *sorted(DOCS.rglob("*.md"))], ids=lambda page: page.name
-)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(blocks.ROOT)))
 def test_sentences_are_short(page: Path) -> None:
     words = sentences(page.read_text(encoding="utf-8"))
     assert sum(words) <= MEAN * len(words), f"{sum(words) / len(words):.1f} words a sentence; {max(words)}"

@@ -165,6 +165,18 @@ def test_a_log_of_every_tenth_update_says_so_first(
     assert capsys.readouterr().out.startswith("A loss for every 10 updates only")
 
 
+def test_the_command_says_above_the_table_what_a_log_cannot_tell(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [write(tmp_path / f"{name}.csv", loss=v_shaped(1000)[:550]) for name in ("one", "two")]
+    assert cli.main(["report", *paths, "-o", str(tmp_path / "page.html")]) == 0
+    told, _, table = capsys.readouterr().out.partition("\nrun ")
+    assert " ".join(told.split()).startswith("one.csv, two.csv: The record is taken for the whole run, of")
+    assert told.count("whole run") == 1
+    assert max(map(len, told.splitlines())) <= 80
+    assert "one.csv" in table
+
+
 def test_settings_for_runs_that_have_decided_are_refused(tmp_path: Path, autowu_run: Path) -> None:
     asked = arguments.asked(parsed("x", "--total-steps", "500"))
     with pytest.raises(UserError, match="--total-steps 500: is of logs that are replayed"):

@@ -199,8 +199,8 @@ def test_every_growth_and_decay(growth, decay):
     [
         ({"set": {"patiance": 2}}, "autowu has no setting 'patiance'; did you mean 'patience'"),
         ({"set": {"patience": 0}}, "patience must be an integer ≥ 1, not 0"),
-        ({"set": {"decay": "linear"}}, "--set decay: this has a flag of its own"),
-        ({"set": {"total_steps": 5}}, "--set total_steps: this has a flag of its own"),
+        ({"set": {"decay": "linear"}}, "--set decay: this has a flag of its own, --decay$"),
+        ({"set": {"total_steps": 5}}, "--set total_steps: this has a flag of its own, --steps$"),
         ({"schedule": "paper", "steps_per_epoch": None}, "steps_per_epoch is missing"),
     ],
 )

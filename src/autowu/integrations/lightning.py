@@ -18,7 +18,7 @@ from autowu.integrations._lightning import Hooks
 
 
 class AutoWUCallback(Hooks, Callback):
-    """Sets the LR of the module's optimizer after each of its updates.
+    """Sets the LR of the module's optimizer, or optimizers, after each of their updates.
 
     ::
 
@@ -40,8 +40,9 @@ class AutoWUCallback(Hooks, Callback):
             module.
 
     Raises:
-        TypeError, ValueError: when training starts: there is not exactly one optimizer, or an LR scheduler
-            besides; the number of updates is not known; the strategy shards the weights and ``rewind`` is
-            not off; the checkpoint is of a run with other settings, or beyond the updates asked for; AutoWU
-            does not take a setting.
+        TypeError, ValueError: when training starts: there is no optimizer, or an LR scheduler besides, or a
+            callback that sets an LR of its own; the number of updates is not known; the strategy saves one
+            process's shards alone (FSDPStrategy, DeepSpeedStrategy) and ``rewind`` is not off; the checkpoint
+            is of a run with other settings, or beyond the updates asked for; AutoWU does not take a setting.
+            With manual optimization: ``training_step`` returns no loss.
     """

@@ -29,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a CSV file with a column loss, one row for each update (an empty or nan cell is a missing "
         "loss), and maybe columns step (steps left out are missing losses, unless only every k-th update was "
         "logged) and lr; or the same as JSON or JSON lines, an export of Weights & Biases, a folder or file "
-        "of TensorBoard's events, a run folder of `autowu train`; - for standard input",
+        "of TensorBoard's events, a folder of Lightning's CSVLogger or of Hugging Face's Trainer, a run "
+        "folder of `autowu train` or of log=…; - for standard input",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     parser.add_argument(

@@ -68,7 +68,7 @@ class Decided:
         if record.stride > 1:
             found.append(
                 f"A loss for every {record.stride:,} updates only, and AutoWU reads them all: such a log "
-                "cannot tell the peak, but roughly"
+                "tells the peak roughly at best"
             )
         return tuple(found)
 

@@ -86,10 +86,12 @@ def sweep(losses: Array, lrs: Array, seeds: int = SEEDS, **settings: Any) -> Ran
         losses: of each update [n], NaN where missing.
         lrs: of each update [n]; must satisfy :func:`is_sweep`.
         seeds: how often to repeat the decision with other subsets, where there are others, ≥ 1.
-        settings: fields of :class:`autowu.Config` in place of the default preset's.
+        settings: fields of :class:`autowu.Config` in place of the default preset's. Those of the growth and
+            of its length are the record's own.
 
     Raises:
-        ValueError: ``lrs`` are not those of a sweep.
+        TypeError: an unknown setting, or a value of the wrong type.
+        ValueError: ``lrs`` are not those of a sweep, or a setting is out of range.
     """
     if not is_sweep(lrs) or len(lrs) != len(losses):
         raise ValueError(

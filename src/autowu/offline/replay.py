@@ -140,9 +140,9 @@ def replay(
     Whether the LR is cut after it is judged by them all the same.
 
     Raises:
-        TypeError: an unknown setting, or ``losses`` are not numbers.
-        ValueError: ``losses`` are not one-dimensional, or empty, or longer than ``total_steps``, or a setting
-            is out of range.
+        TypeError: an unknown setting, a value of the wrong type, or ``losses`` are not real numbers.
+        ValueError: ``losses`` are texts, not one-dimensional, empty, or longer than ``total_steps``; or a
+            setting is out of range.
     """
     curve = np.asarray(losses, dtype=np.float64)
     if curve.ndim != 1 or not len(curve):

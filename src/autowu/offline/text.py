@@ -86,7 +86,7 @@ def _last(replay: Replay, few: str | None) -> str:
     if switch is None:
         return f"No switch within the record. {_waiting(replay, few)}"
     rate, stable = f"{switch.peak_lr:.3g}", replay.state.stage == "stable"
-    begins = "The stable phase has" if stable else f"The decay ({config.decay}) begins with"
+    begins = "The stable phase begins with" if stable else f"The decay ({config.decay}) begins with"
     if switch.t_star is None:
         risen = switch.reason is Reason.RISE and not switch.capped
         at = f"{begins} learning rate {rate}{', a tenth of the last one or less' if risen else ''}."

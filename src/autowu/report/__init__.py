@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="RUN_DIR",
-        help="folder written by `autowu train`, or any log that `autowu replay` reads: CSV, JSON, a folder "
-        "of TensorBoard's, of Lightning's CSVLogger or of Hugging Face's Trainer",
+        help="folder written by `autowu train` or log=…, or any log that `autowu replay` reads: CSV, JSON, "
+        "a folder of TensorBoard's, of Lightning's CSVLogger or of Hugging Face's Trainer",
     )
     parser.add_argument(
         "-o",
@@ -95,6 +95,8 @@ def run(args: argparse.Namespace) -> int:
         output.write_picture(path, form, lambda: picture.draw(args.layout, runs))
         if left := picture.left_out(args.layout, runs):
             print(f"Not in the picture: {', '.join(left)}")
+    for line in told_of_logs(runs):
+        print(*text.wrapped(text.printable(line), text.columns()), "", sep="\n")
     print(table(runs))
     print(path)
     return 0
@@ -129,6 +131,15 @@ def _read(path: Path, name: str, asked: Asked | None) -> Run:
 
 def _is_run(folder: Path) -> bool:
     return (folder / "run.json").exists() or (folder / "log.jsonl").exists()
+
+
+def told_of_logs(runs: Sequence[Run]) -> list[str]:
+    """What is assumed of logs that are replayed, and what they cannot tell: each once, with their names."""
+    found = dict[str, list[str]]()
+    for run in runs:
+        for note in run.notes if run.replayed else ():
+            found.setdefault(note, []).append(run.name)
+    return [f"{', '.join(names)}: {note}." for note, names in found.items()]
 
 
 def table(runs: Sequence[Run]) -> str:

@@ -38,6 +38,9 @@ _compiler: Any = getattr(cast("Any", torch)._C._dynamo.eval_frame, "get_eval_fra
 class AutoWU(Readable, Ends, LRScheduler):
     """Sets the learning rate by itself: grows it while the loss falls, goes back to the minimum, decays.
 
+    Warm-up, from step a on: η_t = η_a (η_max / η_min)^((t - a) / n); n updates for the whole range (Eq. 1).
+    Decay, from the switch t_0 on: η_t = η_peak (T - t) / (T - t_0); ``decay`` names other shapes.
+
     ::
 
         scheduler = autowu.AutoWU(optimizer, total_steps=12_000)
@@ -67,15 +70,16 @@ class AutoWU(Readable, Ends, LRScheduler):
         settings: fields of :class:`autowu.Config` in place of the preset's.
 
     Raises:
-        TypeError: an unknown setting, a value of the wrong type, or a third
-            argument by position.
-        ValueError: a value is out of range, ``snapshot_device`` is not there, a group has no LR, or the
-            optimizer's default LR is not positive while its groups' LRs differ.
+        TypeError: an unknown setting, a value of the wrong type, or a third argument by position.
+        ValueError: a value is out of range, ``snapshot_device`` is not there, a group has no LR, the
+            optimizer's default LR is not positive while its groups' LRs differ, or ``log`` is the folder of a
+            run of `autowu train`.
 
     Warns:
         UserWarning: no group has the default LR, or no optimizer holds a parameter of the model; later on, at
-            most once a run each: losses were not finite, warm-up has found no minimum, something cannot be
-            rewound, something else sets the LR, updates are made without a ``step``, ``total_steps`` is over.
+            most once a run each: losses were not finite, the loss had jumped, warm-up has found no minimum,
+            something cannot be rewound, something else sets the LR, updates are made without a ``step``,
+            ``total_steps`` is over; and at each of the ``cuts``.
     """
 
     def __init__(

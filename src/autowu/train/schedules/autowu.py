@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from autowu import AutoWU
 from autowu.errors import UserError
 from autowu.train.optimizers import table
 from autowu.train.schedules.method import Method
 from autowu.train.schedules.plan import Plan
+
+FLAGS: Final = {"total_steps": "--steps", "seed": "--seed", "growth": "--growth", "decay": "--decay"}
+"""Fields of Config that ``--set`` does not take."""
 
 
 def autowu(plan: Plan) -> Method:
@@ -26,8 +29,8 @@ def autowu(plan: Plan) -> Method:
     chosen: dict[str, Any] = {"seed": settings.seed, "steps_per_epoch": plan.steps_per_epoch}
     chosen |= {name: value for name in ("growth", "decay") if (value := getattr(settings, name)) is not None}
     for name in settings.set:
-        if name in ("total_steps", "seed", "growth", "decay"):
-            raise UserError(f"--set {name}: this has a flag of its own")
+        if name in FLAGS:
+            raise UserError(f"--set {name}: this has a flag of its own, {FLAGS[name]}")
     optimizer = table.build(settings, plan.model)
     try:
         schedule = AutoWU(optimizer, plan.length, preset=preset, model=plan.model, **chosen | settings.set)
