@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from operator import is_not
 from typing import Any, cast
 
 from torch import Tensor
@@ -93,11 +92,11 @@ class Groups:
 
     def write(self, lr: float) -> None:
         """Set the LR of each group to its share of ``lr``; a tensor is changed in place."""
-        values = list[float]()
-        # As many of each: `changed` sees to it, and `strict` would cost a tenth of all of step().
-        for group, share, before in zip(self._groups(), self._flat, self._written):  # noqa: B905
-            value = lr * share
-            held = group["lr"]
+        written = self._written
+        # A group that was added since the last step has no share yet. (`strict` would take as long again.)
+        for at, (group, share) in enumerate(zip(self._groups(), self._flat)):  # noqa: B905
+            held, before = group["lr"], written[at]
+            written[at] = value = lr * share
             if type(held) is float:
                 if held != before and self.overwritten is None:
                     self.overwritten = held, before
@@ -108,8 +107,6 @@ class Groups:
                 if held != before and self.overwritten is None:
                     self.overwritten = number(held), before
                 group["lr"] = value
-            values.append(value)
-        self._written = values
 
     def look_at_tensors(self) -> None:
         """Notice what another hand has written into LRs that are tensors; reads from their devices."""
@@ -125,7 +122,9 @@ class Groups:
     @property
     def changed(self) -> bool:
         """Whether there are other groups than before, or in another order."""
-        return _differ(self._groups(), self._known) or any(
+        if _differ(self._groups(), self._known):
+            return True
+        return bool(self._sharing) and any(
             _differ(each.param_groups, groups) for each, groups, _ in self._sharing
         )
 
@@ -241,4 +240,9 @@ class Groups:
 
 
 def _differ(groups: Sequence[dict[str, Any]], known: Sequence[dict[str, Any]]) -> bool:
-    return len(groups) != len(known) or any(map(is_not, groups, known))
+    if len(groups) != len(known):
+        return True
+    for group, other in zip(groups, known):  # noqa: B905, SIM110  (`strict` and `any` take as long again)
+        if group is not other:
+            return True
+    return False
