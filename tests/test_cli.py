@@ -135,9 +135,11 @@ sys.exit(status)
         (["--out", "file/run"], "cannot write to the run folder file/run: file is not a folder"),
         (["--out", "old"], "old holds a finished run; choose another --out, or remove it"),
         (["--out", "old", "--dry-run", "--data", "absent"], "--data must be one of digits, "),
+        (["--set", "patience=0"], "--schedule autowu: patience must be an integer ≥ 1, not 0"),
+        (["--set", "decay=linear"], "--set decay: this has a flag of its own, --decay"),
     ],
 )
-def test_paths_are_looked_at_before_pytorch_is_imported(
+def test_paths_and_fields_are_looked_at_before_pytorch_is_imported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)

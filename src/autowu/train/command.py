@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from autowu.train.run import ranks
-from autowu.train.settings import paths
+from autowu.train.settings import paths, preset
 from autowu.train.settings.arguments import add_arguments
 from autowu.train.settings.sources import settings_from
 
@@ -26,6 +26,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     settings = settings_from(args)
     resume, dry_run = getattr(args, "resume", False), getattr(args, "dry_run", False)
+    preset.check(settings)
     paths.check(settings, resume=resume, dry_run=dry_run)
     if ranks.says() and "torch" not in sys.modules:
         print("loading PyTorch …", flush=True)
