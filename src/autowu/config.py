@@ -18,6 +18,7 @@ Preset = Literal["default", "paper"]
 
 LONGEST: Final = 2**53  # updates; the integers that floating point tells apart
 USUAL: Final = 600  # updates; in longer runs warm-up grows with the root of their length
+DECADES: Final = 100  # between two LRs, at most: their ratio is a number
 SHORTEST_SWEEP: Final = 40  # updates; a faster one overshoots lift-off, whatever its share of the run
 
 
@@ -112,7 +113,8 @@ class Config:
     plateau_factor: float = 0.1
     """In (0, 1): 'plateau' multiplies the LR by it when the loss has stopped falling."""
     plateau_intervals: int = 50
-    """≥ 2: 'plateau' compares mean losses of intervals of total_steps / plateau_intervals updates."""
+    """≥ 2: 'plateau' compares mean losses of intervals of total_steps / plateau_intervals updates, ten at
+    least. (In a run that goes on for longer, or has no end: of the updates done / plateau_intervals.)"""
 
     seed: int = 0
     """Seed of the subsets, ≥ 0. The global generators are never touched."""
@@ -147,11 +149,15 @@ class Config:
         self._choice("growth", get_args(Growth))
         self._real("min_lr", 0, math.inf)
         self._real("max_lr", self.min_lr, math.inf, above="min_lr")
+        if math.log10(self.max_lr) - math.log10(self.min_lr) > DECADES:
+            raise ValueError(
+                f"max_lr must be at most 1e{DECADES} times min_lr ({self.min_lr:g}), not {self.max_lr:g}"
+            )
         self._real("warmup_fraction", 0, 1)
         self._real("sweep_fraction", 0, 1)
         self._integer("warmup_limit", 1)
         self._real("lift_off", 0, math.inf, optional=True)
-        self._real("test_growth", 1, math.inf, optional=True)
+        self._real("test_growth", 1, 10.0**DECADES, optional=True)
         self._real("screen", 0, math.inf, optional=True)
         self._integer("subsets", 1)
         self._integer("subset_size", 2, optional=True)

@@ -75,6 +75,35 @@ def test_plateau_multiplies_by_its_factor() -> None:
     assert machine.learning_rate(config, after, 500) == close(0.02 * 0.3**4)
 
 
+@pytest.mark.parametrize("scale", [1e-160, 1.0, 1e160, 1e300])
+def test_plateau_is_the_same_at_any_scale_of_the_loss(scale: float) -> None:
+    noise = 0.01 * np.random.default_rng(0).standard_normal(800)
+    losses = np.maximum(2 - 0.005 * np.arange(800), 1.5) + noise
+    assert drops(scale * losses) == drops(losses) != []
+
+
+@pytest.mark.parametrize("total", [60, 200, 400])
+def test_plateau_compares_ten_losses_at_least(total: int) -> None:
+    """Two of single losses differ by noise alone."""
+    config = Config(total_steps=total, decay="plateau", watch=None)
+    state = decaying(config, total // 4)
+    assert machine.next_read(config, state) == total // 4 + 10
+    noise = 0.1 * np.random.default_rng(0).standard_normal(total)
+    for loss in (3 - 0.05 * np.arange(total) + noise)[total // 4 :]:
+        state = machine.observe(config, state, np.array([loss]))
+    assert state.phase.lr_drops == 0
+
+
+def test_plateau_never_comes_to_an_lr_of_0_in_a_run_without_an_end() -> None:
+    config = Config(total_steps=None, warmup_limit=20, decay="plateau", watch=None)
+    state, losses = machine.start(config), 1.0 + 0.1 * (np.arange(3_000_000) % 2)
+    while state.step < len(losses):
+        due = machine.next_read(config, state)
+        state = machine.observe(config, state, losses[state.step : due])
+    assert state.phase.lr_drops > 9
+    assert machine.learning_rate(config, state, state.step) > 0
+
+
 def test_plateau_leaves_the_lr_alone_after_the_last_step() -> None:
     config = Config(total_steps=1030, decay="plateau")
     now = machine.observe(config, decaying(config, 500), np.ones(530))

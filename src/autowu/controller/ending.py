@@ -41,6 +41,11 @@ def with_snapshot(config: Config, state: State[W]) -> State[W]:
     return state
 
 
+def older_snapshot(state: State[WarmUp]) -> bool:
+    """Whether there are weights of before to go back to; a snapshot of now is none."""
+    return state.snapshot_step is not None and state.snapshot_step < state.step
+
+
 def last_step(config: Config, state: State[WarmUp], growth: Growth) -> int:
     """The last step of warm-up by a slow growth: the cap, or when it was asked to end."""
     asked = state.horizon.warmup_to
@@ -64,11 +69,28 @@ def test(config: Config, state: State[Grow]) -> State[Grow]:
     past = state.nonfinite_reads > 0
     state, verdict = _tested(config, state, grow.growth, grow.detections, past)
     state = state.replace(phase=replace(grow, detections=verdict.streak))
-    healthy = bool(np.isfinite(state.losses[-1])) and not trend.rising(state.losses)
-    fallen = grow.origin is None or verdict.below(grow.origin)  # or lift-off was noise, as far as is known
-    if config.rewind and fallen and verdict.falling and not verdict.streak and healthy:
+    if verdict.no_evidence:  # of too few losses a test says nothing; their median, that lift-off was no noise
+        before = (state.snapshot_step or 0) < grow.lift_off
+        falling = before and grow.origin is not None and below_first(config, state)
+    else:
+        falling = verdict.falling and (grow.origin is None or verdict.below(grow.origin))
+    if config.rewind and falling and not verdict.streak and healthy(state):
         return state.replace(snapshot_step=state.step)
     return state
+
+
+def healthy(state: State[WarmUp]) -> bool:
+    """Whether the last loss is finite, and the last ones are not rising: weights that may be kept."""
+    return bool(np.isfinite(state.losses[-1])) and not trend.rising(state.losses)
+
+
+def below_first(config: Config, state: State[Grow]) -> bool:
+    """Whether the last losses are below the first ones by more than noise explains: lift-off was no noise.
+
+    True where the first ones are not known.
+    """
+    losses, origin = state.losses[np.isfinite(state.losses)], state.phase.origin
+    return origin is None or trend.shift(losses, config.fall_threshold, origin, least=noise.ENDS) < 0
 
 
 def recorded(config: Config, state: State[W], growth: Growth) -> tuple[State[W], Verdict]:
@@ -137,14 +159,17 @@ def _below(config: Config, lr: float) -> float:
 def at_cap(config: Config, state: State[Grow]) -> State[Stable | Decay]:
     """The end of warm-up. `paper` decays from here; else the evidence decides, were it of one test only."""
     grow, verdict = state.phase, state.verdicts[-1] if state.verdicts else None
+    if verdict is not None and verdict.step != state.step:  # of a growth before
+        verdict = None
     t_star, capped = None, not asked(state)
     if config.return_at_cap or not capped:
         if verdict is not None and (verdict.detected or state.nonfinite_reads):
             return back(config, state, capped=capped)
-        # No evidence: all that is known is that the loss has fallen by lift-off.
-        t_star = (
-            float(grow.lift_off) if verdict is None or verdict.no_evidence else verdict.peak_at(config.basin)
-        )
+        # Without a test all that is known is that the loss had fallen by lift-off, or before growth anew.
+        since = max(grow.lift_off, grow.growth.start)
+        t_star = float(since) if verdict is None or verdict.no_evidence else verdict.peak_at(config.basin)
+        if (state.snapshot_step or 0) < since and len(state.losses) and healthy(state):
+            state = state.replace(snapshot_step=None)  # nothing is wrong with the weights of now
     good = grown(config, grow.growth, state.step if t_star is None else t_star)
     peak_lr = fallback(config, good=good)
     rewind, reason = t_star is not None, Reason.CAP if capped else Reason.ASKED
@@ -155,7 +180,10 @@ def back(config: Config, state: State[Grow], *, capped: bool) -> State[Stable | 
     """To the minimum: Eq. 5 and the LR there."""
     grow, verdict = state.phase, state.verdicts[-1]
     t_star = verdict.peak_at(config.basin)
-    if t_star is not None and state.nonfinite_reads < config.patience:
+    finite_minimum = (
+        verdict.detected or not state.nonfinite_reads
+    )  # and not an argmin among losses that are none
+    if t_star is not None and state.nonfinite_reads < config.patience and finite_minimum:
         lr = grown(config, grow.growth, t_star)
         return switch(config, state, t_star, lr, Reason.MINIMUM, rewind=True, capped=capped)
     finite = np.flatnonzero(np.isfinite(state.losses))
@@ -205,14 +233,14 @@ def switch(
         phase=after,
         restores=state.restores + rewound,
         # The copy stays, for the watch; where none goes back, the weights of now are to be kept.
-        snapshot_step=(state.snapshot_step if rewound else state.step) if _watches(config) else None,
+        snapshot_step=(state.snapshot_step if rewound else state.step) if _watches(config, state) else None,
         nonfinite_reads=0,
         losses=no_losses(),
     )
 
 
-def _watches(config: Config) -> bool:
-    return config.watch is not None and config.rewind
+def _watches(config: Config, state: State[WarmUp]) -> bool:
+    return config.watch is not None and config.rewind and not state.ended
 
 
 def _at_snapshot(state: State[WarmUp]) -> Stretch | None:

@@ -19,7 +19,7 @@ def growth_function(config: Config, growth: Growth, most: float | None = None) -
     low, high = config.min_lr, config.max_lr
     most = high if most is None else most
     if config.growth == "linear":
-        return partial(_linear, config.warmup_steps, low, high, most)
+        return partial(_linear, config.warmup_steps, low, high, most, growth)
     return partial(schedule.growing, growth.start, growth.span, high / low, growth.lr, most)
 
 
@@ -36,7 +36,7 @@ def grown_by(config: Config, growth: Growth, step: int, factor: float) -> int:
     target = growth_function(config, growth, math.inf)(step) * factor
     low, high = config.min_lr, config.max_lr
     if config.growth == "linear":
-        at = schedule.linear_step(target, config.warmup_steps, low, high)
+        at = growth.start + schedule.linear_step(target - (growth.lr - low), config.warmup_steps, low, high)
     else:
         at = growth.start + schedule.exponential_step(target, growth.span, low, high, growth.lr)
     return max(step + 1, math.ceil(at - 1e-9))
@@ -83,8 +83,9 @@ def share_left(line: Line, step: int) -> float:
     return schedule.left(line.share, line.falls_from, line.end, step)
 
 
-def _linear(span: float, low: float, high: float, most: float, step: float) -> float:
-    return min(schedule.linear(step, span, low, high), most)
+def _linear(span: float, low: float, high: float, most: float, growth: Growth, step: float) -> float:
+    """The line of the first growth, moved to where ``growth`` has begun."""
+    return min(schedule.linear(step - growth.start, span, low, high) + (growth.lr - low), most)
 
 
 def _constant(lr: float, step: float) -> float:

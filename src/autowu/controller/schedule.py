@@ -80,7 +80,11 @@ def falls_from(shape: str, begin: int, end: int, cooldown_fraction: float) -> fl
 
 def left(share: float, begin: float, end: int, step: int) -> float:
     """v, what is left of the fall at ``step``: from ``share`` at ``begin`` to 0 at ``end``, linearly."""
-    return share * min(1.0, (end - step) / (end - begin)) if step < end else 0.0
+    if step >= end:
+        return 0.0
+    if begin >= end:  # by rounding there is no time to fall in
+        return share
+    return share * min(1.0, (end - step) / (end - begin))
 
 
 def decay(shape: str, share: float, begin: float, end: int, peak: float, step: int) -> float:

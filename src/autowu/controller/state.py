@@ -188,7 +188,7 @@ class Decay(AfterSwitch):
     lr_drops: int = 0
     """Drops of the 'plateau' decay so far."""
     last_mean: tuple[float, float] | None = None
-    """Mean loss of the interval before, and its variance, in 'plateau'."""
+    """Mean loss of the interval before, and its standard error, in 'plateau'."""
 
 
 @dataclass(frozen=True)

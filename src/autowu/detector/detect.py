@@ -72,6 +72,7 @@ class Verdict:
             return self.t_star
         mean, sd = self.mean, np.zeros_like(self.mean) if self.sd is None else self.sd
         if self.logged:
+            mean = np.maximum(mean, np.finfo(np.float64).tiny)  # far below the losses it may have become 0
             mean, sd = np.log(mean), sd / mean
         least = int(mean.argmin())
         most = float(mean[: least + 1].max())

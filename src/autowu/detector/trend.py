@@ -60,15 +60,15 @@ def beginning(losses: Array) -> Level:
     return Level(median(losses[:width]), width)
 
 
-def shift(losses: Array, threshold: float, level: Level | None = None) -> int:
+def shift(losses: Array, threshold: float, level: Level | None = None, *, least: int = 2 * noise.ENDS) -> int:
     """-1 if the loss has fallen by more than noise explains, 1 if it has risen by more; 0 if neither.
 
     The median of the window's end and that of its beginning (or the ``level``, where that is known) differ by
     more than ``threshold`` standard errors, under the noise of :func:`noise.noise_level`, and one step of the
     losses' floating-point format. Medians, so that one spike decides nothing; of five losses at least, since
-    that of three has heavy tails where the noise has.
+    that of three has heavy tails where the noise has. Of fewer than ``least`` losses it says nothing.
     """
-    if len(losses) < 2 * noise.ENDS:
+    if len(losses) < least:
         return 0
     width = end_width(len(losses))
     begin = beginning(losses) if level is None else level
@@ -115,8 +115,10 @@ def jumped(losses: Array, since: int, height: float) -> bool:
         return False
     fives = sliding_window_view(finite, noise.ENDS)[:-LATER]
     before, after = fives[: -noise.ENDS], fives[noise.ENDS :]
-    at = int((after.min(axis=1) - before.max(axis=1)).argmax())
-    gap = after[at].min() - before[at].max()
+    with np.errstate(over="ignore"):
+        gaps = after.min(axis=1) - before.max(axis=1)
+    at = int(gaps.argmax())
+    gap = gaps[at]
     if not gap > height * noise.noise_level(losses[np.isfinite(losses)]):
         return False
     low, high, last = median(before[at]), median(after[at]), median(finite[-noise.ENDS :])

@@ -11,7 +11,7 @@ import numpy as np
 from autowu.arrays import Array
 from autowu.config import Config
 from autowu.controller import horizon, machine, plain
-from autowu.controller.state import AfterSwitch, Phase, State
+from autowu.controller.state import AfterSwitch, Grow, Phase, State
 from autowu.integrations.logged import RunLog
 from autowu.integrations.saved import check_count, check_origin
 from autowu.integrations.warned import warnings_of
@@ -186,6 +186,8 @@ class Session:
 def not_rewound(state: State[Phase]) -> State[Phase]:
     """``state`` where the host could not put the snapshot back."""
     phase = state.phase
+    if isinstance(phase, Grow) and phase.broke is not None:  # what is known of the snapshot's weights is void
+        return state.replace(phase=replace(phase, broke=replace(phase.broke, kept=None)))
     if not isinstance(phase, AfterSwitch):
         return state
     if phase.cuts:

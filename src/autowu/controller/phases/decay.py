@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from autowu.config import Config
 from autowu.controller.phases import watch
 from autowu.controller.rate import decay_function
 from autowu.controller.state import Decay, State, no_losses
+
+LEAST: Final = 1e-30
+"""Share of the peak LR below which 'plateau' does not go, lest the LR become 0 in a run without an end."""
 
 
 def law(config: Config, state: State[Decay]) -> Callable[[int], float]:
@@ -29,7 +33,8 @@ def next_read(config: Config, state: State[Decay]) -> int | None:
         return None
     planned = state.phase.lines[-1].start + 1 if state.phase.lines else 0
     if config.decay == "plateau":
-        due = state.read + max(1, config.length // config.plateau_intervals)
+        interval = max(config.length, state.read) // config.plateau_intervals
+        due = state.read + max(watch.SHORTEST, interval)
     else:
         due = state.read + watch.stretch(config, state)
         if ends - due < due - state.read:  # none is shorter than the others
@@ -41,19 +46,26 @@ def decide(config: Config, state: State[Decay]) -> State[Decay]:
     """Whether the loss has risen for good; whether 'plateau' drops the LR."""
     losses, state = state.losses, watch.watched(config, state)
     if config.decay == "plateau" and not state.phase.lines and not state.ended:
-        state = _plateau(state, losses)
+        state = _plateau(config, state, losses)
     return state.replace(losses=no_losses())
 
 
-def _plateau(state: State[Decay], losses: Array) -> State[Decay]:
+def _plateau(config: Config, state: State[Decay], losses: Array) -> State[Decay]:
     """Drop the LR if the mean loss of the interval is not below the last one's by two standard errors."""
     phase, losses = state.phase, losses[np.isfinite(losses)]
-    if not len(losses):
+    if len(losses) < 2:
         return state
-    mean = float(losses.mean())
-    variance = float(losses.var(ddof=1)) / len(losses) if len(losses) > 1 else 0.0
+    mean, error = _mean(losses)
     if phase.last_mean is not None:
-        before, variance_before = phase.last_mean
-        if before - mean <= 2 * math.sqrt(variance + variance_before):
-            return state.replace(phase=replace(phase, lr_drops=phase.lr_drops + 1, last_mean=None))
-    return state.replace(phase=replace(phase, last_mean=(mean, variance)))
+        before, error_before = phase.last_mean
+        if before - mean <= 2 * math.hypot(error, error_before):
+            lower = config.plateau_factor ** (phase.lr_drops + 1) >= LEAST
+            return state.replace(phase=replace(phase, lr_drops=phase.lr_drops + lower, last_mean=None))
+    return state.replace(phase=replace(phase, last_mean=(mean, error)))
+
+
+def _mean(losses: Array) -> tuple[float, float]:
+    """The mean of ``losses``, and its standard error. Their squares may be too large for floating point."""
+    unit = float(np.abs(losses).max()) or 1.0
+    part = losses / unit
+    return unit * float(part.mean()), unit * float(part.std(ddof=1)) / math.sqrt(len(part))

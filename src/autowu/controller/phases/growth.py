@@ -42,7 +42,7 @@ def decide(config: Config, state: State[Grow]) -> State[Phase]:
         if state.step < grow.tests_from and not state.nonfinite_reads:
             return state
     if not ended and config.screen is not None and trend.falling(state.losses, config.screen):
-        return _falling(state)
+        return _falling(config, state)
     epoch_ends = state.step % (config.steps_per_epoch or 1) == 0
     if not ended or config.return_at_cap or ending.asked(state) or epoch_ends:
         state = ending.test(config, state)
@@ -81,7 +81,7 @@ def _broke(config: Config, state: State[Grow]) -> bool:
 
     One bad batch, or other data, do that. An LR that grows by little from update to update seldom does.
     """
-    if state.phase.broke is not None or state.snapshot_step is None:
+    if state.phase.broke is not None or not ending.older_snapshot(state):
         return False
     if state.nonfinite_reads >= config.patience:
         return True
@@ -134,20 +134,18 @@ def _resting(config: Config, state: State[Grow]) -> State[Grow]:
 
     It may rest, until the LR is larger, or pass a dip that the fast growth had left behind.
     """
-    origin, losses = state.phase.origin, state.losses[np.isfinite(state.losses)]
-    risen = trend.shift(losses, config.fall_threshold) > 0
+    risen = trend.shift(state.losses[np.isfinite(state.losses)], config.fall_threshold) > 0
     if state.step >= state.phase.tests_from:
         return state if risen else state.replace(losses=state.since(state.read))
     if state.nonfinite_reads:
         return state
-    healthy = math.isfinite(state.losses[-1]) and not trend.rising(state.losses)
-    fallen = origin is None or trend.shift(losses, config.fall_threshold, origin) < 0
-    renew = fallen and not risen and state.snapshot_step is not None and healthy
+    renew = state.snapshot_step is not None and not risen and ending.healthy(state)
+    renew = renew and ending.below_first(config, state)
     state = state.replace(phase=replace(state.phase, detections=0))
     return state.replace(snapshot_step=state.step) if renew else state
 
 
-def _falling(state: State[Grow]) -> State[Grow]:
+def _falling(config: Config, state: State[Grow]) -> State[Grow]:
     """No test, since the loss is plainly falling: no minimum is past.
 
     The snapshot is renewed when the loss has since fallen through a whole stretch, as far as that is known.
@@ -155,5 +153,6 @@ def _falling(state: State[Grow]) -> State[Grow]:
     stretch = len(state.losses) // trend.STRETCHES
     due = state.snapshot_step is not None and state.snapshot_step <= state.step - stretch
     renew = due and not trend.rising(state.losses)  # a fall may have turned into an explosion by now
+    renew = renew and ending.below_first(config, state)
     state = state.replace(phase=replace(state.phase, detections=0))
     return state.replace(snapshot_step=state.step) if renew else state

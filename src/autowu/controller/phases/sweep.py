@@ -114,7 +114,7 @@ def _slower(
     """The fast growth went past whatever there was to see: from the initial weights, at the slow rate."""
     return state.replace(
         phase=Search(Growth(state.step, lr, config.growth_steps, state.phase.growth), too_large=too_large),
-        restores=state.restores + (state.snapshot_step is not None),
+        restores=state.restores + ending.older_snapshot(state),
         nonfinite_reads=0,
         losses=no_losses(),
     )
@@ -130,7 +130,7 @@ def _first_rise(config: Config, state: State[Sweep | Search], losses: Array) -> 
     """
     lr = grown(config, state.phase.growth, state.step)
     earlier = losses[: -trend.end_width(len(losses))]  # the last ones are those that have risen
-    known = state.snapshot_step is not None and state.snapshot_step < state.step and len(earlier) > 0
+    known = ending.older_snapshot(state) and len(earlier) > 0
     level = Level(trend.median(earlier), len(earlier)) if known else None
     return _slower(config, state, max(lr / RETREAT, config.min_lr), TooLarge(lr, level))
 
@@ -145,7 +145,7 @@ def hidden_fall(config: Config, state: State[Grow]) -> State[Phase]:
     lr = grown(config, growth, state.step)
     modest = ending.fallback(config, too_large=lr)
     anew = Growth(state.step, max(growth.lr / RETREAT, config.min_lr), config.growth_steps)
-    if grown(config, anew, cap(config, anew)) > modest:
+    if grown(config, anew, ending.last_step(config, state, anew)) > modest:
         return _slower(config, state, anew.lr, TooLarge(lr, None))
     capped = state.step >= cap(config, growth)
     return ending.switch(config, state, None, modest, Reason.RISE, rewind=True, capped=capped)
