@@ -5,10 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from autowu import Config
 from autowu.controller.cuts import taken_back
 from autowu.detector.trend import Stretch
 
 from .after_switch import BEGIN, STRETCH, T, cuts, fallen, quiet, reads
+from .helpers import follow, v_shape
 
 # --- weights that are fit to go back to -----------------------------------------------------------------
 
@@ -67,3 +69,17 @@ def test_a_rise_within_the_bounds_of_the_least_level_counts_when_it_lasts(
     losses[: stretches * STRETCH] += rise
     found = [cut for cut in reads(losses, begin)[-1].phase.cuts if cut.factor < 1]
     assert [cut.step for cut in found] == [BEGIN + 3 * STRETCH] * count
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_it_does_not_matter_how_a_loss_is_not_finite(seed: int) -> None:
+    """NaN, ∞ and -∞ alike: also among the first losses after the weights went back."""
+    random, total = np.random.default_rng(seed), 120
+    losses = v_shape(total, 30, 0.1, seed)
+    losses[random.integers(60, total) :] += 3.0
+    gone = random.random(total) < 0.3
+    traces = []
+    for value in (np.nan, np.inf, -np.inf):
+        states = follow(Config(total_steps=total), np.where(gone, value, losses))
+        traces.append([repr((s.step, s.restores, s.cuts, s.switch)) for s in states])
+    assert traces[0] == traces[1] == traces[2]

@@ -36,6 +36,7 @@ def scheduler(total_steps: int = STEPS, **settings: Any) -> autowu.AutoWU:
     return autowu.AutoWU(SGD([nn.Parameter(torch.ones(3))], lr=0.1), total_steps, **settings)
 
 
+@pytest.mark.filterwarnings("ignore:AutoWU. warm-up ended at its cap")
 @promise(
     "the global random generators (Python, NumPy, PyTorch) and PyTorch's number of threads",
     "are untouched by any step of a run, by saving and by loading",

@@ -75,6 +75,8 @@ def observe(config: Config, state: State[Phase], losses: Array) -> State[Phase]:
     :func:`next_read`; until then :func:`learning_rate` needs none.
     """
     losses = np.asarray(losses, dtype=np.float64)
+    if not (finite := np.isfinite(losses)).all():
+        losses = np.where(finite, losses, np.nan)  # however a loss is not finite, it is missing
     while len(losses):
         due = next_read(config, state)
         if due is None:

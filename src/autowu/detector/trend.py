@@ -96,11 +96,14 @@ def median(losses: Array) -> float:
 
 
 def rising(losses: Array) -> bool:
-    """Whether the median of the last five losses is above that of the five before; True where one is NaN."""
+    """Whether the median of the last five losses is above that of the five before.
+
+    True where one of the ten is not finite.
+    """
     if len(losses) < 2 * noise.ENDS:
         return False
-    last, before = losses[-noise.ENDS :], losses[-2 * noise.ENDS : -noise.ENDS]
-    return not median(last) <= median(before)
+    ten = losses[-2 * noise.ENDS :]
+    return not np.isfinite(ten).all() or median(ten[noise.ENDS :]) > median(ten[: noise.ENDS])
 
 
 def jumped(losses: Array, since: int, height: float) -> bool:

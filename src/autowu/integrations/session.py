@@ -174,6 +174,10 @@ class Session:
         session.enter(state)
         if session.due is not None and known != step:
             raise ValueError(f"the saved state is of step {step}, but its losses go to step {known}")
+        if session.due is not None and step >= session.due:
+            raise ValueError(
+                f"the saved state is of step {step}, but its decision of step {session.due} is missing"
+            )
         if self.log is not None:
             session.log = self.log.again()
             session.enter(session.state)

@@ -96,8 +96,7 @@ def _with_level_of_snapshot(state: State[P]) -> State[P]:
 
 def _doubtful(state: State[P]) -> bool:
     """Whether the last losses have risen, though not yet most of the stretch: no weights to go back to."""
-    last = trend.median(state.losses[-noise.ENDS :])
-    return _risen(state, Stretch(last, last, last))
+    return _risen(state, trend.stretch(state.losses[-noise.ENDS :], 0.0))
 
 
 def _cut_or_not(state: State[P], now: Stretch, *, dead: bool) -> State[P]:
@@ -105,10 +104,11 @@ def _cut_or_not(state: State[P], now: Stretch, *, dead: bool) -> State[P]:
     cuts = state.phase.cuts
     if cuts and cuts[-1].step == state.read and cuts[-1].back_to is not None:
         first = state.losses[:FIRST]  # of weights that the LR has not had the time to spoil
-        if dead and not np.isfinite(first).any():
+        first = first[np.isfinite(first)]
+        if dead and not len(first):
             return state
         kept = state.phase.kept or state.phase.least
-        if not dead and kept is not None and first.min() > kept.high:
+        if not dead and kept is not None and len(first) and first.min() > kept.high:
             return _undone(state, now)
     return _cut(state, now) if len(cuts) < MOST else state
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 from autowu import AutoWU
 from autowu.errors import UserError
@@ -22,7 +23,7 @@ def autowu(plan: Plan) -> Method:
             without epochs, which its tests need.
     """
     settings = plan.settings
-    chosen = {"steps_per_epoch": plan.steps_per_epoch} | preset.fields(settings)
+    chosen: dict[str, Any] = {"steps_per_epoch": plan.steps_per_epoch} | preset.fields(settings)
     optimizer = table.build(settings, plan.model)
     try:
         schedule = AutoWU(optimizer, plan.length, preset=preset.name(settings), model=plan.model, **chosen)
