@@ -35,6 +35,7 @@ def nothing_changed(made: autowu.AutoWU, before: dict[str, Any], how: str) -> No
     assert_equal(everything(made), before, f"{how}: ")
 
 
+@pytest.mark.filterwarnings("ignore:AutoWU")  # of a run that goes on from a state that no run had
 @promise(
     "a state dict with an entry lost, added, replaced, of another type or shape, at any depth",
     "a ValueError that says which, and the scheduler and its optimizer are unchanged; or a state that a run "
