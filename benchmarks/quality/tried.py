@@ -112,9 +112,9 @@ def first_copy(config: Config, state: State[Grow]) -> State[Grow]:
     return _test(config, state).replace(snapshot_step=state.snapshot_step)
 
 
-def first_copy_of_a_fall(state: State[Grow]) -> State[Grow]:
+def first_copy_of_a_fall(config: Config, state: State[Grow]) -> State[Grow]:
     """The same where a fall is too plain to need a test."""
-    return _falling(state).replace(snapshot_step=state.snapshot_step)
+    return _falling(config, state).replace(snapshot_step=state.snapshot_step)
 
 
 def latest_copy(config: Config, state: State[Grow]) -> State[Grow]:

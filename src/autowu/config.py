@@ -157,7 +157,7 @@ class Config:
         self._real("sweep_fraction", 0, 1)
         self._integer("warmup_limit", 1)
         self._real("lift_off", 0, math.inf, optional=True)
-        self._real("test_growth", 1, 10.0**DECADES, optional=True)
+        self._real("test_growth", 1, math.inf, optional=True)
         self._real("screen", 0, math.inf, optional=True)
         self._integer("subsets", 1)
         self._integer("subset_size", 2, optional=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from functools import partial
 
@@ -33,7 +34,7 @@ def grown_by(config: Config, growth: Growth, step: int, factor: float) -> int:
 
     An LR that has come to η_max before the cap stays there; the answer is as if it grew.
     """
-    target = growth_function(config, growth, math.inf)(step) * factor
+    target = min(growth_function(config, growth, math.inf)(step) * factor, sys.float_info.max)
     low, high = config.min_lr, config.max_lr
     if config.growth == "linear":
         at = growth.start + schedule.linear_step(target - (growth.lr - low), config.warmup_steps, low, high)

@@ -9,6 +9,7 @@ from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 import autowu
+from autowu.controller import plain
 from integrations.torch.training import PAPER, STEPS, assert_equal, drive, parameters, scheduler, v_curve
 
 STAGES = {
@@ -134,7 +135,10 @@ def test_another_number_of_groups():
     [
         ({"version": 99}, "the state of AutoWU has version 99, this is 4$"),
         ({"version": 1}, "the state of AutoWU has version 1, this is 4$"),
-        ({"run": ({"version": 3}, scheduler().state_dict()["pending"], None)}, "version must be 8, not 3$"),
+        (
+            {"run": ({"version": 3}, scheduler().state_dict()["pending"], None)},
+            f"version must be {plain.VERSION}, not 3$",
+        ),
     ],
 )
 def test_another_version(changes, message):
