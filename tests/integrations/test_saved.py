@@ -8,7 +8,7 @@ import pytest
 
 from autowu.config import Config
 from autowu.controller import machine
-from autowu.controller.plain import from_plain, to_plain
+from autowu.controller.plain import VERSION, from_plain, to_plain
 from autowu.controller.state import Decay, Grow, Growth, Phase, Search, Sweep, Switch
 from autowu.detector.trend import Level
 
@@ -47,7 +47,7 @@ def test_a_stage_that_cannot_be(config: Config, phase: Phase, message: str) -> N
         ({"phase": {"kind": "Rest"}}, "'phase' must have a 'kind' of Sweep, Search, .*, not 'Rest'"),
         ({"phase": {"kind": "Trial"}}, "'phase' must have a 'kind' of Sweep, Search, .*, not 'Trial'"),
         ({"lifted": 3}, "the state has not the keys that it must have: 'lifted'"),
-        ({"version": 3}, "the state's version must be 8, not 3"),
+        ({"version": 3}, f"the state's version must be {VERSION}, not 3"),
     ],
 )
 def test_what_no_configuration_has(changes: dict[str, Any], message: str) -> None:
