@@ -25,7 +25,8 @@ from reliability.promises import Trials, promise
 
 STEPS = 80
 DEFAULT = 0.1
-LRS = st.none() | st.floats(1e-6, 10)
+# No round numbers: a tenth of the LR of now, where layers are unfrozen with it, is kept as that share.
+LRS = st.none() | st.floats(1e-6, 10).map(lambda lr: 1.0471975 * lr)
 
 
 def group(lr: float | None, size: int = 2) -> dict[str, Any]:
