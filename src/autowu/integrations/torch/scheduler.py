@@ -61,25 +61,21 @@ class AutoWU(Readable, Ends, LRScheduler):
         steps_per_epoch: updates in an epoch, where tests come at epoch ends.
         model: if given, its buffers (such as BatchNorm's statistics) are rewound with the parameters.
         snapshot_device: where the copy for rewinding is kept; by default on the parameters' own devices,
-            'cpu' for host memory. It takes the memory of the parameters and the optimizer's state, to the
-            end of the run; without ``watch`` in warm-up only.
+            'cpu' for host memory. It takes as much as parameters and optimizer state, to the end of the run.
         process_group: ranks whose losses are averaged; by default all, if torch.distributed is initialised.
         distributed: False to decide by this process's losses alone.
-        log: a folder for the run log that `autowu report` reads. Of several processes the first
-            writes it. See https://autowu.github.io/autowu/how-to/own-report/.
+        log: a folder for the run log that `autowu report` reads; the first of several processes writes it.
         settings: fields of :class:`autowu.Config` in place of the preset's.
 
     Raises:
         TypeError: an unknown setting, a value of the wrong type, or a third argument by position.
-        ValueError: a value is out of range, ``snapshot_device`` is not there, a group has no LR, the
-            optimizer's default LR is not positive while its groups' LRs differ, or ``log`` is the folder of a
-            run of `autowu train`.
+        ValueError: a value is out of range, ``snapshot_device`` is not there, ``log`` is of `autowu train`, a
+            group has no LR, or the default LR is not positive while the groups' LRs differ.
 
     Warns:
-        UserWarning: no group has the default LR, or no optimizer holds a parameter of the model; later on, at
-            most once a run each: losses were not finite, the loss had jumped, warm-up has found no minimum,
-            something cannot be rewound, something else sets the LR, updates are made without a ``step``,
-            ``total_steps`` is over; and at each of the ``cuts``.
+        UserWarning: no group has the default LR, or no optimizer holds a parameter of the model; later on,
+            once each: losses were not finite, or had jumped, warm-up has found no minimum, something cannot
+            be rewound or sets the LR too, updates lack a ``step``, ``total_steps`` is over; at each cut.
     """
 
     def __init__(
