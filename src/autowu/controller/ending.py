@@ -180,10 +180,8 @@ def back(config: Config, state: State[Grow], *, capped: bool) -> State[Stable | 
     """To the minimum: Eq. 5 and the LR there."""
     grow, verdict = state.phase, state.verdicts[-1]
     t_star = verdict.peak_at(config.basin)
-    finite_minimum = (
-        verdict.detected or not state.nonfinite_reads
-    )  # and not an argmin among losses that are none
-    if t_star is not None and state.nonfinite_reads < config.patience and finite_minimum:
+    seen = verdict.detected or not state.nonfinite_reads  # and no argmin among losses that are not finite
+    if t_star is not None and state.nonfinite_reads < config.patience and seen:
         lr = grown(config, grow.growth, t_star)
         return switch(config, state, t_star, lr, Reason.MINIMUM, rewind=True, capped=capped)
     finite = np.flatnonzero(np.isfinite(state.losses))

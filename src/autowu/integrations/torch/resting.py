@@ -67,7 +67,7 @@ def _sums_of(tensors: Mapping[Key, Tensor]) -> dict[Key, list[float]]:
             continue
         try:
             found.setdefault(tensor.device, {})[key] = _sums(tensor)
-        except (RuntimeError, NotImplementedError, TypeError):  # quantised, or of a few bits
+        except (RuntimeError, TypeError):  # quantised, or of a few bits
             continue
     return {
         key: sums

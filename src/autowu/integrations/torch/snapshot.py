@@ -144,7 +144,7 @@ class Snapshot:
             else:
                 try:
                     stored.tensors[key] = clone_of(tensor, self._device)
-                except (RuntimeError, NotImplementedError, TypeError) as error:
+                except (RuntimeError, TypeError) as error:
                     left_out[key] = f"cannot be copied ({type(error).__name__})"
         copy_all(live)
         self._stored = stored

@@ -128,7 +128,7 @@ def all_finite(tensors: Sequence[Tensor]) -> bool:
         return True
     try:  # in one pass: the largest size is finite if all are
         largest = torch._foreach_norm(checked, math.inf)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
-    except (RuntimeError, NotImplementedError):  # sparse, quantised, or of eight bits
+    except RuntimeError:  # sparse, quantised, or of eight bits
         return all(map(_seems_finite, checked))
     first = largest[0].device
     together = torch.stack([norm if norm.device == first else norm.to(first) for norm in largest])
@@ -138,5 +138,5 @@ def all_finite(tensors: Sequence[Tensor]) -> bool:
 def _seems_finite(tensor: Tensor) -> bool:
     try:
         return bool(tensor.to_dense().float().isfinite().all())
-    except (RuntimeError, NotImplementedError, TypeError):  # such as torchao's for training in eight bits
+    except (RuntimeError, TypeError):  # such as torchao's for training in eight bits
         return True
