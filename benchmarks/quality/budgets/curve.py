@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
@@ -139,7 +140,8 @@ def table() -> str:
     ]
     lines = [head, ["---"] * len(head), *rows]
     text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-    return text + f"\nAutoWU's own cost: {cost:.3f} runs. Workloads: {', '.join(known)}.\n"
+    told = f"AutoWU's own cost: {cost:.3f} runs. Workloads: {', '.join(known)}."
+    return f"{text}\n{textwrap.fill(told, 110, break_on_hyphens=False)}\n"
 
 
 def worth(differences: Mapping[int, float], cost: float) -> str:
