@@ -12,7 +12,18 @@ from autowu.controller.rate import grown
 from autowu.controller.state import Grow, Growth, Reason, Search
 from autowu.detector import noise, trend
 
-from .helpers import follow, growth_of, lift_off, noisy, run, too_large, v_shape, waits, watched
+from .helpers import (
+    follow,
+    growth_of,
+    lift_off,
+    noisy,
+    response,
+    run,
+    too_large,
+    v_shape,
+    waits,
+    watched,
+)
 
 DEFAULT = Config(total_steps=1000)
 
@@ -216,6 +227,35 @@ def test_nor_is_the_last_loss_of_a_run_that_never_fell_before_it_died(dies: int)
     assert lift_off(states) is None
     assert state.switch is not None
     assert state.switch.peak_lr <= math.sqrt(1e-5) * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("best", [1e-3, 1e-2])
+def test_weights_go_back_where_only_the_test_at_the_cap_sees_that_the_loss_was_lower(best: float) -> None:
+    """As in batches of a few: no five losses show the fall, nor the rise, of a network that has collapsed."""
+    hidden = 0
+    for seed in range(20):
+        draws = 1.5 * np.random.default_rng(seed).standard_normal(500)
+        state, _ = run(
+            Config(total_steps=1200),
+            lambda step, lr, draws=draws: float(response(np.array(lr), best)) + float(draws[step]),
+            480,
+        )
+        assert state.switch is not None
+        if state.switch.reason is Reason.NO_FALL and state.verdicts[-1].detected:
+            hidden += 1
+            assert state.switch.rewound_to == 1
+            assert math.sqrt(1e-5) <= state.switch.peak_lr < 10 * best
+    assert hidden >= 10
+
+
+def test_flat_noise_seldom_undoes_a_run() -> None:
+    undone = 0
+    for seed in range(60):
+        draws = 0.1 * np.random.default_rng(seed).standard_normal(500)
+        state, _ = run(Config(total_steps=1200), lambda step, lr, draws=draws: 2.3 + float(draws[step]), 480)
+        assert state.switch is not None
+        undone += state.switch.rewound_to is not None
+    assert undone <= 4
 
 
 @pytest.mark.parametrize(("total", "cap", "peak_lr"), [(60, 30, math.sqrt(1e-5)), (1000, 427, 0.1)])
