@@ -7,7 +7,10 @@ import pytest
 
 from autowu import Config, Verdict
 from autowu.controller import machine
-from autowu.controller.state import Grow, Reason, Search, State
+from autowu.controller.phases import sweep
+from autowu.controller.rate import grown
+from autowu.controller.state import Grow, Growth, Horizon, Reason, Search, State
+from autowu.detector.trend import Level
 
 from .helpers import noisy, run, through_plain, watched
 from .made import default_state
@@ -84,3 +87,18 @@ def test_a_fall_that_is_one_is_believed(best: float, seed: int) -> None:
     assert until_search(states) is None
     state, _ = run(CONFIG, noisy(best, 0.1, seed), 1000)
     assert state.switch.reason is Reason.MINIMUM
+
+
+def test_where_no_time_is_left_the_least_loss_bounds_the_lr() -> None:
+    """Labels of batches of one: a tenth of the LR that growth had come to was far too large, at chance."""
+    config = Config(total_steps=240)
+    begun = Growth(30, 5.6e-4, config.growth_steps)
+    seen = Verdict(85, 30, (0.98,), True, (0.2,), 3)
+    grow = Grow(begun, lift_off=50, origin=Level(2.3, 25))
+    state = State(grow, Horizon(240), step=85, read=85, snapshot_step=60)
+    lr, least = grown(config, begun, 85), grown(config, begun, 41)
+    assert lr / 100 < least < lr / 10
+    for verdicts, peak_lr in (((), lr / 10), ((seen,), least), ((replace(seen, step=80),), lr / 10)):
+        switch = sweep.hidden_fall(config, state.replace(verdicts=verdicts)).switch
+        assert switch is not None
+        assert switch.peak_lr == pytest.approx(peak_lr)

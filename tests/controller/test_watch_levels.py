@@ -83,3 +83,25 @@ def test_it_does_not_matter_how_a_loss_is_not_finite(seed: int) -> None:
         states = follow(Config(total_steps=total), np.where(gone, value, losses))
         traces.append([repr((s.step, s.restores, s.cuts, s.switch)) for s in states])
     assert traces[0] == traces[1] == traces[2]
+
+
+# Adapters on a network of other classes, 400 updates, to the cut. Chance is 2.3, far below the first losses.
+ADAPTERS = """
+6.33 4.11 3.51 6.57 5.4 4.78 3.64 5.05 3.62 6.78 3.19 3.63 5.26 5.9 4.63 3.4 5.98 7.12 7.76 3.9 4.91 4.78 3.69
+3.88 3.84 2.1 2.06 2.23 2.03 2.11 2.08 2.15 1.93 2.15 1.95 2.01 2.12 1.78 2.1 1.88 2.15 1.7 1.82 1.79 1.82
+1.71 1.56 1.31 1.43 1.6 1.4 1.81 1.81 2.49 2.03 2.31 4.9 1.71 2.23 1.84 2.65 2.83 2.3 2.24 1.66 2.11 2.13
+2.69 2.29 2.72 2.57 2.3 20.59 5.19 14.01 50.55 15.29 18.7 5.57 7.75 6.15 2.63 1.88 7.06 1.57 2.26 3.09 2.93
+4.66 2.99 4.92 3.86 2.77 3.54 2.68 2.41 2.41 10.42 2.61 2.63 4.67
+"""
+
+
+def test_the_least_level_is_that_of_all_of_warm_up() -> None:
+    """It was passed on the way back to lift-off's LR, where no test looks: the run had ended at chance."""
+    state = follow(Config(total_steps=400), np.array(ADAPTERS.split(), dtype=float))[-1]
+    switch = state.switch
+    assert switch is not None
+    assert (switch.step, switch.rewound_to) == (81, 53)
+    assert switch.peak_lr > 0.05  # 0.01 is the best
+    (cut,) = state.cuts
+    assert (cut.step, cut.factor, cut.back_to) == (101, 1 / 3, 53)
+    assert cut.least < 1.75

@@ -217,7 +217,7 @@ def switch(
         reads=state.nonfinite_reads if reason is Reason.NONFINITE else reads,
     )
     rewound = decided.rewound_to is not None
-    least = None if t_star is None else _before(config, state, t_star)
+    least = None if t_star is None else _lower(_before(config, state, t_star), state.least)
     kept = _at_snapshot(state)
     end = state.horizon.end
     if config.decay == "plateau" and not state.horizon.at_once:
@@ -235,6 +235,10 @@ def switch(
         nonfinite_reads=0,
         losses=no_losses(),
     )
+
+
+def _lower(one: Stretch | None, other: Stretch | None) -> Stretch | None:
+    return min((each for each in (one, other) if each is not None), key=lambda each: each.high, default=None)
 
 
 def _watches(config: Config, state: State[WarmUp]) -> bool:

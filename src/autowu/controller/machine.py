@@ -94,17 +94,29 @@ def next_read(config: Config, state: State[Phase]) -> int | None:
 
 
 def _counted(config: Config, state: State[Phase]) -> State[Phase]:
-    """With the level of the first losses, and the reads in a row that found no finite loss."""
-    if state.origin is None and config.watch is not None:
-        first = state.losses[np.isfinite(state.losses)][: noise.ENDS]
-        if len(first) == noise.ENDS:
-            state = state.replace(origin=trend.stretch(first, config.watch / math.sqrt(2)))
+    """With the levels that the watch compares with, and the reads in a row that found no finite loss."""
+    if config.watch is not None:
+        state = _with_levels(state, config.watch / math.sqrt(2))
     if not state.nonfinite_reads and np.isfinite(state.losses[-1]):
         return state
     # In a short run each update is read: three that overflowed in a row are no dead network.
     last = state.losses[-max(noise.ENDS, state.step - state.read) :]
     found = len(last) < noise.ENDS or np.isfinite(last).any()
     return state.replace(nonfinite_reads=0 if found else state.nonfinite_reads + 1)
+
+
+def _with_levels(state: State[Phase], errors: float) -> State[Phase]:
+    """With the level of the first losses, and the least one since."""
+    if state.origin is None:
+        first = state.losses[np.isfinite(state.losses)][: noise.ENDS]
+        if len(first) == noise.ENDS:
+            state = state.replace(origin=trend.stretch(first, errors))
+    last = state.losses[-2 * noise.ENDS :]
+    if state.switch is None and len(last) == 2 * noise.ENDS:
+        now = trend.stretch(last, errors)
+        if state.least is None or now.high < state.least.high:
+            return state.replace(least=now)
+    return state
 
 
 def learning_rate(config: Config, state: State[Phase], step: int) -> float:

@@ -249,6 +249,8 @@ class State(Generic[P_co]):
     """How often the kept snapshot was to be put back."""
     origin: Stretch | None = None
     """Of the first losses of the run, once there are enough."""
+    least: Stretch | None = None
+    """The least level of ten losses in a row that warm-up has seen at a read."""
     verdicts: tuple[Verdict, ...] = ()
     """The tests so far."""
 

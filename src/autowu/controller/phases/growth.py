@@ -109,6 +109,7 @@ def _once_more(config: Config, state: State[Grow]) -> State[Grow]:
         restores=state.restores + 1,
         nonfinite_reads=0,
         losses=no_losses(),
+        least=None,
     )
 
 

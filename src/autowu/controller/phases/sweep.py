@@ -16,7 +16,18 @@ from autowu.arrays import Array
 from autowu.config import Config
 from autowu.controller import ending
 from autowu.controller.rate import cap, grown, growth_function, next_test
-from autowu.controller.state import Grow, Growth, Phase, Reason, Search, State, Sweep, TooLarge, no_losses
+from autowu.controller.state import (
+    Grow,
+    Growth,
+    Phase,
+    Reason,
+    Search,
+    State,
+    Sweep,
+    TooLarge,
+    WarmUp,
+    no_losses,
+)
 from autowu.detector import trend
 from autowu.detector.trend import Level
 
@@ -138,8 +149,9 @@ def _first_rise(config: Config, state: State[Sweep | Search], losses: Array) -> 
 def hidden_fall(config: Config, state: State[Grow]) -> State[Phase]:
     """Noise was taken for lift-off: as after a rise, two decades below it.
 
-    Where no time is left for growth to come back beyond a modest LR, the decay begins at that. The weights go
-    back to those of the snapshot, which may have moved since the first ones: their level is not known.
+    Where no time is left for growth to come back beyond a modest LR, the decay begins at that, or at the LR
+    of the least smoothed loss. The weights go back to those of the snapshot, which may have moved since the
+    first ones: their level is not known.
     """
     growth = state.phase.growth
     lr = grown(config, growth, state.step)
@@ -147,8 +159,17 @@ def hidden_fall(config: Config, state: State[Grow]) -> State[Phase]:
     anew = Growth(state.step, max(growth.lr / RETREAT, config.min_lr), config.growth_steps)
     if grown(config, anew, ending.last_step(config, state, anew)) > modest:
         return _slower(config, state, anew.lr, TooLarge(lr, None))
+    modest = ending.fallback(config, too_large=lr, least=_lr_of_least(config, state))
     capped = state.step >= cap(config, growth)
     return ending.switch(config, state, None, modest, Reason.RISE, rewind=True, capped=capped)
+
+
+def _lr_of_least(config: Config, state: State[WarmUp]) -> float | None:
+    """The LR of the least smoothed loss, by a test of now: noise may hide a rise until far beyond it."""
+    verdict = state.verdicts[-1] if state.verdicts else None
+    if verdict is None or verdict.step != state.step or verdict.t_star is None:
+        return None
+    return grown(config, state.phase.growth, verdict.t_star)
 
 
 def _next_rise(config: Config, state: State[Sweep | Search], before: TooLarge) -> State[Phase]:
@@ -168,10 +189,10 @@ def _next_rise(config: Config, state: State[Sweep | Search], before: TooLarge) -
         return _slower(config, state, max(lr / RETREAT, config.min_lr), TooLarge(lr, None))
     least = None
     if finite:  # or else it is known at what LR the loss ceased to be finite
-        # Noise may have hidden this rise, too, until the LR was more than ten times too large. The least of
-        # the loss on the way is no sign of a fall, but it takes the LR down by up to ten times more.
-        state, verdict = ending.recorded(config, state, growth)
-        least = None if verdict.t_star is None else grown(config, growth, verdict.t_star)
+        # Noise may have hidden this rise, too, until the LR was more than ten times too large: the least loss
+        # takes it down by up to ten times more.
+        state, _ = ending.recorded(config, state, growth)
+        least = _lr_of_least(config, state)
     peak_lr = ending.fallback(config, too_large=lr, least=least)
     dead = state.nonfinite_reads >= config.patience
     reason = Reason.NONFINITE if dead else Reason.RISE
@@ -206,8 +227,8 @@ def _never(config: Config, state: State[Sweep | Search], *, risen: bool) -> Stat
     state, verdict = ending.recorded(config, state, growth)
     # The fast growth alone would be too fast to tell.
     neither = finite and not risen and before is None and isinstance(phase, Search) and not asked
-    if neither and verdict.detected and verdict.t_star is not None:
-        least = grown(config, growth, verdict.t_star)
+    if neither and verdict.detected:
+        least = _lr_of_least(config, state)
     peak_lr = ending.fallback(
         config, good=None if neither else good, too_large=min(too_large, default=None), least=least
     )
