@@ -29,7 +29,7 @@ import autowu
 from autowu.config import Config
 from autowu.controller import ending
 from autowu.controller.ending import fallback
-from autowu.train.models import torchvision_shim
+from autowu.integrations import torchvision_shim
 
 torchvision_shim.install()
 from timm.optim.lamb import Lamb  # noqa: E402 (timm imports torchvision)

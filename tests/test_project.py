@@ -215,3 +215,13 @@ def test_no_tracked_file_names_a_folder_of_somebodys_machine() -> None:
 )
 def test_what_counts_as_a_path_of_a_machine(line: str, names_a_machine: bool) -> None:
     assert bool(MACHINE_PATH.search(line)) == names_a_machine
+
+
+def test_every_experiment_still_finds_what_it_imports() -> None:
+    names = [path.stem for path in sorted((ROOT / "experiments").glob("*.py"))]
+    assert len(names) >= 5
+    code = "import " + ", ".join(f"experiments.{name}" for name in names)
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], check=False, capture_output=True, text=True, cwd=ROOT
+    )
+    assert run.returncode == 0, run.stderr
