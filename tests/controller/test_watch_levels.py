@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from autowu import Config
+from autowu.controller import ending
 from autowu.controller.cuts import taken_back
 from autowu.detector.trend import Stretch
 
@@ -105,3 +106,17 @@ def test_the_least_level_is_that_of_all_of_warm_up() -> None:
     (cut,) = state.cuts
     assert (cut.step, cut.factor, cut.back_to) == (101, 1 / 3, 53)
     assert cut.least < 1.75
+
+
+def test_weights_that_had_not_come_to_the_least_level_have_to_fall_to_it_anew() -> None:
+    """A loss that falls fast is far above it at the snapshot; that is no rise."""
+    seen, before = Stretch(0.4, 0.5, 0.6), Stretch(0.9, 1.0, 1.1)
+    for kept, least in (
+        (Stretch(1.3, 1.5, 1.7), before),
+        (Stretch(0.55, 0.7, 0.9), seen),
+        (None, seen),
+    ):
+        assert ending.least_level(before, seen, kept) == least
+    assert ending.least_level(before, None, None) == before
+    assert ending.least_level(Stretch(0.1, 0.2, 0.3), seen, None) == Stretch(0.1, 0.2, 0.3)
+    assert ending.least_level(None, seen, None) == seen

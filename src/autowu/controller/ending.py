@@ -217,8 +217,8 @@ def switch(
         reads=state.nonfinite_reads if reason is Reason.NONFINITE else reads,
     )
     rewound = decided.rewound_to is not None
-    least = None if t_star is None else _lower(_before(config, state, t_star), state.least)
     kept = _at_snapshot(state)
+    least = None if t_star is None else least_level(_before(config, state, t_star), state.least, kept)
     end = state.horizon.end
     if config.decay == "plateau" and not state.horizon.at_once:
         after: Stable | Decay = Decay(decided, phase.growth, least, kept)
@@ -237,8 +237,14 @@ def switch(
     )
 
 
-def _lower(one: Stretch | None, other: Stretch | None) -> Stretch | None:
-    return min((each for each in (one, other) if each is not None), key=lambda each: each.high, default=None)
+def least_level(before: Stretch | None, seen: Stretch | None, kept: Stretch | None) -> Stretch | None:
+    """The level that the decay is not to rise above: that before t*, or the least one ``seen`` in warm-up.
+
+    Weights that had not come down to that when they were ``kept`` have to fall to it anew.
+    """
+    if seen is None or (kept is not None and kept.low > seen.high):
+        return before
+    return seen if before is None or seen.high < before.high else before
 
 
 def _watches(config: Config, state: State[WarmUp]) -> bool:
