@@ -224,7 +224,10 @@ class Driver(Readable):
             session = self._session.loaded(schedule, len(pending))
             snapshot = Weights.from_dict(state_dict, _names(schedule, "frozen"))
             if (snapshot is not None) != (session.state.snapshot_step is not None):
-                raise ValueError("the snapshot for rewinding and the saved state do not fit together")
+                raise ValueError(
+                    "the snapshot for rewinding and the saved state do not fit together: entries are"
+                    " missing, as where they were restored by a template with others, or there are too many"
+                )
         except (LookupError, TypeError, AttributeError, json.JSONDecodeError, UnicodeError) as error:
             raise ValueError(f"the state of AutoWU is damaged: {type(error).__name__}: {error}") from error
         self._session = session
