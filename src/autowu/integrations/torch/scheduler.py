@@ -238,7 +238,7 @@ class AutoWU(Readable, Ends, LRScheduler):
             losses = self._pending.read(group)
             weights = OnAllRanks(self._snapshot, group)
             texts = list(self._session.decide(losses, weights, lambda decide: leaders(decide, group)))
-        texts += self._session.write_log(losses)
+        texts += [*self._session.write_log(losses), *self._updates.idle()]
         self._expect()
         return [
             *texts,
