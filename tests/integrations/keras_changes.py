@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -187,3 +188,44 @@ def names() -> dict[str, list[str]]:
         return list(Variables().named(model))
 
     return {"first": build(), "second": build()}
+
+
+def another_model() -> list[str]:
+    """The warnings where one callback serves two models, one after the other."""
+    autowu = AutoWUCallback(STEPS)
+    fit(stack(), v_curve(STEPS)[:20], autowu)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit(stack(), v_curve(STEPS)[20:60], autowu)
+    return [str(each.message) for each in caught if "another model" in str(each.message)]
+
+
+def gone_on_with(folder: Path, builder: str) -> dict[str, Any]:
+    """The weights' file of a model goes on in the whole model's file, whose layers have other paths."""
+    keras.utils.set_random_seed(0)
+    inner = keras.Sequential([keras.Input((4,)), layers.Dense(4), layers.Dense(4)])
+    given = keras.Input((4,))
+    model = compiled(inner if builder == "sequential" else keras.Model(given, layers.Dense(4)(inner(given))))
+    cut, losses = last_update(), v_curve(STEPS)
+    fit(model, losses[:cut], autowu := AutoWUCallback(STEPS))
+    model.save_weights(folder / "run.weights.h5")
+    assert autowu.driver.snapshot is not None
+    kept = [leaf.tolist() for leaf in autowu.driver.snapshot.parameters.values()]
+    paths = [variable.path for variable in model.weights]
+    model.save(folder / "run.keras")
+    loaded = compiled(keras.models.load_model(folder / "run.keras", compile=False))
+    loaded.optimizer.build(loaded.trainable_variables)
+    autowu = AutoWUCallback(STEPS)
+    autowu.set_model(loaded)
+    loaded.load_weights(folder / "run.weights.h5")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        history = fit(loaded, losses[cut:], autowu)
+    switch = autowu.driver.switch
+    assert switch is not None
+    assert switch.rewound_to is not None
+    return {
+        "same paths": [variable.path for variable in loaded.weights] == paths,
+        "as kept": [leaf.tolist() for leaf in history.before[switch.step - cut][: len(kept)]] == kept,
+        "warnings": [str(each.message) for each in caught if "rewinding" in str(each.message)],
+    }

@@ -37,6 +37,31 @@ def test_micro_batches_count_by_their_mean() -> None:
         assert four.learning_rate == pytest.approx(one.learning_rate, rel=1e-9)
 
 
+def test_a_decision_that_is_interrupted_is_made_up_for() -> None:
+    whole, made = Driver(config()), Driver(config())
+    expected, curve = Model(whole).train(losses()), losses()
+    left = [3]
+
+    def read() -> Any:
+        left[0] -= 1
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        return weights()
+
+    lrs = [made.learning_rate]
+    while made.step_count < len(curve):
+        made.observe(curve[made.step_count])
+        try:
+            made.step(read)
+        except KeyboardInterrupt:  # and the state can be gone on from
+            state, made = made.state_dict(), Driver(config())
+            made.load_state_dict(state)
+        lrs.append(made.learning_rate)
+    assert left[0] < 0
+    assert made.switch == whole.switch
+    assert sum(one != other for one, other in zip(lrs[:-1], expected, strict=True)) <= 1
+
+
 class OnDevice:
     """An array that counts how often it is read."""
 

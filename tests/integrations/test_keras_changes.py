@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,3 +77,16 @@ def test_a_model_that_is_built_again_has_the_same_names(backend: str) -> None:
     assert "adam/sequential_1_dense_1_kernel_momentum" in names["first"]
     assert len({*names["first"]}) == len(names["first"])
     assert "sequential_1/dense_1/kernel" in names["first"]
+
+
+@pytest.mark.parametrize("builder", ["sequential", "nested"])
+def test_the_copy_in_a_file_fits_a_model_that_keras_has_loaded(
+    backend: str, builder: str, tmp_path: Path
+) -> None:
+    result = run(backend, "gone_on_with", tmp_path, builder)
+    assert result == {"same paths": False, "as kept": True, "warnings": []}
+
+
+def test_a_callback_that_has_served_another_model_says_so_once(backend: str) -> None:
+    (warning,) = run(backend, "another_model")
+    assert "has made 20 updates of another model" in warning

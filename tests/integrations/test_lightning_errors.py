@@ -60,6 +60,19 @@ def test_manual_optimization_must_return_the_loss() -> None:
         fit(AutoWUCallback(10), [1.0], Silent(1))
 
 
+def test_optimizers_that_come_in_the_place_of_those_of_the_start_are_told_of_once() -> None:
+    class Replacing(OneParameter):
+        def on_train_batch_start(self, batch: Tensor, batch_idx: int) -> None:
+            if batch_idx == 3:
+                self.trainer.optimizers = [torch.optim.SGD(self.parameters(), lr=0.1)]
+
+    with pytest.warns(UserWarning, match="the trainer has other optimizers") as seen:
+        fit(AutoWUCallback(100), v_curve(100).tolist(), Replacing())
+    texts = [str(each.message) for each in seen if "the trainer has other optimizers" in str(each.message)]
+    assert len(texts) == 1
+    assert "(SGD): their LR is not set" in texts[0]
+
+
 def test_no_rewind_where_weights_are_sharded() -> None:
     class Sharding(pl.strategies.SingleDeviceStrategy):
         restore_checkpoint_after_setup = True  # so have FSDP, DeepSpeed and ModelParallel

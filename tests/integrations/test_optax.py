@@ -74,9 +74,15 @@ def assert_equal(actual: Any, expected: Any) -> None:
     jax.tree.map(np.testing.assert_array_equal, actual, expected)
 
 
+def with_a_weak_type(learning_rate: float, ns_steps: int = 5) -> optax.GradientTransformation:
+    """As Muon: of an integer inject_hyperparams makes an array with a weak type."""
+    return optax.adam(learning_rate)
+
+
+@pytest.mark.parametrize("transformation", [optax.adam, with_a_weak_type])
 @pytest.mark.parametrize("donate", [False, True])
-def test_the_step_is_traced_once(donate: bool) -> None:
-    run = Run(donate=donate)
+def test_the_step_is_traced_once(donate: bool, transformation: Any) -> None:
+    run = Run(transformation, donate=donate)
     run.train(v_curve(STEPS))
     assert run.schedule.driver.switch is not None
     assert run.schedule.driver.switch.rewound_to is not None

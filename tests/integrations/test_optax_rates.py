@@ -198,6 +198,29 @@ def test_a_schedule_elsewhere_in_the_optimizer_is_told_of_once(chain: Any, told:
     assert [each.filename for each in caught] == [__file__] * len(caught)
 
 
+@pytest.mark.parametrize(
+    ("transformation", "told"),
+    [
+        (inject(optax.adamw)(learning_rate=0.0), "hyperparams['b1'] is of bfloat16"),
+        (inject(lambda learning_rate: optax.adamw(learning_rate, b1=0.8))(learning_rate=0.0), None),
+        (inject(optax.adamw, hyperparam_dtype=jnp.float32)(learning_rate=0.0), None),
+    ],
+)
+def test_hyperparameters_that_the_parameters_precision_would_spoil_are_told_of_once(
+    transformation: Any, told: str | None
+) -> None:
+    schedule, params = AutoWU(STEPS), jnp.ones(2, jnp.bfloat16)
+    opt_state = transformation.init(params)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        opt_state = schedule.set_learning_rate(opt_state)
+        schedule.set_learning_rate((opt_state,))
+    updates, _ = transformation.update(params, opt_state, params)
+    assert np.isfinite(updates.astype(float)).all() == (told is None)
+    assert [each.filename for each in caught] == [__file__] * (told is not None)
+    assert not told or told in str(caught[0].message)
+
+
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
 @pytest.mark.parametrize(("hand", "told"), [(set_before, True), (set_once, True), (set_by_the_same, False)])
 def test_a_second_hand_on_the_lr_is_told_of_once(hand: Any, told: bool, dtype: Any) -> None:

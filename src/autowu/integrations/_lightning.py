@@ -32,6 +32,7 @@ class Hooks:
         self._settings = settings
         self._start = Start(0, 0, 0)
         self._loaded: dict[str, Any] | None = None
+        self._told_of_others = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Forget a checkpoint that was loaded by `trainer.validate` or `test`."""
@@ -72,6 +73,7 @@ class Hooks:
     ) -> None:
         """Hand on the batch's loss, and close the update if the optimizer has made one."""
         assert self.scheduler is not None
+        self._look_for_others(trainer)
         loss = _loss(trainer, pl_module, outputs)
         self.scheduler.observe(loss)
         # `global_step` counts the steps of each optimizer.
@@ -82,6 +84,20 @@ class Hooks:
             self.scheduler.step(loss if update else None)
         if updates:
             _log(trainer, self.scheduler, news=_decided(self.scheduler) != before)
+
+    def _look_for_others(self, trainer: Trainer) -> None:
+        """The trainer may be given new optimizers on the way, in a hook; their LR is nobody's then."""
+        assert self.scheduler is not None
+        here, known = trainer.optimizers, self.scheduler.optimizers
+        if self._told_of_others or list(map(id, here)) == list(map(id, known)):
+            return
+        self._told_of_others = True
+        warnings.warn(
+            f"AutoWU: the trainer has other optimizers than {type(self).__name__} found at the start"
+            f" ({', '.join(type(each).__name__ for each in here)}): their LR is not set, and they are not"
+            " rewound. Add groups to the optimizer that there is, or call fit() anew.",
+            stacklevel=2,
+        )
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say so if the run ends before its LR has fallen."""

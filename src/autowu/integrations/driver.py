@@ -122,15 +122,18 @@ class Driver(Readable):
         """
         if not self._micro:
             raise TypeError("a step needs the training loss of the update, and none has been observed")
-        losses, self._micro = self._micro, []
         session = self._session
+        # A decision that was interrupted, or failed, at the update before.
+        behind = session.due is not None and session.step >= session.due
+        missed = self._decide(read, check) if behind else None
+        losses, self._micro = self._micro, []
         session.step += 1
         if text := session.overrun():
             warnings.warn(text, stacklevel=3)
         if session.due is None:
-            return None
+            return missed
         self._pending.append(losses)
-        return self._decide(read, check) if session.step == session.due else None
+        return (self._decide(read, check) if session.step == session.due else None) or missed
 
     # --- the end of the run ---------------------------------------------------------------------------
 
@@ -168,14 +171,17 @@ class Driver(Readable):
         return self._decide(read, check) if session.step == session.due else None
 
     def _decide(self, read: Callable[[], Weights], check: Callable[[Weights], None]) -> Weights | None:
-        losses = _means(self._pending)
-        self._pending.clear()  # the list that the log knows of
-        session, before = self._session, self._session.state
+        losses, session, before = _means(self._pending), self._session, self._session.state
         kept = _Kept(self._snapshot, read, check)
         if not kept.fits():
             kept.drop()
             session.enter(before.replace(snapshot_step=None))
-        texts = list(session.decide(losses, kept))
+        undecided = session.state
+        try:
+            texts = list(session.decide(losses, kept))
+        finally:  # one that is interrupted is made up for at the next step
+            if session.state is not undecided:
+                self._pending.clear()  # the list that the log knows of
         self._snapshot = kept.snapshot
         if kept.refused:
             self._not_rewound(before.restores)
@@ -224,7 +230,10 @@ class Driver(Readable):
             session = self._session.loaded(schedule, len(pending))
             snapshot = Weights.from_dict(state_dict, _names(schedule, "frozen"))
             if (snapshot is not None) != (session.state.snapshot_step is not None):
-                raise ValueError("the snapshot for rewinding and the saved state do not fit together")
+                raise ValueError(
+                    "the snapshot for rewinding and the saved state do not fit together: entries are"
+                    " missing, as where they were restored by a template with others, or there are too many"
+                )
         except (LookupError, TypeError, AttributeError, json.JSONDecodeError, UnicodeError) as error:
             raise ValueError(f"the state of AutoWU is damaged: {type(error).__name__}: {error}") from error
         self._session = session

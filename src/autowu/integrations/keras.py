@@ -17,7 +17,6 @@ from autowu.extras import install
 
 try:
     import keras
-    from keras import ops
 except ModuleNotFoundError as error:
     if error.name != "keras":  # such as the backend, of which Keras' own message tells
         raise
@@ -26,10 +25,11 @@ except ModuleNotFoundError as error:
 from autowu.config import Config
 from autowu.integrations.driver import Driver
 from autowu.integrations.ended import ended_early
+from autowu.integrations.keras_loss import remembering
 from autowu.integrations.keras_variables import Variables, other_optimizers
 from autowu.integrations.logged import Folder
 from autowu.integrations.said import summary
-from autowu.integrations.weights import Leaf, Weights
+from autowu.integrations.weights import Leaf, Weights, some
 
 
 class AutoWUCallback(keras.callbacks.Callback):
@@ -82,6 +82,7 @@ class AutoWUCallback(keras.callbacks.Callback):
         self._variables = Variables()
         self._written: tuple[Any, float] | None = None  # the learning rate's variable, and what it was set to
         self._idle = False  # no update in this epoch so far
+        self._other_model = False  # than the one that the updates so far were of
         self._warned: set[str] = set()
 
     def __repr__(self) -> str:
@@ -102,7 +103,7 @@ class AutoWUCallback(keras.callbacks.Callback):
                 f"steps_per_execution must be 1, not {model.steps_per_execution}: AutoWU needs each update's"
                 " loss and sets each update's learning rate"
             )
-        self._metric = _remembering(model)
+        self._metric = remembering(model)
         # Whatever is Keras' own and an attribute of the optimizer is saved and loaded with it.
         model.optimizer.autowu = _State(self)
         if others := other_optimizers(model):
@@ -110,6 +111,7 @@ class AutoWUCallback(keras.callbacks.Callback):
                 f"AutoWU: the model has optimizers besides `model.optimizer` ({', '.join(others)}). Their LRs"
                 " stay as they are; a rewind puts the weights and the state of all back."
             )
+        self._other_model = self.driver.step_count > 0 and self._variables.of_another(model)
         if (snapshot := self.driver.snapshot) is not None:
             # What is unfrozen between two fits is still as it was when the snapshot left it out.
             self.driver.add_to_snapshot(self._variables.thawed(model, snapshot))
@@ -117,8 +119,15 @@ class AutoWUCallback(keras.callbacks.Callback):
     def loaded(self, state: dict[str, Leaf]) -> None:
         """Go on from the driver's state that was in a file of the model's weights."""
         self.driver.load_state_dict(state)
-        self._variables, self._written = Variables(), None
-        self._variables.named(self.model)
+        self._variables, self._written, self._other_model = Variables(), None, False
+        snapshot = self.driver.snapshot
+        if snapshot is None:
+            self._variables.named(self.model)
+        elif gone := self._variables.recognised(self.model, snapshot):
+            self._warn(
+                f"AutoWU: the copy for rewinding in the file has {some(gone)}, which this model has not. The"
+                " rest goes back where warm-up ends; what the model has in their place stays as it is."
+            )
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Forget how far the optimizer was: a callback may load weights at this point."""
@@ -128,10 +137,17 @@ class AutoWUCallback(keras.callbacks.Callback):
         """Write the learning rate."""
         self._in_batch = True
         optimizer = self.model.optimizer
+        if self._other_model:
+            self._other_model = False
+            self._warn(
+                f"AutoWU: this callback has made {self.driver.step_count} updates of another model, and goes"
+                " on with the LR from there. Make a new AutoWUCallback for each model."
+            )
         self._look_for_second_hand(batch)
         self._write_learning_rate()
         if self._iterations is None:
             self._iterations = _iterations(optimizer)
+            self._variables.watch(self.model)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Read the batch's loss; if the optimizer has made an update, close it, and rewind if need be."""
@@ -287,28 +303,3 @@ class _State(keras.losses.Loss):  # the lightest of the classes whose objects Ke
 def _iterations(optimizer: Any) -> int:
     """Updates that the optimizer has made; in Keras 3.8 what scales the loss for it counts none itself."""
     return int(getattr(optimizer, "inner_optimizer", optimizer).iterations)
-
-
-def _remembering(model: Any) -> Any:
-    """The metric called 'loss', with a variable ``last_value`` for the loss of the last batch.
-
-    ``logs['loss']`` is the epoch's running mean. To take it apart again costs digits, more with each batch,
-    and after a NaN it is NaN to the epoch's end. So the metric behind it is made to remember what it was last
-    given; ``was_given`` tells whether it ever was: a ``train_step`` may return its loss past it.
-    """
-    metric = next((metric for metric in model.metrics if metric.name == "loss"), None)
-    if metric is None:
-        raise ValueError("the model has no metric called 'loss', from which AutoWU could read the loss")
-    if not hasattr(metric, "last_value"):
-        metric.last_value = metric.add_variable((), initializer="zeros", name="last_value")
-        metric.was_given = False
-        update_state = metric.update_state
-
-        def remember(values: Any, *args: Any, **kwargs: Any) -> Any:
-            metric.was_given = True  # on JAX, as soon as train_step is traced
-            metric.last_value.assign(ops.mean(values))
-            return update_state(values, *args, **kwargs)
-
-        metric.update_state = remember
-        model.make_train_function(force=True)  # a compiled one would go on with what it knew
-    return metric

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 from weakref import ReferenceType, ref
 
@@ -15,9 +15,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from autowu.integrations.keras_resting import Resting
 from autowu.integrations.weights import Layout, Leaf, MisfitError, Weights, gone, misfits, some, typed
 
 _NUMBERED: Final = re.compile(r"(.*?)_(\d+)")
+_AS_THEY_ARE: Final[Mapping[str, str]] = {}
 
 
 class Variables:
@@ -33,11 +35,17 @@ class Variables:
         self._taken: set[str] = set()  # names, of variables that may be gone
         self._writable: dict[int, ReferenceType[Any]] = {}
         self._read: Weights | None = None
+        self._resting = Resting()
 
-    def named(self, model: Any) -> dict[str, Any]:
-        """What training changes, frozen or not, by name; no learning rate, metric or random generator."""
+    def named(self, model: Any, called: Mapping[str, str] = _AS_THEY_ARE) -> dict[str, Any]:
+        """What training changes, frozen or not, by name; no learning rate, metric or random generator.
+
+        Args:
+            model: whose variables.
+            called: names in place of the weights' paths, for variables that have none yet.
+        """
         named: dict[str, Any] = {}
-        for variable, path in _paths(model):
+        for variable, path in _paths(model, called):
             known = self._known.get(id(variable))
             if known is None or known[0]() is not variable:
                 name = path
@@ -48,6 +56,33 @@ class Variables:
             named[known[1]] = variable
         return named
 
+    def recognised(self, model: Any, snapshot: Weights) -> list[str]:
+        """Name the variables as in ``snapshot``, which comes from a file.
+
+        Layers of a model that Keras has loaded have shorter paths than those of one that was built: without
+        the names of the models around them, such as a Sequential's.
+
+        Returns:
+            The parameters of the snapshot that are not in the model.
+        """
+        kept = {*snapshot.parameters, *snapshot.rest, *snapshot.frozen}
+        named = self.named(model, _alike([path for _, path in _paths(model) if "/" in path], kept))
+        for name, variable in named.items():
+            if id(variable) in _frozen(model) and name in {*snapshot.parameters, *snapshot.rest}:
+                self._resting.move(variable)
+        return sorted(snapshot.parameters.keys() - named.keys())
+
+    def of_another(self, model: Any) -> bool:
+        """Whether names have been given, and to none of this model's weights."""
+        here = {id(variable): variable for variable in model.weights}
+        known = {key: reference() for key, (reference, _) in self._known.items()}
+        return bool(known) and bool(here) and not any(here[key] is known.get(key) for key in here)
+
+    def watch(self, model: Any) -> None:
+        """Note what is frozen, to see by the first copy whether that changes nevertheless."""
+        frozen = _frozen(model)
+        self._resting.look(variable for variable in model.weights if id(variable) in frozen)
+
     def read(self, model: Any) -> Weights:
         """A copy of what training changes now, with names as in another process.
 
@@ -55,6 +90,8 @@ class Variables:
             MisfitError: a variable cannot be written.
         """
         named, frozen = Variables().named(model), _frozen(model)
+        self._resting.look(variable for variable in named.values() if id(variable) in frozen)
+        frozen -= {id(variable) for variable in named.values() if self._resting.moves(variable)}
         here = {name: variable for name, variable in named.items() if id(variable) not in frozen}
         unwritable = [name for name, variable in here.items() if not self._can_be_written(variable)]
         if unwritable:
@@ -79,6 +116,7 @@ class Variables:
         """A copy of what the snapshot left out as frozen, and what can change from now on."""
         named, frozen = self.named(model), _frozen(model)
         names = [name for name in snapshot.frozen & named.keys() if id(named[name]) not in frozen]
+        names = [name for name in names if not self._resting.changed([named[name]])]
         return Weights({name: _leaf(named[name]) for name in names}, {})
 
     def check(self, model: Any, snapshot: Weights) -> None:
@@ -95,7 +133,7 @@ class Variables:
             *(
                 f"{name} was frozen when it was taken, and may have changed since"
                 for name in sorted(snapshot.frozen & named.keys())
-                if id(named[name]) not in frozen
+                if id(named[name]) not in frozen or self._resting.changed([named[name]])
             ),
         ]
         if problems:
@@ -139,7 +177,20 @@ def _frozen(model: Any) -> set[int]:
     return {id(variable) for variables in own for variable in variables} - trained
 
 
-def _paths(model: Any) -> Iterator[tuple[Any, str]]:
+def _alike(paths: Iterable[str], kept: set[str]) -> dict[str, str]:
+    """Which of the names ``kept`` belongs to a path, where one is the other's end, and no second one is."""
+    here = set(paths)
+    free = kept - here
+    called = {
+        path: ends[0]
+        for path in here - kept
+        if len(ends := [name for name in free if name.endswith(f"/{path}") or path.endswith(f"/{name}")]) == 1
+    }
+    names = list(called.values())
+    return {path: name for path, name in called.items() if names.count(name) == 1}
+
+
+def _paths(model: Any, called: Mapping[str, str] = _AS_THEY_ARE) -> Iterator[tuple[Any, str]]:
     """Each variable with its path, in which the numbers of models, layers and optimizers count from 0."""
     weights = {"_".join(variable.path.split("/")): variable for variable in model.weights}
     states = [
@@ -157,15 +208,19 @@ def _paths(model: Any) -> Iterator[tuple[Any, str]]:
         counted = [(base, number - first.get(base, 0)) for base, number in map(_parts, path.split("/"))]
         return "/".join(f"{base}_{number}" if number else base for base, number in counted)
 
+    def name(variable: Any) -> str:
+        path = from_zero(variable.path)
+        return called.get(path, path)
+
     for variable in model.weights:
-        yield variable, from_zero(variable.path)
+        yield variable, name(variable)
     longest = sorted(weights, key=len, reverse=True)
     for variable in states:
         # The name of a state begins with the path of the weight that it belongs to.
         *parents, last = variable.path.split("/")
         owner = next((path for path in longest if last.startswith(f"{path}_")), None)
         if owner is not None:
-            last = f"{from_zero(weights[owner].path).replace('/', '_')}{last[len(owner) :]}"
+            last = f"{name(weights[owner]).replace('/', '_')}{last[len(owner) :]}"
         yield variable, from_zero("/".join([*parents, last]))
 
 

@@ -86,7 +86,7 @@ class AutoWU:
         self._written: dict[str, Leaf] = {}  # what they were set to last
         self._watched: dict[str, tuple[Any, Leaf]] = {}  # what came back of them, beside what was written
         self._second_hand = False
-        self._told_of_schedules = False
+        self._told: set[str] = set()
         self._micro_steps = MicroSteps()
 
     def __repr__(self) -> str:
@@ -206,19 +206,14 @@ class AutoWU:
             raise TypeError(IN_JIT)
         if self._structure is None or structure != self._structure:
             self._places, self._structure = optax_trees.learning_rates(opt_state), structure
-            self._tell_of_schedules(opt_state)
+            self._tell(opt_state)
         return self._places
 
-    def _tell_of_schedules(self, opt_state: Any) -> None:
-        others = optax_trees.schedules(opt_state)
-        if others and not self._told_of_schedules:
-            self._told_of_schedules = True
-            warnings.warn(
-                f"AutoWU: the optimizer has a schedule of its own besides ({some(sorted(others))}): what it"
-                " scales is not made with AutoWU's learning rate. Take scale_by_schedule and"
-                " reduce_on_plateau out of the chain.",
-                stacklevel=4,
-            )
+    def _tell(self, opt_state: Any) -> None:
+        for kind, text in optax_trees.troubles(opt_state):
+            if kind not in self._told:
+                self._told.add(kind)
+                warnings.warn(text, stacklevel=4)
 
     def _watch(self, rates: Mapping[str, Any]) -> None:
         """Warn once if someone else writes learning rates too; what comes back of them is not waited for."""

@@ -20,6 +20,8 @@ from autowu.integrations.weights import Layout, Leaf, MisfitError, misfits, some
 # Such as `adam_learning_rate` or `head_lr`, but no bound of one.
 _LEARNING_RATE: Final = re.compile(r"(?!(.*_)?(min|max)_)(.*_)?(learning_rates?|lrs?)")
 
+_PRECISE: Final = 32  # bits that a hyperparameter needs
+
 # States of transformations that scale the updates by a schedule of their own, beside any learning rate.
 _SCHEDULES: Final = frozenset({"ScaleByScheduleState", "ReduceLROnPlateauState"})
 
@@ -32,6 +34,33 @@ def schedules(opt_state: Any) -> set[str]:
 
     nodes = jax.tree.leaves(opt_state, is_leaf=lambda node: name(node) in _SCHEDULES)
     return {name(node) for node in nodes} & _SCHEDULES
+
+
+def troubles(opt_state: Any) -> Iterator[tuple[str, str]]:
+    """What to warn of in an optimizer state that is seen for the first time: of which kind, and the text."""
+    if others := schedules(opt_state):
+        yield (
+            "schedules",
+            f"AutoWU: the optimizer has a schedule of its own besides ({some(sorted(others))}): what it"
+            " scales is not made with AutoWU's learning rate. Take scale_by_schedule and"
+            " reduce_on_plateau out of the chain.",
+        )
+    rates = learning_rates(opt_state)
+    for path, leaf in jax.tree_util.tree_flatten_with_path(opt_state)[0]:
+        names = [getattr(key, "name", getattr(key, "key", None)) for key in path]
+        dtype = jnp.result_type(leaf)
+        if "hyperparams" not in names or keystr(path) in rates or not jnp.issubdtype(dtype, jnp.floating):
+            continue
+        if jnp.finfo(dtype).bits < _PRECISE:
+            yield (
+                "precision",
+                f"AutoWU: opt_state{keystr(path)} is of {dtype}, as the first parameter is, and so is all"
+                " that inject_hyperparams has made an array of. In bfloat16 b2=0.999 is 1, in float16"
+                " eps=1e-8 is 0, and updates become NaN. Inject the learning rate alone,"
+                " inject_hyperparams(lambda learning_rate: optax.adamw(learning_rate))(learning_rate=0.0), or"
+                " give hyperparam_dtype=jnp.float32.",
+            )
+            return
 
 
 def learning_rates(opt_state: Any) -> dict[str, int]:
@@ -169,4 +198,6 @@ def _like(leaf: Any, kept: Leaf) -> Any:
     if not isinstance(leaf, jax.Array):
         return value
     copied = jnp.array(value, leaf.dtype)
+    if leaf.weak_type:  # a copy has to be, too, or else the user's step would be traced again
+        copied = jnp.zeros_like(leaf).at[...].set(copied)
     return jax.device_put(copied, leaf.sharding) if leaf.committed else copied

@@ -174,7 +174,7 @@ class Session:
         session.enter(state)
         if session.due is not None and known != step:
             raise ValueError(f"the saved state is of step {step}, but its losses go to step {known}")
-        if session.due is not None and step >= session.due:
+        if session.due is not None and step > session.due:  # at it, it was interrupted
             raise ValueError(
                 f"the saved state is of step {step}, but its decision of step {session.due} is missing"
             )

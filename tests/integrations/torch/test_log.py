@@ -165,6 +165,7 @@ def test_a_killed_run_is_readable_up_to_its_last_decision(at: int, tmp_path: Pat
     assert_log_is_of(run, made, lrs, v_curve()[:last])
 
 
+@pytest.mark.filterwarnings("ignore:AutoWU. step.loss. has been called")  # no updates to what is lost
 @pytest.mark.parametrize(("saved", "died"), [(40, 90), (100, 160), (66, 67)])
 @pytest.mark.parametrize("settings", [{}, {"watch": None}], ids=["watched", "unwatched"])
 def test_a_run_that_goes_on_takes_the_place_of_what_it_had_told(saved, died, settings, tmp_path) -> None:

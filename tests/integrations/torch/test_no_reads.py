@@ -173,6 +173,7 @@ def drive_on(made, losses, steps):
         made.step(losses[step % 2])
 
 
+@pytest.mark.filterwarnings("ignore:AutoWU. step.loss. has been called")  # there are no updates to them
 def test_in_the_decay_phase_losses_are_kept_for_a_stretch_alone():
     training = Training()
     training.run(STEPS // 2)

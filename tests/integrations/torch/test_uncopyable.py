@@ -6,6 +6,7 @@ from torch import nn
 from torch.optim import SGD, AdamW
 
 import autowu
+from autowu.integrations.torch import snapshot
 from integrations.torch.training import STEPS, v_curve
 
 
@@ -227,3 +228,23 @@ def test_a_state_that_cannot_be_copied_is_named_and_lists_of_tensors_go_back(rec
     (told,) = [str(each.message) for each in recwarn]
     assert "weight / handle of the optimizer, bias / handle of the optimizer cannot be rewound" in told
     assert "cannot be copied (TypeError)" in told
+
+
+@pytest.mark.parametrize("call", [1, 4])
+def test_without_room_beside_the_weights_the_whole_copy_is_kept_in_host_memory(monkeypatch, call):
+    left, clone_of = [call], snapshot.clone_of
+
+    def full(tensor, device):
+        if device is None:
+            left[0] -= 1
+            if left[0] == 0:
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return clone_of(tensor, device)
+
+    monkeypatch.setattr(snapshot, "clone_of", full)
+    model = nn.Linear(3, 2)
+    with pytest.warns(UserWarning, match="no room for the copy") as caught:
+        made, kept, back = run(model, AdamW(model.parameters(), lr=1e-3))
+    assert len(caught) == 1
+    assert made._snapshot._device == torch.device("cpu")
+    assert all(torch.equal(kept[name], back[name]) for name in kept)

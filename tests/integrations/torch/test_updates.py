@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 import autowu
-from autowu.integrations.torch.updates import CROWDED, MISSED
+from autowu.integrations.torch.updates import CROWDED, IDLE, MISSED
 from integrations.torch.training import STEPS, parameters, scheduler, v_curve
 
 
@@ -120,6 +120,31 @@ def test_updates_of_a_captured_graph_are_not_missed():
     for loss in v_curve():
         made.step(loss)
     assert made.last_epoch == STEPS
+
+
+def test_an_optimizer_in_whose_place_another_trains_by_now_is_told_of_once():
+    made = scheduler()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for step, loss in enumerate(v_curve()):
+            if step == MISSED:
+                other = AdamW(made.optimizer.param_groups[0]["params"])
+            update(made.optimizer if step < MISSED else other)
+            made.step(loss)
+    (text,) = [str(each.message) for each in caught if "an optimizer that it was given" in str(each.message)]
+    calls = int(text.split(" times since")[0].rsplit(" ", 1)[1])
+    assert IDLE <= calls < STEPS // 2
+
+
+@pytest.mark.parametrize("lr", [0.1, torch.tensor(0.1)])
+def test_a_copy_and_a_compiled_optimizer_are_not_taken_for_idle(lr):
+    made = autowu.AutoWU(AdamW(parameters(), lr=lr), STEPS)
+    for step, loss in enumerate(v_curve()):
+        if step == MISSED and isinstance(lr, float):
+            made = copy.deepcopy(made)
+        if step < MISSED:
+            update(made.optimizer)  # from then on not seen
+        made.step(loss)
 
 
 def test_a_resumed_run_begins_to_count_at_its_checkpoint():

@@ -170,7 +170,8 @@ class PendingLosses:
         With a process group, the mean over its ranks' finite losses, by one all-reduce of sums and counts;
         NaN where no rank's loss is finite.
         """
-        assert not self._micro  # decisions come between updates
+        if self._micro:  # decisions come between updates, but for one that was interrupted
+            self._flush()
         if group is None:
             self._flush()
             losses = self._read[0] if not len(self._averaged) and len(self._read) == 1 else self._known()
@@ -178,6 +179,11 @@ class PendingLosses:
             losses = np.concatenate([self._averaged, mean_over_ranks(self._local(group), group)])
         self._averaged, self._read, self._behind, self._front = np.zeros(0), [], 0, 0
         return losses
+
+    def put_back(self, losses: Array) -> None:
+        """What :meth:`read` gave is to be read again, since nothing has come of it."""
+        self._averaged = np.concatenate([losses, self._averaged])
+        self.expect(2)  # the next update may be given before the decision is made up for
 
     def look(self) -> Array:
         """The mean loss of each closed update [n], in order, by this rank's own; they stay."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence, Set
-from typing import Any, cast
+from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -17,6 +18,8 @@ from autowu.integrations.logged import Folder
 from autowu.integrations.readable import Readable
 from autowu.integrations.saved import check_keys, check_origin
 from autowu.integrations.session import VERSION, Session
+from autowu.integrations.torch.asked import check_snapshot
+from autowu.integrations.torch.compiled import compiler, leave_out
 from autowu.integrations.torch.ends import Ends
 from autowu.integrations.torch.groups import Groups
 from autowu.integrations.torch.logged import run_log
@@ -25,14 +28,11 @@ from autowu.integrations.torch.nested import parameters as trained
 from autowu.integrations.torch.pending import PendingLosses
 from autowu.integrations.torch.published import check_arguments
 from autowu.integrations.torch.ranks import OnAllRanks, leaders, several
-from autowu.integrations.torch.snapshot import Snapshot, check_snapshot
+from autowu.integrations.torch.snapshot import Snapshot
 from autowu.integrations.torch.tensors import StateDict, to_arrays, to_tensors
 from autowu.integrations.torch.told import Told
 from autowu.integrations.torch.updates import Updates
 from autowu.integrations.unread import Unread
-
-# What compiles the frames that are run; None outside of compiled functions.
-_compiler: Any = getattr(cast("Any", torch)._C._dynamo.eval_frame, "get_eval_frame_callback", lambda: None)
 
 
 class AutoWU(Readable, Ends, LRScheduler):
@@ -159,8 +159,8 @@ class AutoWU(Readable, Ends, LRScheduler):
         Raises:
             TypeError, ValueError: ``loss`` is not one real number; nothing is changed.
         """
-        if torch.compiler.is_compiling() or _compiler() is not None:
-            cast("Any", torch.compiler.disable)(_leave_out_of_compilation)()
+        if torch.compiler.is_compiling() or compiler() is not None:
+            leave_out(AutoWU)
             self.observe(loss)
             return
         self._pending.add(loss)
@@ -180,8 +180,8 @@ class AutoWU(Readable, Ends, LRScheduler):
                 after construction or loading, the ranks have different ``total_steps``; nothing is changed.
             RuntimeError: no loss was given, or the optimizer has lost a parameter group; nothing is changed.
         """
-        if torch.compiler.is_compiling() or _compiler() is not None:  # as PyTorch's recipe has it
-            cast("Any", torch.compiler.disable)(_leave_out_of_compilation)()
+        if torch.compiler.is_compiling() or compiler() is not None:  # as PyTorch's recipe has it
+            leave_out(AutoWU)
             self.step(loss)
             return
         session, pending = self._session, self._pending
@@ -197,6 +197,8 @@ class AutoWU(Readable, Ends, LRScheduler):
             self._compare()
         if self._lacked_loss:
             self._refuse_batch_size(loss)
+        # One that was interrupted, or failed, at the update before.
+        missed = self._decide() if session.due is not None and session.step >= session.due else ()
         if session.due is None:
             if loss is not None:
                 pending.add(loss)  # which looks at it
@@ -210,7 +212,7 @@ class AutoWU(Readable, Ends, LRScheduler):
         self._updates.steps += 1
         texts = self._decide() if session.step == session.due else ()
         self._groups.write(session.learning_rate)
-        for text in texts:
+        for text in (*missed, *texts):
             warnings.warn(text, stacklevel=2)
         if session.due is None and (text := session.overrun()):
             warnings.warn(text, stacklevel=2)
@@ -233,12 +235,18 @@ class AutoWU(Readable, Ends, LRScheduler):
         """
         # Where only the log reads, other processes need not: theirs may have no log.
         group = None if self._session.logs_only else self._group()
-        with torch.inference_mode(False), torch.no_grad():  # what is kept is written to again, and elsewhere
-            self._groups.look_at_tensors()
-            losses = self._pending.read(group)
-            weights = OnAllRanks(self._snapshot, group)
-            texts = list(self._session.decide(losses, weights, lambda decide: leaders(decide, group)))
-        texts += self._session.write_log(losses)
+        session, before, losses = self._session, self._session.state, np.zeros(0)
+        try:
+            with torch.inference_mode(False), torch.no_grad():  # what is kept is written to again
+                self._groups.look_at_tensors()
+                losses = self._pending.read(group)
+                weights = OnAllRanks(self._snapshot, group)
+                texts = list(session.decide(losses, weights, lambda decide: leaders(decide, group)))
+        except BaseException:
+            if session.state is before:
+                self._pending.put_back(losses)
+            raise
+        texts += [*self._session.write_log(losses), *self._updates.idle()]
         self._expect()
         return [
             *texts,
@@ -249,7 +257,7 @@ class AutoWU(Readable, Ends, LRScheduler):
 
     def _expect(self) -> None:
         session = self._session
-        self._pending.expect(1 if session.due is None else session.due - session.step)
+        self._pending.expect(1 if session.due is None else max(1, session.due - session.step))
 
     def trains(self, parameters: Set[int]) -> bool:
         """Whether one of its optimizers holds one of the ``parameters``, given by their ids."""
@@ -310,11 +318,3 @@ class AutoWU(Readable, Ends, LRScheduler):
         self._groups.load(shares)
         self._expect()
         self._groups.write(session.learning_rate)
-
-
-def _leave_out_of_compilation() -> None:
-    """From now on a compiled function calls both as they are. (Before, it would cost others an import.)"""
-    for name in ("observe", "step"):
-        function: Any = getattr(AutoWU, name)
-        if not getattr(function, "_torchdynamo_disable", False):
-            setattr(AutoWU, name, torch.compiler.disable(function))

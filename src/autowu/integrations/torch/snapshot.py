@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
@@ -34,35 +33,6 @@ _ATOMS: Final = frozenset({int, float, bool, str, type(None)})
 STATEFUL: Final = ("betas", "beta1", "beta2", "momentum")
 
 
-def check_snapshot(model: object, device: object) -> torch.device | None:
-    """The arguments of a snapshot, seen to be usable before there is one; nothing is allocated.
-
-    Args:
-        model: the module whose buffers are kept, or None.
-        device: where the snapshot is to be, or None.
-
-    Raises:
-        TypeError: they are something else.
-        ValueError: there is no such device.
-    """
-    if model is not None and not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module or None, not {model!r:.80}")
-    if device is None:
-        return None
-    try:
-        place = torch.device(cast("Any", device))
-    except (RuntimeError, TypeError) as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(
-            f"snapshot_device must be a device such as 'cpu' or 'cuda:0', or None, not {device!r:.80}"
-        ) from error
-    backend: Any = getattr(torch, place.type, None)  # such as torch.cuda; XLA's is not a part of torch
-    count = backend.device_count() if hasattr(backend, "device_count") else math.inf
-    if place.type == "meta" or (place.index or 0) >= count:
-        raise ValueError(f"snapshot_device must be a device that is here, such as 'cpu', not {str(place)!r}")
-    return place
-
-
 class Snapshot:
     """Parameters, the optimizers' state and, given the model, its buffers, as they were at one step.
 
@@ -84,6 +54,8 @@ class Snapshot:
         """What cannot be kept, by name, and why: of the last snapshot taken."""
         self.stateless = False
         """Whether training goes on without a state that can be seen, though the settings ask for one."""
+        self.cramped = False
+        """Whether there was no room for the copies where they were to be."""
         self.out_of_reach: str | None = None
         """Why nothing can be put back, if that is known already."""
 
@@ -114,7 +86,17 @@ class Snapshot:
         return all_finite([local(parameter) for parameter in (*trained, *moving)])
 
     def take(self) -> None:
-        """Keep what is there now, in the memory of the snapshot before where it fits."""
+        """Keep what is there now, in the memory of the snapshot before where it fits.
+
+        Without room for it on an accelerator, host memory is where it is kept from then on.
+        """
+        try:
+            self._take()
+        except torch.cuda.OutOfMemoryError:
+            self._device, self._stored, self.cramped = torch.device("cpu"), None, True
+            self._take()
+
+    def _take(self) -> None:
         self.out_of_reach = self._out_of_reach()
         before = {} if self._stored is None else self._stored.tensors
         self.stateless = self.stateless or self._is_stateless(before)
@@ -130,6 +112,8 @@ class Snapshot:
                     continue
                 try:
                     stored.values[key] = copy.deepcopy(value)
+                except torch.cuda.OutOfMemoryError:
+                    raise
                 except Exception as error:
                     left_out[key] = f"cannot be copied ({type(error).__name__})"
                 continue
@@ -144,6 +128,8 @@ class Snapshot:
             else:
                 try:
                     stored.tensors[key] = clone_of(tensor, self._device)
+                except torch.cuda.OutOfMemoryError:
+                    raise
                 except (RuntimeError, TypeError) as error:
                     left_out[key] = f"cannot be copied ({type(error).__name__})"
         copy_all(live)

@@ -23,7 +23,7 @@ class Told:
         self._overwritten = False
         self._left_out = set[str]()
         self._stateless = False
-        self._out_of_reach = False
+        self._out_of_reach = self._cramped = False
 
     def strangers(self, training: Training) -> Iterator[str]:
         """What the model trains, and none of the optimizers has held: at the start, or after a change."""
@@ -73,6 +73,12 @@ class Told:
             yield (
                 f"AutoWU: the weights cannot be rewound: {reason}. Give rewind=False; else the run goes on"
                 " from the weights that the largest LRs have made."
+            )
+        if not self._cramped and snapshot.cramped:
+            self._cramped = True
+            yield (
+                "AutoWU: there was no room for the copy for rewinding beside the weights. It is kept in host"
+                " memory from now on, as with snapshot_device='cpu'."
             )
         if not self._stateless and snapshot.stateless:
             self._stateless = True

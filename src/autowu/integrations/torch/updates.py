@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import warnings
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 MISSED: Final = 25  # updates without a step(loss) before it is told: more than those that warm kernels up
+IDLE: Final = 25  # calls of step(loss) since the last update, until that is told
 CROWDED: Final = 25  # updates in a row, each with several step(loss) since the one before, until that is told
 
 # Of each optimizer the hooks of the last scheduler that was made for it: one of before is out of use.
@@ -34,9 +36,9 @@ class Updates:
     def __init__(self, optimizers: Sequence[Optimizer], total_steps: int | None) -> None:
         self.steps = 0
         """Calls of the scheduler's ``step``, since it was made or loaded."""
-        self._total_steps = total_steps
+        self._total_steps, self._optimizers = total_steps, list(optimizers)
         self._made = [0] * len(optimizers)
-        self._told = self._told_crowded = False
+        self._told = self._told_crowded = self._told_idle = False
         self._at, self._crowded = 0, 0  # calls up to the last update; updates in a row with several since
         for index, optimizer in enumerate(optimizers):
             _watch(optimizer, self, index)
@@ -45,6 +47,29 @@ class Updates:
         """Count anew: the run goes on from a checkpoint."""
         self.steps, self._made = 0, [0] * len(self._made)
         self._at, self._crowded = 0, 0
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ = state
+        self.restart()  # no optimizer tells a copy of its updates
+
+    def idle(self) -> Iterator[str]:
+        """Say once that the optimizers have ceased to make updates, and something else trains.
+
+        Nothing is said where few updates have been seen, or may be seen any more: engines and compiled or
+        captured optimizers make theirs unseen.
+        """
+        idle = self.steps - self._at
+        if idle < IDLE or self._told_idle or max(self._made) < MISSED:
+            return
+        groups = [group for optimizer in self._optimizers for group in optimizer.param_groups]
+        if any(group.get("capturable") or isinstance(group["lr"], Tensor) for group in groups):
+            return
+        self._told_idle = True
+        yield (
+            f"AutoWU: step(loss) has been called {idle} times since an optimizer that it was given made an"
+            " update. If another one trains by now, its LR is not set, and it is not rewound. Make AutoWU"
+            " anew for the optimizer that trains."
+        )
 
     def count(self, index: int) -> None:
         """The optimizer with this number has made an update."""

@@ -1,0 +1,38 @@
+"""What is asked of a snapshot, seen to be possible before there is one."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+
+def check_snapshot(model: object, device: object) -> torch.device | None:
+    """The arguments of a snapshot, seen to be usable before there is one; nothing is allocated.
+
+    Args:
+        model: the module whose buffers are kept, or None.
+        device: where the snapshot is to be, or None.
+
+    Raises:
+        TypeError: they are something else.
+        ValueError: there is no such device.
+    """
+    if model is not None and not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module or None, not {model!r:.80}")
+    if device is None:
+        return None
+    try:
+        place = torch.device(cast("Any", device))
+    except (RuntimeError, TypeError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(
+            f"snapshot_device must be a device such as 'cpu' or 'cuda:0', or None, not {device!r:.80}"
+        ) from error
+    backend: Any = getattr(torch, place.type, None)  # such as torch.cuda; XLA's is not a part of torch
+    count = backend.device_count() if hasattr(backend, "device_count") else math.inf
+    if place.type == "meta" or (place.index or 0) >= count:
+        raise ValueError(f"snapshot_device must be a device that is here, such as 'cpu', not {str(place)!r}")
+    return place
