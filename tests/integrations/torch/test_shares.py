@@ -280,7 +280,7 @@ def test_another_hand_on_the_lr_is_told_once(name, first):
                 act()
                 if "tensor" not in name:
                     assert made.get_last_lr() == group_lrs(made)  # what is used
-    told = [str(each.message) for each in told if "AutoWU" in str(each.message)]
+    told = [str(each.message) for each in told if "AutoWU had written" in str(each.message)]
     assert len(told) == 1
     assert "something else sets it, too" in told[0]
 
