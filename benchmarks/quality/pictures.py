@@ -104,7 +104,8 @@ def sweep(folder: Path = records.RESULTS) -> Any:
         axis.set(xscale="log", xlabel="peak LR", ylabel=_measure(name))
         axis.set_title(_title(name), fontsize="medium")
         axis.set_ylim(low - room, high + room)
-    axes[0].legend()
+    # Below all of them: within the first it hides a curve or a run.
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="upper center", bbox_to_anchor=(0.5, 0), ncols=3)
     return figure
 
 

@@ -74,3 +74,6 @@ def test_of_many_runs_no_peak_is_marked(tmp_path: Path) -> None:
     figure = against_lr.figure(runs)
     assert figure["layout"]["shapes"] == figure["layout"]["annotations"] == []
     assert {trace["meta"]["run"] for trace in figure["data"]} == {0, 1, 2, 3}
+    few, many = ({found.heading: found.words for found in sections.sections(of)} for of in (runs[:3], runs))
+    assert "dotted line" in few["Loss against learning rate"]
+    assert "dotted line" not in many["Loss against learning rate"]

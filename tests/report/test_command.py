@@ -108,7 +108,7 @@ def test_many_runs_have_contents_that_lead_somewhere_and_their_decisions_folded(
     ids = {f"#{attributes['id']}" for _, attributes in tags if "id" in attributes}
     assert len(links) == len(set(links)) == 8  # four figures of all, and the four runs
     assert set(links) <= ids
-    assert sum(tag == "details" for tag, _ in tags) == 8 + 2  # with the stories and the settings
+    assert sum(tag == "details" for tag, _ in tags) == 8 + 3  # and those of all
     few = Elements(page.page(runs[:3], "var Plotly = {};")).tags
     assert not any("href" in attributes for _, attributes in few)
     assert sum(tag == "details" for tag, _ in few) == 1

@@ -75,7 +75,7 @@ def test_runs_differ_by_colour_and_by_dash(autowu: Run) -> None:
 
 def test_the_decision_is_annotated(autowu: Run, baseline: Run) -> None:
     figure = figures.learning_rate_and_loss([autowu, baseline])
-    assert texts(figure) == ["switch at step 400", "t* = 330, LR 0.02", "weights of step 320 put back"]
+    assert texts(figure) == ["switch at step 400", "peak LR 0.02", "weights of step 320 put back"]
     put_back = next(note for note in figure["layout"]["annotations"] if "put back" in note["text"])
     assert (put_back["yref"], put_back["y"]) == ("y2 domain", 1)  # not on the curve
     shades = [shape for shape in figure["layout"]["shapes"] if shape["type"] == "rect"]

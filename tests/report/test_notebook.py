@@ -43,4 +43,4 @@ def test_the_figure_has_lr_loss_and_votes() -> None:
     names = [trace.name for trace in figure.data]
     assert {"loss", "smoothed loss", "median of the subsets"} <= set(names)
     assert len(figure.data[names.index("loss")].x) == outcome.switch_step
-    assert any("t* =" in note.text for note in figure.layout.annotations)
+    assert any("peak LR" in note.text for note in figure.layout.annotations)

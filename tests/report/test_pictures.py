@@ -39,7 +39,7 @@ def test_the_main_layout(runs: list[Run]) -> None:
     ]
     assert figure.axes[0].get_yscale() == "log"
     texts = [text.get_text().strip() for axes in figure.axes for text in axes.texts]
-    assert {"t* = 330, LR 0.02", "switch at step 400", "0.95"} <= set(texts)
+    assert {"peak LR 0.02", "switch at step 400", "0.95"} <= set(texts)
 
 
 def test_figure_1_marks_t_and_t_star(runs: list[Run]) -> None:

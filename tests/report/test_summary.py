@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from autowu.controller.state import Reason
@@ -61,6 +62,14 @@ def test_an_end_that_was_asked_for_is_no_minimum(autowu_run: Path) -> None:
     assert summary.COLUMNS["minimum"](asked) == "not found"
     nowhere = replace(run, switch=replace(run.switch, reason=Reason.ASKED, t_star=None))
     assert f"{GROWTH} ended at step 400, since the run was to end; it fell" in summary.sentence(nowhere)
+
+
+def test_losses_that_are_not_finite_are_counted(autowu_run: Path, baseline_run: Path) -> None:
+    one, none = runlog.read(autowu_run), runlog.read(baseline_run)
+    assert summary.sentence(one).endswith(" 1 loss was not finite, and left out of the tests.")
+    assert "not finite" not in summary.sentence(none)
+    some = replace(none, losses=np.where(none.steps < 4, np.inf, none.losses))
+    assert summary.sentence(some).endswith(" 3 losses were not finite.")
 
 
 def test_a_column_of_which_no_run_knows_anything_is_left_out(autowu_run: Path, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_a_run_is_exported_with_the_switch_marked(
     assert len(events.Scalars("autowu/test_accuracy")) == 40
     (switch,) = events.Tensors("autowu/switch")
     assert switch.step == 400
-    assert b"t* = 330.0" in switch.tensor_proto.string_val[0]
+    assert b"peak LR 0.01995, of step 330.0" in switch.tensor_proto.string_val[0]
 
 
 def test_what_is_exported_can_be_replayed(autowu_run: Path, tmp_path: Path) -> None:

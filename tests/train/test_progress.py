@@ -52,12 +52,12 @@ def test_epochs_are_whole(capsys, steps, length):
         (
             Switch(93, False, 81.42, 0.0123, 80),
             DETECTED,
-            "step 93: minimum detected at t* = 81.4; back to the weights of step 80, LR 0.0123, linear decay",
+            "step 93: minimum detected; back to the weights of step 80, LR 0.0123 (of step 81), linear decay",
         ),
         (
             Switch(93, True, 81.42, 0.0123, None),
             DETECTED,
-            "step 93: minimum detected at t* = 81.4 (at the cap); LR 0.0123, linear decay",
+            "step 93: minimum detected (at the cap); LR 0.0123 (of step 81), linear decay",
         ),
         (
             Switch(93, True, None, 1.0, None),
@@ -150,7 +150,7 @@ def test_the_closing_table(capsys, task):
     assert table["trained by"] == "adamp, schedule autowu"
     assert table["accuracy"] == "98.76%"
     assert table["test loss"] == "1.5000" + (" (perplexity 4.482)" if task is TEXT else "")
-    assert table["peak LR"] == "0.0123, of t* = 81.4, from step 93 on"
+    assert table["peak LR"] == "0.0123, of step 81, from step 93 on"
     rate = "6,400 images" if task is IMAGES else "409,600 tokens"
     assert table["time"] == "500 updates in 10.0 s, without evaluations"
     assert table["speed"] == f"50.0 updates, {rate} a second"

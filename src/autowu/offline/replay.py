@@ -42,7 +42,7 @@ class Replay:
 
     @property
     def t_star(self) -> float | None:
-        """t* of Eq. 5, in steps; None also where the decay phase began at the LR of the cap."""
+        """The step whose LR is the peak: t* of Eq. 5, or the middle of a flat part before it."""
         return self.state.switch.t_star if self.state.switch else None
 
     @property

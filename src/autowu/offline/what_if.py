@@ -81,7 +81,9 @@ def _variations(outcome: Replay) -> Iterator[tuple[str, tuple[Any, ...]]]:
 
 def table(found: list[Case]) -> list[str]:
     """The cases as lines of text; ``>`` marks the chosen value."""
-    lines = [f"{'setting':<24} {'value':>6}  {'switch at':>9}  {'t*':>9}  {'peak LR':>8}  against chosen"]
+    lines = [
+        f"{'setting':<24} {'value':>6}  {'switch at':>9}  {'peak step':>9}  {'peak LR':>8}  against chosen"
+    ]
     before = ""
     for case in found:
         name = NAMES[case.setting] if case.setting != before else ""

@@ -9,7 +9,7 @@ import numpy as np
 
 from autowu.arrays import Array
 from autowu.report.curves import numbers, smoothed, span, thinned
-from autowu.report.figures import COLOURS, DASHES, FEW, WHOLE, Figure, label
+from autowu.report.figures import COLOURS, DASHES, FEW, WHOLE, Figure, headroom, label
 from autowu.report.replayed import Replayed
 from autowu.runlog.run import Run
 
@@ -80,12 +80,13 @@ def figure(runs: Sequence[Run]) -> Figure:
             )
     ends = span(*seen, cut=0)
     margin = 0 if ends is None else 0.15 * (ends[1] - ends[0]) or 0.5
+    above = max(margin, headroom(len(notes), 330) * margin / 0.15)
     return {
         "data": traces,
         "layout": {
             "xaxis": {"title": {"text": "learning rate"}, "type": "log", "tickformat": WHOLE},
             "yaxis": {"title": {"text": "training loss"}, "exponentformat": "e"}
-            | ({} if ends is None else {"range": [ends[0] - margin, ends[1] + margin]}),
+            | ({} if ends is None else {"range": [ends[0] - margin, ends[1] + above]}),
             "hovermode": "closest",
             "showlegend": len(mine) > 1,
             "shapes": shapes,

@@ -36,6 +36,7 @@ EVALUATION_POINTS: Final = 3_000
 
 WHOLE: Final = "~e"  # a tick of a log axis is a whole number, not a small 2 or 5 beside a power of ten
 ROW: Final = 20  # pixels, of words below words
+BETWEEN: Final = {"y": 0.53, "yref": "paper", "yanchor": "top"}  # words between the two axes
 FEW: Final = 3  # runs; of more, shades and words would cover one another
 
 
@@ -61,7 +62,8 @@ def learning_rate_and_loss(runs: Sequence[Run]) -> Figure:
             notes += [note | mine for note in _notes(run, runs, loss, line["color"], log=log)]
     layout = {
         "xaxis": {"title": {"text": STEP_AXIS}, "anchor": "y2", "range": [0, _last(runs)]},
-        "yaxis": _lr_axis(runs) | {"title": {"text": "learning rate"}, "domain": [0.53, 1]},
+        "yaxis": _lr_axis(runs, sum((note["yref"], note["y"]) == ("paper", 1) for note in notes))
+        | {"title": {"text": "learning rate"}, "domain": [0.53, 1]},
         "yaxis2": loss_axis | {"title": {"text": "training loss"}, "domain": [0, 0.48]},
         "hovermode": hovermode(runs),
         "shapes": shapes,
@@ -75,13 +77,19 @@ def _last(runs: Sequence[Run]) -> int:
     return max((int(run.steps[-1]) for run in runs if len(run.steps)), default=1)
 
 
+def pale(colour: str) -> str:
+    """``colour`` for single losses: a trace of its own opacity would be a layer, which browsers may tint."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.3)"
+
+
 def hovermode(runs: Sequence[Run]) -> str:
     """All values at a place; of many runs those of the nearest only."""
     return "x unified" if len(runs) <= FEW else "closest"
 
 
 def _curves(i: int, run: Run, loss: tuple[Array, Array], line: Figure, among: int) -> list[Figure]:
-    """LR, smoothed loss, raw loss, and a star at t* on the LR, the one that training goes back to."""
+    """LR, smoothed loss, raw loss, and a star on the LR that training goes back to."""
     name = label(run.name)
     common = {"type": "scatter", "mode": "lines", "name": name, "legendgroup": str(i)}
     on_loss = common | {"yaxis": "y2", "showlegend": False}
@@ -89,26 +97,36 @@ def _curves(i: int, run: Run, loss: tuple[Array, Array], line: Figure, among: in
     lr = common | {"x": run.steps[kept].tolist(), "y": numbers(run.lrs[kept]), "line": line}
     trend = on_loss | {"x": numbers(loss[0]), "y": numbers(loss[1]), "line": line}
     kept = thinned(run.losses, RAW_POINTS // among)
-    raw = on_loss | {"x": run.steps[kept].tolist(), "y": numbers(run.losses[kept]), "opacity": 0.3}
-    raw |= {"line": {"color": line["color"], "width": 1}, "hoverinfo": "skip"}
+    raw = on_loss | {"x": run.steps[kept].tolist(), "y": numbers(run.losses[kept])}
+    raw |= {"line": {"color": pale(line["color"]), "width": 1}, "hoverinfo": "skip"}
     kinds = {"lr": lr, "smooth": trend, "raw": raw}
     curves = [trace | {"meta": {"run": i, "kind": kind}} for kind, trace in kinds.items()]
     if (at := star_of(run)) is None:
         return curves
     star = common | {"x": numbers([at[0]]), "y": numbers([at[1]])}
     star |= {"mode": "markers", "marker": {"color": line["color"], "symbol": "star", "size": 14}}
-    return [*curves, star | {"name": f"{name}: t*", "showlegend": False, "meta": {"run": i, "kind": "star"}}]
+    return [
+        *curves,
+        star | {"name": f"{name}: peak", "showlegend": False, "meta": {"run": i, "kind": "star"}},
+    ]
 
 
-def _lr_axis(runs: Sequence[Run]) -> Figure:
+def headroom(rows: int, height: float) -> float:
+    """The room for ``rows`` of words above a curve, in its heights, in a picture of ``height`` pixels."""
+    share = (ROW * rows + 6) / height
+    return share / (1 - share)
+
+
+def _lr_axis(runs: Sequence[Run], rows: int) -> Figure:
     """From where the LRs start, or three decades under their peak; they end too near zero to be shown."""
     axis: Figure = {"type": "log", "exponentformat": "e", "tickformat": WHOLE}
     known = [run.lrs[run.lrs > 0] for run in runs]
     ends = [(min(lrs[0], lrs.max() / 1000), lrs.max()) for lrs in known if len(lrs)]
     if not ends:
         return axis
-    low, high = min(end[0] for end in ends), max(end[1] for end in ends)
-    return axis | {"range": [math.log10(low) - 0.2, math.log10(high) + 0.5]}
+    low = math.log10(min(end[0] for end in ends)) - 0.2
+    high = math.log10(max(end[1] for end in ends))
+    return axis | {"range": [low, high + max(0.5, headroom(rows, 255) * (high - low))]}
 
 
 def smoothed_loss(run: Run, most: int) -> tuple[Array, Array]:
@@ -153,7 +171,7 @@ def _warmup(run: Run, line: Figure) -> list[Figure]:
 
 
 def _notes(run: Run, among: Sequence[Run], loss: tuple[Array, Array], colour: str, log: bool) -> list[Figure]:
-    """The switch, t* and the rewind, in words and an arrow; of several runs, only the switch in words."""
+    """The switch, the peak and the rewind, in words and an arrow; of several runs the switch in words."""
     switch, tested = run.switch, [other for other in among if other.adaptive]
     alone, row = len(tested) == 1, tested.index(run)
     if switch is None:
@@ -172,7 +190,7 @@ def _notes(run: Run, among: Sequence[Run], loss: tuple[Array, Array], colour: st
         notes.append(text | top | {"text": words if alone else f"{label(run.name, 28)}: {words}"})
     if alone and (star := star_of(run)) is not None:
         peak = {"x": star[0], "y": math.log10(star[1]), "yref": "y", "xshift": 8 if left else -12}
-        notes.append(text | peak | {"yshift": -18 if left else 10, "text": star_words(run, star)})
+        notes.append(text | peak | {"yshift": -42 if left else 10, "text": star_words(run, star)})
     x, y = loss[0][np.isfinite(loss[0])], loss[1][np.isfinite(loss[0])]
     if switch.rewound_to is not None and len(x):
         ends = (float(np.interp(step, x, y)) for step in (switch.step, switch.rewound_to))
@@ -204,13 +222,13 @@ def _cut(cuts: Sequence[Cut], at: int) -> Figure:
     cut = cuts[at]
     words = "cut taken back" if taken_back(cuts, at) else "LR cut to a third"
     weights = "" if cut.back_to is None else f", weights of step {cut.back_to:,} put back"
-    return {"x": cut.step, "y": 0.52, "yref": "paper", "text": f"step {cut.step:,}: {words}{weights}"}
+    return BETWEEN | {"x": cut.step, "text": f"step {cut.step:,}: {words}{weights}"}
 
 
 def _end(end: End) -> Figure:
     """An end that was set on the way, in words, likewise."""
     words = f"{'cooldown' if end.cooldown else 'end moved'} to step {end.total_steps:,}"
-    return {"x": end.step, "y": 0.52, "yref": "paper", "text": f"step {end.step:,}: {words}"}
+    return BETWEEN | {"x": end.step, "text": f"step {end.step:,}: {words}"}
 
 
 def kept_evaluations(run: Run, name: str, among: int) -> list[Evaluation]:

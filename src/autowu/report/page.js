@@ -89,13 +89,16 @@ function smoothed(y) {
   });
 }
 
-function scaled(axis, wanted) {
+// `top` is the highest value, where there is room for words above it: the same share of it stays.
+function scaled(axis, wanted, top) {
   const type = axis.type ?? "linear";
   if (!wanted || wanted === "own" || wanted === type) return axis;
   let range = axis.range;
-  if (range) range = wanted === "linear" ? [0, 10 ** range[1]] : [Math.log10(Math.max(range[0], 0.05 * range[1])), Math.log10(range[1])];
+  if (range && top > 0 && wanted === "linear") {
+    range = [0, (top * (range[1] - range[0])) / (Math.log10(top) - range[0])];
+  } else if (range) range = wanted === "linear" ? [0, 10 ** range[1]] : [Math.log10(Math.max(range[0], 0.05 * range[1])), Math.log10(range[1])];
   if (range && !range.every(Number.isFinite)) range = undefined;
-  return { ...axis, type: wanted, range };
+  return { ...axis, type: wanted, range, tickformat: undefined };
 }
 
 function asChosen(figure) {
@@ -110,12 +113,13 @@ function asChosen(figure) {
     const { run, kind } = trace.meta;
     const changed = curves ? { ...trace, x: trace.x.map((x) => to(run, x)) } : { ...trace };
     if (smoothing === "none" && kind === "smooth") changed.visible = false;
-    if (smoothing === "none" && kind === "raw") Object.assign(changed, { opacity: 0.8, hoverinfo: "all" });
+    if (smoothing === "none" && kind === "raw") Object.assign(changed, { line: { ...trace.line, color: trace.line.color.replace(/[\d.]+\)$/, "0.8)") }, hoverinfo: "all" });
     if (smoothing === "strong" && kind === "smooth") changed.y = smoothed(trace.y);
     return changed;
   });
   const layout = { ...figure.layout };
-  layout.yaxis = scaled(layout.yaxis, choice("lr"));
+  const rates = data.filter((trace) => trace.meta.kind === "lr").flatMap((trace) => trace.y);
+  layout.yaxis = scaled(layout.yaxis, choice("lr"), Math.max(...rates));
   layout.yaxis2 = scaled(layout.yaxis2, choice("loss"));
   const title = { step: "step (updates done)", epoch: "epoch", time: name }[unit];
   const ends = data.map((trace) => trace.x.at(-1)).filter(Number.isFinite); // words at the side ask for no room
@@ -219,8 +223,10 @@ function named(place, data) {
   const names = data.filter((trace) => trace.showlegend !== false && trace.visible !== false).map((trace) => trace.name);
   place.style.height = "";
   if (names.length <= 4) return {};
-  const wide = (narrow.matches ? 7.5 : 8.5) * Math.max(...names.map((name) => name.length));
-  const columns = Math.max(1, Math.floor((place.clientWidth - 90) / (wide + 45)));
+  let wide = (narrow.matches ? 7.5 : 8.5) * Math.max(...names.map((name) => name.length));
+  const beside = narrow.matches ? 90 : 180; // margins, and the buttons in the corner
+  const columns = Math.max(1, Math.floor((place.clientWidth - beside) / (wide + 45)));
+  wide = Math.max(wide, (place.clientWidth - 90) / columns - 46); // or plotly.js would find room for one more
   const rows = 30 * Math.ceil(names.length / columns);
   place.style.height = `${place.clientHeight + rows}px`;
   return { legend: { entrywidth: wide, maxheight: rows + 30 } };
@@ -236,13 +242,26 @@ function zoomed(place, own, units) {
   return range ? { xaxis: { ...own.xaxis, range: [...place.asked.range] } } : {};
 }
 
+// plotly.js would name each of 2 to 9 between two powers of ten, one over the other.
+function ticked({ data, layout }) {
+  const named = (axis, wide) => {
+    if (axis?.type !== "log" || !axis.range) return axis;
+    const decades = axis.range[1] - axis.range[0];
+    const powers = Math.max(1, Math.floor(decades / 0.71)); // none between them
+    return { ...axis, nticks: decades < 1 ? (wide ? 5 : 2) : decades > 3 || !wide ? powers : decades < 1.6 ? 3 : 5 };
+  };
+  const axes = Object.keys(layout).filter((name) => /^[xy]axis/.test(name));
+  const ours = axes.map((name) => [name, named(layout[name], name[0] === "y" || !narrow.matches)]);
+  return { data, layout: { ...layout, ...Object.fromEntries(ours) } };
+}
+
 // uirevision stays the same: what the reader has zoomed to or hidden outlives new data.
 function draw(figures) {
   known = figures;
   places().forEach((place, i) => {
     if (place.closest("details:not([open]), [hidden]")) return; // folded away: drawn once it is opened
     const heading = place.getAttribute("aria-label");
-    const { data, layout: own } = without(asChosen(at(figures[i], chosen.get(heading))));
+    const { data, layout: own } = ticked(without(asChosen(at(figures[i], chosen.get(heading)))));
     const first = !place.data;
     const units = own.meta?.units ? [choice("x"), choice("lr"), choice("loss")].join() : "";
     Plotly.react(place, data, { ...own, ...zoomed(place, own, units), ...named(place, data), ...layout(), uirevision: `reader ${units}` }, config);
@@ -251,9 +270,10 @@ function draw(figures) {
   });
 }
 
-// Words that a narrow figure would cut are moved in.
+// Words that a narrow figure would cut, or write over its ticks, are moved in.
 function fit(place) {
-  const { left: start, right: end } = place.getBoundingClientRect(), moves = {};
+  const { left, right: end } = place.getBoundingClientRect(), moves = {};
+  const start = left + place._fullLayout._size.l;
   place.querySelectorAll(".infolayer .annotation").forEach((drawn) => {
     const i = drawn.dataset.index, note = place.layout.annotations[i], box = drawn.getBoundingClientRect();
     if (!note || note.showarrow || !box.width) return;

@@ -155,7 +155,7 @@ def _progress(runs: Sequence[Run], speeds: Sequence[float | None] | None) -> str
 
 def _table(runs: Sequence[Run]) -> str:
     columns = summary.columns(runs)
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns)
+    head = "".join(f'<th scope="col"{_kind(name)}>{escape(name)}</th>' for name in columns)
     rows = "".join(
         f'<tr data-run="{i}">{_cells(columns, cells)}</tr>\n'
         for i, cells in enumerate(zip(*columns.values(), strict=True))
@@ -165,7 +165,12 @@ def _table(runs: Sequence[Run]) -> str:
 
 def _cells(names: Iterable[str], cells: Iterable[str]) -> str:
     named = zip(names, cells, strict=True)
-    return "".join(f'<td data-name="{escape(name)}">{escape(cell)}</td>' for name, cell in named)
+    return "".join(f'<td{_kind(name)} data-name="{escape(name)}">{escape(cell)}</td>' for name, cell in named)
+
+
+def _kind(column: str) -> str:
+    """The class of words: which columns there are differs from page to page."""
+    return ' class="words"' if column in summary.WORDS else ""
 
 
 def _stories(runs: Sequence[Run]) -> str:
@@ -198,13 +203,17 @@ def _section(at: int, section: Section) -> str:
 
 
 def _tail(runs: Sequence[Run]) -> str:
-    """How to repeat the runs, and all their settings, folded away."""
+    """How to repeat the runs, folded away where there are many, and all their settings, which always are."""
+
+    def folded(content: str) -> str:
+        return f"<details><summary>Show</summary>\n{content}</details>" if content else ""
+
     commands, table = settings.reproduce(runs), settings.table(runs)
     return "\n".join(
         f"<section>\n<h2>{heading}</h2>\n{content}\n</section>"
         for heading, content in (
-            ("To repeat it", commands),
-            ("All settings", f"<details><summary>Show</summary>\n{table}</details>" if table else ""),
+            ("To repeat it", commands if len(runs) <= FEW else folded(commands)),
+            ("All settings", folded(table)),
         )
         if content
     )

@@ -81,7 +81,7 @@ def main(runs: Sequence[Run]) -> Figure:
                 )
     axes[0].set(ylabel="learning rate", yscale="log", **_lr_limits(runs))
     axes[1].set(ylabel="training loss", **_loss_limits(runs))
-    title = "★ the minimum, where training goes back to" if tested else None
+    title = "★ the peak LR, which training goes back to" if tested else None
     if len(tested) > FEW:
         title = f"{title}; P$_{{min}}$ is shown for up to {FEW} runs"
     above(axes[0], title, WIDTH)

@@ -76,9 +76,9 @@ def _notes(decided: Decided) -> tuple[str, ...]:
 
 
 def star(run: Run) -> tuple[float, float] | None:
-    """t* and the LR there on the curve of the run's LRs; None without t*.
+    """The step whose LR is the peak, and that LR, on the curve of the run's LRs; None without such a step.
 
-    It is the peak LR, but where the LRs are not AutoWU's: there the point is of what was recorded.
+    Where the LRs are not AutoWU's the point is of what was recorded.
     """
     if run.switch is None or run.switch.t_star is None:
         return None
@@ -92,6 +92,6 @@ def star(run: Run) -> tuple[float, float] | None:
 
 
 def star_words(run: Run, at: tuple[float, float]) -> str:
-    """What is written beside the point ``at`` of :func:`star`."""
-    recorded = "recorded " if isinstance(run, Replayed) and run.foreign else ""
-    return f"t* = {at[0]:,.0f}, {recorded}LR {at[1]:.3g}"
+    """What is written beside the point ``at`` of :func:`star`: short, since curves are near."""
+    kind = "recorded" if isinstance(run, Replayed) and run.foreign else "peak"
+    return f"{kind} LR {at[1]:.3g}"

@@ -11,9 +11,9 @@ from autowu.report.section import Section
 from autowu.runlog.run import Run
 
 GROWS: Final = """
-AutoWU lets the learning rate grow{shaded}, and finds out by itself when the loss has passed its minimum, or
-the flat part that it ends in, whose middle is t*. It then goes back to the learning rate of t*, and lowers it
-to zero.
+AutoWU lets the learning rate grow{shaded}, and finds out by itself when the loss has passed its minimum. It
+then goes back to the learning rate that it had there, or in the middle of a flat part before (★), and lowers
+it to zero.
 """
 TWO_SPEEDS: Final = (
     "Growth is fast until the loss begins to fall, then slow, from further back: hence the notch."
@@ -23,13 +23,14 @@ FIXED: Final = "A baseline follows a curve that somebody had to choose."
 AGAINST: Final = """
 The same losses as in warm-up, over the learning rate of their update: this is what AutoWU looks at. From left
 to right the loss stays flat while the learning rate is too low to matter, falls while it helps, and rises
-once it harms; the dotted line is the peak that was chosen. A thin line is the fast growth that comes first.
+once it harms{peaks}. A thin line is the fast growth that comes first.
 """
+PEAKS: Final = "; the dotted line is the peak that was chosen"
 GP_VIEW: Final = """
 The loss of one update is noise around a trend; a Gaussian process, a smoother that knows how sure it is,
 draws the trend and a band of two standard deviations (sd) that holds it with 95% probability. Move the slider
-through the tests: the window of losses grows (grey is out of its view), and the dotted line marks t*, where
-the trend is lowest.
+through the tests: the window of losses grows (grey is out of its view), and the dotted line marks where the
+trend is lowest (t*).
 """
 VOTES: Final = """
 At each test several random subsets of the losses say how probable it is that the loss has been lower than it
@@ -60,7 +61,9 @@ def sections(runs: Sequence[Run]) -> list[Section]:
         Section("Learning rate and loss", _curves(runs), curves, "tall", controls=controls.of(list(known)))
     )
     if any(map(against_lr.shown, runs)):
-        found.append(Section("Loss against learning rate", AGAINST, against_lr.figure(runs)))
+        against = against_lr.figure(runs)
+        words = AGAINST.format(peaks=PEAKS if against["layout"]["shapes"] else "")
+        found.append(Section("Loss against learning rate", words, against))
     apart = _run_by_run(runs)
     folded = [section for section in apart if section.folded]
     if not folded:

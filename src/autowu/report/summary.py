@@ -72,7 +72,7 @@ COLUMNS: Final[dict[str, Callable[[Run], str]]] = {
     "optimizer": _config("optimizer"),
     "peak LR": _metric("peak_lr", "{:.3g}"),
     "switch step": _metric("switch_step", "{:,.0f}"),
-    "t*": _metric("t_star", "{:,.0f}"),
+    "peak step": _metric("t_star", "{:,.0f}"),
     "minimum": _minimum,
     "test accuracy": _metric("test_accuracy", "{:.2f}%", 100),
     "final loss": _final_loss,
@@ -90,7 +90,7 @@ def columns(runs: Sequence[Run]) -> dict[str, list[str]]:
 SHORT: Final = ("run", "schedule", "optimizer", "peak LR", "switch step", "test accuracy", "seconds")
 """The columns of the table in the terminal."""
 WORDS: Final = ("run", "schedule", "optimizer")
-"""Those that are aligned to the left; the others are numbers."""
+"""Those that are aligned to the left, here and on the page; the others are numbers."""
 
 
 _WITHOUT_A_MINIMUM: Final = {
@@ -106,7 +106,16 @@ def sentence(run: Run) -> str:
     if isinstance(run, Replayed) and run.range_test is not None:
         return range_test_text.verdict(run.range_test)
     cuts = "".join(f" {_cut(run, at)}" for at in range(len(run.cuts)))
-    return _last(run) + cuts + _ends(run)
+    return _last(run) + cuts + _ends(run) + _nonfinite(run)
+
+
+def _nonfinite(run: Run) -> str:
+    """How many losses were NaN or infinite; a record's own notes tell that of it."""
+    count = 0 if run.replayed else int(np.count_nonzero(~np.isfinite(run.losses)))
+    if not count:
+        return ""
+    left = ", and left out of the tests" if run.adaptive else ""
+    return f" {count:,} {'loss was' if count == 1 else 'losses were'} not finite{left}."
 
 
 def _ends(run: Run) -> str:

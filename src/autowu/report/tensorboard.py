@@ -49,7 +49,7 @@ class Writer:
             self._write(step, self._proto.Summary.Value(tag=f"autowu/{tag}", simple_value=value))
         if record.get("event") == "switch":
             words = (
-                f"Warm-up ended at step {step}; t* = {record['t_star']}, peak LR {record['peak_lr']:.4g}, "
+                f"Warm-up ended at step {step}; peak LR {record['peak_lr']:.4g}, of step {record['t_star']}, "
                 f"weights of step {record['rewound_to']}, at the cap: {'yes' if record['capped'] else 'no'}."
             )
             self._say(step, "switch", "The end of warm-up.", words)

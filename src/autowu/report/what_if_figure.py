@@ -54,6 +54,7 @@ def figure(cases: Sequence[Case]) -> Figure:
                 "title": {"text": "peak learning rate"},
                 "type": "log",
                 "tickformat": WHOLE,
+                "nticks": 5,  # more would name each of 2 to 9, one over the other
                 "range": _range(peaks),
             },
             "yaxis": {"type": "category", "categoryarray": rows[::-1], "tickfont": {"size": 11}},
@@ -85,7 +86,7 @@ def section(cases: Sequence[Case]) -> Section:
 def _table(cases: list[Case]) -> str:
     head = "".join(
         f'<th scope="col">{name}</th>'
-        for name in ("setting", "value", "switch step", "t*", "peak LR", "against chosen")
+        for name in ("setting", "value", "switch step", "peak step", "peak LR", "against chosen")
     )
     rows = "".join(_row(case, cases) for case in cases)
     return f'<div class="numbers"><table><thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></div>'
@@ -96,7 +97,9 @@ def _row(case: Case, cases: list[Case]) -> str:
     cells = (
         NAMES[case.setting],
         f"{case.value:g}",
-        "no switch" if outcome.switch_step is None else f"{outcome.switch_step:,}",
+        "no switch"
+        if outcome.switch_step is None
+        else f"{outcome.switch_step:,}{' (cap)' if outcome.capped else ''}",
         "–" if outcome.t_star is None else f"{outcome.t_star:,.1f}",
         "–" if outcome.peak_lr is None else f"{outcome.peak_lr:.3g}",
         "–" if ratio is None else f"× {ratio:.2f}",

@@ -95,8 +95,10 @@ class Progress(Silent):
 
     def switch(self, switch: Switch, verdicts: Sequence[Verdict]) -> None:
         """The line that announces the decay phase."""
+        rate = f"LR {switch.peak_lr:.3g}"
         if verdicts and verdicts[-1].detected and switch.t_star is not None:
-            cause = f"minimum detected at t* = {switch.t_star:.1f}{' (at the cap)' if switch.capped else ''}"
+            cause = f"minimum detected{' (at the cap)' if switch.capped else ''}"
+            rate += f" (of step {switch.t_star:,.0f})"
         elif switch.capped:
             cause = "warm-up has reached its cap"
         elif switch.t_star is not None:
@@ -105,7 +107,7 @@ class Progress(Silent):
             cause = "the loss has risen twice, or ceased to be finite, without having fallen"
         back = "" if switch.rewound_to is None else f"back to the weights of step {switch.rewound_to}, "
         then = f"{self._decay} decay" if self.total_steps or self._decay == "plateau" else "held"
-        self.say(f"step {switch.step}: {cause}; {back}LR {switch.peak_lr:.3g}, {then}")
+        self.say(f"step {switch.step}: {cause}; {back}{rate}, {then}")
 
     def cut(self, cuts: Sequence[Cut]) -> None:
         """The line that announces the last of ``cuts``."""
@@ -130,7 +132,7 @@ class Progress(Silent):
         peak = NOTHING if metrics["peak_lr"] is None else f"{metrics['peak_lr']:.3g}"
         if metrics["switch_step"] is not None:
             t_star = metrics["t_star"]
-            found = "" if t_star is None else f", of t* = {t_star:,.1f}"
+            found = "" if t_star is None else f", of step {t_star:,.0f}"
             peak += (
                 f"{found}, from step {metrics['switch_step']:,} on{' (the cap)' if metrics['capped'] else ''}"
             )
