@@ -49,7 +49,7 @@ def test_the_rich_display_shows_every_end_of_warm_up(name: str) -> None:
     cap = " (cap)" if found.capped else ""
     assert f"<th>switch</th><td>step {found.switch_step}{cap}</td>" in html
     assert f"<th>peak LR</th><td>{found.peak_lr:.3g}</td>" in html
-    assert ("<th>t*</th><td>–</td>" in html) == (found.t_star is None)
+    assert ("<th>peak step</th><td>–</td>" in html) == (found.t_star is None)
 
 
 def test_the_rich_display_tells_of_cuts() -> None:

@@ -70,7 +70,7 @@ def html(title: str, config: Config, state: State[Phase], step: int) -> str:
         "switch": "not yet" if switch is None else f"step {switch.step:,}{' (cap)' if switch.capped else ''}",
     }
     if switch is not None:
-        rows["t*"] = "–" if switch.t_star is None else f"{switch.t_star:,.1f}"
+        rows["peak step"] = "–" if switch.t_star is None else f"{switch.t_star:,.1f}"
         rows["peak LR"] = f"{switch.peak_lr:.3g}"
     if state.cuts:
         rows["LR cut"] = ", ".join(f"step {cut.step:,}: × {cut.factor:.2g}" for cut in state.cuts)

@@ -56,9 +56,9 @@ def page(runs: Sequence[Run], plotly_js: str, more: Sequence[Section] = (), *, l
     A ``live`` page asks the server that it came from for new data, and may talk to nobody else.
     """
     content = parts(runs, more)
-    style, script = (
-        files("autowu.report").joinpath(name).read_text("utf-8") for name in ("page.css", "page.js")
-    )
+    names = ("page.css", "runs.js", "page.js")
+    style, *scripts = (files("autowu.report").joinpath(name).read_text("utf-8") for name in names)
+    script = "".join(scripts)
     status = '<p id="live" role="status"></p>' if live else ""
     return f"""<!DOCTYPE html>
 <html lang="en">
