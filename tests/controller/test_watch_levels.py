@@ -120,3 +120,14 @@ def test_weights_that_had_not_come_to_the_least_level_have_to_fall_to_it_anew() 
     assert ending.least_level(before, None, None) == before
     assert ending.least_level(Stretch(0.1, 0.2, 0.3), seen, None) == Stretch(0.1, 0.2, 0.3)
     assert ending.least_level(None, seen, None) == seen
+
+
+def test_losses_that_are_not_finite_are_no_level() -> None:
+    losses = v_shape(400, 100, noise=0.01)
+    losses[5:60:8] = np.nan
+    states = follow(Config(total_steps=1000), losses)
+    early = [state for state in states if 10 <= state.step < 60]
+    assert early
+    assert all(state.least is None for state in early)
+    least = next(state.least for state in states if state.step > 90 and state.least)
+    assert 0.9 < least.low <= least.high < 1.2

@@ -114,7 +114,7 @@ def _with_levels(state: State[Phase], errors: float) -> State[Phase]:
     last = state.losses[-2 * noise.ENDS :]
     if state.switch is None and len(last) == 2 * noise.ENDS:
         now = trend.stretch(last, errors)
-        if state.least is None or now.high < state.least.high:
+        if now.high < (math.inf if state.least is None else state.least.high):
             return state.replace(least=now)
     return state
 
