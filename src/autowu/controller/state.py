@@ -138,7 +138,7 @@ class Cut:
     level: float
     """Of the loss, before the cut: a median; not finite where half of the losses were not."""
     least: float
-    """The least level since the switch."""
+    """The least level up to then."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ class AfterSwitch:
     growth: Growth
     """The last of warm-up."""
     least: Stretch | None = None
-    """The stretch of the least level from t* on, as far as one is known."""
+    """The stretch of the least level, of warm-up or since, as far as one is known."""
     kept: Stretch | None = None
     """The level of the losses when the snapshot was taken, as far as it is known."""
     cuts: tuple[Cut, ...] = ()
