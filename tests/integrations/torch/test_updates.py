@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 import autowu
+from autowu.integrations.torch import uneven
 from autowu.integrations.torch.updates import CROWDED, IDLE, MISSED
 from integrations.torch.training import STEPS, parameters, scheduler, v_curve
 
@@ -145,6 +146,21 @@ def test_a_copy_and_a_compiled_optimizer_are_not_taken_for_idle(lr):
         if step < MISSED:
             update(made.optimizer)  # from then on not seen
         made.step(loss)
+
+
+def test_a_rank_that_has_no_more_batches_is_not_taken_for_idle():
+    made = autowu.AutoWU(SGD(parameters(), lr=0.1), STEPS)
+    joined = uneven.Uneven(made, None)
+    for loss in v_curve()[:MISSED]:
+        update(made.optimizer)
+        made.step(loss)
+    hook = joined.join_hook()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(STEPS - MISSED):  # under join(): the others' updates, whose losses are not here
+            hook.main_hook()
+    assert made.last_epoch == STEPS
+    assert not [each for each in caught if "has been called" in str(each.message)]
 
 
 def test_a_resumed_run_begins_to_count_at_its_checkpoint():

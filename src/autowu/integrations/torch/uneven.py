@@ -49,6 +49,7 @@ class _Step(JoinHook):
         self._scheduler = scheduler
 
     def main_hook(self) -> None:
+        self._scheduler._updates.elsewhere()
         self._scheduler.step(math.nan)
 
 

@@ -71,6 +71,10 @@ class Updates:
             " anew for the optimizer that trains."
         )
 
+    def elsewhere(self) -> None:
+        """The next update is made by other ranks alone: this one has no more batches."""
+        self._at = self.steps
+
     def count(self, index: int) -> None:
         """The optimizer with this number has made an update."""
         self._made[index] += 1
