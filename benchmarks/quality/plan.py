@@ -13,7 +13,7 @@ from benchmarks.quality import methods, records, search
 from benchmarks.quality.ablations import SETTLED
 from benchmarks.quality.records import Record
 from benchmarks.quality.suites import Suite
-from benchmarks.quality.workloads import Workload
+from benchmarks.quality.workloads import LONGEST, Workload
 
 ABLATION_SEEDS: Final = range(100, 103)
 
@@ -41,7 +41,7 @@ class Job:
 
 def searching(suite: Suite, workloads: Iterable[Workload], done: list[Record]) -> Iterator[Job]:
     """The trials of random search, all with seed 0; the widening ones once those before are known."""
-    for workload in workloads:
+    for workload in (each for each in workloads if each.tuned_as is None):
         for trial in search.trials(workload, trial_scores(workload, done), suite.trials):
             settings = trial.settings(workload, workload.total_steps)
             yield Job("search", workload.name, f"trial {trial.number}", 0, settings)
@@ -56,7 +56,7 @@ def comparing(suite: Suite, workloads: Iterable[Workload], searched: list[Record
         chosen = {name: methods.settings(name, workload) for name in names}
         chosen |= {
             f"tuned {budget}": trial.settings(workload, workload.total_steps)
-            for budget, trial in winners(workload, searched, suite.trials).items()
+            for budget, trial in _winners_for(workload, searched, suite.trials).items()
         }
         for seed in suite.seeds:  # one of all methods before the next, so that half a study compares them too
             for name, settings in chosen.items():
@@ -120,6 +120,13 @@ def trial_scores(workload: Workload, searched: Iterable[Record]) -> dict[int, fl
     """Validation score of each trial done, by number; higher is better, and a diverged one is worst."""
     mine = (record for record in searched if record["workload"] == workload.name)
     return {int(record["method"].split()[1]): records.score(record, "validation") for record in mine}
+
+
+def _winners_for(workload: Workload, searched: list[Record], trials: int) -> dict[int, search.Trial]:
+    """Those of its own search, or of the one that it takes over."""
+    if workload.tuned_as is None:
+        return winners(workload, searched, trials)
+    return winners(LONGEST[workload.tuned_as], records.read(records.RESULTS / "longest", "search"), trials)
 
 
 def winners(

@@ -1,4 +1,6 @@
-"""The studies: the small one for a CPU, its pilot, the probe, the longest runs, and larger models."""
+"""The studies: the small one for a CPU, its pilot, the probe, the longest runs and others of their tasks'
+lengths, and larger models.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.quality import methods, records, search
-from benchmarks.quality.workloads import LARGE, LONGEST, PILOT, SMALL, Workload
+from benchmarks.quality.workloads import LARGE, LENGTHS, LONGEST, PILOT, SMALL, Workload
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,14 @@ def _few(workloads: Mapping[str, Workload], name: str, peers: tuple[str, ...], p
     )
 
 
+NEAREST: Final = ("nadamw", "schedule-free", "lr-finder")
+"""Peers that are nearest to AutoWU, or ahead of it, in the small study."""
+
 SUITES: Final = {
     "small": Suite(SMALL, records.RESULTS),
     "pilot": Suite(PILOT | LONG_LOOKED_AT, records.RESULTS / "pilot", peers=()),
     "probe": Suite(ALL_LONG, records.RESULTS / "probe", peers=()),
-    "longest": _few(LONGEST, "longest", ("nadamw", "schedule-free", "lr-finder"), peaks=9),
+    "longest": replace(_few(LONGEST, "longest", NEAREST, peaks=9), seeds=range(100, 105), advised=False),
+    "lengths": replace(_few(LENGTHS, "lengths", NEAREST, peaks=9), advised=False),
     "large": replace(_few(LARGE, "large", ("nadamw", "schedule-free", "prodigy"), peaks=5), advised=False),
 }

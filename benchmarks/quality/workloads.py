@@ -31,6 +31,8 @@ class Workload:
     """Never looked at while constants were chosen."""
     shared: str | None = None
     """Stem of the data file, if several workloads have it; None: it is the workload's own."""
+    tuned_as: str | None = None
+    """The workload of the same task whose search it takes over, where one of its own would take hours."""
 
     @property
     def file(self) -> str:
@@ -222,6 +224,22 @@ LONGEST: Final = {
     )
 }
 
+
+def _of_length(of: Workload, steps: int) -> Workload:
+    """One of the longest runs' tasks, on the same data, with so many updates."""
+    settings = of.settings | {"steps": steps, "eval_every": steps}
+    settings.pop("epochs", None)
+    name = f"{of.name.removesuffix('-longest')}-{steps}"
+    tuned_as = of.name if steps > of.total_steps else None
+    return replace(of, name=name, settings=settings, shared=of.name, tuned_as=tuned_as)
+
+
+LENGTHS: Final = {
+    workload.name: workload
+    for workload in (_of_length(of, steps) for steps in (500, 2_000, 100_000) for of in LONGEST.values())
+}
+"""What the longest runs come to with fewer updates, and with more."""
+
 LARGE: Final = {
     workload.name: workload
     for workload in (
@@ -240,4 +258,4 @@ LARGE: Final = {
     )
 }
 
-WORKLOADS: Final = SMALL | PILOT | LONGEST | LARGE
+WORKLOADS: Final = SMALL | PILOT | LONGEST | LENGTHS | LARGE

@@ -84,7 +84,8 @@ def left(share: float, begin: float, end: int, step: int) -> float:
         return 0.0
     if begin >= end:  # by rounding there is no time to fall in
         return share
-    return share * min(1.0, (end - step) / (end - begin))
+    part = (end - step) / (end - begin)
+    return share * part if part < 1.0 else share
 
 
 def decay(shape: str, share: float, begin: float, end: int, peak: float, step: int) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from operator import is_not
 from typing import Any, cast
 
 from torch import Tensor
@@ -122,10 +123,12 @@ class Groups:
     @property
     def changed(self) -> bool:
         """Whether there are other groups than before, or in another order."""
-        if _differ(self._groups(), self._known):
+        groups, known = self._groups(), self._known
+        if len(groups) != len(known) or any(map(is_not, groups, known)):
             return True
         return bool(self._sharing) and any(
-            _differ(each.param_groups, groups) for each, groups, _ in self._sharing
+            len(each.param_groups) != len(known) or any(map(is_not, each.param_groups, known))
+            for each, known, _ in self._sharing
         )
 
     def take_in(self) -> None:
@@ -237,12 +240,3 @@ class Groups:
         self._shares = [list(shares) for shares in saved]
         self._flat = [share for shares in saved for share in shares]
         self.adopt()
-
-
-def _differ(groups: Sequence[dict[str, Any]], known: Sequence[dict[str, Any]]) -> bool:
-    if len(groups) != len(known):
-        return True
-    for group, other in zip(groups, known):  # noqa: B905, SIM110  (`strict` and `any` take as long again)
-        if group is not other:
-            return True
-    return False

@@ -211,7 +211,7 @@ class AutoWU(Readable, Ends, LRScheduler):
         self._step_count += 1
         self._updates.steps += 1
         texts = self._decide() if session.step == session.due else ()
-        self._groups.write(session.learning_rate)
+        self._groups.write(session.lr_function(session.step))
         for text in (*missed, *texts):
             warnings.warn(text, stacklevel=2)
         if session.due is None and (text := session.overrun()):
