@@ -29,6 +29,7 @@ PAGES: Final[dict[str, dict[str, Callable[[], str]]]] = {
         "costs": tables.costs,
         "exchange": tables.exchange,
         "longest": lambda: tables.compare(SUITES["longest"]),
+        "lengths": tables.lengths,
     },
     "quality-ablations.md": {"ablations": tables.ablations, "mistakes": tables.mistakes},
     "quality-tried.md": {

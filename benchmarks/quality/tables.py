@@ -13,8 +13,9 @@ from benchmarks.quality.analysis import Interval
 from benchmarks.quality.detection import rates
 from benchmarks.quality.detection import tables as counts
 from benchmarks.quality.suites import SUITES, Suite
-from benchmarks.quality.workloads import SMALL, WORKLOADS
+from benchmarks.quality.workloads import BY_LENGTH, LONGEST, SMALL, WORKLOADS
 
+AGAINST: Final = ("tuned 8", "lr-finder", "nadamw", "schedule-free")
 DETECTION: Final = ("simulated", "recorded")  # runs that the detector's mistakes are counted on
 PAIRED: Final = (methods.REFERENCE, "tuned 5", "tuned 1", "paper", "lr-finder", "schedule-free", "prodigy")
 
@@ -78,6 +79,39 @@ def compare(suite: Suite = SUITES["small"]) -> str:
         count, of = analysis.diverged(results, name)
         rows.append([name, *cells, f"{count} of {of}"])
     return _table(head, rows)
+
+
+def lengths() -> str:
+    """By the length of the run: AutoWU, its warm-up, and its difference to others, paired by seed."""
+    results = [each for of in ("longest", "lengths") for each in records.read(SUITES[of].results, "compare")]
+    scores, rows = analysis.by_workload(results), []
+    for length, workloads in BY_LENGTH.items():
+        means: dict[str, list[float]] = {other: [] for other in AGAINST}
+        for workload, task in zip(workloads, LONGEST, strict=True):
+            mine, cells = scores.get(workload.name, {}), list[str]()
+            own = mine.get(methods.AUTOWU, {})
+            for other in AGAINST:
+                gaps = analysis.differences(workload.name, own, mine.get(other, {}))
+                means[other] += [float(np.mean(gaps))] if gaps else []
+                cells.append(_interval(analysis.interval(gaps)) if gaps else "–")
+            warmups = [
+                100 * each["switch_step"] / each["steps"]
+                for each in results
+                if each["workload"] == workload.name and each["method"] == methods.AUTOWU
+            ]
+            rows.append(
+                [
+                    _short(task).removesuffix(" longest"),
+                    f"{workload.total_steps:,}",
+                    _cell(workload.name, own, len(own)),
+                    str(len(own)),
+                    f"{np.mean(warmups):.1f}%" if warmups else "–",
+                    *cells,
+                ]
+            )
+        over = [f"**{np.mean(of):+.2f}**" if len(of) == len(workloads) else "–" for of in means.values()]
+        rows.append(["**mean**", f"**{length}**", "", "", "", *over])
+    return _table(["task", "updates", "AutoWU", "seeds", "warm-up", *AGAINST], rows)
 
 
 def paired() -> str:

@@ -22,7 +22,7 @@ from benchmarks.quality import (
 )
 from benchmarks.quality.budgets import plan as budgets
 from benchmarks.quality.suites import SUITES
-from benchmarks.quality.workloads import PILOT, WORKLOADS
+from benchmarks.quality.workloads import LONGEST, PILOT, WORKLOADS
 
 from autowu import Config
 from controller import helpers
@@ -245,7 +245,41 @@ def test_the_longest_runs_are_apart():
     assert [workload.total_steps for workload in longest.values()] == [19_800, 19_800, 10_000]
     assert not longest.keys() & (SUITES["small"].workloads | PILOT).keys()
     jobs = plan.jobs("compare", SUITES["longest"], longest.values(), SUITES["longest"].results)
-    assert {job.seed for job in jobs} == {100, 101, 102}
+    assert {job.seed for job in jobs} == {100, 101, 102, 103, 104}
+
+
+def test_other_lengths_of_a_task_have_its_data_and_beyond_its_own_length_its_search():
+    suite = SUITES["lengths"]
+    assert [of.total_steps for of in suite.workloads.values()] == [500] * 3 + [2_000] * 3 + [100_000] * 3
+    assert {of.file for of in suite.workloads.values()} == {of.file for of in LONGEST.values()}
+    for workload in suite.workloads.values():
+        trials = list(plan.searching(suite, [workload], []))
+        assert len(trials) == (0 if workload.total_steps == 100_000 else 8)
+    longer = suite.workloads["fashion-mlp-sgd-100000"]
+    of_20000 = records.read(SUITES["longest"].results, "search")
+    best = plan.winners(LONGEST["fashion-mlp-sgd-longest"], of_20000, 8)[8]
+    tuned = {job.method: job.settings for job in plan.comparing(suite, [longer], [])}["tuned 8"]
+    assert tuned["weight_decay"] == best.weight_decay
+    assert tuned["warmup_steps"] == round(best.warmup * 100_000)
+    assert tuned["steps"] == 100_000
+
+
+def test_a_run_of_any_length_counts_towards_the_mean_of_that_length(monkeypatch):
+    def found(folder, part):
+        return [
+            {"workload": name, "method": method, "seed": seed, "test_accuracy": 0.8 + 0.01 * ours, "steps": 500}
+            | {"test_loss": 2.0, "diverged": False, "switch_step": 50}
+            for name in ("fashion-mlp-sgd-500", "cifar10-cnn-adamp-500", "shakespeare-gpt-adamw-500")
+            for seed in range(2)
+            for method, ours in (("autowu", 1), ("lr-finder", 0))
+            if folder.name == "lengths"
+        ]
+
+    monkeypatch.setattr(records, "read", found)
+    first, *_, mean = [line.split(" | ") for line in tables.lengths().splitlines()[2:6]]
+    assert first[:2] == ["| fashion mlp sgd", "500"]
+    assert first[3:7] == ["2", "10.0%", "–", "+1.00 (+1.00 to +1.00)"]
+    assert mean[5:7] == ["–", "**+0.67**"]
 
 
 @pytest.mark.parametrize("name", page.PAGES)

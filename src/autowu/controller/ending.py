@@ -66,7 +66,7 @@ def test(config: Config, state: State[Grow]) -> State[Grow]:
     Where no loss was finite since the last read the minimum is past, as far as can be known.
     """
     grow = state.phase
-    past = state.nonfinite_reads > 0
+    past = state.nonfinite_reads > 0 or worse(config, state)
     state, verdict = _tested(config, state, grow.growth, grow.detections, past)
     state = state.replace(phase=replace(grow, detections=verdict.streak))
     if verdict.no_evidence:  # of too few losses a test says nothing; their median, that lift-off was no noise
@@ -74,14 +74,25 @@ def test(config: Config, state: State[Grow]) -> State[Grow]:
         falling = before and grow.origin is not None and below_first(config, state)
     else:
         falling = verdict.falling and (grow.origin is None or verdict.below(grow.origin))
-    if config.rewind and falling and not verdict.streak and healthy(state):
+    if config.rewind and falling and not verdict.streak and healthy(config, state):
         return state.replace(snapshot_step=state.step)
     return state
 
 
-def healthy(state: State[WarmUp]) -> bool:
+def healthy(config: Config, state: State[WarmUp]) -> bool:
     """Whether the last loss is finite, and the last ones are not rising: weights that may be kept."""
-    return bool(np.isfinite(state.losses[-1])) and not trend.rising(state.losses)
+    losses = state.losses
+    if not np.isfinite(losses[-1]) or trend.rising(losses):
+        return False
+    return not trend.tail_grows(losses) and not worse(config, state)
+
+
+def worse(config: Config, state: State[WarmUp]) -> bool:
+    """Whether the loss, which had fallen, is on the mean above its first values, by a few large ones."""
+    first, least = state.origin, state.least
+    if first is None or least is None or not least.high < first.low:
+        return False
+    return trend.tail_above(state.losses, config.spike, first.high)
 
 
 def below_first(config: Config, state: State[Grow]) -> bool:
@@ -168,7 +179,7 @@ def at_cap(config: Config, state: State[Grow]) -> State[Stable | Decay]:
         # Without a test all that is known is that the loss had fallen by lift-off, or before growth anew.
         since = max(grow.lift_off, grow.growth.start)
         t_star = float(since) if verdict is None or verdict.no_evidence else verdict.peak_at(config.basin)
-        if (state.snapshot_step or 0) < since and len(state.losses) and healthy(state):
+        if (state.snapshot_step or 0) < since and len(state.losses) and healthy(config, state):
             state = state.replace(snapshot_step=None)  # nothing is wrong with the weights of now
     good = grown(config, grow.growth, state.step if t_star is None else t_star)
     peak_lr = fallback(config, good=good)
@@ -180,6 +191,8 @@ def back(config: Config, state: State[Grow], *, capped: bool) -> State[Stable | 
     """To the minimum: Eq. 5 and the LR there."""
     grow, verdict = state.phase, state.verdicts[-1]
     t_star = verdict.peak_at(config.basin)
+    if t_star is not None and state.snapshot_step is not None and worse(config, state):
+        t_star = min(t_star, float(max(state.snapshot_step, grow.growth.start)))  # of when it was well
     seen = verdict.detected or not state.nonfinite_reads  # and no argmin among losses that are not finite
     if t_star is not None and state.nonfinite_reads < config.patience and seen:
         lr = grown(config, grow.growth, t_star)

@@ -16,6 +16,7 @@ ENDS = 5  # losses, at least, at each end of the window that lift-off compares
 WINDOW = 1000  # the last losses, which the noise level is taken from
 DECADE: Final = 10.0  # a fall by so much is judged on its logarithm
 SPIKE_WIDTH = 6  # updates; what lasts longer is the curve
+RARE: Final = 20  # updates before and after a spike, in which there may be one other
 _MEDIAN_OF_5: Final = 0.28683  # variance of the median of 5 standard normal values
 _NORMAL: Final = NormalDist()
 _LARGEST: Final = np.finfo(np.float64).max / WINDOW  # so that a thousand of them have a sum
@@ -74,10 +75,12 @@ def usable(losses: Array, height: float | None) -> NDArray[np.intp]:
 
 
 def spikes(losses: Array, height: float) -> NDArray[np.bool_]:
-    """Which ``losses`` are of a spike: more than ``height`` noise levels above the curve, and soon over.
+    """Which ``losses`` are of a spike: more than ``height`` noise levels above the curve, soon over, and rare.
 
     These are the losses that much above two others, equally far before and after them and at most six updates
     away: a spike of up to six updates. The first and the last loss have one neighbour to be compared with.
+    Where there are three within twenty updates of one of them, that is what the losses are like: such as
+    those of rare examples, which are all that is left to learn.
     """
     threshold = height * noise_level(losses)
     if threshold == 0:
@@ -88,7 +91,19 @@ def spikes(losses: Array, height: float) -> NDArray[np.bool_]:
         lowest, pair = around[apart:-apart], np.maximum(losses[: -2 * apart], losses[2 * apart :])
         np.minimum(lowest, pair, out=lowest)
     with np.errstate(over="ignore"):
-        return losses - around > threshold
+        return _rare(losses - around > threshold)
+
+
+def _rare(found: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Those of ``found`` that are of a spike with at most one other near it."""
+    begins = found.copy()
+    begins[1:] &= ~found[:-1]
+    at = np.flatnonzero(begins)
+    if len(at) < 3:
+        return found
+    near = at.searchsorted(at + RARE, side="right") - at.searchsorted(at - RARE)
+    rare = np.append(near < 3, False)
+    return found & rare[np.cumsum(begins) - 1]
 
 
 def below_ceiling(losses: Array, falls: float) -> Array:

@@ -14,6 +14,9 @@ from autowu.arrays import Array
 from autowu.detector import noise
 
 STRETCHES = 20  # of a window, a quarter of the kernel's length-scale each, that a plain fall compares
+LAST: Final = 30  # losses that a mean of now is taken of
+SKEWED: Final = 0.3  # standard deviations from median to mean: of an exponential distribution 0.31
+PLACES: Final = 3  # stretches of large losses, at least: one alone is of bad batches, or of the median
 LATER: Final = 2  # losses after a jump's first five, that show whether the loss rises on
 _MEDIAN_OF_5: Final = 0.28683  # variance of the median of 5 standard normal values
 
@@ -126,6 +129,44 @@ def jumped(losses: Array, since: int, height: float) -> bool:
         return False
     low, high, last = median(before[at]), median(after[at]), median(finite[-noise.ENDS :])
     return last - high < 0.5 * (high - low)
+
+
+def _tail(losses: Array, height: float | None) -> float | None:
+    """The mean of the last thirty losses, spikes aside, if it is made by a few of them; else None.
+
+    It is above four fifths of them, or above the median by 0.3 standard deviations. (Of normal values that is
+    two standard errors.) Of fewer than ten losses that is not known.
+    """
+    last = losses[-LAST:]
+    if len(last) < 2 * noise.ENDS or len(kept := last[noise.usable(last, height)]) < 2 * noise.ENDS:
+        return None
+    largest = float(np.abs(kept).max()) or 1.0  # squares may be too large for floating point
+    ranked, n = np.sort(kept / largest), len(kept)
+    mean, spread = float(ranked.mean()), float(ranked.std())
+    few = mean > ranked[4 * n // 5] or mean - ranked[n // 2] > SKEWED * spread
+    return mean * largest if few else None
+
+
+def tail_above(losses: Array, height: float | None, level: float) -> bool:
+    """Whether a few of the last losses, here and there, bring their mean above ``level``.
+
+    Where rare examples are all that is left to learn, most losses are next to nothing. With too large an LR
+    their median falls on, while the few others, and with them the mean, explode.
+    """
+    mean = _tail(losses, height)
+    if mean is None or not mean > level:
+        return False
+    over = losses[-LAST:] > level
+    return int(np.count_nonzero(over[1:] & ~over[:-1])) + int(over[0]) >= PLACES
+
+
+def tail_grows(losses: Array) -> bool:
+    """Whether a few of the last losses, be they spikes, make their mean, and it is above that of before."""
+    mean, before = _tail(losses, None), losses[-2 * LAST : -LAST]
+    if mean is None or not np.isfinite(before).any():
+        return False
+    with np.errstate(over="ignore"):
+        return mean > float(before[np.isfinite(before)].mean())
 
 
 def falling(losses: Array, threshold: float) -> bool:

@@ -41,7 +41,8 @@ def decide(config: Config, state: State[Grow]) -> State[Phase]:
         state = _resting(config, state)
         if state.step < grow.tests_from and not state.nonfinite_reads:
             return state
-    if not ended and config.screen is not None and trend.falling(state.losses, config.screen):
+    plain = config.screen is not None and trend.falling(state.losses, config.screen)
+    if plain and not ended and not ending.worse(config, state):
         return _falling(config, state)
     epoch_ends = state.step % (config.steps_per_epoch or 1) == 0
     if not ended or config.return_at_cap or ending.asked(state) or epoch_ends:
@@ -140,7 +141,7 @@ def _resting(config: Config, state: State[Grow]) -> State[Grow]:
         return state if risen else state.replace(losses=state.since(state.read))
     if state.nonfinite_reads:
         return state
-    renew = state.snapshot_step is not None and not risen and ending.healthy(state)
+    renew = state.snapshot_step is not None and not risen and ending.healthy(config, state)
     renew = renew and ending.below_first(config, state)
     state = state.replace(phase=replace(state.phase, detections=0))
     return state.replace(snapshot_step=state.step) if renew else state
@@ -153,7 +154,7 @@ def _falling(config: Config, state: State[Grow]) -> State[Grow]:
     """
     stretch = len(state.losses) // trend.STRETCHES
     due = state.snapshot_step is not None and state.snapshot_step <= state.step - stretch
-    renew = due and not trend.rising(state.losses)  # a fall may have turned into an explosion by now
+    renew = due and ending.healthy(config, state)  # a fall may have turned into an explosion by now
     renew = renew and ending.below_first(config, state)
     state = state.replace(phase=replace(state.phase, detections=0))
     return state.replace(snapshot_step=state.step) if renew else state

@@ -68,9 +68,11 @@ def watched(config: Config, state: State[P]) -> State[P]:
     changed = any(taken_back(phase.cuts, at) for at in range(len(phase.cuts)))  # then a rise says nothing
     rises = phase.rises + 1 if judged and _lost(state, now, MOSTLY) else 0
     state = state.replace(phase=(phase := replace(phase, rises=rises)))
-    if dead or (judged and not changed and (_risen(state, now) or rises >= config.patience)):
+    if worse := judged and _worse(config, state):  # by its mean, which is what is told then
+        now = replace(now, median=float(state.losses[np.isfinite(state.losses)].mean()))
+    if dead or (judged and not changed and (worse or _risen(state, now) or rises >= config.patience)):
         state = _cut_or_not(state, now, dead=dead)
-    else:
+    elif not worse:
         if judged and not rises and (phase.least is None or now.high < phase.least.high):
             state = state.replace(phase=replace(phase, least=now))
         kept = state.snapshot_step
@@ -111,6 +113,17 @@ def _cut_or_not(state: State[P], now: Stretch, *, dead: bool) -> State[P]:
         if not dead and kept is not None and len(first) and first.min() > kept.high:
             return _undone(state, now)
     return _cut(state, now) if len(cuts) < MOST else state
+
+
+def _worse(config: Config, state: State[P]) -> bool:
+    """Whether the loss is on the mean above its first values, as in warm-up.
+
+    Not once more since the weights went back to this snapshot: it may be no better.
+    """
+    cuts, origin, kept = state.phase.cuts, state.origin, state.snapshot_step
+    if origin is None or not _fallen(state) or (cuts and cuts[-1].back_to == kept):
+        return False
+    return trend.tail_above(state.losses, config.spike, origin.high)
 
 
 def _risen(state: State[P], now: Stretch) -> bool:
