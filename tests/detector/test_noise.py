@@ -63,6 +63,19 @@ def test_a_lone_spike_is_found_wherever_it_is(at: int, height: float, seed: int)
     assert np.flatnonzero(noise.spikes(losses, 8.0)).tolist() == [at]
 
 
+@pytest.mark.parametrize(("apart", "found"), [(10, 0), (20, 2), (21, 4)])
+def test_spikes_that_come_often_are_what_the_losses_are_like(apart: int, found: int) -> None:
+    losses = 0.1 * np.random.default_rng(0).standard_normal(200)
+    losses[50 : 50 + 4 * apart : apart] += 100
+    assert noise.spikes(losses, 8.0).sum() == found
+
+
+def test_one_burst_is_one_spike_and_another_beside_it_is_one_too() -> None:
+    losses = 0.1 * np.random.default_rng(0).standard_normal(200)
+    losses[[50, 51, 52, 53, 54, 62, 150]] += 100
+    assert np.flatnonzero(noise.spikes(losses, 8.0)).tolist() == [50, 51, 52, 53, 54, 62, 150]
+
+
 def test_noise_itself_is_no_spike() -> None:
     random = np.random.default_rng(0)
     found = sum(noise.spikes(random.standard_normal(200), 8.0).sum() for _ in range(200))

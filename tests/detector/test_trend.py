@@ -140,3 +140,44 @@ def test_a_loss_that_is_not_finite_counts_as_infinite(bad: float) -> None:
     assert (found.median, found.high) == (19.0, math.inf)
     losses[9] = bad
     assert trend.stretch(losses, 1.0).median == math.inf
+
+
+# --- a few losses that make the mean ------------------------------------------------------------------
+
+
+def rare(share: float, size: float, seed: int, n: int = 60) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    return np.where(random.random(n) < share, size * random.standard_exponential(n), 1e-6)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.3, 0.45])
+def test_a_few_losses_bring_the_mean_above_a_level(share: float) -> None:
+    found = [trend.tail_above(rare(share, 50.0, seed), 8.0, 0.7) for seed in range(200)]
+    assert np.mean(found) > (0.35 if share == 0.1 else 0.8)  # three places in thirty, of 3 on the mean
+
+
+@pytest.mark.parametrize("level", [-3.0, 0.0, 3.0])
+def test_noise_about_a_level_is_no_tail(level: float) -> None:
+    draws = np.random.default_rng(0).standard_normal((2000, 60))
+    above, grows = (
+        np.mean([test(level + 0.1 * each) for each in draws])
+        for test in (lambda losses: trend.tail_above(losses, 8.0, level - 1), trend.tail_grows)
+    )
+    assert above < 0.03
+    assert grows < 0.03
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1.0, 1e300])
+def test_a_tail_grows_at_any_scale_though_a_spike_alone_makes_it(scale: float) -> None:
+    losses = np.linspace(1.0, 0.8, 60)
+    assert not trend.tail_grows(scale * losses)
+    losses[50] = 10.0
+    assert trend.tail_grows(scale * losses)
+    losses[20] = 20.0
+    assert not trend.tail_grows(scale * losses)  # as bad as before
+
+
+def test_of_losses_that_are_not_finite_or_of_too_few_a_tail_says_nothing() -> None:
+    for losses in (np.full(60, np.nan), np.full(9, 1.0), np.zeros(0), np.ones(60)):
+        assert not trend.tail_above(losses, 8.0, 0.0) or losses[0] == 1.0
+        assert not trend.tail_grows(losses)

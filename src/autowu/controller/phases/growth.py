@@ -127,7 +127,8 @@ def _after_break(
     again = found and switch.reason is broke.switch.reason
     if again and grown(config, state.phase.growth, state.step) <= SAME * broke.lr:
         believed = replace(broke.switch, step=switch.step, rewound_to=switch.rewound_to)
-        return after.replace(phase=replace(after.phase, switch=believed))
+        least = ending.least_level(after.phase.least, broke.kept, None)  # of those weights, before it broke
+        return after.replace(phase=replace(after.phase, switch=believed, least=least))
     return after
 
 
