@@ -108,7 +108,7 @@ def test_no_test_of_a_recorded_curve_that_detects_the_minimum_is_screened(growth
         counts += screened(np.array(curves.losses(name)), **schedule)
     plain, detected, both = counts
     assert both == 0
-    assert detected >= 40  # three a curve, or nearly
+    assert detected >= 2 * len(curves.INDEX)  # patience asks for three a curve, where one is found
     assert plain >= 150  # the screen does something
 
 

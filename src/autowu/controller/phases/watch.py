@@ -2,8 +2,10 @@
 
 The losses are read in stretches of a fiftieth of the run. If the median of one is above the least so far by
 more than noise explains, and by a tenth of what the loss has fallen, the LR was too large after all: the
-weights go back to the snapshot, and the LR falls to a third. If the loss is higher right after that than when
-the snapshot was taken, it was the data that changed, and the LR goes back to what it was.
+weights go back to the snapshot, and the LR falls to a third. So it is where a few large losses bring the mean
+above the first ones, or where the loss does not fall again from weights that it had fallen from in warm-up.
+If the loss is higher right after that than when the snapshot was taken, it was the data that changed, and the
+LR goes back to what it was.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import numpy as np
 
 from autowu.config import Config
 from autowu.controller.cuts import taken_back
-from autowu.controller.state import AfterSwitch, Cut, Decay, Stable, State
+from autowu.controller.state import AfterSwitch, Cut, Decay, Reason, Stable, State
 from autowu.detector import noise, trend
 from autowu.detector.trend import Stretch
 
@@ -72,12 +74,15 @@ def watched(config: Config, state: State[P]) -> State[P]:
         now = replace(now, median=float(state.losses[np.isfinite(state.losses)].mean()))
     if dead or (judged and not changed and (worse or _risen(state, now) or rises >= config.patience)):
         state = _cut_or_not(state, now, dead=dead)
+    elif judged and not changed and _stuck(state, now):
+        seen = replace(state.phase, least=state.least or phase.least)  # it has risen from there
+        state = _cut(state.replace(phase=seen), now) if len(phase.cuts) < MOST else state
     elif not worse:
         if judged and not rises and (phase.least is None or now.high < phase.least.high):
             state = state.replace(phase=replace(phase, least=now))
         kept = state.snapshot_step
         due = kept is not None and state.step - kept >= RENEWED * max(config.length, state.read)
-        if due and not _doubtful(state):
+        if due and not _doubtful(state) and not _to_fall_anew(state):
             state = state.replace(snapshot_step=state.step, phase=replace(state.phase, kept=now))
     half = 2 * state.step >= config.length and not ended  # at the end it helps nobody
     if half and state.origin is not None and not _fallen(state):
@@ -124,6 +129,26 @@ def _worse(config: Config, state: State[P]) -> bool:
     if origin is None or not _fallen(state) or (cuts and cuts[-1].back_to == kept):
         return False
     return trend.tail_above(state.losses, config.spike, origin.high)
+
+
+def _to_fall_anew(state: State[P]) -> bool:
+    """Whether the loss had fallen in warm-up, and has not done so since the weights went back."""
+    first, seen = state.origin, state.least
+    if first is None or _fallen(state):
+        return False
+    # A minimum counts in warm-up only if a test sees it below the first losses.
+    return state.phase.switch.reason is Reason.MINIMUM or (seen is not None and seen.high < first.low)
+
+
+def _stuck(state: State[P], now: Stretch) -> bool:
+    """Whether it has not begun to in twice the updates that warm-up had from those weights, at lower LRs."""
+    cuts, switch, kept, first = state.phase.cuts, state.phase.switch, state.phase.kept, state.origin
+    if switch.rewound_to is None or first is None or now.median < first.low or not _to_fall_anew(state):
+        return False
+    if kept is None or kept.low > first.high:  # other data than at first: from there it may be a fall
+        return False
+    since = cuts[-1].step if cuts else switch.step
+    return state.step - since >= 2 * (switch.step - switch.rewound_to)
 
 
 def _risen(state: State[P], now: Stretch) -> bool:
