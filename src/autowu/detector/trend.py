@@ -63,13 +63,21 @@ def beginning(losses: Array) -> Level:
     return Level(median(losses[:width]), width)
 
 
-def shift(losses: Array, threshold: float, level: Level | None = None, *, least: int = 2 * noise.ENDS) -> int:
+def shift(
+    losses: Array,
+    threshold: float,
+    level: Level | None = None,
+    *,
+    least: int = 2 * noise.ENDS,
+    mild: float = 0.0,
+) -> int:
     """-1 if the loss has fallen by more than noise explains, 1 if it has risen by more; 0 if neither.
 
     The median of the window's end and that of its beginning (or the ``level``, where that is known) differ by
     more than ``threshold`` standard errors, under the noise of :func:`noise.noise_level`, and one step of the
     losses' floating-point format. Medians, so that one spike decides nothing; of five losses at least, since
-    that of three has heavy tails where the noise has. Of fewer than ``least`` losses it says nothing.
+    that of three has heavy tails where the noise has. Of fewer than ``least`` losses it says nothing. A rise
+    by no more than a share ``mild`` of the level's size is none.
     """
     if len(losses) < least:
         return 0
@@ -82,7 +90,9 @@ def shift(losses: Array, threshold: float, level: Level | None = None, *, least:
     error = noise.level(sizes) * math.sqrt(median_variance(begin.losses) + median_variance(width))
     if not abs(fall) > threshold * error + noise.smallest_step(sizes):
         return 0
-    return -1 if fall > 0 else 1
+    if fall > 0:
+        return -1
+    return int(-fall > mild * abs(begin.median))
 
 
 def median_variance(of: int) -> float:

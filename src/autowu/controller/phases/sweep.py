@@ -35,6 +35,9 @@ from autowu.detector.trend import Level
 # LR that it was seen at: one for those updates in a short run, and one for the LR that is looked for.
 RETREAT: Final = 100.0
 
+MILD: Final = 0.1
+"""Share of the first loss by which it may rise before lift-off: so it does on a plateau, before it is left."""
+
 LOOKS: Final = 1.1
 """Growth of the LR, at most, between two reads of two-speed growth, however far tests are apart.
 
@@ -72,7 +75,7 @@ def decide(config: Config, state: State[Sweep | Search]) -> State[Phase]:
     state, phase = ending.with_snapshot(config, state), state.phase
     losses = state.losses[np.isfinite(state.losses)]
     known = phase.too_large.level if isinstance(phase, Search) and phase.too_large else None
-    moved = trend.shift(losses, config.fall_threshold, known)
+    moved = trend.shift(losses, config.fall_threshold, known, mild=MILD)
     if moved < 0:
         return _lifted(config, state, known or trend.beginning(losses))
     ended = state.step >= _end(config, state)
