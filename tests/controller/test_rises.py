@@ -164,7 +164,20 @@ def test_where_noise_hides_fall_and_rise_alike_the_least_loss_bounds_the_lr() ->
     assert all(0.003 < peak_lr < 0.01 < tenth for peak_lr, tenth in found)
 
 
-@pytest.mark.parametrize("beyond", [0.2, math.nan])
+@pytest.mark.parametrize("level", [0.7, 2.3, -40.0])
+@pytest.mark.parametrize(("rise", "goes_back"), [(0.08, False), (0.15, True)])
+def test_a_plateau_may_rise_by_a_tenth_before_it_is_left(level: float, rise: float, goes_back: bool) -> None:
+    """As the loss of parity does with SGD, at LRs that it needs to be learned at all."""
+    draws = np.random.default_rng(0).standard_normal(400)
+
+    def loss(step: int, lr: float) -> float:
+        return level + abs(level) * (rise * (lr > 0.05) + 0.003 * float(draws[step]))
+
+    states, _ = watched(Config(total_steps=1200), loss, 60)
+    assert (too_large(states) is not None) is goes_back
+
+
+@pytest.mark.parametrize("beyond", [0.5, math.nan])
 def test_where_nothing_fell_chance_takes_the_lr_down_by_another_decade_at_most(beyond: float) -> None:
     """And not at all where the loss is no longer finite: then it is known from what LR on."""
     found = []

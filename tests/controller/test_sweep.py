@@ -116,7 +116,7 @@ def test_lift_off_at_the_cap_goes_back_to_lift_off() -> None:
 def test_lift_off_is_asked_for_at_reads_of_all_finite_losses(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
-    def shift(losses: np.ndarray, threshold: float, level: object) -> int:
+    def shift(losses: np.ndarray, threshold: float, level: object, *, mild: float) -> int:
         asked.append(len(losses))
         return 0
 
