@@ -16,7 +16,7 @@ TOTAL = 1000
 
 
 class Learner:
-    """A loss of 0.6 that falls to 0.02 below an LR of 0.1, and lies in one update of four; beyond, it grows."""
+    """A loss of 0.6 that falls to 0.02 below an LR of 0.1, in one update of four; beyond, it grows."""
 
     def __init__(self, seed: int) -> None:
         self.random, self.level = np.random.default_rng(seed), 1.0
@@ -35,9 +35,11 @@ class Learner:
 def test_the_mean_shows_that_the_minimum_is_past_where_the_median_falls_on(seed: int) -> None:
     states, lrs = helpers.watched(Config(total_steps=TOTAL), Learner(seed))
     switch = states[-1].switch
-    assert switch is not None and not switch.capped
+    assert switch is not None
+    assert not switch.capped
     assert switch.peak_lr < 0.1
-    assert switch.rewound_to is not None and lrs[switch.rewound_to - 1] < 0.8  # no weights of the end
+    assert switch.rewound_to is not None
+    assert lrs[switch.rewound_to - 1] < 0.8  # no weights of the end
 
 
 def stretch_of_decay() -> tuple[Config, State, int]:

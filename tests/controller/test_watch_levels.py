@@ -134,7 +134,6 @@ def test_losses_that_are_not_finite_are_no_level() -> None:
     assert 0.9 < least.low <= least.high < 1.2
 
 
-
 # --- weights of before the fall -----------------------------------------------------------------------
 
 

@@ -267,8 +267,8 @@ def test_other_lengths_of_a_task_have_its_data_and_beyond_its_own_length_its_sea
 def test_a_run_of_any_length_counts_towards_the_mean_of_that_length(monkeypatch):
     def found(folder, part):
         return [
-            {"workload": name, "method": method, "seed": seed, "test_accuracy": 0.8 + 0.01 * ours, "steps": 500}
-            | {"test_loss": 2.0, "diverged": False, "switch_step": 50}
+            {"workload": name, "method": method, "seed": seed, "test_accuracy": 0.8 + 0.01 * ours}
+            | {"steps": 500, "test_loss": 2.0, "diverged": False, "switch_step": 50}
             for name in ("fashion-mlp-sgd-500", "cifar10-cnn-adamp-500", "shakespeare-gpt-adamw-500")
             for seed in range(2)
             for method, ours in (("autowu", 1), ("lr-finder", 0))

@@ -74,6 +74,12 @@ class Parity(Task):
         return 50.0
 
 
+class ParityBySGD(Parity):
+    """The same by SGD: at the LRs that it takes, the loss rises by some per cent before it falls."""
+
+    signs, optimizer, weight_decay = 20, "sgd", 0.0
+
+
 class DeepTanh(Classes):
     """A deep network without normalisation, by SGD: gradients vanish at first, and explode later."""
 

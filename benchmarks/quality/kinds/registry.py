@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from benchmarks.quality.kinds import finetune, generative, images, plateau, regression, sequence
+from benchmarks.quality.kinds import finetune, generative, images, plateau, rare, regression, sequence
 from benchmarks.quality.kinds.data import CIFAR10, CIFAR100, FASHION, TEXT
 from benchmarks.quality.kinds.held_out import HELD_OUT
 from benchmarks.quality.kinds.task import Kind, Task, Unit
@@ -26,6 +26,7 @@ KINDS: Final = {
     for kind in (
         _kind("copy-gpt", plateau.Copying, 1_000, 3e-3, "%"),
         _kind("parity", plateau.Parity, 2_000, 1e-2, "%"),
+        _kind("parity-sgd", plateau.ParityBySGD, 1_200, 1e-1, "%"),
         _kind("deep-tanh", plateau.DeepTanh, 1_500, 3e-2, "%", FASHION),
         _kind("finetune-cnn", finetune.FinetuneCNN, 500, 3e-3, "%", CIFAR10, CIFAR100),
         _kind("finetune-gpt", finetune.Backwards, 400, 3e-3, "loss", TEXT),
@@ -44,6 +45,7 @@ KINDS: Final = {
         _kind("tiny-targets", regression.Tiny, 1_000, 1e-1, "dB"),
         _kind("noise-batch-2", images.BatchesOf2, 2_000, 1e-3, "%"),
         _kind("noise-batch-8", images.BatchesOf8, 2_000, 3e-3, "%", FASHION),
+        _kind("rare-examples", rare.RareExamples, 1_000, 1e-2, "loss"),
         _kind("detection", images.Detection, 600, 3e-3, "loss"),
         _kind("raw-inputs", images.RawInputs, 1_500, 1e-4, "%", FASHION),
         _kind("factorisation", regression.Factorisation, 2_000, 3e-2, "loss"),

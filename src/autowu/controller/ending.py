@@ -84,7 +84,7 @@ def healthy(config: Config, state: State[WarmUp]) -> bool:
     losses = state.losses
     if not np.isfinite(losses[-1]) or trend.rising(losses):
         return False
-    return not trend.tail_grows(losses) and not worse(config, state)
+    return config.spike is None or not (trend.tail_grows(losses) or worse(config, state))
 
 
 def worse(config: Config, state: State[WarmUp]) -> bool:

@@ -75,7 +75,7 @@ def usable(losses: Array, height: float | None) -> NDArray[np.intp]:
 
 
 def spikes(losses: Array, height: float) -> NDArray[np.bool_]:
-    """Which ``losses`` are of a spike: more than ``height`` noise levels above the curve, soon over, and rare.
+    """Which ``losses`` are of a spike: over ``height`` noise levels above the curve, soon over, and rare.
 
     These are the losses that much above two others, equally far before and after them and at most six updates
     away: a spike of up to six updates. The first and the last loss have one neighbour to be compared with.

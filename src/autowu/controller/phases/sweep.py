@@ -36,7 +36,7 @@ from autowu.detector.trend import Level
 RETREAT: Final = 100.0
 
 MILD: Final = 0.1
-"""Share of the first loss by which it may rise before lift-off: so it does on a plateau, before it is left."""
+"""Share of the first loss by which it may rise before lift-off: on a plateau it does, before that is left."""
 
 LOOKS: Final = 1.1
 """Growth of the LR, at most, between two reads of two-speed growth, however far tests are apart.
