@@ -150,6 +150,7 @@ RULES: Final[dict[str, Rule]] = {
     "the LR of the least loss, without a minimum": Rule(
         stand_ins={f"{CONTROLLER}.ending.fallback": no_least}
     ),
+    "a mild rise is none": Rule(stand_ins={f"{CONTROLLER}.phases.sweep.MILD": 0.0}),
     "slow growth begins further back": Rule(stand_ins={f"{CONTROLLER}.phases.sweep.slowed": from_here}),
     "no test on the way back": Rule(stand_ins={f"{CONTROLLER}.phases.sweep.slowed": tests_at_once}),
     "a rise on the way back is kept": Rule(
@@ -161,6 +162,8 @@ RULES: Final[dict[str, Rule]] = {
     "subsets vote": Rule({"subsets": 1}),
     "subsets": Rule({"subset_size": None, "fit_size": None}),
     "spike": Rule({"spike": None}),
+    "a spike is rare": Rule(stand_ins={"autowu.detector.noise._rare": lambda found: found}),
+    "a few losses may make the mean": Rule(stand_ins={"autowu.detector.trend.tail_above": _never}),
     "ceiling": Rule({"ceiling": None}),
     "logarithms after a tenfold fall": Rule(stand_ins={"autowu.detector.noise.fallen_tenfold": _never}),
     "a rise counts beyond the basin": Rule(
@@ -175,10 +178,16 @@ RULES: Final[dict[str, Rule]] = {
     "evidence counts at the cap": Rule({"return_at_cap": False}),
     "weights go back": Rule({"rewind": False}),
     "no copy while the loss rises": Rule(stand_ins={"autowu.detector.trend.rising": _never}),
+    "no copy while a few losses make the mean grow": Rule(
+        stand_ins={"autowu.detector.trend.tail_grows": _never}
+    ),
     "watch": Rule({"watch": None}),
     "watch: the data are blamed": Rule(stand_ins={f"{CONTROLLER}.phases.watch._cut_or_not": never_the_data}),
     "watch: after a cut the loss falls anew": Rule(
         stand_ins={f"{CONTROLLER}.phases.watch._cut": least_stays}
+    ),
+    "watch: a loss that had fallen falls again": Rule(
+        stand_ins={f"{CONTROLLER}.phases.watch._stuck": _never}
     ),
     "watch: the copy is renewed": Rule(stand_ins={f"{CONTROLLER}.phases.watch.RENEWED": math.inf}),
     "watch: not while the last losses rise": Rule(stand_ins={f"{CONTROLLER}.phases.watch._doubtful": _never}),
