@@ -165,16 +165,17 @@ def test_where_noise_hides_fall_and_rise_alike_the_least_loss_bounds_the_lr() ->
 
 
 @pytest.mark.parametrize("level", [0.7, 2.3, -40.0])
-@pytest.mark.parametrize(("rise", "goes_back"), [(0.08, False), (0.15, True)])
-def test_a_plateau_may_rise_by_a_tenth_before_it_is_left(level: float, rise: float, goes_back: bool) -> None:
+@pytest.mark.parametrize(("rise", "ends"), [(0.08, False), (0.15, True)])
+def test_a_plateau_may_rise_by_a_tenth_before_it_is_left(level: float, rise: float, ends: bool) -> None:
     """As the loss of parity does with SGD, at LRs that it needs to be learned at all."""
-    draws = np.random.default_rng(0).standard_normal(400)
+    draws = np.random.default_rng(0).standard_normal(600)
 
     def loss(step: int, lr: float) -> float:
         return level + abs(level) * (rise * (lr > 0.05) + 0.003 * float(draws[step]))
 
-    states, _ = watched(Config(total_steps=1200), loss, 60)
-    assert (too_large(states) is not None) is goes_back
+    states, lrs = watched(Config(total_steps=1200), loss, 600)
+    assert too_large(states) is not None  # the fast growth goes back for any
+    assert (lrs.max() < 0.2) is ends
 
 
 @pytest.mark.parametrize("beyond", [0.5, math.nan])

@@ -36,7 +36,7 @@ from autowu.detector.trend import Level
 RETREAT: Final = 100.0
 
 MILD: Final = 0.1
-"""Share of the first loss by which it may rise before lift-off: on a plateau it does, before that is left."""
+"""Share of the loss by which it may rise once growth is slow: on a plateau it does, before that is left."""
 
 LOOKS: Final = 1.1
 """Growth of the LR, at most, between two reads of two-speed growth, however far tests are apart.
@@ -75,7 +75,8 @@ def decide(config: Config, state: State[Sweep | Search]) -> State[Phase]:
     state, phase = ending.with_snapshot(config, state), state.phase
     losses = state.losses[np.isfinite(state.losses)]
     known = phase.too_large.level if isinstance(phase, Search) and phase.too_large else None
-    moved = trend.shift(losses, config.fall_threshold, known, mild=MILD)
+    mild = MILD if isinstance(phase, Search) else 0.0
+    moved = trend.shift(losses, config.fall_threshold, known, mild=mild)
     if moved < 0:
         return _lifted(config, state, known or trend.beginning(losses))
     ended = state.step >= _end(config, state)
