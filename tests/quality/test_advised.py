@@ -140,11 +140,16 @@ def test_validating_on_the_way_leaves_no_trace_and_a_run_can_be_stopped_there(tm
 
 
 def test_the_comparison_has_the_advised_of_the_peers_that_a_suite_has():
+    asked = SUITES["longest"]
     found = {
-        job.method for job in plan.comparing(SUITES["longest"], SUITES["longest"].workloads.values(), [])
+        advised: {
+            job.method
+            for job in plan.comparing(replace(asked, advised=advised), asked.workloads.values(), [])
+            if job.method in methods.ADVISED
+        }
+        for advised in (False, True)
     }
-    assert found & methods.ADVISED.keys() == {
-        "schedule-free, algoperf",
-        "schedule-free+",
-        "lr-finder, minimum / 10",
+    assert found == {
+        False: set(),
+        True: {"schedule-free, algoperf", "schedule-free+", "lr-finder, minimum / 10"},
     }
