@@ -175,7 +175,7 @@ def test_a_plateau_may_rise_by_a_tenth_before_it_is_left(level: float, rise: flo
 
     states, lrs = watched(Config(total_steps=1200), loss, 600)
     assert too_large(states) is not None  # the fast growth goes back for any
-    assert (lrs.max() < 0.2) is ends
+    assert bool(lrs.max() < 0.2) is ends
 
 
 @pytest.mark.parametrize("beyond", [0.5, math.nan])
