@@ -160,3 +160,9 @@ def test_what_is_left_is_told_before_it_is_run(tmp_path, monkeypatch, capsys):
     assert [line.split(",")[1] for line in lines[1:4]] == [" pbt 1", " pbt 2", " pbt 5"]
     assert lines[-1] == "together 1 minutes on one core"
     assert Study(DIGITS.name, "asha", 0, 1).left([done]) == 0
+
+
+def test_a_mean_over_some_of_the_workloads_says_how_many():
+    assert curve._cell([], 3) == "–"
+    assert curve._cell([1.0, -2.0], 3) == "-0.50 (2)"
+    assert curve._cell([1.0, -2.0], 2) == "-0.50"

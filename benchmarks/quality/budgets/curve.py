@@ -129,7 +129,8 @@ def table() -> str:
     )
     rows = []
     for search, curve in pooled(known).items():
-        cells = [f"{curve[budget]:+.2f}" if budget in curve else "–" for budget in BUDGETS]
+        found = [of.get(search, {}) for of in known.values()]
+        cells = [_cell([of[budget] for of in found if budget in of], len(known)) for budget in BUDGETS]
         each = [worth(mine.get(search, {}), cost) for mine in known.values()]
         rows.append([search, *cells, worth(curve, cost), ", ".join(each)])
     head = [
@@ -142,6 +143,13 @@ def table() -> str:
     text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
     told = f"AutoWU's own cost: {cost:.3f} runs. Workloads: {', '.join(known)}."
     return f"{text}\n{textwrap.fill(told, 110, break_on_hyphens=False)}\n"
+
+
+def _cell(points: Sequence[float], workloads: int) -> str:
+    """The mean, and of how many workloads, if not of all."""
+    if not points:
+        return "–"
+    return f"{np.mean(points):+.2f}" + (f" ({len(points)})" if len(points) < workloads else "")
 
 
 def worth(differences: Mapping[int, float], cost: float) -> str:
