@@ -51,11 +51,11 @@ def trials() -> Any:
             list(expected), [sign * value for value in expected.values()], color=GREY, label="random search"
         )
         own = [sign * score for score in scores[name][methods.AUTOWU].values()]
-        axis.axhline(float(np.mean(own)), color=BLUE, label="AutoWU, nothing tuned; its seeds")
+        axis.axhline(float(np.mean(own)), color=BLUE, label="AutoWU; its seeds")
         axis.axhspan(min(own), max(own), color=BLUE, alpha=0.15, linewidth=0)
         axis.set(xlabel="trials", ylabel=_measure(name))
         axis.set_title(_title(name), fontsize="medium")
-    axes[0].legend()
+    axes[0].legend(fontsize="small")
     return figure
 
 
