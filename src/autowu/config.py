@@ -92,7 +92,7 @@ class Config:
     their logarithms taken first where they are positive and have fallen tenfold."""
     spike: float | None = 8.0
     """Height over the curve, > 0, in noise levels, from which a loss is a spike. A test leaves it out if it
-    is over within six updates. None: spikes are kept."""
+    is over within six updates, and has one other near it at most. None: spikes are kept."""
     ceiling: float | None = 1.0
     """Height over the window's start, > 0, in falls of the loss from there. A loss above it is that of a
     divergence: a test sees it as just so high. None: tests see losses as they are."""

@@ -163,11 +163,11 @@ def tail_above(losses: Array, height: float | None, level: float) -> bool:
     Where rare examples are all that is left to learn, most losses are next to nothing. With too large an LR
     their median falls on, while the few others, and with them the mean, explode.
     """
-    mean = _tail(losses, height)
-    if mean is None or not mean > level:
-        return False
     over = losses[-LAST:] > level
-    return int(np.count_nonzero(over[1:] & ~over[:-1])) + int(over[0]) >= PLACES
+    if np.count_nonzero(over[1:] & ~over[:-1]) + np.count_nonzero(over[:1]) < PLACES:
+        return False
+    mean = _tail(losses, height)
+    return mean is not None and mean > level
 
 
 def tail_grows(losses: Array) -> bool:
