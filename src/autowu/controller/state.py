@@ -136,7 +136,8 @@ class Cut:
     back_to: int | None
     """Updates that the weights put back had seen; None: they stayed."""
     level: float
-    """Of the loss, before the cut: a median; not finite where half of the losses were not."""
+    """Of the loss, before the cut: a median, or the mean where a few large losses make that; not finite where
+    half of the losses were not."""
     least: float
     """The least level up to then."""
 

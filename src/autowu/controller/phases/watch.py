@@ -71,7 +71,8 @@ def watched(config: Config, state: State[P]) -> State[P]:
     rises = phase.rises + 1 if judged and _lost(state, now, MOSTLY) else 0
     state = state.replace(phase=(phase := replace(phase, rises=rises)))
     if worse := judged and _worse(config, state):  # by its mean, which is what is told then
-        now = replace(now, median=float(state.losses[np.isfinite(state.losses)].mean()))
+        with np.errstate(over="ignore"):
+            now = replace(now, median=float(state.losses[np.isfinite(state.losses)].mean()))
     if dead or (judged and not changed and (worse or _risen(state, now) or rises >= config.patience)):
         state = _cut_or_not(state, now, dead=dead)
     elif judged and not changed and _stuck(state, now):
