@@ -66,9 +66,9 @@ class Config:
     """Fall of the loss, > 0, in standard errors, that is too plain to need a test. None: tests always run."""
     subsets: int = 5
     """n_test, the random subsets that vote in a test, ≥ 1."""
-    subset_size: int | None = 500
+    subset_size: int | None = None
     """The most losses in a subset, ≥ 2. None: all losses (and then one subset is enough)."""
-    fit_size: int | None = 500
+    fit_size: int | None = None
     """The most losses that the GP's parameters are fitted to, ≥ 2. None: all losses."""
     fit: Fit = "maximum"
     """'maximum' of the marginal likelihood, or 100 steps of 'adam' with LR 0.01 as in the paper. 'published'
@@ -273,6 +273,7 @@ _PAPER: Final[dict[str, Any]] = {
     "lift_off": None,
     "test_growth": None,
     "screen": None,
+    "subset_size": 500,
     "fit_size": 100,
     "fit": "adam",
     "min_losses": 2,

@@ -124,14 +124,15 @@ def cases() -> list[what_if.Case]:
 
 def test_what_if_changes_one_setting_at_a_time() -> None:
     found = cases()
-    assert {case.setting for case in found} == set(what_if.VALUES)
-    assert sum(case.chosen for case in found) == len(what_if.VALUES)
+    varied = set(what_if.VALUES) - {"subset_size"}  # all losses are looked at
+    assert {case.setting for case in found} == varied
+    assert sum(case.chosen for case in found) == len(varied)
     for case in found:
         assert case.replay.config.max_lr == 0.5
         assert getattr(case.replay.config, case.setting) == case.value
     text = what_if.table(found)
     assert len(text) == 1 + len(found)
-    assert sum(">" in line for line in text) == len(what_if.VALUES)
+    assert sum(">" in line for line in text) == len(varied)
 
 
 def test_what_if_of_the_paper_varies_the_epochs_between_tests() -> None:

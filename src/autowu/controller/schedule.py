@@ -53,10 +53,6 @@ def _cosine(v: float) -> float:
     return math.sin(0.5 * math.pi * v) ** 2  # = ½ (1 + cos πu)
 
 
-def _to_zero(v: float) -> float:
-    return v
-
-
 def _one_minus_sqrt(v: float) -> float:
     return v / (1 + math.sqrt(1 - v))  # = 1 - √u
 
@@ -64,8 +60,8 @@ def _one_minus_sqrt(v: float) -> float:
 SHAPES: Final[dict[str, Callable[[float], float]]] = {
     "cosine": _cosine,  # Loshchilov and Hutter, 2017; Section 2.2 of the paper
     "constant-cosine": _cosine,  # after a constant part, see `decay`
-    "linear": _to_zero,
-    "plateau": _to_zero,  # in a cooldown; else its LR falls by the loss alone
+    "linear": float,  # v itself; of Python's functions the one that takes no time
+    "plateau": float,  # in a cooldown; else its LR falls by the loss alone
     "1-sqrt": _one_minus_sqrt,  # Hägele et al., 2024
 }
 

@@ -190,12 +190,13 @@ def _test(
         step=step,
         start=start,
         p_min=p_min,
+        detected=2 * sum(p > config.confidence for p in p_min) > len(p_min),
         argmins=argmins,
         mean=center + scale * mean,
         sd=scale * sd,
         noise=scale * math.sqrt(parameters.noise_variance),
     )
-    return replace(verdict, detected=2 * verdict.votes(config.confidence) > len(p_min)), adam
+    return verdict, adam
 
 
 def _unit(losses: Array) -> float:

@@ -113,13 +113,14 @@ def below_ceiling(losses: Array, falls: float) -> Array:
     That a loss exceeds this says as much as by how far: the minimum is past. A divergence by many orders of
     magnitude would be all that a kernel of fixed length-scale can follow, and the least of the rest chance.
     """
-    first = _first(losses)
-    if not losses.max() > first:
+    first, largest = _first(losses), losses.max()
+    if not largest > first:
+        return losses
+    fall = falls * (first - _least(losses, first))
+    if not largest > first + fall:  # whatever σ is
         return losses
     level = first + 4 * noise_level(losses)
-    if not losses.max() > level:
-        return losses
-    return np.minimum(losses, level + falls * (first - _least(losses, first)))
+    return np.minimum(losses, level + fall) if largest > level else losses
 
 
 def fallen_tenfold(losses: Array) -> bool:
@@ -127,8 +128,9 @@ def fallen_tenfold(losses: Array) -> bool:
 
     Of such a curve all but the first decade is next to nothing, beside its first losses.
     """
-    first = _first(losses)
-    return bool(losses.min() > 0) and first / DECADE > _least(losses, first)
+    first, lowest = _first(losses), float(losses.min())
+    tenth = first / DECADE
+    return 0 < lowest < tenth and _least(losses, first) < tenth
 
 
 def _first(losses: Array) -> float:

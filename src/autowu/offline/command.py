@@ -43,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--what-if",
         action="store_true",
-        help="also replay with other values of confidence, patience, test spacing, subset size and "
-        "length-scale",
+        help="also replay with other values of confidence, patience, test spacing, length-scale and, where "
+        "there are subsets, their size",
     )
 
     arguments.add_arguments(parser)

@@ -9,7 +9,7 @@ Eq. 5 gives the peak LR. Three things leave it open, and the interval pools them
 * *smoothing*: how much is smoothed moves the minimum of a lopsided curve. So the decision is repeated with a
   length-scale that is shorter, and one that is longer, by √2.
 * *subsets*: other random subsets of the losses may move t*, and the test that decides. So all of it is
-  repeated with other seeds, where there are more losses than fit in a subset.
+  repeated with other seeds, where a test looks at subsets, and there are more losses than fit in one.
 
 The interval holds 90% of all draws. It is of this sweep: how fast the LR grew, from which weights, with which
 batch size, it cannot know.

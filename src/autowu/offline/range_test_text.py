@@ -43,10 +43,11 @@ def verdict(of: RangeTest) -> str:
             f"Your LR sweep says: peak LR {of.peak_lr:.3g}, half of the last learning rate known to be good; "
             "the loss ceased to be finite before its minimum was seen, so no uncertainty can be told."
         )
+    subsets = "" if of.replay.config.subset_size is None else " and other subsets"
     return (
         f"Your LR sweep says: peak LR {of.peak_lr:.3g}, with 90% probability between {of.low:.3g} and "
         f"{of.high:.3g} (a factor of {factor(of):.2f} either way). "
-        f"{len(of.peaks)} of {of.repetitions} repetitions with other smoothing and other subsets found a "
+        f"{len(of.peaks)} of {of.repetitions} repetitions with other smoothing{subsets} found a "
         f"minimum, from {min(of.peaks):.3g} to {max(of.peaks):.3g}."
     )
 

@@ -133,7 +133,7 @@ def replay(
             end.
         steps_per_epoch: updates in an epoch; the paper's preset needs it.
         preset: 'default' or 'paper'.
-        seed: of the subsets.
+        seed: of the subsets, where a test looks at such.
         settings: fields of :class:`autowu.Config` in place of the preset's.
 
     Nothing is rewound, of course: losses after the decision are the record's, not what AutoWU would have got.

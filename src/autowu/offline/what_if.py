@@ -73,6 +73,8 @@ def cases(outcome: Replay, again: Callable[..., Replay], **settings: Any) -> lis
 def _variations(outcome: Replay) -> Iterator[tuple[str, tuple[Any, ...]]]:
     epoch = outcome.config.steps_per_epoch
     for setting, values in VALUES.items():
+        if setting == "subset_size" and outcome.config.subset_size is None:
+            continue  # there are none, all losses are looked at
         if setting == "test_growth" and outcome.config.test_growth is None and epoch is not None:
             yield "steps_per_epoch", tuple(max(1, round(share * epoch)) for share in EPOCHS)
         else:

@@ -33,8 +33,8 @@ through the tests: the window of losses grows (grey is out of its view), and the
 trend is lowest (t*).
 """
 VOTES: Final = """
-At each test several random subsets of the losses say how probable it is that the loss has been lower than it
-is now (P_min). Once most of them are above the confidence line in enough tests in a row (triangles, with
+At each test the losses, or several random subsets of them, say how probable it is that the loss has been
+lower than it is now (P_min). Once most of them are above the confidence line in enough tests in a row (triangles, with
 their number), the growth of the learning rate ends.
 """
 ACCURACY: Final = """

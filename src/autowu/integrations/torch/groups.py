@@ -126,7 +126,9 @@ class Groups:
         groups, known = self._groups(), self._known
         if len(groups) != len(known) or any(map(is_not, groups, known)):
             return True
-        return bool(self._sharing) and any(
+        if not self._sharing:
+            return False
+        return any(
             len(each.param_groups) != len(known) or any(map(is_not, each.param_groups, known))
             for each, known, _ in self._sharing
         )

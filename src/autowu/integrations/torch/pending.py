@@ -82,9 +82,10 @@ class PendingLosses:
         Raises:
             TypeError, ValueError: as :meth:`add` does.
         """
-        if self._micro == 0 and self._front < _FRONT and self._like_last(loss):
-            self._views[self._front].copy_(loss.detach() if loss.requires_grad else loss)
-            self._front += 1
+        front = self._front
+        if self._micro == 0 and front < _FRONT and self._like_last(loss):
+            self._views[front].copy_(loss.detach() if loss.requires_grad else loss)
+            self._front = front + 1
         else:
             self.add(loss)
             self.close_update()
@@ -285,8 +286,9 @@ def _as_scalar(loss: object) -> Tensor | float:
 
 def _to_host(values: Tensor | Array) -> Array:
     # NumPy widens them: in less than half the time of torch, and less is transferred.
-    host: Array = values.cpu().numpy() if isinstance(values, Tensor) else values  # pyright: ignore[reportUnknownVariableType]
-    return host.astype(np.float64)
+    if isinstance(values, Tensor):
+        values = (values if values.is_cpu else values.cpu()).numpy()
+    return values.astype(np.float64)
 
 
 def mean_over_ranks(losses: Tensor, group: dist.ProcessGroup) -> Array:

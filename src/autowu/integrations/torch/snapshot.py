@@ -77,11 +77,9 @@ class Snapshot:
 
     def healthy(self) -> bool:
         """Whether all parameters that train are finite now (reads from the device, once)."""
-        moving = [
-            parameter
-            for key, parameter in self._frozen(self._training.places()).items()
-            if key in self._resting.moving
-        ]
+        known = self._resting.moving
+        frozen = self._frozen(self._training.places()) if known else {}
+        moving = [parameter for key, parameter in frozen.items() if key in known]
         trained = [parameter for parameter in self._training.parameters() if trainable(parameter)]
         return all_finite([local(parameter) for parameter in (*trained, *moving)])
 
