@@ -37,6 +37,8 @@ class Stored:
 
 def called(training: Training, keys: Mapping[Key, str]) -> dict[str, str]:
     """The same by names: those of the model, where it is given."""
+    if not keys:
+        return {}
     numbers, names = Numbers(training), training.names()
     return {_name(at, names): text for key, text in keys.items() if (at := numbers.of(key)) is not None}
 
