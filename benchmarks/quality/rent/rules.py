@@ -159,8 +159,6 @@ RULES: Final[dict[str, Rule]] = {
     "lift-off has to be a fall": Rule(stand_ins={f"{CONTROLLER}.phases.growth._never_fallen": _never}),
     "screen": Rule({"screen": None}),
     "patience": Rule({"patience": 1}),
-    "subsets vote": Rule({"subsets": 1}),
-    "subsets": Rule({"subset_size": None, "fit_size": None}),
     "spike": Rule({"spike": None}),
     "a spike is rare": Rule(stand_ins={"autowu.detector.noise._rare": lambda found: found}),
     "a few losses may make the mean": Rule(stand_ins={"autowu.detector.trend.tail_above": _never}),
