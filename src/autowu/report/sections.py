@@ -34,8 +34,8 @@ trend is lowest (t*).
 """
 VOTES: Final = """
 At each test the losses, or several random subsets of them, say how probable it is that the loss has been
-lower than it is now (P_min). Once most of them are above the confidence line in enough tests in a row (triangles, with
-their number), the growth of the learning rate ends.
+lower than it is now (P_min). Once most of them are above the confidence line in enough tests in a row
+(triangles, with their number), the growth of the learning rate ends.
 """
 ACCURACY: Final = """
 The share that the model gets right of what it has not seen in training: of test images, after each epoch (a

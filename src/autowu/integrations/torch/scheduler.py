@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -227,7 +227,7 @@ class AutoWU(Readable, Ends, LRScheduler):
             )
         self._lacked_loss = False
 
-    def _decide(self) -> Iterable[str]:
+    def _decide(self) -> list[str]:
         """Read the losses, let the session decide (rank 0 for all ranks), and rewind as it says.
 
         Returns:
