@@ -81,7 +81,9 @@ def test_until_the_loss_has_stopped_falling(tmp_path, monkeypatch, capsys):
     assert len(set(lrs(log)[metrics["switch_step"] : phases.index("decay")])) == 1
     assert lrs(log)[-1] < 0.05 * metrics["peak_lr"]
     assert about["status"] == "finished"
-    assert "the loss has stopped falling" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert ", held\n" in said
+    assert "the loss has stopped falling" in said
     # The same, bit for bit, with a stop in the stable phase.
     out = tmp_path / "run"
     stopped_after(monkeypatch, phases.index("decay") - 30, out, **settings)

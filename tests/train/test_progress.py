@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from autowu import Cut, Switch, Verdict
-from autowu.train.output.progress.lines import LINES, Progress, p_min
+from autowu.controller.state import Reason
+from autowu.train.output.progress.lines import CAUSES, LINES, Progress, p_min
 from train.displays import DETECTED, IMAGES, METRICS, NOT_DETECTED, OUTCOME, TEXT, begin
 
 
@@ -25,7 +26,7 @@ def test_a_line_is_as_wide_as_the_terminal(capsys, monkeypatch):
     said = []
     for width in ("60", "120"):
         monkeypatch.setenv("COLUMNS", width)
-        display.switch(Switch(93, False, 81.42, 0.0123, 80), (DETECTED,))
+        display.switch(Switch(93, False, 81.42, 0.0123, 80), "decay")
         said.append(capsys.readouterr().out.splitlines())
     assert [len(lines) for lines in said] == [2, 1]
     assert max(map(len, said[0])) <= 60
@@ -47,46 +48,61 @@ def test_epochs_are_whole(capsys, steps, length):
 
 
 @pytest.mark.parametrize(
-    ("switch", "verdict", "line"),
+    ("switch", "line"),
     [
         (
             Switch(93, False, 81.42, 0.0123, 80),
-            DETECTED,
             "step 93: minimum detected; back to the weights of step 80, LR 0.0123 (of step 81), linear decay",
         ),
         (
             Switch(93, True, 81.42, 0.0123, None),
-            DETECTED,
             "step 93: minimum detected (at the cap); LR 0.0123 (of step 81), linear decay",
         ),
         (
-            Switch(93, True, None, 1.0, None),
-            DETECTED,
+            Switch(93, True, None, 1.0, None, Reason.CAP),
             "step 93: warm-up has reached its cap; LR 1, linear decay",
         ),
         (
-            Switch(93, True, None, 1.0, None),
-            NOT_DETECTED,
-            "step 93: warm-up has reached its cap; LR 1, linear decay",
+            Switch(93, True, 81.42, 0.0123, None, Reason.CAP),
+            "step 93: warm-up has reached its cap; LR 0.0123 (of step 81), linear decay",
         ),
         (
-            Switch(93, False, 70.0, 0.5, 60),
-            NOT_DETECTED,
+            Switch(93, False, 70.0, 0.5, 60, Reason.NONFINITE),
             "step 93: the loss has ceased to be finite; back to the weights of step 60, LR 0.5, linear decay",
         ),
         (
-            Switch(93, False, None, 0.01, 1),
-            NOT_DETECTED,
-            "step 93: the loss has risen twice, or ceased to be finite, without having fallen;"
+            Switch(93, False, None, 0.01, 1, Reason.RISE),
+            "step 93: the loss has risen, and had never fallen;"
             " back to the weights of step 1, LR 0.01, linear decay",
+        ),
+        (
+            Switch(93, True, None, 0.01, None, Reason.NO_FALL),
+            "step 93: warm-up has reached its cap without a fall of the loss; LR 0.01, linear decay",
+        ),
+        (
+            Switch(93, False, 58.0, 0.01, 58, Reason.ASKED),
+            "step 93: no minimum detected, and the run is to end; back to the weights of step 58,"
+            " LR 0.01 (of step 58), linear decay",
         ),
     ],
 )
-def test_the_switch_has_a_line_that_says_why(capsys, switch, verdict, line):
+def test_the_switch_has_a_line_that_says_why(capsys, switch, line):
     display = begin(Progress(500, IMAGES))
     capsys.readouterr()
-    display.switch(switch, (verdict,))
+    display.switch(switch, "decay")
     assert unwrapped(capsys) == line
+
+
+def test_each_reason_of_a_switch_has_its_words():
+    assert set(CAUSES) == set(Reason)
+
+
+def test_what_follows_the_switch_is_what_the_schedule_does_not_what_was_planned(capsys):
+    display = begin(Progress(None, IMAGES))  # of unknown length, until a clock ends it
+    for phase, then in (("stable", "held"), ("decay", "linear decay")):
+        capsys.readouterr()
+        display.switch(Switch(93, False, 58.0, 0.01, None, Reason.ASKED), phase)
+        assert unwrapped(capsys).endswith(f", {then}")
 
 
 @pytest.mark.parametrize(
@@ -94,6 +110,7 @@ def test_the_switch_has_a_line_that_says_why(capsys, switch, verdict, line):
     [
         ([Cut(443, 1 / 3, 371, 2.5, 0.03)], "the loss has risen for good; back to the weights of step 371, "),
         ([Cut(443, 1 / 3, None, math.inf, 0.03)], "the loss is not finite; "),
+        ([Cut(443, 1 / 3, None, 0.03, 0.03)], "the loss has not fallen again; "),
     ],
 )
 def test_a_cut_has_a_line(capsys, cuts, line):

@@ -44,7 +44,7 @@ def fit(run: Run, most: int = ENDLESS) -> int | None:
             tests += 1
         if schedule.switch and not switched:
             events.switch(schedule.switch)
-            run.progress.switch(schedule.switch, schedule.verdicts)
+            run.progress.switch(schedule.switch, schedule.phase)
             switched = True
         for cut in schedule.cuts[cuts:]:
             cuts += 1

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from autowu import Cut, Switch, Verdict
 from autowu.controller.cuts import taken_back
+from autowu.controller.state import Reason
 from autowu.text import columns, wrapped
 from autowu.train.data.task import Task
 from autowu.train.output.progress.silent import Silent
@@ -24,6 +25,16 @@ if TYPE_CHECKING:
 LINES: Final = 25
 """The most lines of evaluations; a longer run shows every second one, or every third, …"""
 NOTHING: Final = "–"
+
+CAUSES: Final = {
+    Reason.MINIMUM: "minimum detected",
+    Reason.RISE: "the loss has risen, and had never fallen",
+    Reason.NO_FALL: "warm-up has reached its cap without a fall of the loss",
+    Reason.CAP: "warm-up has reached its cap",
+    Reason.NONFINITE: "the loss has ceased to be finite",
+    Reason.ASKED: "no minimum detected, and the run is to end",
+}
+"""Why warm-up has ended."""
 
 
 class Progress(Silent):
@@ -93,20 +104,15 @@ class Progress(Silent):
     def _rate(self) -> str:
         return f"{self.task.samples}/s"
 
-    def switch(self, switch: Switch, verdicts: Sequence[Verdict]) -> None:
-        """The line that announces the decay phase."""
-        rate = f"LR {switch.peak_lr:.3g}"
-        if verdicts and verdicts[-1].detected and switch.t_star is not None:
-            cause = f"minimum detected{' (at the cap)' if switch.capped else ''}"
+    def switch(self, switch: Switch, phase: str) -> None:
+        """The line that announces what follows warm-up."""
+        cause, rate = CAUSES[switch.reason], f"LR {switch.peak_lr:.3g}"
+        if switch.reason is Reason.MINIMUM and switch.capped:
+            cause += " (at the cap)"
+        if switch.t_star is not None and switch.reason is not Reason.NONFINITE:  # whose LR is lower
             rate += f" (of step {switch.t_star:,.0f})"
-        elif switch.capped:
-            cause = "warm-up has reached its cap"
-        elif switch.t_star is not None:
-            cause = "the loss has ceased to be finite"
-        else:
-            cause = "the loss has risen twice, or ceased to be finite, without having fallen"
         back = "" if switch.rewound_to is None else f"back to the weights of step {switch.rewound_to}, "
-        then = f"{self._decay} decay" if self.total_steps or self._decay == "plateau" else "held"
+        then = "held" if phase == "stable" else f"{self._decay} decay"
         self.say(f"step {switch.step}: {cause}; {back}{rate}, {then}")
 
     def cut(self, cuts: Sequence[Cut]) -> None:
@@ -115,7 +121,8 @@ class Progress(Silent):
         if taken_back(cuts):
             self.say(f"step {cut.step}: the loss is as high all the same; the LR is again what it was")
             return
-        cause = "the loss has risen for good" if math.isfinite(cut.level) else "the loss is not finite"
+        fallen = "the loss has risen for good" if cut.level > cut.least else "the loss has not fallen again"
+        cause = fallen if math.isfinite(cut.level) else "the loss is not finite"
         back = "" if cut.back_to is None else f"back to the weights of step {cut.back_to}, "
         self.say(f"step {cut.step}: {cause}; {back}a third of the LR")
 

@@ -33,8 +33,8 @@ class Silent:
     def evaluation(self, outcome: Evaluation, verdicts: Sequence[Verdict]) -> None:
         """Show an evaluation, with the latest test for a minimum."""
 
-    def switch(self, switch: Switch, verdicts: Sequence[Verdict]) -> None:
-        """Announce the decay phase."""
+    def switch(self, switch: Switch, phase: str) -> None:
+        """Announce the end of warm-up, and that ``phase`` follows: 'stable' or 'decay'."""
 
     def cut(self, cuts: Sequence[Cut]) -> None:
         """Announce the last of ``cuts``, a change of the LR in the decay phase."""
