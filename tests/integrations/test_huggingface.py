@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,30 @@ def test_a_training_step_of_a_subclass_gives_the_loss_by_what_it_returns(
     assert observed == [3.0]
 
 
+@pytest.mark.filterwarnings("ignore:AutoWU. warm-up ended at its cap")
+@pytest.mark.parametrize("around", ["the class's", "the instance's"])
+def test_a_training_step_that_the_trainer_is_given_gives_the_loss_once(
+    around: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    observed: list[float] = []
+    monkeypatch.setattr(autowu.AutoWU, "observe", spy(autowu.AutoWU.observe, observed))
+    trainer = trainer_for([2.0, 4.0], tmp_path, gradient_accumulation_steps=2)
+    step = trainer.training_step if around == "the instance's" else partial(Trainer.training_step, trainer)
+    trainer.training_step = partial(lambda own, *arguments: own(*arguments), step)
+    trainer.train()
+    assert observed == [3.0]
+
+
+def test_a_training_step_that_is_replaced_on_the_way_is_an_error(tmp_path: Path) -> None:
+    class Replacing(TrainerCallback):
+        def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            trainer.training_step = partial(Trainer.training_step, trainer)
+
+    trainer = trainer_for([2.0], tmp_path, callbacks=[Replacing()])
+    with pytest.raises(ValueError, match=r"training_step was replaced .* before train\(\), or in a subclass"):
+        trainer.train()
+
+
 @pytest.mark.parametrize("optim", ["adamw_torch", "adamw_torch_fused"])
 def test_an_update_that_mixed_precision_skips_has_no_loss(optim: str, tmp_path: Path) -> None:
     class Overflowing(TrainerCallback):
@@ -207,6 +232,20 @@ def test_mistakes_are_named_before_the_first_update(tmp_path: Path) -> None:
     trainer.optimizer, trainer.lr_scheduler = optimizer, torch.optim.lr_scheduler.ConstantLR(optimizer)
     with pytest.raises(TypeError, match="the Trainer's scheduler must be AutoWU, not ConstantLR"):
         trainer.train()
+
+
+@pytest.mark.parametrize(
+    ("autowu", "text"),
+    [
+        ({"total_steps": 50}, "without 'total_steps', which is the Trainer's (set max_steps or num_train_"),
+        ({"model": Learner()}, "without 'model', which is the Trainer's (it is the one"),
+        ({"optimizer": None}, "without 'optimizer', which is the Trainer's (give it optimizers=("),
+        (True, "autowu must be a dict of AutoWU's arguments, such as {'seed': 1}, not True"),
+    ],
+)
+def test_what_is_the_trainers_is_refused_where_it_is_made(autowu: Any, text: str, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=re.escape(text)):
+        trainer_for([1.0], tmp_path, autowu=autowu)
 
 
 class OwnScheduler(huggingface.AutoWUTrainer):

@@ -90,6 +90,17 @@ def test_the_updates_that_are_left_are_planned_where_the_checkpoint_has_no_lr(tm
     assert set(trainer.lr_scheduler.get_last_lr()) == {0.0}
 
 
+def test_the_updates_that_are_left_are_planned_where_the_optimizers_state_is_gone(tmp_path: Path) -> None:
+    """The Trainer then leaves the scheduler's state alone, too."""
+    losses = v_curve(180)
+    saved_at(60, losses, tmp_path)
+    (tmp_path / "checkpoint-60" / "optimizer.pt").unlink()
+    why = r"does not load scheduler.pt. It is planned anew, for the 120 updates that are left"
+    trainer, lrs = resumed(losses, tmp_path, why)
+    assert lrs == core_trace(losses[60:])
+    assert set(trainer.lr_scheduler.get_last_lr()) == {0.0}
+
+
 def test_what_was_planned_anew_goes_on_from_its_own_checkpoints(tmp_path: Path) -> None:
     losses = v_curve(180)
     saved_at(60, losses, tmp_path, save_only_model=True)

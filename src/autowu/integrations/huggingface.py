@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import warnings
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -17,7 +15,7 @@ try:
     from autowu.integrations import torchvision_shim
 
     torchvision_shim.install()
-    from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainerState
+    from transformers import EarlyStoppingCallback, Trainer, TrainerCallback
 except ModuleNotFoundError as error:
     if error.name not in ("torch", "transformers"):
         raise  # installed, but broken: its own error says more
@@ -26,12 +24,23 @@ except ModuleNotFoundError as error:
     ) from error
 
 from autowu.integrations.ended import is_over, may_end_early, scheduler_ended_early
-from autowu.integrations.saved import check_keys
-from autowu.integrations.sharded import PerRank
+from autowu.integrations.huggingface_checkpoints import (
+    FILE,
+    FIRST_STEP,
+    Checkpoint,
+    Nothing,
+    saved_in,
+    standing_in,
+    updates_done,
+    why_anew,
+)
 from autowu.integrations.torch.scheduler import AutoWU
 
-_FILE: Final = "scheduler.pt"  # the Trainer's own, in its checkpoints
-_FIRST_STEP: Final = "first_step"
+_GIVEN: Final = {  # by the Trainer, and how it is told
+    "optimizer": "give it optimizers=(optimizer, None)",
+    "total_steps": "set max_steps or num_train_epochs",
+    "model": "it is the one that it trains",
+}
 
 # A mixin can then come before any subclass of the Trainer.
 _Base = Trainer if TYPE_CHECKING else object
@@ -58,8 +67,10 @@ class AutoWUMixin(_Base):
 
     Raises:
         TypeError: where the class is defined: the mixin comes after the Trainer, which would train without
-            AutoWU. By ``train()``: an argument is unknown to AutoWU, or of the wrong type; or the Trainer has
-            another scheduler, given or made by a ``create_scheduler`` of a subclass.
+            AutoWU. Where the Trainer is made: ``autowu`` is no mapping, or has what the Trainer gives
+            (``total_steps``, ``model``, ``optimizer``). By ``train()``: an argument is unknown to AutoWU, or
+            of the wrong type; or the Trainer has another scheduler, given or made by a ``create_scheduler``
+            of a subclass.
         ValueError: by ``train()``: a setting is out of range; DeepSpeed; version 1 of FSDP with rewind; a
             checkpoint that is beyond the updates asked for.
     """
@@ -74,14 +85,24 @@ class AutoWUMixin(_Base):
             )
 
     def __init__(self, *args: Any, autowu: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+        self._settings = _settings(autowu)
         super().__init__(*args, **kwargs)
-        self._settings = dict(autowu or {})
         self._update = _UpdateLoss()
-        # Around whichever there is: that of a subclass need not call another, or may call it twice.
-        cast(Any, self).training_step = partial(self._update.keep, self.training_step)
+        self._keep_losses()
         self._updates = 0  # of the whole run, by the Trainer
         self._first_step = 0  # the Trainer's global_step when the scheduler had done no update
         self.add_callback(self._update)
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """The Trainer's; the losses are those of the ``training_step`` that there is by now."""
+        self._keep_losses()
+        return super().train(*args, **kwargs)
+
+    def _keep_losses(self) -> None:
+        """Around whichever step there is: that of a subclass need not call another, or may call it twice."""
+        trainer, keep = cast(Any, self), self._update.keep
+        if getattr(trainer.training_step, "func", None) != keep:
+            trainer.training_step = partial(keep, trainer.training_step)
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
@@ -129,7 +150,7 @@ class AutoWUMixin(_Base):
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         checkpoint = self._in(output_dir)
         checkpoint.save()  # every rank comes here, but only rank 0 saves its scheduler
-        with _standing_in(self, checkpoint):
+        with standing_in(self, checkpoint):
             super()._save_optimizer_and_scheduler(output_dir)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
@@ -137,19 +158,21 @@ class AutoWUMixin(_Base):
         if checkpoint is None:
             return
         _own(self.lr_scheduler)
-        saved = _saved(checkpoint)
-        why = _why_anew(saved)
+        saved = saved_in(checkpoint)
+        why = why_anew(saved)
         if why is None and self._created_lr_scheduler:
             why = self._goes_on(saved)
         if why is not None:
             self._plan_anew(checkpoint, why)
             return
-        with _standing_in(self, self._in(checkpoint)):
+        with standing_in(self, here := self._in(checkpoint)):
             super()._load_optimizer_and_scheduler(checkpoint)
+        if not here.loaded:
+            self._plan_anew(checkpoint, f"without an optimizer's state the Trainer does not load {FILE}")
 
     def _goes_on(self, saved: Any) -> str | None:
         """Make the scheduler to go on from ``saved`` with; or tell why not: its run is over, and shorter."""
-        first_step = saved.get(_FIRST_STEP, 0)
+        first_step = saved.get(FIRST_STEP, 0)
         here = self._updates - first_step
         if (total_steps := is_over(saved, here)) is not None:
             return f"the checkpoint is the end of a run of {total_steps} updates, and its LR has fallen"
@@ -158,37 +181,41 @@ class AutoWUMixin(_Base):
         return None
 
     def _plan_anew(self, checkpoint: str, why: str) -> None:
-        done = _updates_done(checkpoint)
+        done = updates_done(checkpoint)
         left = max(1, self._updates - done)
         if self._created_lr_scheduler:
             self.lr_scheduler, self._first_step = self._plan(left), done
         elif self.lr_scheduler.total_steps != left:
             raise ValueError(f"{why}: give AutoWU total_steps={left}, the updates that are left")
-        with _standing_in(self, _Nothing()):
+        with standing_in(self, Nothing()):
             super()._load_optimizer_and_scheduler(checkpoint)
         self.lr_scheduler.load_state_dict(self.lr_scheduler.state_dict())  # the optimizer's own LR is another
         warnings.warn(
             f"AutoWU: {why}. It is planned anew, for the {left} updates that are left.", stacklevel=2
         )
 
-    def _in(self, folder: str) -> _Checkpoint:
+    def _in(self, folder: str) -> Checkpoint:
         args = cast(Any, self.args)
         scheduler, rank, ranks = self.lr_scheduler, args.process_index, args.world_size
-        return _Checkpoint(self._first_step, scheduler, folder, _FILE, rank, ranks)
+        return Checkpoint(self._first_step, scheduler, folder, FILE, rank, ranks)
 
 
-class _Checkpoint(PerRank):
-    """With the step that the run was planned at, without which its length could not be told again."""
-
-    def __init__(self, first_step: int, *args: Any) -> None:
-        super().__init__(*args)
-        self._first_step = first_step
-
-    def state_dict(self) -> dict[str, Any]:
-        return super().state_dict() | {_FIRST_STEP: self._first_step}
-
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        super().load_state_dict({key: value for key, value in state_dict.items() if key != _FIRST_STEP})
+def _settings(autowu: object) -> dict[str, Any]:
+    """AutoWU's arguments, but for those that the Trainer gives."""
+    if autowu is None:
+        return {}
+    if not isinstance(autowu, Mapping):
+        raise TypeError(
+            f"autowu must be a dict of AutoWU's arguments, such as {{'seed': 1}}, not {autowu!r:.80}"
+        )
+    settings = dict(cast("Mapping[str, Any]", autowu))
+    for name, instead in _GIVEN.items():
+        if name in settings:
+            raise TypeError(
+                f"autowu must be without {name!r}, which is the Trainer's ({instead}), not with"
+                f" {settings[name]!r:.80}"
+            )
+    return settings
 
 
 def _own(scheduler: object) -> AutoWU:
@@ -199,47 +226,6 @@ def _own(scheduler: object) -> AutoWU:
             " out a create_scheduler of your own"
         )
     return scheduler
-
-
-@contextmanager
-def _standing_in(trainer: Any, other: Any) -> Generator[None]:
-    """Have ``trainer`` save or load ``other`` in place of its scheduler."""
-    scheduler, trainer.lr_scheduler = trainer.lr_scheduler, other
-    try:
-        yield
-    finally:
-        trainer.lr_scheduler = scheduler
-
-
-class _Nothing:
-    """In place of a scheduler whose state is of no use."""
-
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        pass
-
-
-def _saved(checkpoint: str) -> Any:
-    """What the checkpoint has of the scheduler, without reading its tensors; None if it has nothing."""
-    path = os.path.join(checkpoint, _FILE)
-    if not os.path.isfile(path):
-        return None
-    return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-
-
-def _why_anew(saved: object) -> str | None:
-    """Why no run can go on with the LR of ``saved``; None if it is a state of AutoWU."""
-    if saved is None:
-        return f"the checkpoint has no {_FILE} to go on with the LR from, as with save_only_model"
-    try:
-        check_keys(saved, "version", "config")
-    except ValueError:
-        return f"{_FILE} in the checkpoint is of another scheduler, whose LR cannot be gone on with"
-    return None
-
-
-def _updates_done(checkpoint: str) -> int:
-    path = os.path.join(checkpoint, "trainer_state.json")
-    return TrainerState.load_from_json(path).global_step if os.path.isfile(path) else 0
 
 
 class AutoWUTrainer(AutoWUMixin, Trainer):
@@ -260,8 +246,9 @@ class _UpdateLoss(TrainerCallback):
 
     def keep(self, training_step: Callable[..., torch.Tensor], *args: Any, **kwargs: Any) -> torch.Tensor:
         """A micro-batch; its loss is kept for the scheduler."""
+        before = len(self.losses)
         loss = training_step(*args, **kwargs)
-        self.losses.append(loss)
+        self.losses[before:] = [loss]  # one that was put around this one has the last word
         return loss
 
     def on_train_begin(self, *_: Any, lr_scheduler: object, **__: Any) -> None:
@@ -273,8 +260,14 @@ class _UpdateLoss(TrainerCallback):
 
     def on_optimizer_step(self, *_: Any, optimizer: Any, lr_scheduler: AutoWU, **__: Any) -> None:
         # An update that AMP skips has no step(), and so no loss. The Trainer divides the losses, so the sum.
-        if not optimizer.step_was_skipped:
-            lr_scheduler.observe(torch.stack(self.losses).sum())
+        if optimizer.step_was_skipped:
+            return
+        if not self.losses:
+            raise ValueError(
+                "training_step was replaced while the Trainer trains, so that its losses are not seen: do so"
+                " before train(), or in a subclass"
+            )
+        lr_scheduler.observe(torch.stack(self.losses).sum())
 
     def on_train_end(self, args: Any, state: Any, *_: Any, lr_scheduler: AutoWU, **__: Any) -> None:
         """Say so if the run ends before its LR has fallen."""
