@@ -11,8 +11,8 @@ Eq. 5 gives the peak LR. Three things leave it open, and the interval pools them
 * *subsets*: other random subsets of the losses may move t*, and the test that decides. So all of it is
   repeated with other seeds, where a test looks at subsets, and there are more losses than fit in one.
 
-The interval holds 90% of all draws. It is of this sweep: how fast the LR grew, from which weights, with which
-batch size, it cannot know.
+The interval holds 90% of all draws, and the peak LR. It is of this sweep: how fast the LR grew, from which
+weights, with which batch size, it cannot know.
 """
 
 from __future__ import annotations
@@ -26,9 +26,8 @@ import numpy as np
 from autowu.arrays import Array
 from autowu.config import Config
 from autowu.controller.state import Decay, Reason
-from autowu.detector import fit, gp
+from autowu.detector import fit, gp, noise
 from autowu.detector.detect import Verdict
-from autowu.detector.noise import spikes
 from autowu.offline.replay import Replay, replay
 
 SEEDS: Final = 5
@@ -47,12 +46,14 @@ class RangeTest:
     """The decision with the first seed and the chosen length-scale; its LRs are those recorded."""
     lrs: Array
     """The recorded LRs [n]."""
+    losses: Array
+    """The recorded losses [n], NaN where missing."""
     peak_lr: float | None
     """The LR at t*; None where no minimum was found."""
     low: float | None
-    """5% of the draws lie below."""
+    """At most 5% of the draws lie below."""
     high: float | None
-    """5% of the draws lie above."""
+    """At most 5% of the draws lie above."""
     peaks: tuple[float, ...]
     """The peak LR of each repetition that found a minimum."""
     repetitions: int
@@ -115,9 +116,15 @@ def sweep(losses: Array, lrs: Array, seeds: int = SEEDS, **settings: Any) -> Ran
         peaks.append(outcome.peak_lr)
         draws.append(lr_at(lrs, _minima(outcome.config, losses, deciding, DRAWS // len(runs))))
     pooled = np.concatenate(draws) if draws else np.zeros(0)
-    low, high = (float(end) for end in np.quantile(pooled, INTERVAL)) if len(pooled) else (None, None)
     peak = first.peak_lr if _found(first) else None
-    return RangeTest(first, lrs, peak, low, high, tuple(peaks), len(runs), pooled)
+    low, high = _interval(pooled, peak) if len(pooled) else (None, None)
+    return RangeTest(first, lrs, losses, peak, low, high, tuple(peaks), len(runs), pooled)
+
+
+def _interval(draws: Array, peak: float | None) -> tuple[float, float]:
+    """From 5% to 95% of ``draws``, and as far as ``peak``: draws lie on a grid, and ``peak`` between them."""
+    low, high = (float(end) for end in np.quantile(draws, INTERVAL))
+    return (low, high) if peak is None else (min(low, peak), max(high, peak))
 
 
 def _found(outcome: Replay) -> bool:
@@ -148,13 +155,9 @@ def lr_at(lrs: Array, steps: Any) -> Any:
 def _minima(config: Config, losses: Array, test: Verdict, count: int) -> Array:
     """Steps whose LR functions drawn from the posterior, given all losses of the window, would choose."""
     window = losses[test.start : test.step]
-    usable = np.isfinite(window)
-    if config.spike is not None:
-        usable[usable] = ~spikes(window[usable], config.spike)
-    y = np.log(window[usable]) if test.logged else window[usable]
-    y = (y - y.mean()) / (y.std() or 1.0)
+    usable = noise.usable(window, config.spike)
     basis = gp.basis(config.length_scale)
-    moments = gp.sufficient_statistics(basis, np.flatnonzero(usable) / len(window), y)
+    moments = gp.sufficient_statistics(basis, usable / len(window), _seen(config, test, window[usable]))
     posterior = gp.posterior(moments, fit.maximum(moments))
     normal = np.random.default_rng(config.seed).standard_normal((posterior.covariance_root.shape[1], count))
     curves = basis.at_curve @ (posterior.weights[:, None] + posterior.covariance_root @ normal)
@@ -164,6 +167,17 @@ def _minima(config: Config, losses: Array, test: Verdict, count: int) -> Array:
         for place, curve in zip(places.tolist(), curves.T, strict=True)
     ]
     return np.array(drawn, dtype=np.float64)
+
+
+def _seen(config: Config, test: Verdict, losses: Array) -> Array:
+    """``losses`` [n] as the ``test`` saw them, standardised: of a sweep that diverges only a part is left."""
+    with np.errstate(all="ignore"):  # as in the test itself: losses may be near the largest float
+        y = np.log(losses) if test.logged else losses
+        if config.ceiling is not None:
+            y = noise.below_ceiling(y, config.ceiling)
+        y = y / (np.abs(y).max() or 1.0)  # so that the squares do not overflow
+        y -= y.mean()
+        return y / (y.std() or 1.0)
 
 
 def factor(of: RangeTest) -> float:

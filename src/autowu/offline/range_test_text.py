@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from autowu.controller.state import Phase, Reason, Search, State, Sweep
 from autowu.offline.logs import Record
 from autowu.offline.range_test import RangeTest, factor
+
+LOWER: Final = "Begin at a lower learning rate, and sweep more slowly (more updates)."
 
 
 def premise(name: str, of: RangeTest, record: Record) -> str:
@@ -23,6 +27,8 @@ def premise(name: str, of: RangeTest, record: Record) -> str:
 def verdict(of: RangeTest) -> str:
     """The peak LR and how sure it is; or why there is none."""
     if of.peak_lr is None:
+        if (finite := _ended_early(of)) is not None:
+            return finite
         if _never_fell(of.replay.state):
             return (
                 "Your LR sweep says nothing: the loss has not fallen by more than its noise explains. "
@@ -49,6 +55,26 @@ def verdict(of: RangeTest) -> str:
         f"{of.high:.3g} (a factor of {factor(of):.2f} either way). "
         f"{len(of.peaks)} of {of.repetitions} repetitions with other smoothing{subsets} found a "
         f"minimum, from {min(of.peaks):.3g} to {max(of.peaks):.3g}."
+    )
+
+
+def _ended_early(of: RangeTest) -> str | None:
+    """What is to be said where the losses, not the sweep, ended before a minimum; None where they did not."""
+    finite, least = np.flatnonzero(np.isfinite(of.losses)), of.replay.config.min_losses
+    last = of.lrs[finite[-1]] if len(finite) else of.lrs[0]
+    if len(finite) < least:
+        return (
+            f"Your LR sweep says nothing: too few losses are finite ({len(finite)}, of at least {least}), "
+            f"the last at {last:.3g}. {LOWER}"
+        )
+    switch = of.replay.state.switch
+    if switch is None or switch.reason is not Reason.NONFINITE:
+        return None
+    before = finite[finite < switch.step]
+    last = of.lrs[before[-1]] if len(before) else of.lrs[0]
+    return (
+        f"Your LR sweep says nothing: the loss ceased to be finite, or to be recorded, at {last:.3g}, "
+        f"before it had fallen by more than its noise explains. {LOWER}"
     )
 
 
