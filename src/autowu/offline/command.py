@@ -102,7 +102,10 @@ def _print(decided: Decided, cases: list[what_if.Case]) -> None:
     name = printable("standard input" if decided.path == "-" else decided.path)
     record, outcome, of = decided.record, decided.replay, decided.range_test
     if of is not None:
-        told = [range_test_text.premise(name, of, record), range_test_text.verdict(of)]
+        told = [
+            range_test_text.premise(name, of, record, decided.asked.sweep is None),
+            range_test_text.verdict(of),
+        ]
     else:
         assumed = decided.assumed()
         told = [

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from autowu.arrays import Array
+from autowu.config import Config
 from autowu.errors import UserError
 from autowu.offline import range_test, what_if
 from autowu.offline.arguments import Asked
@@ -51,6 +52,7 @@ class Decided:
         record, found = self.record, list[str]()
         if self.range_test is not None:
             return ()
+        found += _sparse(record, self.replay.config)
         if self.foreign and record.lrs is not None and _grows(record.lrs):
             length = _count(self.replay.config.total_steps or record.updates, "update")
             found.append(
@@ -79,7 +81,9 @@ class Decided:
         if self.foreign and self.record.lrs is not None and _grows(self.record.lrs):
             return None  # the caveat has said it
         if self.record.planned is not None:
-            return f"The run is one of {self.record.planned:,} updates, as its log says"
+            planned = _count(self.record.planned, "update")
+            sweep = "; --sweep if this is a range test" if _would_be_sweep(self.record) else ""
+            return f"The run is one of {planned}, as its log says{sweep}"
         return (
             f"The record is taken for the whole run, of {_count(self.record.updates, 'update')}; if that was "
             "to be longer, give --total-steps, or the peak is wrong"
@@ -103,6 +107,28 @@ class Decided:
 
 def _count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _sparse(record: Record, config: Config) -> list[str]:
+    """What is to be said of losses that are of epochs, mostly missing, or too few."""
+    finite, n = int(np.isfinite(record.losses).sum()), len(record.losses)
+    if record.epochs:
+        return [
+            "A loss for each epoch, by its column epoch, and each is taken for that of an update: such a log "
+            "cannot tell the peak"
+        ]
+    if 2 * record.absent > n:
+        return [
+            f"The log has no loss for {record.absent:,} of {_count(n, 'update')}, and AutoWU takes stretches "
+            "without one for the death of a run: such a log cannot tell the peak"
+        ]
+    if finite < config.min_losses:
+        have = "loss is" if finite == 1 else "losses are"
+        return [
+            f"Only {finite:,} {have} finite, and a test needs {config.min_losses}: such a log cannot tell "
+            "the peak"
+        ]
+    return []
 
 
 def _grows(lrs: Array) -> bool:
@@ -130,6 +156,15 @@ def _alike(lrs: Array, own: Array) -> bool:
     return bool(off.mean() <= FEW)
 
 
+def _goes_on(record: Record) -> bool:
+    """Whether the log says that the run was to go on beyond its end."""
+    return record.planned is not None and record.planned - record.updates >= record.stride
+
+
+def _would_be_sweep(record: Record) -> bool:
+    return _goes_on(record) and range_test.is_sweep(record.lrs)
+
+
 def decide(path: str, asked: Asked | None = None) -> Decided:
     """Read the log at ``path`` and decide as ``asked``.
 
@@ -149,9 +184,11 @@ def decide(path: str, asked: Asked | None = None) -> Decided:
 
 
 def _range_test(path: str, asked: Asked, record: Record, settings: dict[str, Any]) -> RangeTest | None:
-    """The record as a range test: where the user says so, or its LRs do and no other run is spoken of."""
+    """The record as a range test: where the user says so, or its LRs do and no longer run is spoken of."""
     if asked.sweep is False or (asked.sweep is None and (asked.total_steps or asked.preset != "default")):
         return None
+    if asked.sweep is None and _goes_on(record):
+        return None  # a warm-up, whose run goes on
     if record.lrs is not None and range_test.is_sweep(record.lrs):
         return range_test.sweep(record.losses, record.lrs, **settings)
     if asked.sweep:

@@ -13,14 +13,15 @@ from autowu.offline.range_test import RangeTest, factor
 LOWER: Final = "Begin at a lower learning rate, and sweep more slowly (more updates)."
 
 
-def premise(name: str, of: RangeTest, record: Record) -> str:
-    """What the sweep is of."""
+def premise(name: str, of: RangeTest, record: Record, guessed: bool = False) -> str:
+    """What the sweep is of; and that it is one is ``guessed`` where the user has not said so."""
+    doubt = " (--no-sweep if it is not)" if guessed else ""
     missing = int((~np.isfinite(record.losses)).sum())
     notes = "".join(f" ({note}.)" for note in record.notes)
     return (
         f"{name}: {len(of.lrs):,} losses at learning rates that grow from {of.lrs[0]:.3g} to "
         f"{of.lrs[-1]:.3g}, "
-        f"{missing or 'none'} of them missing or not finite: a learning-rate sweep.{notes}"
+        f"{missing or 'none'} of them missing or not finite: a learning-rate sweep{doubt}.{notes}"
     )
 
 

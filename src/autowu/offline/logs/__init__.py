@@ -33,10 +33,10 @@ def read(path: str, total_steps: int | None = None, choice: Choice | None = None
     """The losses (and learning rates, if there are any) of a log in whatever form it has.
 
     A column ``loss`` is needed, or one whose name says as much (``train/loss``). ``step``, if there, says
-    which update a loss is of: a whole number, counted from 0, or from 1 where the first is 1. Steps left out
-    are missing losses; but where only every k-th update was logged, those are the record, and the rest is
-    not missed: see :attr:`Record.stride`. Of two losses of a step the later one counts. What is not taken as
-    it stands is told in :attr:`Record.notes`.
+    which update a loss is of: a whole number, counted from 0, or from 1 where the first is 1. Where it is 5
+    or more, the record is counted from there. Steps left out are missing losses; but where only every k-th
+    update was logged, those are the record, and the rest is not missed: see :attr:`Record.stride`. Of two
+    losses of a step the later one counts. What is not taken as it stands is told in :attr:`Record.notes`.
 
     Args:
         path: of the file; or of a run folder, one with TensorBoard's event files, one of Lightning's
@@ -59,6 +59,8 @@ def read(path: str, total_steps: int | None = None, choice: Choice | None = None
             source = 0 if path == STANDARD_INPUT else path
             with open(source, encoding="utf-8-sig", newline="", closefd=path != STANDARD_INPUT) as file:
                 start = json_table.beginning(file)
+                if not start and Path(path).name == places.OWN_LOG:
+                    raise UserError(f"{name}: no update is logged yet")
                 reader = json_table if start.lstrip()[:1] in ("{", "[") else csv_table
                 record = place(reader.read(file, start, name), name, choice, total_steps)
     except OSError as error:

@@ -23,6 +23,7 @@ STEP: Final = (
     "iteration",
     "iter",
 )
+EPOCH: Final = ("epoch",)
 LR: Final = ("lr", "learning/rate", "train/learning/rate", "train/lr", "autowu/learning/rate", "lr/train")
 
 
@@ -40,6 +41,10 @@ class Columns:
     loss: int
     step: int | None
     lr: int | None
+    epoch: int | None = None
+    """Where nothing else numbers the rows: each may be of an epoch."""
+    notes: tuple[str, ...] = ()
+    """What is not used, since its name leaves it open."""
 
 
 def choose(columns: Sequence[str], name: str, choice: Choice) -> Columns:
@@ -51,11 +56,14 @@ def choose(columns: Sequence[str], name: str, choice: Choice) -> Columns:
     for column in ("loss", "step"):
         if columns.count(column) > 1:
             raise UserError(f"{name}: {columns.count(column)} columns {column}; there must be one")
-    step = _first(columns, STEP)
+    step, lrs = _first(columns, STEP), _lrs(columns, name, choice.lr)
+    epoch = [] if step else _first(columns, EPOCH)
     return Columns(
         loss=_loss(columns, name, choice.loss),
         step=step[0] if step else None,
-        lr=_lr(columns, name, choice.lr),
+        lr=lrs[0] if len(lrs) == 1 else None,
+        epoch=epoch[0] if epoch else None,
+        notes=_open(columns, lrs),
     )
 
 
@@ -69,17 +77,34 @@ def _loss(columns: Sequence[str], name: str, wanted: str | None) -> int:
         which = listed([columns[i] for i in found])
         raise UserError(f"{name}: several columns could be the loss: {which}; name one with --loss-column")
     if not found:
-        raise UserError(f"{name}: no column loss among {listed(columns)}; name it with --loss-column")
+        raise UserError(f"{name}: no column loss among {listed(columns)}; {_remedy(columns)}")
     return found[0]
 
 
-def _lr(columns: Sequence[str], name: str, wanted: str | None) -> int | None:
+def _remedy(columns: Sequence[str]) -> str:
+    """What to do about ``columns`` of which none is the loss."""
+    if len(columns) == 1 and re.search(r"[;\t|]| .*loss|loss .", columns[0]):
+        return "the cells of a line must be separated by commas"
+    if all(re.fullmatch(r"[-+\d.eE]*\d[-+\d.eE]*|nan|inf", column) for column in columns):
+        return "the first line must name the columns, one of them loss"
+    return "name it with --loss-column"
+
+
+def _lrs(columns: Sequence[str], name: str, wanted: str | None) -> list[int]:
+    """The columns that could be the learning rate."""
     if wanted is not None:
-        return _named(columns, name, wanted, "--lr-column")
-    found = _first(columns, LR) or [
+        return [_named(columns, name, wanted, "--lr-column")]
+    return _first(columns, LR) or [
         i for i, column in enumerate(columns) if _plain(column).startswith(("lr/", "autowu/lr"))
     ]
-    return found[0] if len(found) == 1 else None
+
+
+def _open(columns: Sequence[str], lrs: Sequence[int]) -> tuple[str, ...]:
+    """What is to be said of several columns ``lrs`` that could be the learning rate."""
+    if len(lrs) < 2:
+        return ()
+    which = listed([columns[i] for i in lrs])
+    return (f"the recorded learning rates are not used: they could be {which}; name one with --lr-column",)
 
 
 def _named(columns: Sequence[str], name: str, wanted: str, flag: str) -> int:

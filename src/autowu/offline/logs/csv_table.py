@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator
 from itertools import chain
 from typing import Final, NoReturn, TextIO
@@ -73,4 +74,4 @@ def _lines(file: TextIO, start: str) -> Iterator[str]:
         start += more
         if not more or len(start) > LONGEST_LINE:
             break
-    yield from chain(start.splitlines(keepends=True), iter(lambda: file.readline(LONGEST_LINE), ""))
+    yield from chain(io.StringIO(start, newline=""), iter(lambda: file.readline(LONGEST_LINE), ""))

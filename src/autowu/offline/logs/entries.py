@@ -30,6 +30,8 @@ class Entries:
     """[n]; NaN where there is none."""
     steps: Steps | None
     """As the log numbers them [n]; None where it does not."""
+    epochs: bool = False
+    """Whether each entry is of an epoch: nothing but a column of epochs numbers them, one by one."""
 
 
 def collect(table: Table, at: Columns, total_steps: int | None) -> Entries:
@@ -48,6 +50,7 @@ class _Collector:
         self._total_steps = total_steps
         self._end = MOST_STEPS if total_steps is None else min(total_steps, MOST_STEPS)
         self._losses, self._lrs, self._steps = array("d"), array("d"), array("q")
+        self._epoch, self._epochs = math.nan, at.epoch is not None
         self._lossless = dict[int, set[int]]()
         """Entries without a loss, and which columns they fill of those that no row with a loss does."""
         self._elsewhere = set(range(len(table.columns))) - {at.loss, at.step}
@@ -61,18 +64,24 @@ class _Collector:
             if self._at.step is not None:
                 self._numbered(row, self._step(row[self._at.step]))
             elif len(self._losses) < self._end:
+                self._see_epoch(row)
                 self._add(row)
             else:
                 self._refuse_beyond(len(self._losses) + 1, "update")
         losses, lrs = np.array(self._losses), np.array(self._lrs)
         if self._at.step is None:
-            return Entries(losses, lrs, None)
+            return Entries(losses, lrs, None, self._epochs and len(losses) > 1)
         if self._table.strict:
             self._check_order()
         # A row without a loss that tells of something else, an evaluation say, is not of a missing loss.
         kept = np.ones(len(losses), bool)
         kept[[entry for entry, filled in self._lossless.items() if filled & self._elsewhere]] = False
         return Entries(losses[kept], lrs[kept], np.array(self._steps, dtype=np.int64)[kept])
+
+    def _see_epoch(self, row: Sequence[Cell]) -> None:
+        if self._epochs and self._at.epoch is not None:
+            before, self._epoch = self._epoch, _lenient(row[self._at.epoch])
+            self._epochs = self._epoch == before + 1 or (not self._losses and self._epoch.is_integer())
 
     def _numbered(self, row: Sequence[Cell], step: int) -> None:
         last = len(self._steps) - 1

@@ -7,6 +7,7 @@ or rows), and the ``log_history`` of Hugging Face's trainers.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TextIO, cast
 
@@ -38,8 +39,10 @@ def read(file: TextIO, start: str, name: str) -> Table:
         rows, planned = _rows(value), _planned(value)
     except RecursionError as error:
         raise UserError(f"{name}: JSON that is nested too deeply") from error
-    except ValueError:
+    except ValueError as error:
         rows = _of_lines(text, notes)
+        if not rows and notes:
+            raise UserError(f"{name}: JSON that is cut off or broken ({error})") from error
     if not rows:
         raise UserError(f"{name}: no rows of a log; lines of JSON objects or a list of them are needed")
     columns = list(dict.fromkeys(key for row in rows for key in row))
@@ -62,7 +65,7 @@ def _planned(value: Any) -> int | None:
 
 def _of_lines(text: str, notes: list[str]) -> list[Mapping[str, Any]]:
     rows, broken = list[Mapping[str, Any]](), 0
-    for line in text.splitlines():
+    for line in re.split(r"\r\n?|\n", text):  # other ends of lines may stand within a string
         if not line.strip():
             continue
         try:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Final, cast
 
+from autowu.config import LONGEST
 from autowu.offline.logs import tensorboard_table
 
 OWN_LOG: Final = "log.jsonl"
@@ -53,4 +54,5 @@ def planned(log: Path) -> int | None:
 
 def steps(value: Any) -> int | None:
     """``value`` as a number of updates; None where it is none."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return value if whole and 0 < value <= LONGEST else None

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from autowu.arrays import Array
+from autowu.errors import UserError
 from autowu.offline.logs import grid
-from autowu.offline.logs.columns import Choice, choose
+from autowu.offline.logs.columns import Choice, Columns, choose, shown
 from autowu.offline.logs.entries import collect
 from autowu.offline.logs.grid import Grid, Steps
 from autowu.offline.logs.table import Table
+
+LATE: Final = 5
+"""A record that begins with this step, or later, is one of a run's later part; fewer updates are missing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +34,10 @@ class Record:
     """What could not be read, or not as it stands."""
     planned: int | None = None
     """Updates of the whole run, where the log says so; no fewer than :attr:`updates`."""
+    epochs: bool = False
+    """Whether each loss is of an epoch, by the column that numbers them."""
+    absent: int = 0
+    """How many entries the log does not have at all, missing or not finite, between those that it has."""
 
     @property
     def updates(self) -> int:
@@ -50,23 +59,49 @@ def place(table: Table, name: str, choice: Choice, total_steps: int | None) -> R
     Raises:
         UserError: a cell is of the wrong kind, or the record goes beyond ``total_steps``.
     """
-    entries = collect(table, choose(table.columns, name, choice), total_steps)
-    losses, lrs, steps, notes = entries.losses, entries.lrs, entries.steps, table.notes
+    at = choose(table.columns, name, choice)
+    entries = collect(table, at, total_steps)
+    losses, lrs, steps = entries.losses, entries.lrs, entries.steps
+    notes = [*table.notes, *at.notes, *_no_number(table, at, lrs, name, choice)]
     if steps is None or not len(steps):
-        return Record(losses, _without_gaps(lrs), notes=tuple(notes), planned=table.planned)
+        return Record(
+            losses, _without_gaps(lrs), notes=tuple(notes), planned=table.planned, epochs=entries.epochs
+        )
     distinct, counts = np.unique(steps, return_counts=True)
     lies_on = grid.of(distinct)
     notes = [*notes, *_repeated(distinct, counts), *_off(lies_on)]
     if lies_on.stride == 1:
+        kept = np.ones(len(steps), bool)
         places = steps - int(distinct[0] == 1)  # a record that begins at 1 counts its updates from 1
     else:
         kept = ~np.isin(steps, lies_on.strays)
         losses, lrs, places = losses[kept], lrs[kept], lies_on.places(steps[kept])
-        places -= places.min()  # the first entry is of the update that its stretch begins or ends with
+    # With a stride the first entry is of the update that its stretch begins or ends with.
+    before, least = int(places.min()), LATE if lies_on.stride == 1 else 2
+    if before >= least:
+        notes.append(f"the record begins at step {steps[kept].min():,}, and is counted from there")
+    places -= before if before >= least or lies_on.stride > 1 else 0
     n = int(places.max()) + 1
+    absent = n - len(np.unique(places))
     at_losses, at_lrs = np.full(n, math.nan), np.full(n, math.nan)
     at_losses[places], at_lrs[places] = losses, lrs  # of two accounts of a step the last one stays
-    return Record(at_losses, _without_gaps(at_lrs), lies_on.stride, tuple(notes), table.planned)
+    return Record(
+        at_losses, _without_gaps(at_lrs), lies_on.stride, tuple(notes), table.planned, absent=absent
+    )
+
+
+def _no_number(table: Table, at: Columns, lrs: Array, name: str, choice: Choice) -> list[str]:
+    """What is to be said where the column of the learning rate has no number.
+
+    Raises:
+        UserError: and the user has named it.
+    """
+    if at.lr is None or not len(lrs) or np.isfinite(lrs).any():
+        return []
+    column = shown(table.columns[at.lr])
+    if choice.lr is not None:
+        raise UserError(f"{name}: --lr-column {column} must have numbers, and has none")
+    return [f"the column {column} has no number, so the recorded learning rates are not known"]
 
 
 def _repeated(steps: Steps, counts: Steps) -> list[str]:
