@@ -9,9 +9,6 @@ from __future__ import annotations
 import math
 import warnings
 from typing import Any
-from urllib.parse import quote, unquote
-
-import numpy as np
 
 from autowu.extras import install
 
@@ -26,6 +23,7 @@ from autowu.config import Config
 from autowu.integrations.driver import Driver
 from autowu.integrations.ended import ended_early
 from autowu.integrations.keras_loss import remembering
+from autowu.integrations.keras_state import State, iterations, owner_of
 from autowu.integrations.keras_variables import Variables, other_optimizers
 from autowu.integrations.logged import Folder
 from autowu.integrations.said import summary
@@ -57,8 +55,9 @@ class AutoWUCallback(keras.callbacks.Callback):
 
     Raises:
         TypeError, ValueError: a setting is unknown or out of range; at the start of ``fit``, the
-            optimizer's learning rate cannot be set, the model has no metric called 'loss', or
-            ``steps_per_execution`` is not 1; at the first update, ``train_step`` does not update that metric.
+            optimizer's learning rate cannot be set, the model has no metric called 'loss', there is another
+            AutoWUCallback, or ``steps_per_execution`` is not 1; at the first update, ``train_step`` does not
+            update that metric.
     """
 
     def __init__(
@@ -79,6 +78,7 @@ class AutoWUCallback(keras.callbacks.Callback):
         self._metric: Any = None  # whose `last_value` is the last batch's loss
         self._iterations: int | None = None  # the optimizer's, at the last look
         self._in_batch = False
+        self._train_function: Any = None  # the model's, at the last look
         self._variables = Variables()
         self._written: tuple[Any, float] | None = None  # the learning rate's variable, and what it was set to
         self._idle = False  # no update in this epoch so far
@@ -104,8 +104,8 @@ class AutoWUCallback(keras.callbacks.Callback):
                 " loss and sets each update's learning rate"
             )
         self._metric = remembering(model)
-        # Whatever is Keras' own and an attribute of the optimizer is saved and loaded with it.
-        model.optimizer.autowu = _State(self)
+        self._iterations = None
+        model.optimizer.autowu = State(self)
         if others := other_optimizers(model):
             self._warn(
                 f"AutoWU: the model has optimizers besides `model.optimizer` ({', '.join(others)}). Their LRs"
@@ -131,10 +131,15 @@ class AutoWUCallback(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Forget how far the optimizer was: a callback may load weights at this point."""
-        self._iterations = None
+        self._iterations, self._in_batch = None, False  # the fit before may have been interrupted
+        if owner_of(self.model.optimizer) not in (self, None):
+            raise ValueError(f"callbacks must have one AutoWUCallback, not several: leave out {self!r}")
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Write the learning rate."""
+        if self._in_batch:
+            raise ValueError("callbacks must have this AutoWUCallback once, not twice")
+        self._follow_compile()
         self._in_batch = True
         optimizer = self.model.optimizer
         if self._other_model:
@@ -146,8 +151,16 @@ class AutoWUCallback(keras.callbacks.Callback):
         self._look_for_second_hand(batch)
         self._write_learning_rate()
         if self._iterations is None:
-            self._iterations = _iterations(optimizer)
+            self._iterations = iterations(optimizer)
             self._variables.watch(self.model)
+
+    def _follow_compile(self) -> None:
+        """Within a fit a callback may compile the model anew, which makes other metrics and optimizers."""
+        model = self.model
+        known = owner_of(model.optimizer) is self and model.train_function is self._train_function
+        if self._iterations is not None and not known:
+            self.set_model(model)
+        self._train_function = model.train_function
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Read the batch's loss; if the optimizer has made an update, close it, and rewind if need be."""
@@ -155,7 +168,7 @@ class AutoWUCallback(keras.callbacks.Callback):
         model = self.model  # on JAX, this brings the variables up to date
         self.driver.observe(float(self._metric.last_value.value))
         # Not after each batch with gradient_accumulation_steps, nor where the loss scale overflowed.
-        if _iterations(model.optimizer) == self._iterations:
+        if iterations(model.optimizer) == self._iterations:
             return
         if not self._metric.was_given:
             raise ValueError(
@@ -167,7 +180,7 @@ class AutoWUCallback(keras.callbacks.Callback):
             lambda: variables.read(model), lambda snapshot: variables.check(model, snapshot)
         )
         self._put_back(weights)
-        self._iterations = _iterations(model.optimizer)
+        self._iterations = iterations(model.optimizer)
 
     def extend(self, total_steps: int) -> None:
         """The run ends after ``total_steps`` updates: more or fewer than was planned, or than were known.
@@ -213,11 +226,16 @@ class AutoWUCallback(keras.callbacks.Callback):
         self._variables.settle(model, self.driver.snapshot)
         if weights is not None:
             self._variables.write(model, weights)
-            self._iterations = _iterations(model.optimizer)
+            self._iterations = iterations(model.optimizer)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Nothing has been updated in it yet."""
-        self._idle = True
+        self._idle, self._in_batch = True, False  # a stream's end may have come in place of a batch
+        if epoch > 0 and self._iterations is None and self.driver.step_count == 0:
+            self._warn(
+                f"AutoWU: fit begins at epoch {epoch}, and AutoWU at update 0, in warm-up. To go on with a"
+                " run, call set_model(model) of this callback, and then model.load_weights(file)."
+            )
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Log the epoch's last learning rate, where Keras' own schedules log theirs."""
@@ -235,7 +253,8 @@ class AutoWUCallback(keras.callbacks.Callback):
     def on_train_end(self, logs: Any = None) -> None:
         """After the last of ``total_steps`` updates: leave the weights files as they are without AutoWU."""
         driver, switch = self.driver, self.driver.switch
-        if driver.total_steps is not None and driver.step_count >= driver.total_steps:
+        over = driver.total_steps is not None and driver.step_count >= driver.total_steps
+        if over and owner_of(self.model.optimizer) is self:
             del self.model.optimizer.autowu
         text = ended_early(
             driver.total_steps,
@@ -258,9 +277,10 @@ class AutoWUCallback(keras.callbacks.Callback):
         return self.driver.state_dict()
 
     def _check_that_all_is_read(self, what: str, others: str) -> None:
-        if self._in_batch and _iterations(self.model.optimizer) != self._iterations:
+        if self._in_batch and iterations(self.model.optimizer) != self._iterations:
             raise RuntimeError(
-                f"{what} before AutoWU has seen the batch: list AutoWUCallback before {others}"
+                f"{what} before AutoWU has seen the batch: list AutoWUCallback before {others}. If a fit was"
+                " interrupted there, fit on first; or `del model.optimizer.autowu`, to save without AutoWU"
             )
 
     def _look_for_second_hand(self, batch: int) -> None:
@@ -281,25 +301,3 @@ class AutoWUCallback(keras.callbacks.Callback):
         if (kind or text) not in self._warned:
             self._warned.add(kind or text)
             warnings.warn(text, stacklevel=3)
-
-
-class _State(keras.losses.Loss):  # the lightest of the classes whose objects Keras saves
-    """A place for the driver's state in the file of the weights."""
-
-    def __init__(self, callback: AutoWUCallback) -> None:
-        super().__init__(name="autowu")
-        self._callback = callback
-
-    def save_own_variables(self, store: Any) -> None:
-        for name, leaf in self._callback.state_for_saving().items():
-            store[quote(name, safe=" []'")] = leaf  # a "/" would make a group of it
-
-    def load_own_variables(self, store: Any) -> None:
-        if "schedule" not in store.keys():  # noqa: SIM118 (Keras' stores are no mappings)
-            raise ValueError("these weights were saved without the state of AutoWU")
-        self._callback.loaded({unquote(name): np.asarray(store[name]) for name in store.keys()})  # noqa: SIM118
-
-
-def _iterations(optimizer: Any) -> int:
-    """Updates that the optimizer has made; in Keras 3.8 what scales the loss for it counts none itself."""
-    return int(getattr(optimizer, "inner_optimizer", optimizer).iterations)

@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, cast
 
 from keras import ops
 
@@ -16,7 +18,8 @@ def remembering(model: Any) -> Any:
 
     ``logs['loss']`` is the epoch's running mean. To take it apart again costs digits, more with each batch,
     and after a NaN it is NaN to the epoch's end. So the metric behind it is made to remember what it was last
-    given; ``was_given`` tells whether it ever was: a ``train_step`` may return its loss past it.
+    given; ``was_given`` tells whether it ever was: a ``train_step`` may return its loss past it. What
+    ``test_step`` gives is none of a batch that is trained on, and is not remembered.
     """
     metric = next((metric for metric in model.metrics if metric.name == "loss"), None)
     if metric is None:
@@ -24,13 +27,42 @@ def remembering(model: Any) -> Any:
     if not hasattr(metric, "last_value"):
         metric.last_value = metric.add_variable((), initializer="zeros", name="last_value")
         metric.was_given = False
-        update_state = metric.update_state
+        update_state, evaluation = metric.update_state, _evaluation_of(model)
 
         def remember(values: Any, *args: Any, **kwargs: Any) -> Any:
-            metric.was_given = True  # on JAX, as soon as train_step is traced
-            metric.last_value.assign(ops.mean(values))
+            if not evaluation.runs:
+                metric.was_given = True  # on JAX, as soon as train_step is traced
+                metric.last_value.assign(ops.mean(values))
             return update_state(values, *args, **kwargs)
 
         metric.update_state = remember
         model.make_train_function(force=True)  # a compiled one would go on with what it knew
+        model.test_function = None
     return metric
+
+
+class _Evaluation:
+    """Whether a model's ``test_step`` runs, or is traced: a callback may evaluate between two updates."""
+
+    def __init__(self) -> None:
+        self.runs = False
+
+    def around(self, test_step: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(test_step)
+        def marked(*args: Any, **kwargs: Any) -> Any:
+            self.runs = True
+            try:
+                return test_step(*args, **kwargs)
+            finally:
+                self.runs = False
+
+        cast("Any", marked).evaluation = self
+        return marked
+
+
+def _evaluation_of(model: Any) -> _Evaluation:
+    known = getattr(model.test_step, "evaluation", None)
+    if known is None:
+        known = _Evaluation()
+        model.test_step = known.around(model.test_step)
+    return known

@@ -1,0 +1,183 @@
+"""What test_keras_fits.py lets a process with Keras do: what is done around `fit`, and within it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from autowu.integrations.keras import AutoWUCallback
+from integrations.contract.contract import v_curve
+from integrations.keras_trials import fit, prescribed
+
+STEPS = 40
+
+
+class Calling(keras.callbacks.Callback):
+    """Calls what it is given with the model, after each tenth batch."""
+
+    def __init__(self, call: Any) -> None:
+        super().__init__()
+        self.call = call
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if batch % 10 == 9:
+            self.call(self.model)
+
+
+@contextmanager
+def seen(autowu: AutoWUCallback) -> Iterator[list[float]]:
+    """The losses that the driver is given."""
+    driver, losses = autowu.driver, []
+    observe = driver.observe
+    driver.observe = lambda loss: (losses.append(loss), observe(loss))[1]
+    yield losses
+
+
+@contextmanager
+def told(part: str) -> Iterator[list[str]]:
+    """The warnings that have such a part."""
+    texts: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield texts
+    texts += [text for text in (str(each.message) for each in caught) if part in text]
+
+
+def same(losses: list[float], times: int = 1) -> bool:
+    true = np.tile(np.float32(v_curve(STEPS)), times)
+    return np.allclose(losses, true, rtol=1e-6, atol=0)  # the loss is a sum with what cancels
+
+
+def evaluating(known: bool) -> bool:
+    """A callback that is listed before AutoWU evaluates, on quite another loss."""
+    others = np.full((2, 4), 0, np.float32), np.full((2, 1), 9, np.float32)
+    model, autowu = prescribed(), AutoWUCallback(STEPS)
+    if known:
+        model.evaluate(*others, verbose=0)
+    with seen(autowu) as losses:
+        fit(model, v_curve(STEPS), Calling(lambda model: model.evaluate(*others, verbose=0)), autowu)
+    return same(losses)
+
+
+def recompiled(optimizer: str, listed: str) -> dict[str, Any]:
+    """A callback compiles the model anew within the fit, as one that unfreezes it layer by layer."""
+
+    def compile_anew(model: Any) -> None:
+        new = model.optimizer
+        if optimizer == "another":
+            new = keras.optimizers.Adam(float(new.learning_rate))  # which the history reads next
+        model.compile(new, loss=model.loss)
+        new.build(model.trainable_variables)
+        model.make_train_function()
+
+    autowu, changing = AutoWUCallback(2 * STEPS), Calling(compile_anew)
+    callbacks = [changing, autowu] if listed == "before" else [autowu, changing]
+    with seen(autowu) as losses:
+        history = fit(prescribed(), v_curve(STEPS), *callbacks, epochs=2)
+    return {
+        "same losses": same(losses, 2),
+        "steps": autowu.driver.step_count,
+        "lrs": history.lrs,
+        "left": hasattr(history.model.optimizer, "autowu"),
+    }
+
+
+def plain() -> list[float]:
+    """The LRs of the same run without such a callback."""
+    return fit(prescribed(), v_curve(STEPS), AutoWUCallback(2 * STEPS), epochs=2).lrs
+
+
+def message_of(*callbacks: Any) -> str:
+    try:
+        fit(prescribed(), v_curve(4), *callbacks)
+    except ValueError as error:
+        return str(error)
+    return "none"
+
+
+def several() -> dict[str, str]:
+    twice = AutoWUCallback(4)
+    return {"two": message_of(AutoWUCallback(4), AutoWUCallback(4)), "twice": message_of(twice, twice)}
+
+
+def dense() -> Any:
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((1,)), layers.Dense(1)])
+    model.compile("adam", "mse")
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+X = np.linspace(0, 1, 10, dtype=np.float32)[:, None]
+
+
+def later_epochs(folder: Path) -> dict[str, list[str]]:
+    """What is said where a fit begins at a later epoch: with AutoWU's state, and without."""
+    model = dense()
+    model.fit(X, X, batch_size=1, epochs=2, verbose=0, callbacks=[AutoWUCallback(40)])
+    model.save(folder / "model.keras")
+    model.save_weights(folder / "run.weights.h5")
+
+    def texts(model: Any, autowu: AutoWUCallback) -> list[str]:
+        with told("fit begins at epoch") as found:
+            arguments = {"batch_size": 1, "epochs": 4, "initial_epoch": 2, "verbose": 0}
+            model.fit(X, X, callbacks=[autowu], **arguments)
+        return found
+
+    loaded, weights, right = keras.models.load_model(folder / "model.keras"), dense(), dense()
+    weights.load_weights(folder / "run.weights.h5")
+    autowu = AutoWUCallback(40)
+    autowu.set_model(right)
+    right.load_weights(folder / "run.weights.h5")
+    return {
+        "load_model": texts(loaded, AutoWUCallback(40)),
+        "load_weights": texts(weights, AutoWUCallback(40)),
+        "set_model": texts(right, autowu),
+    }
+
+
+def interrupted(folder: Path) -> dict[str, Any]:
+    """A fit ends within an update, and the model is saved."""
+
+    def interrupt(model: Any) -> None:
+        raise KeyboardInterrupt
+
+    model, autowu = dense(), AutoWUCallback(40)
+    with suppress(KeyboardInterrupt):
+        model.fit(X, X, batch_size=1, verbose=0, callbacks=[Calling(interrupt), autowu])
+    try:
+        model.save(folder / "model.keras")
+    except RuntimeError as error:
+        message = str(error)
+    else:
+        message = "none"
+    del model.optimizer.autowu
+    model.save(folder / "model.keras")
+    model.fit(X, X, batch_size=1, verbose=0, callbacks=[autowu])
+    model.save(folder / "model.keras")
+    return {"message": message, "steps": autowu.driver.step_count}
+
+
+def begun_anew(folder: Path) -> dict[str, Any]:
+    """Weights of before AutoWU go into a model whose run under AutoWU is not over."""
+    path, model = folder / "first.weights.h5", dense()
+    model.save_weights(path)
+    model.fit(X, X, batch_size=1, verbose=0, callbacks=[AutoWUCallback(40)])
+    try:
+        model.load_weights(path)
+    except ValueError as error:
+        message = str(error)
+    else:
+        message = "none"
+    del model.optimizer.autowu
+    model.load_weights(path)
+    autowu = AutoWUCallback(40)
+    model.fit(X, X, batch_size=1, verbose=0, callbacks=[autowu])
+    return {"message": message, "steps": autowu.driver.step_count}

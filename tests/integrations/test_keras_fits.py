@@ -1,0 +1,57 @@
+"""What people do around Keras' `fit`, and callbacks within it: nothing of it goes wrong in silence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("h5py")  # keras itself cannot be imported before its backend is chosen
+
+from integrations.keras import trial, worker
+
+
+def run(backend: str, name: str, *arguments: Any) -> Any:
+    return worker(backend).submit(trial, "keras_fits", name, *arguments).result()
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["not evaluated before", "evaluated before"])
+def test_a_callback_that_evaluates_before_autowu_reads_changes_no_loss(backend: str, known: bool) -> None:
+    assert run(backend, "evaluating", known)
+
+
+@pytest.mark.parametrize("listed", ["before", "after"])
+@pytest.mark.parametrize("optimizer", ["another", "the same"])
+def test_a_model_that_a_callback_compiles_anew_is_followed(backend: str, optimizer: str, listed: str) -> None:
+    result = run(backend, "recompiled", optimizer, listed)
+    assert result == {"same losses": True, "steps": 80, "lrs": run(backend, "plain"), "left": False}
+
+
+def test_a_second_autowu_is_refused_at_the_start(backend: str) -> None:
+    messages = run(backend, "several")
+    assert "callbacks must have one AutoWUCallback, not several: leave out AutoWUCall" in messages["two"]
+    assert messages["twice"] == "callbacks must have this AutoWUCallback once, not twice"
+
+
+def test_a_fit_that_begins_later_without_the_state_says_how_to_go_on(backend: str, tmp_path: Path) -> None:
+    found = run(backend, "later_epochs", tmp_path)
+    assert found.pop("set_model") == []
+    for (text,) in found.values():
+        assert "begins at epoch 2, and AutoWU at update 0" in text
+        assert "call set_model(model) of this callback, and then model.load_weights(file)" in text
+
+
+def test_a_fit_that_was_interrupted_within_an_update_says_what_to_do(backend: str, tmp_path: Path) -> None:
+    result = run(backend, "interrupted", tmp_path)
+    assert "If a fit was interrupted there, fit on first; or `del model.optimizer" in result["message"]
+    assert result["steps"] == 19  # the update that was interrupted has no loss
+
+
+def test_weights_without_the_state_are_refused_with_the_way_to_begin_anew(
+    backend: str, tmp_path: Path
+) -> None:
+    result = run(backend, "begun_anew", tmp_path)
+    assert "to begin anew with them, first `del model.optimizer.autowu`" in result["message"]
+    assert "object at 0x" not in result["message"]
+    assert result["steps"] == 10
