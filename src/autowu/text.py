@@ -11,6 +11,14 @@ def printable(text: object) -> str:
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in str(text))
 
 
+def apart(one: float, other: float) -> tuple[str, str]:
+    """Two numbers by three digits, or by as many as tell them apart."""
+    digits = 3
+    while digits < 17 and one != other and f"{one:.{digits}g}" == f"{other:.{digits}g}":
+        digits += 1
+    return f"{one:.{digits}g}", f"{other:.{digits}g}"
+
+
 def columns() -> int:
     """Of the terminal that standard output is; 80 where it is none, such as a pipe or a file."""
     return shutil.get_terminal_size().columns

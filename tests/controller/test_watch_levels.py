@@ -123,15 +123,43 @@ def test_weights_that_had_not_come_to_the_least_level_have_to_fall_to_it_anew() 
     assert ending.least_level(None, seen, None) == seen
 
 
-def test_losses_that_are_not_finite_are_no_level() -> None:
+def test_a_share_of_losses_that_are_not_finite_leaves_the_level_known() -> None:
     losses = v_shape(400, 100, noise=0.01)
-    losses[5:60:8] = np.nan
+    losses[5::8] = np.nan
     states = follow(Config(total_steps=1000), losses)
-    early = [state for state in states if 10 <= state.step < 60]
+    early = [state.least for state in states if state.read >= 10 and state.step < 60]
     assert early
-    assert all(state.least is None for state in early)
+    assert all(least is not None and np.isfinite(least.high) for least in early)
     least = next(state.least for state in states if state.step > 90 and state.least)
     assert 0.9 < least.low <= least.high < 1.2
+
+
+def test_most_losses_that_are_not_finite_are_no_level() -> None:
+    losses = v_shape(400, 100, noise=0.01)
+    losses[:60:2] = losses[1:60:4] = np.nan
+    states = follow(Config(total_steps=1000), losses)
+    assert all(state.least is None for state in states if state.step < 60)
+
+
+@pytest.mark.parametrize("every", [3, 4, 8])
+def test_a_rise_is_seen_among_losses_that_are_not_finite(every: int) -> None:
+    losses = quiet()
+    losses[400:] += 1.0
+    losses[1::every] = np.nan
+    found = cuts(losses)
+    assert found
+    assert found[0].level == pytest.approx(2.0, abs=0.05)
+
+
+@pytest.mark.parametrize("low", [0.0, 0.5])
+@pytest.mark.parametrize("at", range(5))
+def test_one_low_loss_at_the_start_is_no_level_that_the_loss_has_to_fall_below(low: float, at: int) -> None:
+    losses = v_shape(400, 100, noise=0.01)
+    losses[at] = low
+    states = follow(Config(total_steps=1000), losses)
+    origin = states[-1].origin
+    assert origin is not None
+    assert origin.low > 1.5
 
 
 # --- weights of before the fall -----------------------------------------------------------------------

@@ -133,13 +133,46 @@ def test_a_power_of_two_scales_them_exactly(power: int, seed: int) -> None:
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_a_loss_that_is_not_finite_counts_as_infinite(bad: float) -> None:
+def test_losses_that_are_not_finite_are_left_out_unless_they_are_half(bad: float) -> None:
     losses = np.arange(20.0)
     losses[:9] = bad
-    found = trend.stretch(losses, 1.0)
-    assert (found.median, found.high) == (19.0, math.inf)
+    assert trend.stretch(losses, 1.0) == trend.stretch(np.arange(9.0, 20.0), 1.0)
     losses[9] = bad
     assert trend.stretch(losses, 1.0).median == math.inf
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_loss_among_nan_rises_or_falls_by_its_finite_values(bad: float) -> None:
+    up = np.r_[1.0, 1.0, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 2.0, 2.0]
+    for at in range(10):
+        losses = up.copy()
+        losses[at] = bad
+        assert trend.rising(losses)
+        assert not trend.rising(losses[::-1])
+    losses[5:8] = bad  # and it is not known from two of five
+    assert trend.rising(losses[::-1])
+
+
+@pytest.mark.parametrize("low", [0.0, 0.5, -3.0])
+def test_one_low_loss_among_a_few_that_agree_is_none_of_them(low: float) -> None:
+    """A batch without targets; below it the loss never falls."""
+    rest = [1.6, 1.63, 1.58, 1.61]
+    for at in range(5):
+        losses = np.array([*rest[:at], low, *rest[at:]])
+        assert sorted(trend.without_outlier(losses)) == sorted(rest)
+
+
+@pytest.mark.parametrize("kind", ["normal", "exponential", "uniform"])
+def test_of_losses_that_are_noise_none_is_left_out(kind: str) -> None:
+    random = np.random.default_rng(0)
+    draws = {"normal": random.normal, "exponential": random.exponential, "uniform": random.uniform}[kind]
+    lots = draws(size=(2000, 5))
+    assert sum(len(trend.without_outlier(lot)) < 5 for lot in lots) <= 20
+
+
+def test_a_fall_from_the_first_loss_on_leaves_none_out() -> None:
+    for losses in ([5.0, 4.0, 3.0, 2.0, 1.0], [9.0, 2.0, 2.0, 2.0, 2.0], [1.7e308, -1.7e308] * 2 + [1.7e308]):
+        assert len(trend.without_outlier(np.array(losses))) == 5
 
 
 # --- a few losses that make the mean ------------------------------------------------------------------

@@ -110,7 +110,7 @@ def _with_levels(state: State[Phase], errors: float) -> State[Phase]:
     if state.origin is None:
         first = state.losses[np.isfinite(state.losses)][: noise.ENDS]
         if len(first) == noise.ENDS:
-            state = state.replace(origin=trend.stretch(first, errors))
+            state = state.replace(origin=trend.stretch(trend.without_outlier(first), errors))
     last = state.losses[-2 * noise.ENDS :]
     if state.switch is None and len(last) == 2 * noise.ENDS:
         now = trend.stretch(last, errors)

@@ -17,6 +17,7 @@ STRETCHES = 20  # of a window, a quarter of the kernel's length-scale each, that
 LAST: Final = 30  # losses that a mean of now is taken of
 SKEWED: Final = 0.3  # standard deviations from median to mean: of an exponential distribution 0.31
 PLACES: Final = 3  # stretches of large losses, at least: one alone is of bad batches, or of the median
+OUTLIER: Final = 5.0  # ranges of four losses, by which a fifth is no loss like them
 LATER: Final = 2  # losses after a jump's first five, that show whether the loss rises on
 _MEDIAN_OF_5: Final = 0.28683  # variance of the median of 5 standard normal values
 
@@ -48,13 +49,28 @@ def stretch(losses: Array, errors: float) -> Stretch:
 
     Whatever the distribution, k of n independent losses are below its median with a mean of n / 2 and a
     standard deviation of √n / 2. So the bounds are losses, so many ranks from the middle: of few losses the
-    least and the largest. A loss that is not finite counts as infinite.
+    least and the largest. Losses that are not finite are left out, unless they are half of all: then they
+    count as infinite.
     """
-    ranked = np.sort(np.where(np.isfinite(losses), losses, np.inf))
+    finite = losses[np.isfinite(losses)]
+    if 2 * len(finite) <= len(losses):
+        finite = np.where(np.isfinite(losses), losses, np.inf)
+    ranked = np.sort(finite)
     n = len(ranked)
     ranks = math.ceil(min(n, 0.5 * errors * math.sqrt(n)))
     low, high = max(0, (n - 1) // 2 - ranks), min(n - 1, n // 2 + ranks)
     return Stretch(float(ranked[low]), float(ranked[n // 2]), float(ranked[high]))
+
+
+def without_outlier(losses: Array) -> Array:
+    """``losses`` [n] without the least, where that lies apart: five times the range of the others below them.
+
+    A batch without targets, among the first few of a run, would be a level that the loss never falls below.
+    """
+    ranked: list[float] = sorted(losses.tolist())
+    if len(ranked) < noise.ENDS or not ranked[1] - ranked[0] > OUTLIER * (ranked[-1] - ranked[1]):
+        return losses
+    return np.array(ranked[1:])
 
 
 def beginning(losses: Array) -> Level:
@@ -111,12 +127,17 @@ def median(losses: Array) -> float:
 def rising(losses: Array) -> bool:
     """Whether the median of the last five losses is above that of the five before.
 
-    True where one of the ten is not finite.
+    Those that are not finite are left out. True where they are half of either five.
     """
     if len(losses) < 2 * noise.ENDS:
         return False
     ten = losses[-2 * noise.ENDS :]
-    return not np.isfinite(ten).all() or median(ten[noise.ENDS :]) > median(ten[: noise.ENDS])
+    before, last = ten[: noise.ENDS], ten[noise.ENDS :]
+    if not np.isfinite(ten).all():
+        before, last = before[np.isfinite(before)], last[np.isfinite(last)]
+        if 2 * min(len(before), len(last)) <= noise.ENDS:
+            return True
+    return median(last) > median(before)
 
 
 def jumped(losses: Array, since: int, height: float) -> bool:

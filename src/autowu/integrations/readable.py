@@ -53,6 +53,14 @@ class Readable:
         return self._session.state.cuts
 
     @property
+    def rewinds(self) -> int:
+        """How often the weights have gone back: at the switch, at cuts, and in warm-up before.
+
+        What else follows the weights, such as an average of them, is to be begun anew where this has grown.
+        """
+        return self._session.state.restores
+
+    @property
     def ends(self) -> tuple[End, ...]:
         """The ends of the run that were set while it went on."""
         return self._session.state.horizon.ends

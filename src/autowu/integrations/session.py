@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from typing import Any, Final, Protocol
@@ -47,6 +48,8 @@ class Session:
         self.log = log
         self.step = 0  # updates done
         self.nonfinite = 0  # of them, those up to the last decision whose loss was not finite
+        self._deciding = self._told_later_end = False
+        self._asked_meanwhile: list[Callable[[], None]] = []
         self.enter(machine.start(self.config))
 
     def enter(self, state: State[Phase]) -> None:
@@ -82,15 +85,37 @@ class Session:
 
     def extend(self, total_steps: int) -> None:
         """The run ends after ``total_steps`` updates: :func:`autowu.controller.horizon.extended`."""
-        self.enter(horizon.extended(self.config, self.state, self.step, total_steps))
+        after = horizon.extended(self.config, self.state, self.step, total_steps)
+        if self._deciding:  # by a signal's handler, or another thread
+            self._asked_meanwhile.append(lambda: self.extend(total_steps))
+        else:
+            self.enter(after)
 
     def cooldown(self, steps: int, *, within_update: bool = False) -> None:
         """The LR falls to zero in ``steps`` updates: :func:`autowu.controller.horizon.cooled`.
 
         In warm-up that is a decision, which may be due at once.
         """
-        now = self.step
-        self.enter(horizon.cooled(self.config, self.state, now, steps, within_update=within_update))
+        before = self.state.horizon
+        after = horizon.cooled(self.config, self.state, self.step, steps, within_update=within_update)
+        if self._deciding:
+            self._asked_meanwhile.append(lambda: self.cooldown(steps, within_update=within_update))
+            return
+        self.enter(after)
+        under_way = self.state.switch is not None and before.ends and before.ends[-1].cooldown
+        if under_way and not self._told_later_end and (self.total_steps or 0) > (before.end or 0):
+            self._told_later_end = True
+            warnings.warn(
+                f"AutoWU: cooldown({steps}) was called at step {self.step}, in a cooldown that was to end at"
+                f" step {before.end}: it ends at step {self.total_steps} now. A condition that stays true,"
+                " asked at each update, moves the end on for ever.",
+                stacklevel=3,
+            )
+
+    @property
+    def deciding(self) -> bool:
+        """Whether a decision is being taken just now."""
+        return self._deciding
 
     def decide(
         self,
@@ -108,13 +133,27 @@ class Session:
         Returns:
             What to warn of.
         """
+        self._deciding = True
+        try:
+            return self._decide(losses, weights, for_all)
+        finally:
+            self._deciding = False
+            while self._asked_meanwhile:
+                self._asked_meanwhile.pop(0)()
+
+    def _decide(
+        self,
+        losses: Array,
+        weights: Weights,
+        for_all: Callable[[Callable[[], State[Phase]]], State[Phase]],
+    ) -> Iterator[str]:
         known_nonfinite = self.nonfinite
         self.nonfinite += len(losses) - int(np.count_nonzero(np.isfinite(losses)))
         before = self.state
         after = for_all(lambda: machine.observe(self.config, before, losses))
         obstacle = weights.restore() if after.restores > before.restores else None
         if obstacle:
-            after = not_rewound(after)
+            after = not_rewound(after).replace(restores=before.restores)
         if after.snapshot_step is None:
             weights.drop()
         elif after.snapshot_step == after.step and not weights.take():

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from autowu.config import Config
-from autowu.controller.state import AfterSwitch, Grow, Phase, Reason, State
+from autowu.controller.state import AfterSwitch, Cut, Grow, Phase, Reason, State
 from autowu.site import page
+from autowu.text import apart
 
 USUAL: Final = 300  # updates; in shorter runs warm-up often has too few to find the minimum in
 
@@ -82,6 +83,16 @@ def _of_a_break(before: State[Phase], after: State[Phase]) -> Iterator[str]:
     )
 
 
+def _risen(cut: Cut) -> str:
+    """What the loss had done: by as many digits as tell its levels apart."""
+    if not math.isfinite(cut.level):
+        return "was not finite"
+    if cut.level <= cut.least:
+        return f"had not fallen again since the weights went back (it was {cut.level:.3g})"
+    least, level = apart(cut.least, cut.level)
+    return f"had risen from {least} to {level}"
+
+
 def _of(state: State[Phase]) -> str:
     return "" if state.horizon.end is None else f" of {state.horizon.end}"
 
@@ -100,11 +111,7 @@ def _of_the_watch(before: State[Phase], after: State[Phase]) -> Iterator[str]:
                 f" step {cut.step} it is taken that the data have changed, and the LR is not cut any more."
             )
             continue
-        risen = (
-            f"had risen from {cut.least:.3g} to {cut.level:.3g}"
-            if math.isfinite(cut.level)
-            else "was not finite"
-        )
+        risen = _risen(cut)
         where = (
             "stay as they are, since there is no snapshot"
             if cut.back_to is None

@@ -133,6 +133,7 @@ def test_what_does_not_fit_is_named_and_nothing_is_put_back(change, message):
     ):
         made, kept = run(model, optimizer, act)
     assert made.switch.rewound_to is None
+    assert made.rewinds == 0
     assert not torch.equal(model[0].weight, kept["0.weight"])  # the whole of it stays
     assert made.get_last_lr() == [pytest.approx(made.switch.peak_lr)]
 

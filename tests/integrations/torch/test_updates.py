@@ -53,6 +53,38 @@ def test_epochs_that_are_shorter_are_told_as_soon_as_so_many_have_gone_by(update
     assert seen == [next(steps for steps in range(100) if (steps + 1) * updates - steps >= MISSED)]
 
 
+def test_an_update_that_was_not_ended_is_no_end_of_counting():
+    """Memory ran out in it, or it was interrupted: the hook that follows an update was never called."""
+    made = scheduler()
+
+    def fails(*_):
+        raise MemoryError
+
+    for step, loss in enumerate(v_curve()[:100]):  # without a word that there are no updates
+        if step == 10:
+            hook = made.optimizer.register_step_pre_hook(fails)
+            with pytest.raises(MemoryError):
+                update(made.optimizer)
+            hook.remove()
+        update(made.optimizer)
+        made.step(loss)
+    with pytest.warns(UserWarning, match=r"the optimizer has made \d+ updates, and step"):
+        update(made.optimizer, times=200)  # and they are counted
+
+
+def test_updates_are_counted_though_another_parameter_comes_first_since():
+    made = scheduler()
+    for step, loss in enumerate(v_curve()[:150]):
+        if step == 40:  # as where points are added to a scene
+            made.optimizer.param_groups[0]["params"][0] = parameters(5)[0]
+        if step == 80:
+            made.optimizer.param_groups.insert(0, {**made.optimizer.param_groups[0], "params": parameters(2)})
+        update(made.optimizer)
+        made.step(loss)
+    with pytest.warns(UserWarning, match=r"the optimizer has made \d+ updates, and step"):
+        update(made.optimizer, times=400)
+
+
 def test_accumulation_is_right_with_a_step_for_each_update():
     made = scheduler()
     for loss in v_curve():

@@ -6,6 +6,7 @@ import math
 from typing import Any, cast
 
 import torch
+import torch.distributed as dist
 from torch import nn
 
 
@@ -36,3 +37,18 @@ def check_snapshot(model: object, device: object) -> torch.device | None:
     if place.type == "meta" or (place.index or 0) >= count:
         raise ValueError(f"snapshot_device must be a device that is here, such as 'cpu', not {str(place)!r}")
     return place
+
+
+def check_ranks(process_group: object, distributed: object) -> None:
+    """Whose losses are averaged.
+
+    Raises:
+        TypeError: they are something else than a process group or None, and a bool.
+    """
+    if type(distributed) is not bool:
+        raise TypeError(f"distributed must be True or False, not {distributed!r:.80}")
+    if process_group is None or (dist.is_available() and isinstance(process_group, dist.ProcessGroup)):
+        return
+    raise TypeError(
+        f"process_group must be a torch.distributed.ProcessGroup or None, not {process_group!r:.80}"
+    )

@@ -86,6 +86,17 @@ def default_of(optimizer: Optimizer) -> float | None:
     return None if default is None else number(default)
 
 
+def scaled(optimizer: Optimizer) -> bool:
+    """Whether its groups have different factors 'lr_scale', as timm's layer decay gives them."""
+    return len({float(group.get("lr_scale", 1.0)) for group in optimizer.param_groups}) > 1
+
+
+def scales_of(optimizer: Optimizer) -> list[float]:
+    """The shares of groups that all have one LR: 1, or the 'lr_scale' that timm's schedulers apply."""
+    apart = scaled(optimizer)
+    return [float(group.get("lr_scale", 1.0)) if apart else 1.0 for group in optimizer.param_groups]
+
+
 def same(bases: Sequence[float]) -> bool:
     """Whether they are one LR."""
     return all(math.isclose(base, bases[0], rel_tol=1e-6) for base in bases)

@@ -79,6 +79,8 @@ class Ends:
 
     def _ends_elsewhere(self) -> None:
         session = self._session
+        if session.deciding:  # by a signal's handler: it comes right after
+            return
         texts = self._decide() if session.step == session.due else ()
         self._expect()
         self._groups.write(session.learning_rate)

@@ -18,6 +18,8 @@ from autowu.integrations.torch.bases import (
     own_tensor,
     reference_of,
     same,
+    scaled,
+    scales_of,
     simple,
 )
 from autowu.integrations.torch.nested import with_own_groups, within
@@ -69,7 +71,7 @@ class Groups:
         for group in optimizer.param_groups:
             own_tensor(optimizer, group)
         if self._uniform:
-            return [1.0] * len(bases)
+            return scales_of(optimizer)
         if same(bases) and not bases[0]:  # a schedule of before may have ended there
             bases = [default_of(optimizer) or 0.0] * len(bases)
         return [base / self._reference for base in bases]  # exactly 1 where a group has that LR
@@ -192,7 +194,7 @@ class Groups:
     def _share_of_added(self, optimizer: Optimizer, group: dict[str, Any]) -> float:
         lr, exact = number(group["lr"]), not isinstance(group["lr"], Tensor)
         if self._uniform and lr == default_of(optimizer):
-            return 1.0
+            return float(group.get("lr_scale", 1.0)) if scaled(optimizer) else 1.0
         now = next((lr / share for lr, share in zip(self._written, self._flat, strict=True) if share), 0.0)
         reference = self._reference or lr or 1.0
         if simple(lr, now, exact) and (lr <= now or not simple(lr, reference, exact)):

@@ -15,7 +15,6 @@ In a checkpoint the ids are numbers: of the parameter among all, of the optimize
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, cast
@@ -30,8 +29,13 @@ from autowu.integrations.torch.nested import attributes, parameters, with_own_gr
 
 Key: TypeAlias = tuple[Any, ...]
 
-# Entries of a parameter group that are not put back: what it consists of, and what the scheduler sets.
-NOT_KEPT: Final = frozenset({"params", "param_names", "lr", "initial_lr"})
+# Entries of a parameter group that are not put back: what it consists of, what the scheduler sets, and
+# settings that no optimizer changes by itself, so that somebody else has.
+NOT_KEPT: Final = frozenset(
+    {"params", "param_names", "lr", "initial_lr", "lr_scale"}
+    | {"weight_decay", "betas", "beta1", "beta2", "momentum", "dampening", "nesterov", "alpha", "eps"}
+    | {"maximize", "foreach", "fused", "capturable", "differentiable", "amsgrad", "centered"}
+)
 # What wrappers put before a model's names: torch.compile, DataParallel, FSDP and checkpointing.
 WRAPPERS: Final = ("_orig_mod.", "module.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 
@@ -52,7 +56,8 @@ class Training:
     def __init__(self, optimizers: Sequence[Optimizer], model: nn.Module | None) -> None:
         self.given = list(optimizers)
         self.model = model
-        self._came_with = [weakref.ref(each) for each in self.parameters()]
+        # No weak references: a tensor that has one cannot be swapped, as model.to() does with DTensors.
+        self._came_with = self.parameters()
 
     def optimizers(self) -> list[Optimizer]:
         """All of them."""
@@ -69,8 +74,8 @@ class Training:
         return self.came_with()
 
     def came_with(self) -> list[Tensor]:
-        """The parameters that the optimizers came with, as far as they live."""
-        return [each for ref in self._came_with if (each := ref()) is not None]
+        """The parameters that the optimizers came with."""
+        return list(self._came_with)
 
     def names(self) -> list[str | None]:
         """The model's name of each of :meth:`parameters`, without what wrappers put into it."""

@@ -18,7 +18,7 @@ from autowu.integrations.logged import Folder
 from autowu.integrations.readable import Readable
 from autowu.integrations.saved import check_keys, check_origin
 from autowu.integrations.session import VERSION, Session
-from autowu.integrations.torch.asked import check_snapshot
+from autowu.integrations.torch.asked import check_ranks, check_snapshot
 from autowu.integrations.torch.compiled import compiler, leave_out
 from autowu.integrations.torch.ends import Ends
 from autowu.integrations.torch.groups import Groups
@@ -94,6 +94,7 @@ class AutoWU(Readable, Ends, LRScheduler):
     ) -> None:
         named = settings if steps_per_epoch is None else {**settings, "steps_per_epoch": steps_per_epoch}
         check_arguments(total_steps, more, named)
+        check_ranks(process_group, distributed)
         # LRScheduler.__init__ is not called: it would wrap optimizer.step and call step() without a loss.
         self.optimizers = listed(optimizer)
         self.optimizer = self.optimizers[0]
@@ -142,6 +143,11 @@ class AutoWU(Readable, Ends, LRScheduler):
     def get_last_lr(self) -> list[float | Tensor]:
         """The current LR of each parameter group."""
         return list(self._groups.lrs())
+
+    @property
+    def _last_lr(self) -> list[float | Tensor]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The same: all of PyTorch's schedulers have it, and others read it."""
+        return self.get_last_lr()
 
     def get_lr(self) -> list[float | Tensor]:
         """The same as :meth:`get_last_lr`."""

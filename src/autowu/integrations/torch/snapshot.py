@@ -24,6 +24,7 @@ from autowu.integrations.torch.storage import (
     trainable,
     why_not_kept,
     write,
+    zero_gradients,
 )
 from autowu.integrations.torch.stored import Stored, called, from_plain, to_plain
 
@@ -50,6 +51,7 @@ class Snapshot:
         self._training, self._device = Training(optimizers, model), device
         self._stored: Stored | None = None
         self._resting = Resting()
+        self._never_finite = self._not_finite()
         self.left_out: dict[str, str] = {}
         """What cannot be kept, by name, and why: of the last snapshot taken."""
         self.stateless = False
@@ -58,6 +60,16 @@ class Snapshot:
         """Whether there was no room for the copies where they were to be."""
         self.out_of_reach: str | None = None
         """Why nothing can be put back, if that is known already."""
+
+    def _not_finite(self) -> set[int]:
+        """The parameters, by their ids, that say nothing of the others: masks, or memory never set."""
+        trained = [parameter for parameter in self._training.parameters() if trainable(parameter)]
+        try:
+            if all_finite([local(parameter) for parameter in trained]):
+                return set()
+            return {id(parameter) for parameter in trained if not all_finite([local(parameter)])}
+        except RuntimeError:  # parameters that stand for others, and have no numbers yet
+            return set()
 
     @property
     def training(self) -> Training:
@@ -81,7 +93,10 @@ class Snapshot:
         frozen = self._frozen(self._training.places()) if known else {}
         moving = [parameter for key, parameter in frozen.items() if key in known]
         trained = [parameter for parameter in self._training.parameters() if trainable(parameter)]
-        return all_finite([local(parameter) for parameter in (*trained, *moving)])
+        judged = [each for each in trained if id(each) not in self._never_finite]
+        if self._never_finite:
+            self._never_finite &= self._not_finite()  # one that has become finite is as the others
+        return all_finite([local(parameter) for parameter in (*judged, *moving)])
 
     def take(self) -> None:
         """Keep what is there now, in the memory of the snapshot before where it fits.
@@ -182,7 +197,8 @@ class Snapshot:
     def restore(self) -> None:
         """Put the snapshot back, in place: to be called where there is no :meth:`obstacle`.
 
-        Optimizer state that is newer is removed, and such as has been removed comes back.
+        Optimizer state that is newer is removed, and such as has been removed comes back. Gradients become
+        zero: they are of the weights of before, and where ``optimizer.step()`` comes only now, wrong.
         """
         stored = self._stored
         if stored is None:
@@ -202,6 +218,7 @@ class Snapshot:
             elif place.entry is not None and key[0] == "state":
                 del place.entry[0][place.entry[1]]
         write(live)
+        zero_gradients(self._training.parameters())
         masters.write_through(self._training.served())
         numbers = Numbers(self._training)
         for key in (*stored.tensors, *stored.values):
@@ -246,7 +263,7 @@ class Snapshot:
                 optimizer; the message names the entry.
         """
         loaded = Snapshot(self._training.given, self._training.model, self._device)
-        loaded._training = self._training
+        loaded._training, loaded._never_finite = self._training, set(self._never_finite)
         if plain is not None:
             loaded._keep(from_plain(self._training, self._device, plain))
         return loaded

@@ -115,6 +115,13 @@ def write(pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
         copy_all([pair for pair in pairs if pair[0].is_inference()])
 
 
+def zero_gradients(tensors: Sequence[Tensor]) -> None:
+    """Fill the gradients that are there with zeros, in place: others may hold them."""
+    for tensor in tensors:
+        if tensor.grad is not None:
+            tensor.grad.detach().zero_()
+
+
 def all_finite(tensors: Sequence[Tensor]) -> bool:
     """Whether all are finite (reads from the device, once); numbers of a type that cannot tell are."""
     checked = [

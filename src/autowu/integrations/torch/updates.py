@@ -40,6 +40,8 @@ class Updates:
         self._made = [0] * len(optimizers)
         self._told = self._told_crowded = self._told_idle = False
         self._at, self._crowded = 0, 0  # calls up to the last update; updates in a row with several since
+        self.first = [_first(optimizer) for optimizer in optimizers]
+        """The parameter that comes first in each optimizer."""
         for index, optimizer in enumerate(optimizers):
             _watch(optimizer, self, index)
 
@@ -60,6 +62,9 @@ class Updates:
         """
         idle = self.steps - self._at
         if idle < IDLE or self._told_idle or max(self._made) < MISSED:
+            return
+        if (first := [_first(optimizer) for optimizer in self._optimizers]) != self.first:
+            self.first, self._at = first, self.steps  # others come first now, and are counted from here
             return
         groups = [group for optimizer in self._optimizers for group in optimizer.param_groups]
         if any(group.get("capturable") or isinstance(group["lr"], Tensor) for group in groups):
@@ -112,11 +117,15 @@ def _watch(optimizer: Optimizer, updates: Updates, index: int) -> None:
         if not isinstance(inner, Optimizer):
             return
         optimizer = inner
-    known, first, depth = weakref.ref(updates), _first(optimizer), 0
+    known, depth, calls = weakref.ref(updates), 0, 0
 
     def begins(*_: Any) -> None:
-        nonlocal depth
-        depth += not torch.compiler.is_compiling()
+        nonlocal depth, calls
+        if torch.compiler.is_compiling():
+            return
+        if (now := known()) is not None and now.steps != calls:
+            depth, calls = 0, now.steps  # one before that was not ended: an error was raised in it
+        depth += 1
 
     def ends(optimizer: Optimizer, *_: Any) -> None:
         nonlocal depth
@@ -124,7 +133,7 @@ def _watch(optimizer: Optimizer, updates: Updates, index: int) -> None:
             return
         depth -= 1  # a class may call the step of its parent, which has the same hooks
         # An engine may step the groups one by one, each as if it were the only one.
-        if depth == 0 and _first(optimizer) == first and (now := known()) is not None:
+        if depth == 0 and (now := known()) is not None and _first(optimizer) == now.first[index]:
             now.count(index)
 
     for hook in _hooks.pop(optimizer, ()):
