@@ -101,7 +101,18 @@ def test_a_run_is_done_in_time(tmp_path, capsys):
     assert about["status"] == "finished"
     assert time.monotonic() - began < 60  # three seconds, and ten times that to end a hang
     assert lrs(log)[-1] < 0.05 * metrics["peak_lr"]
-    assert "to be done within 0.05 min the run ends at step" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "to be done within 0.05 min the run ends at step" in said
+
+
+def test_a_run_that_was_not_done_in_time_says_so(tmp_path, capsys):
+    runs.train(tmp_path, epochs=4, max_time=1e-9)
+    assert "took " in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_a_run_that_was_says_nothing_of_it(tmp_path, capsys):
+    runs.train(tmp_path, epochs=4, max_time=1000.0)
+    assert "--max-time" not in capsys.readouterr().out
 
 
 def test_a_run_that_has_time_enough_is_not_shortened(tmp_path):

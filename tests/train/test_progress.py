@@ -39,7 +39,7 @@ def test_a_line_is_as_wide_as_the_terminal(capsys, monkeypatch):
         (50, "1 epoch of 50"),
         (513, "10 epochs of 50 and 13 updates more"),
         (51, "1 epoch of 50 and 1 update more"),
-        (7, "0 epochs of 50 and 7 updates more"),
+        (7, "less than an epoch of 50"),
     ],
 )
 def test_epochs_are_whole(capsys, steps, length):
@@ -172,6 +172,13 @@ def test_the_closing_table(capsys, task):
     assert table["time"] == "500 updates in 10.0 s, without evaluations"
     assert table["speed"] == f"50.0 updates, {rate} a second"
     assert table["picture"] == "autowu report 'runs/my cats' -o report.html"
+
+
+def test_one_update_is_no_plural(capsys):
+    display = begin(Progress(1, IMAGES))
+    assert "\n1 update with batch size 128: less than an epoch of 50\n" in capsys.readouterr().out
+    display.finish(METRICS | {"steps": 1}, Path("run"))
+    assert "time        1 update in 10.0 s" in capsys.readouterr().out
 
 
 def test_the_closing_table_of_a_run_that_came_to_nothing(capsys):

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     if dry_run:
         from autowu.train.dry_run import command
 
-        command.show(settings)
+        command.show(settings, resume=resume)
         return 0
     from autowu.train.run import engine
 

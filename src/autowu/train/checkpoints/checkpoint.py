@@ -168,8 +168,12 @@ def check_same(saved: Mapping[str, Any], now: Mapping[str, Any], name: Callable[
         if saved.get(key) != now.get(key):
             raise UserError(
                 f"cannot resume with another {name(key)}: "
-                f"the run has {saved.get(key)!r}, not {now.get(key)!r}"
+                f"the run has {_shown(saved.get(key))}, not {_shown(now.get(key))}"
             )
+
+
+def _shown(setting: object) -> str:
+    return "none (the default)" if setting is None else repr(setting)
 
 
 def sha256(path: Path) -> str:

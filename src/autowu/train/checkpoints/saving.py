@@ -33,7 +33,7 @@ def save(run: Run) -> None:
     """Write a checkpoint (a collective call).
 
     Raises:
-        UserError: it cannot be written; the one before is as it was.
+        UserError: it cannot be written; the one before, if any, is as it was.
     """
     run.write_events()
     share_losses = getattr(run.method.schedule, "share_losses", None)
@@ -59,9 +59,11 @@ def save(run: Run) -> None:
     problem = fabric.broadcast(problem)
     if problem is not None:
         checkpoint.discard(folder, run.step)
+        before = "what was saved before is as it was, and --resume goes on from there"
+        if not run.saved_at:
+            before = "nothing has been saved before, so --resume begins anew"
         raise UserError(
-            f"cannot write the checkpoint of update {run.step:,} to {folder}: {problem}; "
-            "what was saved before is as it was, and --resume goes on from there"
+            f"cannot write the checkpoint of update {run.step:,} to {folder}: {problem}; {before}"
         )
     run.saved_at = time.monotonic()
 

@@ -18,7 +18,7 @@ from autowu.train.data.order import Epochs
 from autowu.train.data.task import Task
 from autowu.train.dry_run import memory
 from autowu.train.output import progress
-from autowu.train.run import engine, processes
+from autowu.train.run import before, engine, processes
 from autowu.train.schedules import Method
 from autowu.train.settings.options import Settings
 
@@ -79,8 +79,8 @@ class KnownSet:
         )
 
 
-def show(settings: Settings) -> None:
-    """Print what ``settings`` would run.
+def show(settings: Settings, *, resume: bool = False) -> None:
+    """Print what ``settings`` would run, and why it would be refused in its run folder, if it would.
 
     The model and its optimizer's state are made in the memory of this machine, and the data are read; nothing
     is learnt.
@@ -100,6 +100,8 @@ def show(settings: Settings) -> None:
         *_machine(settings, fabric, share),
         *_memory(settings, task, model, method, _world(fabric)),
     ]
+    if (reason := before.refusal(settings, resume=resume)) is not None:
+        rows.append(("but nothing would run", reason))
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         print(*wrapped(f"{name:{width}}  {value}".rstrip(), columns(), width + 2), sep="\n")
@@ -145,15 +147,19 @@ def _length(settings: Settings, task: Task, total: int | None, share: int) -> Ro
     return [
         ("updates", f"{updates}, of {_samples(settings, task)}"),
         ("micro-batches", f"{math.ceil(share / micro):,} of at most {micro:,} samples, in each process"),
-        ("evaluations", f"{count}one every {every:,} updates"),
+        ("evaluations", f"{count}one every {_every(every)}"),
         (
             "checkpoints",
-            f"every {saved:,} updates"
+            f"every {_every(saved)}"
             if saved
             else "at evaluations, at most one in 30 seconds, and at the end",
         ),
         ("run folder", f"{settings.folder}"),
     ]
+
+
+def _every(count: int) -> str:
+    return "update" if count == 1 else progress.updates(count)
 
 
 def _samples(settings: Settings, task: Task) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from autowu import AutoWU
+from autowu.train.output.progress import updates
 from autowu.train.settings.options import Settings
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Ending:
 
     def __init__(self, settings: Settings, began: float) -> None:
         self._until_plateau, self._minutes = settings.until_plateau, settings.max_time
+        self._began = began
         self._deadline = None if self._minutes is None else began + 60 * self._minutes
         self._paced_from: tuple[int, float] | None = None
         self._plateau_end: int | None = None  # which no time left makes later
@@ -57,7 +59,8 @@ class Ending:
             steps = math.ceil(run.step * COOLDOWN / (1 - COOLDOWN))
             schedule.cooldown(steps)
             self._plateau_end = schedule.total_steps
-            run.progress.say(f"step {run.step:,}: the loss has stopped falling; {steps:,} updates are left")
+            are = "is" if steps == 1 else "are"
+            run.progress.say(f"step {run.step:,}: the loss has stopped falling; {updates(steps)} {are} left")
         if self._deadline is not None:
             self._keep(self._deadline, run, schedule)
 
@@ -92,6 +95,14 @@ class Ending:
             f"step {run.step:,}: to be done within {self._minutes:g} min the run ends at step"
             f" {schedule.total_steps:,}"
         )
+
+    def finish(self, run: Run) -> None:
+        """When all is done: say so if that was too late."""
+        if self._minutes is None:
+            return
+        took, limit = time.monotonic() - self._began, 60 * self._minutes
+        if took > limit + 0.1:  # as it is shown
+            run.progress.say("", f"took {took:,.1f} s, not {limit:,.1f} (--max-time {self._minutes:g})")
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values."""

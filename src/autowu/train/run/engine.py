@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import torch
@@ -16,14 +13,14 @@ from torch import Tensor, nn
 from autowu.errors import UserError
 from autowu.runlog.writer import outcome
 from autowu.train import data, models, schedules
-from autowu.train.checkpoints import checkpoint, saving
+from autowu.train.checkpoints import saving
 from autowu.train.data import Share
 from autowu.train.data.task import Task
 from autowu.train.output import loggers, progress
 from autowu.train.output.log import RunLog, machine, versions
 from autowu.train.output.loggers import Loggers
 from autowu.train.output.progress import Silent
-from autowu.train.run import loop
+from autowu.train.run import before, loop
 from autowu.train.run.ending import Ending
 from autowu.train.run.events import Events
 from autowu.train.run.processes import end_children, fabric_for, launch, leave
@@ -31,15 +28,11 @@ from autowu.train.run.randomness import seed_for
 from autowu.train.run.ranks import says
 from autowu.train.run.run import Run
 from autowu.train.run.signals import StopRequest
-from autowu.train.settings import paths
-from autowu.train.settings.options import AUTOWU, EPOCHS, Settings, flag
+from autowu.train.settings.options import EPOCHS, Settings
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-# What a run may change when it goes on: none of it enters the computation.
-FREE: Final = frozenset({"out", "data", "data_dir", "workers", "checkpoint_every", "logger", "max_time"})
-LENGTHS: Final = frozenset({"epochs", "steps"})  # what AutoWU may also change
 EVALUATIONS: Final = 20  # of a text, which has no epochs
 UPDATES: Final = 250  # from one evaluation to the next, of a text without a known end
 
@@ -61,7 +54,7 @@ def train(settings: Settings, *, resume: bool = False) -> tuple[dict[str, Any], 
         UserError: the data, the run folder or the settings cannot be used.
     """
     began, folder = time.monotonic(), settings.folder
-    if finished := _finished(settings, resume):
+    if finished := before.finished(settings, resume=resume):
         if says():
             print(f"{folder} holds a finished run: --resume has nothing to do", flush=True)
         return finished, None
@@ -87,6 +80,7 @@ def _train(
             stopped = loop.fit(run)
             if stopped is None:
                 run.loggers.finish(metrics_of(run))
+                run.log.finish(metrics_of(run))  # while no other process can write to the folder
         finally:
             run.progress.close()
             run.task.close()
@@ -96,8 +90,8 @@ def _train(
         run.progress.stopped(run.step)
         return {}, stopped
     metrics = metrics_of(run)
-    run.log.finish(metrics)
     run.progress.finish(metrics, settings.folder)
+    run.ending.finish(run)
     return metrics, None
 
 
@@ -120,11 +114,7 @@ def set_up(settings: Settings, fabric: Fabric, began: float | None = None, *, re
         settings, network, total_steps=total_steps, steps_per_epoch=task.steps_per_epoch, reduce=mean
     )
     optimizer = fabric.setup_optimizers(method.optimizer)
-    about = _computed(asdict(settings), settings.schedule) | {
-        "data": task.fingerprint,
-        "processes": fabric.world_size,
-    }
-    manifest = _checkpoint(folder, about, fabric) if resume else None
+    about = before.about(settings, task, fabric.world_size)
     first = fabric.is_global_zero
     display = progress.build(total_steps, task) if first else Silent()
     described = {
@@ -135,8 +125,16 @@ def set_up(settings: Settings, fabric: Fabric, began: float | None = None, *, re
         "versions": versions(),
         "machine": machine(fabric.device) | {"processes": fabric.world_size},
     }
-    log_length = manifest.log_length if manifest else 0
-    log = RunLog(folder, writes=first, about=described, length=log_length)
+    log = RunLog(folder, writes=first)
+    try:
+        if first:
+            before.still_free(settings, resume=resume)
+        manifest = before.last_checkpoint(folder, about, fabric) if resume else None
+        log_length = manifest.log_length if manifest else 0
+        log.begin(described, log_length)
+    except UserError:
+        log.close()
+        raise
     run = Run(
         settings=settings,
         fabric=fabric,
@@ -209,83 +207,6 @@ def metrics_of(run: Run) -> dict[str, Any]:
         "seconds": run.seconds,
         "steps": run.step,
     }
-
-
-def _finished(settings: Settings, resume: bool) -> dict[str, Any]:
-    """The metrics of the run in the run folder if it has finished and is to be resumed; else nothing.
-
-    Raises:
-        UserError: the folder holds a run, and ``resume`` was not asked for; or it has finished with other
-            settings.
-    """
-    folder = settings.folder
-    before = paths.check_folder(folder, resume=resume)
-    if before is None:
-        return {}
-    finished = before.get("status") == "finished"
-    if resume and finished:
-        now = json.loads(json.dumps(asdict(settings)))  # as run.json has it: lists for tuples
-        was = before["config"]
-        name = now["schedule"]
-        checkpoint.check_same(_computed(was, name), _computed(now, name), _name)
-        if (its := _length(was)) != (asked := _length(now)):
-            raise UserError(
-                f"{folder} holds a finished run of {before['metrics']['steps']:,} updates ({its}; now"
-                f" {asked}), whose LR has fallen to 0: --resume makes a run longer that still goes on. Choose"
-                " another --out"
-            )
-        return before["metrics"]
-    if resume:
-        return {}
-    if checkpoint.newest(folder)[0] is not None:
-        raise UserError(
-            f"{folder} holds an unfinished run: --resume goes on with it, or choose another --out"
-        )
-    return {}
-
-
-def _checkpoint(folder: Path, about: dict[str, Any], fabric: Fabric) -> checkpoint.Manifest | None:
-    """The checkpoint to go on from, as the first process finds it.
-
-    Raises:
-        UserError: it is of a run with other settings, data or processes.
-    """
-    found, damaged, problem = None, [], None
-    if fabric.is_global_zero:
-        checkpoint.discard_drafts(folder)
-        found, damaged = checkpoint.newest(folder)
-        if found is not None:
-            try:
-                checkpoint.check_same(found.about, about, _name)
-            except UserError as error:
-                problem = str(error)
-        elif damaged:
-            problem = f"no checkpoint in {folder} can be used: {damaged[0].path.name}: {damaged[0].reason}"
-    found, damaged, problem = fabric.broadcast((found, damaged, problem))
-    if problem:
-        raise UserError(problem)
-    if fabric.is_global_zero:
-        for damage in damaged:
-            print(
-                f"the checkpoint {damage.path.name} is damaged ({damage.reason}); going on from an older one"
-            )
-    return found
-
-
-def _computed(config: Mapping[str, Any], schedule: str) -> dict[str, Any]:
-    """The settings that enter the computation of all updates alike."""
-    free = FREE | LENGTHS if schedule in AUTOWU else FREE
-    return {key: value for key, value in config.items() if key not in free}
-
-
-def _length(config: Mapping[str, Any]) -> str:
-    """Of the run, as it was asked for."""
-    given = [f"{flag(name)} {config[name]}" for name in sorted(LENGTHS) if config.get(name) is not None]
-    return " and ".join(given) or "no length"
-
-
-def _name(key: str) -> str:
-    return {"data": "data set (its fingerprint)", "processes": "number of processes"}.get(key, flag(key))
 
 
 def _to_channels_last(network: nn.Module) -> None:

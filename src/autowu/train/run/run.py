@@ -57,7 +57,7 @@ class Run:
     log_length: int = 0
     """Bytes of the log."""
     saved_at: float = 0.0
-    """When the last checkpoint was written, by the process's own clock."""
+    """When the last checkpoint was written or read, by the process's own clock; 0: there is none."""
 
     @property
     def total_steps(self) -> int | None:

@@ -33,6 +33,7 @@ def settings_from(args: argparse.Namespace) -> Settings:
     merged = recipes.over(given, _read_config(Path(given["config"])) if "config" in given else {})
     saved = _saved(_folder(merged)) if given.get("resume") else {}
     if "recipe" in merged:
+        _check_recipe(merged, saved)
         merged = recipes.apply(merged["recipe"], recipes.over(merged, saved))
     own = recipes.over({name: merged[name] for name in NAMES if name in merged}, saved)
     settings = Settings(**own)
@@ -63,6 +64,26 @@ def _saved(folder: Path) -> dict[str, Any]:
     saved["logger"] = tuple(saved.get("logger", ()))
     saved["out"] = str(folder)
     return saved
+
+
+def _check_recipe(merged: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
+    """See that the run to be resumed, whose settings are taken, may be one of the recipe.
+
+    Raises:
+        UserError: it is of other data.
+    """
+    name, its = merged["recipe"], saved.get("data")
+    of_recipe = recipes.RECIPES[name].settings.get("data")
+    if (
+        "data" not in merged
+        and None not in (its, of_recipe)
+        and its in options.IMAGE_SETS
+        and its != of_recipe
+    ):
+        raise UserError(
+            f"cannot resume with --recipe {name}, which is for {of_recipe}: the run in {saved['out']} has"
+            f" --data {its}"
+        )
 
 
 def _read_config(path: Path) -> dict[str, Any]:

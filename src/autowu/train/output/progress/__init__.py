@@ -11,10 +11,10 @@ import os
 import sys
 
 from autowu.train.data.task import Task
-from autowu.train.output.progress.lines import NOTHING, Progress, epochs, places
+from autowu.train.output.progress.lines import NOTHING, Progress, epochs, places, updates
 from autowu.train.output.progress.silent import Silent
 
-__all__ = ["NOTHING", "Progress", "Silent", "build", "epochs", "places"]
+__all__ = ["NOTHING", "Progress", "Silent", "build", "epochs", "places", "updates"]
 
 
 def build(total_steps: int | None, task: Task) -> Progress:

@@ -63,7 +63,7 @@ class Progress(Silent):
         length = f"batch size {settings.batch_size:,}, until the loss has stopped falling"
         self._decay = str(method.settings.get("decay", ""))
         if self.total_steps is not None:
-            length = f"{self.total_steps:,} updates with batch size {settings.batch_size:,}"
+            length = f"{updates(self.total_steps)} with batch size {settings.batch_size:,}"
             length += f": {epochs(self.total_steps, per_epoch)}" if per_epoch else ""
             self._every = math.ceil(self.total_steps / eval_steps / LINES)
         words = ("step", "train loss", "test loss", "accuracy", "LR", "phase", "P_min")
@@ -151,7 +151,7 @@ class Progress(Silent):
             ("accuracy", f"{metrics['test_accuracy']:.2%}"),
             ("test loss", loss),
             ("peak LR", peak),
-            ("time", f"{steps:,} updates in {seconds:,.1f} s, without evaluations"),
+            ("time", f"{updates(steps)} in {seconds:,.1f} s, without evaluations"),
             ("speed", f"{steps / seconds:,.1f} updates, {samples:,.0f} {self.task.samples} a second"),
         ]
 
@@ -179,8 +179,15 @@ def p_min(phase: str, verdicts: Sequence[Verdict]) -> str:
 def epochs(steps: int, per_epoch: int) -> str:
     """``3 epochs of 11``, or ``2 epochs of 11 and 3 updates more``: a part of an epoch has no number."""
     whole, rest = divmod(steps, per_epoch)
+    if not whole:
+        return f"less than an epoch of {per_epoch:,}"
     counted = f"{whole:,} epoch{'' if whole == 1 else 's'} of {per_epoch:,}"
-    return counted if not rest else f"{counted} and {rest:,} update{'' if rest == 1 else 's'} more"
+    return counted if not rest else f"{counted} and {updates(rest)} more"
+
+
+def updates(count: int) -> str:
+    """``1 update``, ``2 updates``."""
+    return f"{count:,} update{'' if count == 1 else 's'}"
 
 
 def places(folder: Path) -> list[tuple[str, str]]:
