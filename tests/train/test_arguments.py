@@ -61,7 +61,8 @@ def test_fields_of_autowu_s_configuration_are_plain_values():
 @pytest.mark.parametrize(
     ("word", "hint"),
     [
-        ("patience", "did you mean 'patience'?"),
+        ("patience", "such as patience=3, not 'patience': there is no value"),
+        ("patients", "did you mean 'patience'?"),
         ("patients=3", "did you mean 'patience'?"),
         ("x=1", "fields: "),
     ],
@@ -196,6 +197,18 @@ def test_a_resumed_run_has_its_own_settings_unless_flags_say_otherwise(tmp_path)
     assert chosen.out == str(run)  # also where the folder has been moved
     assert settings("--resume", "--out", run, "--logger", "mlflow", "--lr", 0.02).lr == 0.02
     assert settings("--resume", "--out", run, "--steps", 5).epochs is None
+
+
+def test_an_open_end_replaces_a_length_that_a_recipe_or_a_resumed_run_has(tmp_path):
+    chosen = settings("--recipe", "cifar10-cnn", "--until-plateau")
+    assert (chosen.until_plateau, chosen.epochs, chosen.steps) == (True, None, None)
+    run = saved(tmp_path / "run", schedule="autowu", lr=None, until_plateau=False)
+    assert settings("--resume", "--out", run, "--until-plateau").epochs is None
+    run = saved(tmp_path / "open", schedule="autowu", lr=None, epochs=None, until_plateau=True)
+    assert settings("--resume", "--out", run).until_plateau
+    assert not settings("--resume", "--out", run, "--epochs", 5).until_plateau
+    with pytest.raises(UserError, match="--until-plateau and --epochs exclude each other"):
+        settings("--until-plateau", "--epochs", 5)
 
 
 def test_a_resume_without_a_run_begins_one(tmp_path):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from autowu.arguments import meant
 from autowu.config import Decay, Growth
@@ -40,6 +40,12 @@ SCHEDULES: tuple[str, ...] = (*get_args(OwnSchedule), *get_args(Peer))
 AUTOWU: tuple[str, ...] = ("autowu", "paper")
 UNSHARDED: tuple[str, ...] = tuple(name for name in get_args(Peer) if name != "nadamw")
 EPOCHS = 60  # of a data set that has epochs, if neither --epochs nor --steps is given
+LARGEST: Final = 2**31 - 1
+"""Of all whole numbers but the seed: more than anybody has of anything, and PyTorch can count so far."""
+STRONGEST: Final = 1e30
+"""Of all other numbers: beyond, an LR times its scale is no number of 32 bits."""
+MOST: Final[dict[str, int]] = {"threads": 1_024, "workers": 1_024}
+"""More of them than a machine has, it cannot start."""
 IMAGE_SETS = ("digits", "fashion-mnist", "cifar10", "cifar100")
 
 
@@ -158,6 +164,11 @@ class Settings:
                 raise UserError(f"{flag(name)} must be in [0, 1), not {value}")
         if self.seed >= 2**63:
             raise UserError(f"--seed must be below 2^63, not {self.seed}")
+        for each in fields(self):
+            value = getattr(self, each.name)
+            most = MOST.get(each.name, LARGEST if isinstance(value, int) else STRONGEST)
+            if each.name != "seed" and isinstance(value, (int, float)) and value > most:
+                raise UserError(f"{flag(each.name)} must be at most {most:,}, not {value:,}")
         _one_of("schedule", self.schedule, SCHEDULES)
         if self.optimizer is None and self.schedule not in get_args(Peer):
             object.__setattr__(self, "optimizer", "adamp")

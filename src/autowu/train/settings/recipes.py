@@ -9,8 +9,8 @@ from typing import Any, Final, get_args
 from autowu.errors import UserError
 from autowu.train.settings.options import AUTOWU, Peer
 
-EXCLUSIVE: Final = (("epochs", "steps"), ("warmup_epochs", "warmup_steps"))
-"""Settings that say the same: the stronger source's is taken, whichever of the two it is."""
+EXCLUSIVE: Final = (("epochs", "steps", "until_plateau"), ("warmup_epochs", "warmup_steps"))
+"""Settings that say the same: the stronger source's is taken, whichever of them it is."""
 
 OF_OPTIMIZER: Final = ("lr", "weight_decay")
 """Settings of a recipe that hold for its optimizer only."""
@@ -104,7 +104,7 @@ def over(stronger: Mapping[str, Any], weaker: Mapping[str, Any]) -> dict[str, An
     """The settings of both, those of ``stronger`` where both have one; ``set`` is merged field by field."""
     kept = dict(weaker)
     for pair in EXCLUSIVE:
-        if any(stronger.get(name) is not None for name in pair):
+        if any(stronger.get(name) not in (None, False) for name in pair):
             for name in pair:
                 kept.pop(name, None)
     both = {**kept.get("set", {}), **stronger.get("set", {})}

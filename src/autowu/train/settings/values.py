@@ -25,6 +25,8 @@ class SetField(argparse.Action):
         """Read one, over those before."""
         name, equals, text = str(values).partition("=")
         known = [field.name for field in fields(Config)]
+        if not equals and name in known:
+            parser.error(f"--set must be FIELD=VALUE, such as patience=3, not {values!r}: there is no value")
         if not equals or name not in known:
             hint = meant(name, known) or f" (fields: {', '.join(known)})"
             parser.error(f"--set must be FIELD=VALUE with a field of autowu.Config, not {values!r}{hint}")
