@@ -64,7 +64,8 @@ def test_the_peak_grows_with_the_square_root_of_the_batch_size(schedule, batch_s
     assert lrs == pytest.approx([peak * shape(step) for step in range(30)], rel=1e-12)
     assert max(lrs) == pytest.approx(peak, rel=1e-12)
     assert method.settings["peak_lr"] == pytest.approx(peak)
-    assert phases == ["warmup"] * 10 + ["decay"] * 20
+    held = {"baseline": 0, "constant": 20, "wsd": 14}[schedule]
+    assert phases == ["warmup"] * 10 + ["stable"] * held + ["decay"] * (20 - held)
     assert method.schedule.switch is None
     assert not method.schedule.verdicts
 

@@ -53,7 +53,7 @@ def baseline(plan: Plan) -> Method:
 def constant(plan: Plan) -> Method:
     """:func:`warmup_constant`, without warm-up by default."""
     warmup = plan.warmup_steps()
-    return _scaled(plan, warmup, "constant", lambda step: warmup_constant(step, warmup))
+    return _scaled(plan, warmup, "constant", lambda step: warmup_constant(step, warmup), math.inf)
 
 
 def wsd(plan: Plan) -> Method:
@@ -61,9 +61,15 @@ def wsd(plan: Plan) -> Method:
     total = plan.total_steps
     warmup = plan.warmup_steps(epochs=5, fraction=0.05)
     cooldown = min(max(1, round(COOLDOWN * total)), total - warmup)
-    return _scaled(
-        plan, warmup, "1-sqrt", lambda step: warmup_stable_decay(step, warmup, total, cooldown), cooldown
+    method = _scaled(
+        plan,
+        warmup,
+        "1-sqrt",
+        lambda step: warmup_stable_decay(step, warmup, total, cooldown),
+        total - cooldown,
     )
+    method.settings["cooldown_steps"] = cooldown
+    return method
 
 
 def _scaled(
@@ -71,7 +77,7 @@ def _scaled(
     warmup_steps: int,
     decay: str,
     factor: Callable[[int], float],
-    cooldown_steps: int | None = None,
+    decays_from: float = 0,
 ) -> Method:
     """``factor`` times the peak LR, which is η_base √(B / 256) (Section 3)."""
     optimizer = table.build(plan.settings, plan.model)
@@ -85,6 +91,5 @@ def _scaled(
         "warmup_steps": warmup_steps,
         "total_steps": plan.total_steps,
     }
-    if cooldown_steps is not None:
-        settings["cooldown_steps"] = cooldown_steps
-    return Method(optimizer, Shape(optimizer, lambda step: scale * factor(step), warmup_steps), settings)
+    shape = Shape(optimizer, lambda step: scale * factor(step), warmup_steps, decays_from=decays_from)
+    return Method(optimizer, shape, settings)

@@ -18,6 +18,7 @@ class Shape(WithoutTests):
         optimizer: its groups hold their own LRs, which stand for a factor of 1.
         factor: n -> a number ≥ 0; by default 1.
         warmup_steps: the first update that is not warm-up; only for :attr:`phase`.
+        decays_from: the first update of the decay, inf where there is none; by default all after warm-up.
         effective: the LR that an optimizer makes of a group's LR, for optimizers that find their own.
     """
 
@@ -27,18 +28,22 @@ class Shape(WithoutTests):
         factor: Callable[[int], float] = lambda step: 1.0,
         warmup_steps: int = 0,
         effective: Callable[[dict[str, Any]], float | Tensor] = lambda group: group["lr"],
+        decays_from: float = 0,
     ) -> None:
         self.optimizer = optimizer
         self.factor = factor
         self.warmup_steps = warmup_steps
         self.effective = effective
+        self.decays_from = decays_from
         self.base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
         self._go_to(0)
 
     @property
     def phase(self) -> str:
-        """'warmup' or 'decay'."""
-        return "warmup" if self.done < self.warmup_steps else "decay"
+        """'warmup', 'stable' or 'decay'."""
+        if self.done < self.warmup_steps:
+            return "warmup"
+        return "stable" if self.done < self.decays_from else "decay"
 
     def step(self, loss: Tensor) -> None:
         """Set the LR of the next update; the loss plays no part."""
