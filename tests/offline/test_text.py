@@ -245,3 +245,24 @@ def test_each_end_of_warm_up_is_told(name: str) -> None:
     words = text.decision(Record(ENDINGS[name].losses, None), outcome)
     assert words.startswith(f"At step {outcome.switch_step} ")
     assert SAID[name] in words
+
+
+def test_one_is_not_told_as_several(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    text = words(printed(capsys, write(tmp_path / "one.csv", [2.0])))
+    assert "1 update, the whole run; no losses" in text
+    assert " 1 updates" not in text
+    assert "1 update in an epoch" in words(
+        printed(capsys, str(tmp_path / "one.csv"), "--preset", "paper", "--steps-per-epoch", "1")
+    )
+
+
+def test_the_headings_of_tables_fit_a_narrow_terminal(
+    capsys: pytest.CaptureFixture[str], v_curve: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    lines = printed(capsys, v_curve, "--total-steps", "500", "--what-if").splitlines()
+    for heading in ("The last 10 of", "The same losses with"):
+        (at,) = (i for i, line in enumerate(lines) if line.startswith(heading))
+        title = lines[at : next(i for i in range(at, len(lines)) if lines[i].endswith(":")) + 1]
+        assert len(title) > 1
+        assert max(map(len, title)) <= 20

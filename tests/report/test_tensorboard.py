@@ -11,6 +11,7 @@ pytest.importorskip("tensorboard")
 
 
 from autowu import report
+from autowu.errors import UserError
 from autowu.offline import logs as record
 from autowu.report import tensorboard
 from autowu.runlog import run as runlog
@@ -58,3 +59,13 @@ def test_no_name_leads_out_of_the_folder(name: str) -> None:
     assert "/" not in safe
     assert safe not in (".", "..")
     assert len(safe) <= 60
+
+
+def test_a_run_is_not_exported_into_a_folder_that_has_it(
+    autowu_run: Path, baseline_run: Path, tmp_path: Path
+) -> None:
+    tensorboard.export(report.read([autowu_run]), tmp_path / "events")
+    before = sorted((tmp_path / "events").rglob("*"))
+    with pytest.raises(UserError, match=r"0-autowu: has event files already; remove them, or name another"):
+        tensorboard.export(report.read([autowu_run, baseline_run]), tmp_path / "events")
+    assert sorted((tmp_path / "events").rglob("*")) == before

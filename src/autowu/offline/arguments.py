@@ -28,6 +28,9 @@ SETTINGS: Final = (
 )
 """Fields of Config with a flag of their own."""
 
+OF_A_RUN: Final = ("total_steps", "min_lr", "max_lr", "warmup_fraction", "decay")
+"""What a range test has no use for."""
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -41,6 +44,15 @@ class Asked:
     sweep: bool | None = None
     """Whether the record is a range test; None: as its learning rates say."""
     choice: Choice = field(default_factory=Choice)
+
+    def refuse_for_sweep(self) -> None:
+        """Raises UserError where something is asked for that changes nothing of a range test's reading."""
+        for flag in (*(["total_steps"] if self.total_steps is not None else []), *self.settings):
+            if flag in OF_A_RUN:
+                raise UserError(
+                    f"--{flag.replace('_', '-')}: changes nothing of a learning-rate range test, which has "
+                    "rates and a length of its own (--no-sweep if it is none)"
+                )
 
     def flags(self) -> Iterator[str]:
         """The words of a command line that ask for the same."""

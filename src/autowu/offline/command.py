@@ -77,6 +77,8 @@ def run(args: argparse.Namespace) -> int:
     if pages is not None and output is not None:
         pages.form_of(output)  # before a file is read
     decided = decide(args.losses, asked)
+    if decided.range_test is not None:
+        asked.refuse_for_sweep()
     cases = decided.cases() if args.what_if else []
     if args.json:
         print(json.dumps(_as_json(decided, cases if args.what_if else None), allow_nan=False))
@@ -115,10 +117,11 @@ def _print(decided: Decided, cases: list[what_if.Case]) -> None:
         ]
     for paragraph in (*(f"{caveat}." for caveat in decided.caveats()), *told):
         print(*wrapped(paragraph, width), "", sep="\n")
-    print(*text.table(outcome), "", sep="\n")
+    title, *rows = text.table(outcome)
+    print(*wrapped(title, width), *rows, "", sep="\n")
     if cases:
-        print("The same losses with other settings, one at a time (> marks the chosen value):")
-        print(*what_if.table(cases), "", sep="\n")
+        title = "The same losses with other settings, one at a time (> marks the chosen value):"
+        print(*wrapped(title, width), *what_if.table(cases), "", sep="\n")
     print(_plot(outcome, record.at_updates(), width))
 
 

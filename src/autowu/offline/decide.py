@@ -18,6 +18,7 @@ from autowu.offline.logs import Record, read
 from autowu.offline.range_test import RangeTest
 from autowu.offline.replay import Replay
 from autowu.offline.strided import replay_record
+from autowu.offline.text import count
 from autowu.text import printable
 
 LIKE: Final = 1.02  # LRs that differ by less are the same, as far as a log tells
@@ -54,7 +55,7 @@ class Decided:
             return ()
         found += _sparse(record, self.replay.config)
         if self.foreign and record.lrs is not None and _grows(record.lrs):
-            length = _count(self.replay.config.total_steps or record.updates, "update")
+            length = count(self.replay.config.total_steps or record.updates, "update")
             found.append(
                 f"The learning rates grow as AutoWU's do, but not as in a run of {length} with these "
                 "settings: give those of the run, --total-steps first of all, or the peak is wrong"
@@ -81,11 +82,11 @@ class Decided:
         if self.foreign and self.record.lrs is not None and _grows(self.record.lrs):
             return None  # the caveat has said it
         if self.record.planned is not None:
-            planned = _count(self.record.planned, "update")
+            planned = count(self.record.planned, "update")
             sweep = "; --sweep if this is a range test" if _would_be_sweep(self.record) else ""
             return f"The run is one of {planned}, as its log says{sweep}"
         return (
-            f"The record is taken for the whole run, of {_count(self.record.updates, 'update')}; if that was "
+            f"The record is taken for the whole run, of {count(self.record.updates, 'update')}; if that was "
             "to be longer, give --total-steps, or the peak is wrong"
         )
 
@@ -105,10 +106,6 @@ class Decided:
         return own if switch is None else own[: max(2, switch // k)]
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
 def _sparse(record: Record, config: Config) -> list[str]:
     """What is to be said of losses that are of epochs, mostly missing, or too few."""
     finite, n = int(np.isfinite(record.losses).sum()), len(record.losses)
@@ -119,7 +116,7 @@ def _sparse(record: Record, config: Config) -> list[str]:
         ]
     if 2 * record.absent > n:
         return [
-            f"The log has no loss for {record.absent:,} of {_count(n, 'update')}, and AutoWU takes stretches "
+            f"The log has no loss for {record.absent:,} of {count(n, 'update')}, and AutoWU takes stretches "
             "without one for the death of a run: such a log cannot tell the peak"
         ]
     if finite < config.min_losses:

@@ -23,31 +23,37 @@ def premise(name: str, record: Record, replay: Replay, preset: str) -> str:
     config, missing = replay.config, int((~np.isfinite(record.losses)).sum())
     whole = record.updates == config.total_steps
     every = f"; a loss for every {record.stride:,} updates" if record.stride > 1 else ""
-    lost = f"{missing:,} {'loss' if missing == 1 else 'losses'}" if missing else "no losses"
+    lost = count(missing, "loss", "losses") if missing else "no losses"
     notes = "".join(f" ({note}.)" for note in record.notes)
-    if config.total_steps is None:
-        of = "updates of a run without a known end"
+    if config.total_steps is None or whole:
+        known = ", the whole run" if whole else " of a run without a known end"
+        of = f"{count(record.updates, 'update')}{known}"
     else:
-        of = "updates, the whole run" if whole else f"of {config.total_steps:,} updates"
-    epochs = f", {config.steps_per_epoch:,} updates in an epoch" if config.steps_per_epoch else ""
+        of = f"{record.updates:,} of {count(config.total_steps, 'update')}"
+    epochs = f", {count(config.steps_per_epoch, 'update')} in an epoch" if config.steps_per_epoch else ""
     return (
-        f"{name}: {record.updates:,} {of}{every}; {lost} missing or not finite.{notes} "
+        f"{name}: {of}{every}; {lost} missing or not finite.{notes} "
         f"Preset {preset}{epochs}. Learning rates are those of its warm-up, whatever the record's were: "
         f"from {config.min_lr:g} to at most {config.max_lr:g} in at most {_limit(replay)}."
     )
+
+
+def count(number: int, one: str, more: str | None = None) -> str:
+    """'1 update', '1,000 updates'."""
+    return f"{number:,} {one if number == 1 else more or f'{one}s'}"
 
 
 def _limit(replay: Replay) -> str:
     """How many updates warm-up takes if nothing ends it, as far as that is known by the record's end."""
     config, phase, switch = replay.config, replay.state.phase, replay.state.switch
     if switch is not None and switch.capped:
-        return f"{switch.step:,} updates"
+        return count(switch.step, "update")
     if isinstance(phase, Sweep):  # the slow growth that follows begins at its end, or before
         most = min(config.sweep_steps + config.growth_steps, config.warmup_steps)
     else:
         most = cap(config, phase.growth)
     anew = isinstance(phase, (Sweep, Search)) and config.growth == "two-speed" and most < config.warmup_steps
-    return f"{most:,} updates" + (", or more if the loss rises" if anew else "")
+    return count(most, "update") + (", or more if the loss rises" if anew else "")
 
 
 def decision(record: Record, replay: Replay) -> str:
@@ -127,7 +133,7 @@ def _reason(replay: Replay, switch: Switch, few: str | None) -> str:
         times = _times(switch.reads, "check")
         return f"no loss was recorded any more, or none that is finite ({times}){known}"
     if switch.capped:
-        return f"warm-up came to its cap of {switch.step:,} updates{_at_cap(replay, switch, few)}"
+        return f"warm-up came to its cap of {count(switch.step, 'update')}{_at_cap(replay, switch, few)}"
     if switch.reason is Reason.RISE:
         return "the loss had risen twice without having fallen"
     return f"the minimum of the loss was detected ({_times(switch.reads, 'test')})"

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from autowu import text
 from autowu.errors import UserError
@@ -22,12 +22,14 @@ from autowu.offline.arguments import Asked
 from autowu.offline.decide import decide
 from autowu.report import output, summary
 from autowu.report.names import in_order, names
-from autowu.report.replayed import run_of
+from autowu.report.output import Form
+from autowu.report.replayed import Replayed, run_of
 from autowu.runlog import run as runlog
 from autowu.runlog.run import Run
 
 MOST_RUNS: Final = 32  # more do not fit in one figure, nor in 6 MB
 FORMATS: Final = ("html", "png", "svg", "tensorboard")
+SUFFIXES: Final = (".html", ".png", ".svg")
 LAYOUTS: Final = ("main", "figure1", "figure2")
 
 
@@ -58,15 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--layout",
         choices=LAYOUTS,
-        default="main",
-        help="of a picture: the runs over their steps, or Figure 1 or 2 of the paper (default: %(default)s)",
+        help="of a picture: the runs over their steps, or Figure 1 or 2 of the paper (default: main)",
     )
     parser.add_argument(
         "--watch", action="store_true", help="serve the page to this machine alone while the runs go on"
     )
-    parser.add_argument(
-        "--port", type=int, default=0, metavar="N", help="of --watch (default: one that is free)"
-    )
+    parser.add_argument("--port", type=int, metavar="N", help="of --watch (default: one that is free)")
     arguments.add_arguments(parser, " of a log that is replayed")
 
 
@@ -75,12 +74,13 @@ def run(args: argparse.Namespace) -> int:
     if len(args.runs) > MOST_RUNS:
         raise UserError(f"a report shows at most {MOST_RUNS} runs, not {len(args.runs)}")
     asked = arguments.asked(args)
+    form = _form(args)
     if args.watch:
         from autowu.report.watch import watch
 
-        return watch(args.runs, args.port, asked)
-    form = args.format or (output.form_of(args.output) if args.output else "html")
-    path = args.output or Path("report.html" if form == "html" else f"{args.layout}.{form}")
+        return watch(args.runs, args.port or 0, asked)
+    layout = args.layout or "main"
+    path = args.output or Path("report.html" if form == "html" else f"{layout}.{form}")
     if form == "tensorboard":
         from autowu.report.tensorboard import export
 
@@ -92,14 +92,38 @@ def run(args: argparse.Namespace) -> int:
         from autowu.report import picture
 
         runs = read(args.runs, asked)
-        output.write_picture(path, form, lambda: picture.draw(args.layout, runs))
-        if left := picture.left_out(args.layout, runs):
+        output.write_picture(path, form, lambda: picture.draw(layout, runs))
+        if left := picture.left_out(layout, runs):
             print(f"Not in the picture: {', '.join(left)}")
     for line in told_of_logs(runs):
         print(*text.wrapped(text.printable(line), text.columns()), "", sep="\n")
     print(table(runs))
     print(path)
     return 0
+
+
+def _form(args: argparse.Namespace) -> Form | Literal["tensorboard"]:
+    """What is to be written.
+
+    Raises:
+        UserError: flags contradict each other, or one would change nothing.
+    """
+    path: Path | None = args.output
+    if args.watch:
+        given = {"-o": path, "--format": args.format, "--layout": args.layout}
+        if unused := [flag for flag, value in given.items() if value is not None]:
+            raise UserError(f"{unused[0]}: is of what is written, and --watch writes nothing")
+        return "html"
+    if args.port is not None:
+        raise UserError(f"--port {args.port}: is of --watch, which is not given")
+    said = output.form_of(path) if path and (args.format is None or path.name == "-") else "html"
+    form = args.format or said
+    of_another = path and path.suffix.lower() in SUFFIXES and path.suffix.lower() != f".{form}"
+    if of_another and form != "tensorboard":
+        raise UserError(f"-o {path}: the suffix must be .{form}, as --format says")
+    if args.layout is not None and form not in ("png", "svg"):
+        raise UserError(f"--layout {args.layout}: is of a picture; give --format png or svg, or such a -o")
+    return form
 
 
 def read(folders: Sequence[Path], asked: Asked | None = None) -> list[Run]:
@@ -117,6 +141,9 @@ def read(folders: Sequence[Path], asked: Asked | None = None) -> list[Run]:
         raise UserError(
             f"{given}: is of logs that are replayed, and each of these runs has its own decisions"
         )
+    sweeps = [isinstance(run, Replayed) and run.range_test is not None for run in runs if run.replayed]
+    if asked is not None and sweeps and all(sweeps):
+        asked.refuse_for_sweep()
     return runs
 
 

@@ -29,6 +29,8 @@ def form_of(path: Path) -> Form:
     Raises:
         UserError: the suffix stands for no form.
     """
+    if str(path) == "-":
+        raise UserError("-o -: must be the path of a file; nothing is written to standard output")
     form, known = path.suffix.lower().removeprefix(".") or "html", get_args(Form)
     if form not in known:
         allowed = f"{', '.join(f'.{each}' for each in known[:-1])} or .{known[-1]}"
@@ -75,17 +77,24 @@ def plotly_source() -> str:
 @contextmanager
 def _replacing(output: Path) -> Generator[BinaryIO]:
     """A file that takes the place of ``output`` once it is complete; otherwise nothing is left behind."""
-    if output.exists() and not output.is_file():
-        raise UserError(f"{output}: not a file; -o takes the path of the page")
-    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
+    partial = output.with_name(f".{output.name[:40]}.{os.getpid()}.partial")  # a name may not be too long
     try:
+        if output.exists() and not output.is_file():
+            raise UserError(f"{output}: not a file; -o takes the path of the page")
         file = partial.open("xb")
     except OSError as error:
-        raise UserError(f"{output}: cannot be written ({(error.strerror or str(error)).lower()})") from error
+        raise _unwritten(output, error) from error
     try:
         with file:
             yield file
         os.replace(partial, output)
-    except BaseException:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
+        # One of writing names no file, or this one; another is of a run that is read meanwhile.
+        if isinstance(error, OSError) and error.filename in (None, str(partial)):
+            raise _unwritten(output, error) from error
         raise
+
+
+def _unwritten(output: Path, error: OSError) -> UserError:
+    return UserError(f"{output}: cannot be written ({(error.strerror or str(error)).lower()})")

@@ -64,7 +64,8 @@ def _notes(decided: Decided) -> tuple[str, ...]:
     if (assumed := decided.assumed()) is not None:
         said.append(assumed)
     if decided.range_test is not None:
-        said.append("AutoWU did not run here: a range test, all of which is read as its warm-up")
+        doubt = " (--no-sweep if it is none)" if decided.asked.sweep is None else ""
+        said.append(f"AutoWU did not run here: a range test{doubt}, all of which is read as its warm-up")
     elif decided.foreign or record.lrs is None:
         rates = "the losses are" if record.lrs is None else "learning rates are"
         other = ", the learning rates those of AutoWU's warm-up" if record.lrs is None else ""

@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from autowu.errors import UserError
+from autowu.offline.logs.tensorboard_table import has_events
 from autowu.runlog.events import EVALUATION
 from autowu.runlog.run import Run
 
@@ -125,9 +127,17 @@ def records(run: Run) -> Iterator[dict[str, Any]]:
 
 
 def export(runs: Sequence[Run], folder: Path) -> Sequence[Run]:
-    """Write each run into a folder of its own within ``folder``; returns the runs."""
-    for i, run in enumerate(runs):
-        with Writer(folder / f"{i}-{safe(run.name)}") as writer:
+    """Write each run into a folder of its own within ``folder``; returns the runs.
+
+    Raises:
+        UserError: one of these has event files already: TensorBoard would show all points twice.
+    """
+    folders = [folder / f"{i}-{safe(run.name)}" for i, run in enumerate(runs)]
+    for each in folders:
+        if each.is_dir() and has_events(each):
+            raise UserError(f"{each}: has event files already; remove them, or name another folder with -o")
+    for each, run in zip(folders, runs, strict=True):
+        with Writer(each) as writer:
             for record in records(run):
                 writer.add(record)
     return runs
