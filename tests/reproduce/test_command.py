@@ -52,7 +52,8 @@ def test_cells_are_chosen_by_pattern(capsys):
         (["--scale", "mini"], "--data is missing; it must have fashion-mnist"),
         ([], "--data is missing; it must have cifar10"),
         (["--data", "EMPTY"], "must have cifar10: cifar10.npz in Keras' layout"),
-        (["--job-option", "x"], "argument --job-option"),
+        (["--job-option", "x"], "argument --job-option: must be NAME=VALUE, such as slurm_partition=gpu"),
+        (["--scale", "tiny", "--train", "--threads 100000"], "--threads must be at most 1,024, not 100,000"),
     ],
 )
 def test_what_is_wrong_is_one_line_and_nothing_is_written(tmp_path, capsys, words, told):
@@ -115,6 +116,21 @@ def test_results_of_another_commit_stop_it_before_it_begins(tmp_path, capsys):
     text = (tmp_path / "tiny" / "table1.md").read_text(encoding="utf-8")
     assert "1 of 48 cells have been run" in text
     assert "Commit fedcba;" in text
+
+
+def test_one_cell_is_no_plural(capsys):
+    assert reproduce("table1", "--dry-run", "--only", "cifar10-resnet18-256-cos-seed0") == 0
+    told = capsys.readouterr().out
+    assert "table1: 1 cell, about" in told
+    assert "all: 1 cell, about" in told
+
+
+@pytest.mark.parametrize("words", [[], ["--no-train"]])
+def test_a_folder_in_place_of_a_table_is_told_before_anything_is_trained(tmp_path, capsys, words):
+    (tmp_path / "tiny" / "table1.md").mkdir(parents=True)
+    assert reproduce("table1", "--scale", "tiny", "--out", tmp_path, *words) == 2
+    assert "table1.md must be a file, and is a folder: move it out" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "tiny").iterdir()] == ["table1.md"]
 
 
 def test_tables_of_nothing_are_refused(tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from argparse import ArgumentTypeError
 
 import pytest
 
@@ -50,3 +51,6 @@ def test_what_submitit_refuses_is_one_line(tmp_path):
 def test_an_option_is_a_name_and_a_value():
     assert jobs.option("slurm_partition=gpu") == ("slurm_partition", "gpu")
     assert jobs.option("slurm_array_parallelism=8") == ("slurm_array_parallelism", 8)
+    for text in ("a", "=8"):
+        with pytest.raises(ArgumentTypeError, match=f"must be NAME=VALUE, such as .*, not '{text}'"):
+            jobs.option(text)

@@ -66,6 +66,10 @@ def damaged(**changes):
         (damaged(metrics={"test_accuracy": 0.5, "peak_lr": math.nan}), "its peak_lr is no number above 0"),
         (damaged(metrics={"test_accuracy": 0.5, "peak_lr": -1}), "its peak_lr is no number above 0"),
         (damaged(seconds=math.inf), "its seconds are not finite"),
+        (damaged(seconds=10**400), "its seconds are not finite"),
+        (damaged(seconds=-1.0), "its seconds are below 0"),
+        (damaged(metrics={"test_accuracy": 10**400}), r"its test_accuracy is not in \[0, 1\]"),
+        (damaged(metrics={"test_accuracy": 0.5, "peak_lr": 10**400}), "its peak_lr is no number above 0"),
     ],
 )
 def test_a_damaged_line_is_named(tmp_path, line, told):

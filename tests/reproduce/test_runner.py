@@ -87,6 +87,21 @@ def test_no_cell_is_begun_when_time_is_up(tmp_path):
     assert not (tmp_path / "tiny" / "runs").exists()
 
 
+@pytest.mark.parametrize("saved", [False, True])
+def test_a_cell_that_is_stopped_says_whether_there_is_a_checkpoint(tmp_path, monkeypatch, capsys, saved):
+    def start(job, runs, *of, **more):
+        folder = runs / job.folder
+        (folder / "checkpoints" / ("000000002" if saved else ".000000002.tmp")).mkdir(parents=True)
+        stopped = subprocess.Popen([sys.executable, "-c", "import sys; sys.exit(143)"])
+        return running.Running(job, folder, stopped)
+
+    monkeypatch.setattr(running, "start", start)
+    outcome = runner.run(study(tmp_path, CELL))
+    assert (outcome.stopped, outcome.waiting, outcome.left) == (int(saved), int(not saved), 1)
+    where = "at a checkpoint" if saved else "before its first checkpoint; it will begin anew"
+    assert f"{CELL.cell.name}: stopped {where}\n" in capsys.readouterr().err
+
+
 def test_a_cell_of_another_process_is_left_to_it(tmp_path):
     fcntl = pytest.importorskip("fcntl")
     folder = tmp_path / "tiny" / "runs" / CELL.folder

@@ -7,7 +7,7 @@ import math
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -132,6 +132,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     commit = results.commit()
     folder = args.out / scale.name
+    _check(wanted, by_target, folder)
     lines = results.read(folder, scale.name, None if args.any_commit else commit)
     outcome = Outcome()
     if not args.no_train:
@@ -191,9 +192,9 @@ def _show(
     for target, of in by_target.items():
         hours = sum(scale.hours(job.cell) for job in of if job.cell.name in names)
         count = sum(1 for job in of if job.cell.name in names)
-        print(f"{target}: {count:,} cells, about {hours:,.1f} hours of {scale.device}")
+        print(f"{target}: {_count(count)}, about {hours:,.1f} hours of {scale.device}")
     total = sum(scale.hours(job.cell) for job in wanted)
-    print(f"all: {len(wanted):,} cells, about {total:,.1f} hours of {scale.device}, each cell once")
+    print(f"all: {_count(len(wanted))}, about {total:,.1f} hours of {scale.device}, each cell once")
     if (lacking := sets.missing((job.set for job in wanted), args.data)) is not None:
         print(f"still needed in --data: {lacking}")
     print("nothing was run, and nothing written")
@@ -213,7 +214,8 @@ def _submit(
         handed_in = jobs.submit(args.jobs, commands, folder / "jobs", limit, dict(args.job_option))
         for job, cell in zip(handed_in, left, strict=True):
             print(f"{job.job_id}  {cell.cell.name}")
-    print(f"{len(commands)} jobs; when they are done: autowu reproduce … --no-train")
+    many = "1 job; when it is" if len(commands) == 1 else f"{len(commands):,} jobs; when they are"
+    print(f"{many} done: autowu reproduce … --no-train")
     return UNFINISHED if commands else 0
 
 
@@ -255,6 +257,19 @@ def write(
     return [*written, picture]
 
 
+def _check(wanted: Sequence[Job], targets: Iterable[str], folder: Path) -> None:
+    """See that settings and names will do: before anything is written, and before hours of training.
+
+    Raises:
+        UserError: a setting is out of range, or a folder has the name of a file of a target.
+    """
+    for job in wanted:
+        job.settings()
+    for path in (folder / f"{target}.{kind}" for target in targets for kind in ("md", "svg")):
+        if path.is_dir():
+            raise UserError(f"{path} must be a file, and is a folder: move it out, or take another --out")
+
+
 def _folder(folder: Path) -> None:
     try:
         (folder / "runs").mkdir(parents=True, exist_ok=True)
@@ -262,15 +277,20 @@ def _folder(folder: Path) -> None:
         raise UserError(f"cannot write to {folder}: {error.strerror or error}") from error
 
 
+def _count(cells: int) -> str:
+    return f"{cells:,} cell{'' if cells == 1 else 's'}"
+
+
 def _end(outcome: Outcome) -> int:
     """Say what is left; the exit status."""
     for failed in outcome.failed:
         print(f"failed: {failed}", file=sys.stderr)
     if outcome.left:
+        are = "is" if outcome.left == 1 else "are"
         print(
-            f"{outcome.left} cells are left ({outcome.stopped} stopped at checkpoints, {outcome.waiting} not "
-            f"begun, {len(outcome.busy)} with other processes, {len(outcome.failed)} failed): the same "
-            "command goes on",
+            f"{_count(outcome.left)} {are} left ({outcome.stopped} stopped at checkpoints, "
+            f"{outcome.waiting} not begun, {len(outcome.busy)} with other processes, "
+            f"{len(outcome.failed)} failed): the same command goes on",
             file=sys.stderr,
         )
     return UNFINISHED if outcome.left else 0

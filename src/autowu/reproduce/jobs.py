@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -58,9 +59,9 @@ def option(text: str) -> tuple[str, Any]:
     """NAME=VALUE of ``--job-option``, integers as such.
 
     Raises:
-        ValueError: there is no '='.
+        ArgumentTypeError: there is no '=', or no name before it.
     """
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise ValueError(text)
+        raise ArgumentTypeError(f"must be NAME=VALUE, such as slurm_partition=gpu, not {text!r}")
     return name, int(value) if value.lstrip("-").isdigit() else value

@@ -128,11 +128,19 @@ def _wrong_number(line: dict[str, Any]) -> str | None:
         return "its test_accuracy is not in [0, 1]"
     if peak is not None and (not _is_number(peak) or peak <= 0):
         return "its peak_lr is no number above 0"
-    return None if math.isfinite(line["seconds"]) else "its seconds are not finite"
+    if not _is_number(line["seconds"]):
+        return "its seconds are not finite"
+    return None if line["seconds"] >= 0 else "its seconds are below 0"
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether it is finite, and no integer beyond all floats."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def append(folder: Path, result: Result) -> None:

@@ -52,7 +52,7 @@ class Outcome:
     stopped: int = 0
     """Begun, and to be gone on with."""
     waiting: int = 0
-    """Not begun."""
+    """Not begun, or stopped before anything was saved."""
     busy: list[str] = field(default_factory=list[str])
     """Left to other processes."""
     failed: list[str] = field(default_factory=list[str])
@@ -128,9 +128,12 @@ def _finish(each: Running, study: Study, outcome: Outcome, total: int) -> None:
         outcome.finished += 1
         peak = "" if found.peak_lr is None else f", peak LR {found.peak_lr:.3g}"
         _say(f"{outcome.finished}/{total} {name}: {found.accuracy:.2f}%{peak}, {found.seconds:,.0f} s")
-    elif status in running.STOPPED:
+    elif status in running.STOPPED and each.saved:
         outcome.stopped += 1
         _say(f"{name}: stopped at a checkpoint")
+    elif status in running.STOPPED:
+        outcome.waiting += 1
+        _say(f"{name}: stopped before its first checkpoint; it will begin anew")
     else:
         outcome.failed.append(f"{name} (exit status {status}): {each.last_line}")
         _say(f"{name} has failed: {each.last_line}")

@@ -37,6 +37,11 @@ class Running:
             self.process.terminate()
 
     @property
+    def saved(self) -> bool:
+        """Whether there is a checkpoint to go on from."""
+        return any((self.folder / "checkpoints").glob("[0-9]*"))
+
+    @property
     def last_line(self) -> str:
         """What it printed last."""
         lines = (self.folder / OUTPUT).read_text(encoding="utf-8", errors="replace").split("\n")
