@@ -187,6 +187,12 @@ def test_warnings_are_left_as_they_were() -> None:
         ),
         (["replay", "missing.csv"], "autowu: error: missing.csv: no such file or directory\n"),
         (["replay", "two\nlines"], "autowu: error: two lines: no such file or directory\n"),
+        (
+            ["train", "--set", "patience"],
+            "autowu: error: --set must be FIELD=VALUE, such as patience=3, not 'patience': there is no value",
+        ),
+        (["train", "--data", 300 * "a"], "autowu: error: File name too long: 'aaa"),
+        (["train", "--out", 300 * "a"], f"autowu: error: cannot read {300 * 'a'}/run.json: File name too"),
     ],
 )
 def test_errors_are_one_line(capsys: pytest.CaptureFixture[str], argv: list[str], message: str) -> None:

@@ -29,6 +29,9 @@ COMMANDS: Final = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``autowu`` with ``argv``; the exit status: 0, or 2 where the user can mend what is wrong."""
+    for name in ("stdout", "stderr"):  # Python has None for one that the shell has closed
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, open to the end
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(
@@ -54,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 141  # 128 + SIGPIPE: the reader, such as `head`, has had enough
     except OSError as error:
         _drop_output()
-        return _fail(str(error))
+        return _fail(str(error).removeprefix(f"[Errno {error.errno}] "))
     finally:
         warnings.formatwarning = before
 
