@@ -151,6 +151,23 @@ def test_a_rise_is_seen_among_losses_that_are_not_finite(every: int) -> None:
     assert found[0].level == pytest.approx(2.0, abs=0.05)
 
 
+@pytest.mark.parametrize(("least", "risen", "cut"), [
+    (1e-4, 0.05, True), (1e-4, 2e-3, True), (0.01, 0.05, True),  # three tenths of the decades, and more
+    (1e-4, 1.3e-3, False), (0.01, 0.037, False), (0.2, 0.27, False),  # fewer; and a fall by less than one
+])  # fmt: skip
+@pytest.mark.parametrize("unit", [1.0, 2.0**-30])
+def test_of_a_loss_that_falls_through_decades_its_decades_are_lost(
+    least: float, risen: float, cut: bool, unit: float
+) -> None:
+    level = Stretch(*(unit * np.array([0.9 * least, least, 1.1 * least])).tolist())
+    origin = Stretch(*(unit * np.array([0.9, 1.0, 1.1])).tolist())
+    losses = unit * least * np.exp(0.02 * np.random.default_rng(0).standard_normal(T - BEGIN))
+    losses[400:] *= risen / least
+    found = cuts(losses, fallen(least=level, kept=level).replace(origin=origin))
+    assert bool(found) == cut
+    assert all(each.step > 400 + BEGIN for each in found)
+
+
 @pytest.mark.parametrize("low", [0.0, 0.5])
 @pytest.mark.parametrize("at", range(5))
 def test_one_low_loss_at_the_start_is_no_level_that_the_loss_has_to_fall_below(low: float, at: int) -> None:

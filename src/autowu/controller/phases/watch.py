@@ -34,6 +34,9 @@ LOST: Final = 0.1
 MOSTLY: Final = 0.5
 """The same, where it is lost for several stretches in a row, though each is within the noise."""
 
+DECADES: Final = 0.3
+"""The same of a loss that has fallen tenfold and more, in terms of its logarithm."""
+
 CUT: Final = 1 / 3
 """By which a cut multiplies the LR: half of the decade between a good LR and one that explodes."""
 
@@ -159,11 +162,21 @@ def _risen(state: State[P], now: Stretch) -> bool:
 
 
 def _lost(state: State[P], now: Stretch, share: float) -> bool:
-    """Whether ``now`` is above the median of the least level by so much of the fall."""
-    least, origin = state.phase.least, state.origin
-    if least is None or origin is None or not _fallen(state):
+    """Whether ``now`` is above the median of the least level by so much of the fall.
+
+    Of a loss that has fallen through decades a rise by a decade is next to nothing of that: there, its share
+    of the fall's logarithm counts, too.
+    """
+    if state.phase.least is None or state.origin is None or not _fallen(state):
         return False
-    return now.low > least.median and now.median - least.median > share * (origin.median - least.median)
+    least, first = state.phase.least.median, state.origin.median
+    if not now.low > least:
+        return False
+    if now.median - least > share * (first - least):
+        return True
+    if not 0 < noise.DECADE * least < first:
+        return False
+    return math.log(now.median / least) > max(share, DECADES) * math.log(first / least)
 
 
 def _fallen(state: State[P]) -> bool:
