@@ -101,6 +101,13 @@ def test_more_losses_than_steps_are_refused() -> None:
         replay(np.ones(11), total_steps=10)
 
 
+def test_a_loss_beyond_floating_point_is_refused_and_none_is_missing() -> None:
+    with pytest.raises(ValueError, match=r"^losses must be numbers that floating point holds"):
+        replay([1.0, 10**400])
+    missing: Any = [1.0, None, 2.0]
+    assert replay(missing).to_json() == replay([1.0, math.nan, 2.0]).to_json()
+
+
 @pytest.mark.parametrize("losses", [["a", "b"], [object()], [1 + 2j]])
 def test_losses_that_are_no_numbers_are_refused(losses: Any) -> None:
     with pytest.raises((TypeError, ValueError), match=r"losses|float|number"):

@@ -1,5 +1,6 @@
 """A run folder is read as it was written; what is cut off or foreign is told in one line."""
 
+import errno
 import json
 import math
 import re
@@ -13,6 +14,7 @@ from autowu.controller.state import Reason
 from autowu.errors import UserError
 from autowu.runlog import events as runlog_events
 from autowu.runlog import run as runlog
+from autowu.runlog import writer
 from report import simulated
 
 
@@ -254,3 +256,22 @@ def test_a_log_without_a_single_event_is_foreign(autowu_run: Path) -> None:
 def test_losses_beyond_all_measure_are_missing(autowu_run: Path, loss: str) -> None:
     append(autowu_run, f'{{"event": "step", "step": 1001, "loss": {loss}, "lr": 0.1}}\n')
     assert math.isnan(runlog.read(autowu_run).losses[-1])
+
+
+def test_what_cannot_be_written_leaves_the_old_file_and_no_draft(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer.write_about(tmp_path, {"autowu": "1"})
+
+    def full(path: Path, *_: object, **__: object) -> None:
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space left"):
+        writer.write_about(tmp_path, {"autowu": "2"})
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+    assert json.loads((tmp_path / "run.json").read_bytes()) == {"autowu": "1"}
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"No space left|Not a directory"):
+        writer.write_about(tmp_path / "file", {})

@@ -128,7 +128,7 @@ def replay(
     """Run the controller over a recorded loss curve.
 
     Args:
-        losses: the training loss of each update [n], in order; NaN where it is missing.
+        losses: the training loss of each update [n], in order; NaN or None where it is missing.
         total_steps: T of the run that the record is from; without it, n. ``math.inf``: a run without a known
             end.
         steps_per_epoch: updates in an epoch; the paper's preset needs it.
@@ -141,10 +141,13 @@ def replay(
 
     Raises:
         TypeError: an unknown setting, a value of the wrong type, or ``losses`` are not real numbers.
-        ValueError: ``losses`` are texts, not one-dimensional, empty, or longer than ``total_steps``; or a
-            setting is out of range.
+        ValueError: ``losses`` are texts other than numbers, or beyond floating point, not one-dimensional,
+            empty, or longer than ``total_steps``; or a setting is out of range.
     """
-    curve = np.asarray(losses, dtype=np.float64)
+    try:
+        curve = np.asarray(losses, dtype=np.float64)
+    except OverflowError as error:
+        raise ValueError(f"losses must be numbers that floating point holds ({error})") from error
     if curve.ndim != 1 or not len(curve):
         raise ValueError(f"losses must be a sequence of one or more numbers, not of shape {curve.shape}")
     if total_steps is None:

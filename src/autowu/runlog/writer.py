@@ -8,6 +8,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -75,8 +76,13 @@ def write_about(folder: Path, about: Mapping[str, Any]) -> None:
     """
     path = folder / ABOUT
     draft = path.with_suffix(".json.tmp")
-    draft.write_text(json.dumps(_strict(about), indent=2) + "\n", encoding="utf-8")
-    os.replace(draft, path)
+    try:
+        draft.write_text(json.dumps(_strict(about), indent=2) + "\n", encoding="utf-8")
+        os.replace(draft, path)
+    except BaseException:
+        with suppress(OSError):  # the first error is what is told
+            draft.unlink(missing_ok=True)  # a disk that is full leaves an empty one
+        raise
 
 
 def outcome(switch: Switch | None) -> dict[str, Any]:
