@@ -11,7 +11,7 @@ session      what every host shares: the state, its decisions, what follows for 
 torch        AutoWU, the PyTorch scheduler, which the first three drive
   sharded    its checkpoints where each rank holds a part
 driver       the same for hosts without PyTorch; weights: the snapshot that they keep, by name
-  keras_variables, optax_trees   what these hosts call by which name; optax_micro: a step a micro-batch
+  keras_variables, optax_trees   what these hosts call by which name; optax_updates: a step an update
 
 torchvision_shim, which those of PyTorch call before they import their framework, lets torchvision be imported
 where its compiled operators do not load.

@@ -26,7 +26,8 @@ from autowu.config import Config
 from autowu.integrations import optax_trees
 from autowu.integrations.driver import Driver
 from autowu.integrations.logged import Folder
-from autowu.integrations.optax_micro import MicroSteps
+from autowu.integrations.optax_rates import as_set, check_rate, is_close, ratios_of
+from autowu.integrations.optax_updates import Updates
 from autowu.integrations.said import summary
 from autowu.integrations.saved import check_keys
 from autowu.integrations.weights import Leaf, MisfitError, Weights, gone, some
@@ -87,7 +88,7 @@ class AutoWU:
         self._watched: dict[str, tuple[Any, Leaf]] = {}  # what came back of them, beside what was written
         self._second_hand = False
         self._told: set[str] = set()
-        self._micro_steps = MicroSteps()
+        self._updates = Updates()
 
     def __repr__(self) -> str:
         return summary("AutoWU", self.driver.session)
@@ -102,7 +103,7 @@ class AutoWU:
         """
         leaves, structure = jax.tree.flatten(opt_state)
         places = self._find(opt_state, leaves, structure)
-        self._ratios |= _ratios({path: leaves[index] for path, index in places.items()}, self._ratios)
+        self._ratios |= ratios_of({path: leaves[index] for path, index in places.items()}, self._ratios)
         self._written = {path: self._ratios[path] * self.driver.learning_rate for path in places}
         for path, index in places.items():
             # Type and sharding stay as they are, so that nothing is traced again.
@@ -142,12 +143,13 @@ class AutoWU:
             TypeError, ValueError: as :meth:`observe` and :meth:`set_learning_rate`, or no loss was given.
         """
         rates = self._rates(opt_state)
+        self._look_whether_set(opt_state, rates)
         if loss is not None:
             self.observe(loss)
         due = self.driver.session.due
         weights = self.driver.step(*_reading(params, opt_state, rates))
         if weights is None and self.driver.session.due != due:
-            self._micro_steps.look(opt_state, self.driver.step_count)
+            self._updates.look(opt_state, self.driver.step_count)
         return self._put_back(weights, params, opt_state)
 
     def extend(self, total_steps: int) -> None:
@@ -184,6 +186,24 @@ class AutoWU:
         weights = self.driver.cooldown(steps, *_reading(params, opt_state, rates))
         return self._put_back(weights, params, opt_state)
 
+    def _look_whether_set(self, opt_state: Any, rates: Set[str]) -> None:
+        """Warn where the first update, of a run or after a checkpoint, was made with another LR."""
+        if self._written:
+            return
+        leaves = jax.tree.leaves(opt_state)
+        # Without ratios known, the first is all that can be told.
+        for path in self._ratios.keys() & rates or list(rates)[:1]:
+            expected = self._ratios.get(path, np.ones(())) * self.driver.learning_rate
+            here, there = as_set(leaves[self._places[path]], expected)
+            if not is_close(here, there):
+                warnings.warn(
+                    f"AutoWU: this update was made with opt_state{path} at {here!s:.80}, not {there!s:.80}:"
+                    " call set_learning_rate(opt_state) before the first update, of a run and after"
+                    " load_state_dict, and take what it returns.",
+                    stacklevel=3,
+                )
+                return
+
     def _rates(self, opt_state: Any) -> Set[str]:
         """The paths of the learning rates; whether they are as they were set is looked at."""
         leaves, structure = jax.tree.flatten(opt_state)
@@ -195,7 +215,7 @@ class AutoWU:
         self, weights: Weights | None, params: Params, opt_state: OptState
     ) -> tuple[Params, OptState]:
         if weights is not None:
-            self._micro_steps.forget()
+            self._updates.forget()
             params = optax_trees.written(params, weights.parameters)
             opt_state = optax_trees.written(opt_state, weights.rest)
         return params, self.set_learning_rate(opt_state)
@@ -226,9 +246,8 @@ class AutoWU:
         if not all(getattr(leaf, "is_ready", lambda: True)() for leaf, _ in self._watched.values()):
             return
         for path, (leaf, written) in self._watched.items():
-            here = np.asarray(leaf)
-            there, close = written.astype(here.dtype), 2 * float(jnp.finfo(here.dtype).eps)
-            if not np.allclose(here.astype(float), there.astype(float), rtol=close, atol=0):
+            here, there = as_set(leaf, written)
+            if not is_close(here, there):
                 warnings.warn(
                     f"AutoWU: something else sets the learning rate too: opt_state{path} is {here}, where"
                     f" AutoWU had set {there}. Its tests take such LRs for its own: take the other out"
@@ -263,9 +282,10 @@ class AutoWU:
         except (TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"the state of AutoWU is damaged: {type(error).__name__}: {error}") from error
         for path, ratio in ratios.items():
-            _check_rate(f"ratio.{path} of the saved state", ratio)
+            check_rate(f"ratio.{path} of the saved state", ratio)
         self.driver.load_state_dict(state_dict)
         self._ratios, self._written, self._watched = ratios, {}, {}
+        self._updates.forget()
 
 
 def _reading(
@@ -286,28 +306,3 @@ def _reading(
             raise MisfitError(some(problems))
 
     return read, check
-
-
-def _ratios(rates: Mapping[str, Any], known: Mapping[str, Leaf]) -> dict[str, Leaf]:
-    """Of those learning rates that are not ``known``, as the user gave them."""
-    new = {path: np.asarray(leaf, np.float64) for path, leaf in rates.items() if path not in known}
-    if not new:
-        return {}
-    first, leaf = next(iter(rates.items()))
-    leading = np.asarray(leaf, np.float64)
-    for path, rate in {first: leading, **new}.items():
-        _check_rate(f"opt_state{path}", rate)
-    if len({*leading.flat}.union(*(rate.flat for rate in new.values()))) == 1:
-        return {path: np.ones_like(rate) for path, rate in new.items()}  # one LR for all, whatever it is
-    unit = leading.flat[0]
-    if unit == 0:
-        raise ValueError(
-            f"the learning rates are in no ratio to opt_state{first}, which is 0, while others are not: give"
-            " numbers whose ratios are those of the learning rates that you want"
-        )
-    return {path: rate / unit for path, rate in new.items()}
-
-
-def _check_rate(name: str, rate: Leaf) -> None:
-    if not (np.isfinite(rate).all() and (rate >= 0).all()):
-        raise ValueError(f"{name} must be finite and ≥ 0, not {rate!s:.80}")
