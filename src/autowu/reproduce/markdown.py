@@ -28,21 +28,28 @@ def found(jobs: Sequence[Job], lines: Sequence[Result]) -> dict[Cell, Result]:
 
 def page(target: Target, scale: Scale, jobs: Sequence[Job], lines: Sequence[Result]) -> str:
     """A table for each task, and how much of it there is."""
-    of = found(jobs, lines)
-    seeds = {task: sorted({job.cell.seed for job in jobs if job.cell.task == task}) for task in target.tasks}
-    parts = [f"## {target.title}, scale {scale.name}", scale.about, _state(of, jobs, lines)]
+    parts = [f"## {target.title}, scale {scale.name}", scale.about, state(jobs, lines)]
     for task in target.tasks:
         parts.append(f"### {TITLES[task]}")
-        if task not in scale.tasks:
-            parts.append(f"The scale {scale.name} has nothing that stands for this task.")
-            continue
-        rows = target.of(task)
-        parts += [_table(rows, of, seeds[task], scale), _margins(rows, of, seeds[task])]
-        parts.append(_peaks(rows, of, seeds[task], scale))
-    return "\n\n".join(part for part in parts if part) + "\n"
+        parts.append(
+            of_task(target, task, scale, jobs, lines)
+            if task in scale.tasks
+            else f"The scale {scale.name} has nothing that stands for this task."
+        )
+    return "\n\n".join(parts) + "\n"
 
 
-def _state(of: Found, jobs: Sequence[Job], lines: Sequence[Result]) -> str:
+def of_task(target: Target, task: str, scale: Scale, jobs: Sequence[Job], lines: Sequence[Result]) -> str:
+    """The tables of one task: accuracy, what is ahead of the baseline, peak LRs."""
+    of, rows = found(jobs, lines), target.of(task)
+    seeds = sorted({job.cell.seed for job in jobs if job.cell.task == task})
+    parts = [_table(rows, of, seeds, scale), _margins(rows, of, seeds), _peaks(rows, of, seeds, scale)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def state(jobs: Sequence[Job], lines: Sequence[Result]) -> str:
+    """How many cells have been run, of which commits, on what, and how long that took."""
+    of = found(jobs, lines)
     told = [f"{len(of)} of {len(jobs)} cells have been run; “{NOTHING}” has not."]
     names = {job.cell.name for job in jobs}
     others = sum(1 for line in lines if line.cell in names) - len(of)
@@ -113,21 +120,25 @@ def _peaks(rows: Sequence[Row], of: Found, seeds: Sequence[int], scale: Scale) -
 
 def grid(target: Target, scale: Scale, jobs: Sequence[Job], lines: Sequence[Result]) -> str:
     """Figures 5 and 6 in numbers: a line for each schedule, at one batch size."""
-    of = found(jobs, lines)
-    parts = [f"## {target.title}, scale {scale.name}", scale.about, _state(of, jobs, lines)]
+    parts = [f"## {target.title}, scale {scale.name}", scale.about, state(jobs, lines)]
     if target.tasks[0] in scale.tasks:
-        rows = [["schedule", "paper", "ours", *(["difference"] if scale.name == "paper" else []), "peak LR"]]
-        seeds = sorted({job.cell.seed for job in jobs})
-        for row in target.rows:
-            (column,) = row.batch_sizes
-            mine, theirs = _values(row, column, of, seeds), row.number(column)
-            difference = [_difference(mine, theirs)] if scale.name == "paper" else []
-            peak = _peak(row, column, of, seeds)
-            rows.append([row.schedule.name, _paper(theirs), _ours(mine, len(seeds)), *difference, peak])
-        parts.append(table(rows))
+        parts.append(of_grid(target, scale, jobs, lines))
     else:
         parts.append(f"The scale {scale.name} has nothing that stands for this task.")
     return "\n\n".join(parts) + "\n"
+
+
+def of_grid(target: Target, scale: Scale, jobs: Sequence[Job], lines: Sequence[Result]) -> str:
+    """The table of such a figure."""
+    of, seeds = found(jobs, lines), sorted({job.cell.seed for job in jobs})
+    rows = [["schedule", "paper", "ours", *(["difference"] if scale.name == "paper" else []), "peak LR"]]
+    for row in target.rows:
+        (column,) = row.batch_sizes
+        mine, theirs = _values(row, column, of, seeds), row.number(column)
+        difference = [_difference(mine, theirs)] if scale.name == "paper" else []
+        peak = _peak(row, column, of, seeds)
+        rows.append([row.schedule.name, _paper(theirs), _ours(mine, len(seeds)), *difference, peak])
+    return table(rows)
 
 
 def _values(row: Row, column: int, of: Found, seeds: Sequence[int]) -> list[float]:
