@@ -1,9 +1,9 @@
 """The tables of docs/reproduction.md are those of the records."""
 
 import pytest
+from experiments import reproduction
 
 from autowu.reproduce.scales import MINI
-from experiments import reproduction
 
 
 def test_the_page_has_the_tables_of_the_records() -> None:
