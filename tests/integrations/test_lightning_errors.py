@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from autowu.extras import install
@@ -58,6 +61,57 @@ def test_manual_optimization_must_return_the_loss() -> None:
 
     with pytest.raises(ValueError, match="training_step must return its loss"):
         fit(AutoWUCallback(10), [1.0], Silent(1))
+
+
+def test_a_batch_that_makes_no_update_by_hand_needs_no_loss() -> None:
+    class Skipping(OneParameter):
+        def training_step(self, batch: Tensor, batch_idx: int) -> Tensor | None:
+            return None if batch_idx in (7, 40) else super().training_step(batch, batch_idx)
+
+    losses = v_curve(120)
+    lrs = fit(AutoWUCallback(120), np.insert(losses, [7, 39], np.nan), Skipping(1))
+    assert lrs == core_trace(losses)
+
+
+class Unequal(OneParameter):
+    """Two optimizers, of which the first is stepped at some batches only."""
+
+    def __init__(self, steps: Callable[[int], bool], *, alone: bool = False) -> None:
+        super().__init__(1)
+        self.v, self.steps, self.alone = torch.nn.Parameter(torch.ones(())), steps, alone
+
+    def configure_optimizers(self) -> Any:
+        return [torch.optim.SGD([self.w], 0.1), torch.optim.LBFGS([self.v], 0.1)]
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        first, second = self.optimizers()
+        if self.alone:  # global_step is to count one of them
+            second._on_before_step = lambda: self.trainer.profiler.start("optimizer_step")
+            second._on_after_step = lambda: self.trainer.profiler.stop("optimizer_step")
+
+        def closure() -> Tensor:
+            loss = batch.mean() + 0 * self.w + self.v - self.v.detach()
+            self.manual_backward(loss)
+            return loss
+
+        second.step(closure)
+        if self.steps(batch_idx):
+            first.step()
+        return batch.mean()
+
+
+@pytest.mark.parametrize(("alone", "every"), [(False, 1), (True, 1), (False, 3)])
+def test_of_several_optimizers_the_one_that_makes_the_fewest_updates_counts(alone: bool, every: int) -> None:
+    losses, callback = np.repeat(v_curve(60), every), AutoWUCallback(60, rewind=False)
+    model = Unequal(lambda batch: batch % every == every - 1, alone=alone)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit(callback, losses, model)
+    assert callback.scheduler.last_epoch == 60
+    assert callback.scheduler.learning_rate == 0
+    texts = [text for text in (str(each.message) for each in caught) if "unequal numbers" in text]
+    assert len(texts) == (every > 1)
+    assert all("(SGD 12, LBFGS 37)" in text for text in texts)
 
 
 def test_optimizers_that_come_in_the_place_of_those_of_the_start_are_told_of_once() -> None:

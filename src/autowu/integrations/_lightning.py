@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from torch import Tensor
+from torch.optim import Optimizer
 
 from autowu.integrations._lightning_length import Start, updates_from
 from autowu.integrations.ended import is_over, may_end_early, scheduler_ended_early
@@ -17,6 +18,9 @@ from autowu.integrations.torch.scheduler import AutoWU
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
+
+
+UNEVEN: Final = 25  # updates that one optimizer has made more than another, until that is told
 
 
 class Hooks:
@@ -32,7 +36,9 @@ class Hooks:
         self._settings = settings
         self._start = Start(0, 0, 0)
         self._loaded: dict[str, Any] | None = None
-        self._told_of_others = False
+        self._told_of_others = self._told_of_uneven = False
+        self._steps: list[_Steps] = []  # of each of several optimizers, since training started
+        self._closed = 0  # updates of theirs
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Forget a checkpoint that was loaded by `trainer.validate` or `test`."""
@@ -62,6 +68,17 @@ class Hooks:
             )
         if loaded is not None:
             self.scheduler.load_state_dict(with_part(loaded["scheduler"]))
+        several = trainer.optimizers if len(trainer.optimizers) > 1 else []
+        self._steps, self._closed = [_Steps(optimizer) for optimizer in several], 0
+
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
+    ) -> None:
+        """Count the steps of each of several optimizers: ``global_step`` is the sum."""
+        loop = cast("Any", trainer.fit_loop).epoch_loop.manual_optimization
+        for steps in self._steps:
+            if steps.optimizer is optimizer:
+                steps.begin(loop.optim_step_progress.total.ready)
 
     def on_train_batch_end(
         self,
@@ -74,16 +91,40 @@ class Hooks:
         """Hand on the batch's loss, and close the update if the optimizer has made one."""
         assert self.scheduler is not None
         self._look_for_others(trainer)
+        updates = self._updates(trainer)
         loss = _loss(trainer, pl_module, outputs)
+        if loss is None:
+            if updates:
+                raise ValueError(
+                    "training_step must return its loss, as a tensor or under the key 'loss' of a dict"
+                )
+            return
         self.scheduler.observe(loss)
-        # `global_step` counts the steps of each optimizer.
-        done = (trainer.global_step - self._start.step) // len(trainer.optimizers)
-        updates = done - self.scheduler.last_epoch
         before = _decided(self.scheduler)
         for update in range(updates):  # several only if training_step itself makes several
             self.scheduler.step(loss if update else None)
         if updates:
             _log(trainer, self.scheduler, news=_decided(self.scheduler) != before)
+
+    def _updates(self, trainer: Trainer) -> int:
+        """How many updates there are that the scheduler does not know of."""
+        assert self.scheduler is not None
+        if not self._steps:
+            return trainer.global_step - self._start.step - self.scheduler.last_epoch
+        # The one that makes the fewest counts: a critic may make more.
+        counts = [steps.count for steps in self._steps]
+        updates, self._closed = min(counts) - self._closed, min(counts)
+        if max(counts) - min(counts) >= UNEVEN and not self._told_of_uneven:
+            self._told_of_uneven = True
+            made = ", ".join(f"{type(each.optimizer).__name__} {each.count}" for each in self._steps)
+            warnings.warn(
+                f"AutoWU: the optimizers have made unequal numbers of updates ({made}). The LR of all goes by"
+                " the one that makes the fewest, and so does total_steps. If it has ceased, or each has a"
+                " loss of its own, let each have a scheduler of its own (autowu.AutoWU) in"
+                " configure_optimizers.",
+                stacklevel=2,
+            )
+        return updates
 
     def _look_for_others(self, trainer: Trainer) -> None:
         """The trainer may be given new optimizers on the way, in a hook; their LR is nobody's then."""
@@ -148,6 +189,20 @@ class Hooks:
         _check_callbacks(cast("Any", trainer).callbacks)
 
 
+class _Steps:
+    """How often an optimizer has been stepped, as Lightning counts it: also where mixed precision skips."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+        self.count = 0
+        self._last: int | None = None
+
+    def begin(self, number: int) -> None:
+        """Step ``number`` of all optimizers begins; or goes on: L-BFGS evaluates the loss several times."""
+        self.count += number != self._last
+        self._last = number
+
+
 def _check_callbacks(callbacks: Iterable[object]) -> None:
     for callback in callbacks:
         kinds = {kind.__name__ for kind in type(callback).__mro__}  # of either package
@@ -177,10 +232,9 @@ def _log(trainer: Trainer, scheduler: AutoWU, *, news: bool) -> None:
             logger.log_metrics(scheduler.metrics(), step=step)
 
 
-def _loss(trainer: Trainer, pl_module: LightningModule, outputs: Any) -> Tensor | float:
+def _loss(trainer: Trainer, pl_module: LightningModule, outputs: Any) -> Tensor | float | None:
     """The batch's own loss: Lightning has divided it by the batches of an update."""
     if outputs and "loss" in outputs:
         return outputs["loss"] * trainer.accumulate_grad_batches
-    if pl_module.automatic_optimization:
-        return math.nan  # training_step gave None, and so skipped the batch: a loss that is missing
-    raise ValueError("training_step must return its loss, as a tensor or under the key 'loss' of a dict")
+    # training_step gave None, and so skipped the batch: a loss that is missing.
+    return math.nan if pl_module.automatic_optimization else None

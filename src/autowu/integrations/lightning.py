@@ -44,5 +44,5 @@ class AutoWUCallback(Hooks, Callback):
             callback that sets an LR of its own; the number of updates is not known; the strategy saves one
             process's shards alone (FSDPStrategy, DeepSpeedStrategy) and ``rewind`` is not off; the checkpoint
             is of a run with other settings, or beyond the updates asked for; AutoWU does not take a setting.
-            With manual optimization: ``training_step`` returns no loss.
+            With manual optimization: ``training_step`` makes an update and returns no loss.
     """
