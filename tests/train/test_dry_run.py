@@ -56,6 +56,12 @@ def test_a_last_batch_that_is_kept_is_one_more_update(capsys):
     assert whole["updates"].endswith("of 100 images")  # nothing is left over
 
 
+def test_one_is_no_plural(capsys):
+    said = shown(capsys, "--model", "mlp", "--steps", 5, "--checkpoint-every", 1)
+    assert said["updates"] == "5 (less than an epoch of 11), of 128 images"
+    assert said["checkpoints"] == "every update"
+
+
 def test_a_text_and_several_processes(capsys, tmp_path):
     (tmp_path / "plays.txt").write_text("to be or not to be " * 500)
     said = shown(
