@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from autowu.config import Config
+from autowu.integrations import session
 from autowu.integrations.driver import Driver
 from autowu.offline.replay import replay
 from integrations.driven import STEPS, Model, config, losses, weights
@@ -35,6 +36,28 @@ def test_micro_batches_count_by_their_mean() -> None:
         four.step(weights)
         assert four.step_count == one.step_count
         assert four.learning_rate == pytest.approx(one.learning_rate, rel=1e-9)
+
+
+def test_a_cooldown_from_a_signals_handler_within_a_decision_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    driver, asked = Driver(Config()), list[int]()
+    observe = session.machine.observe
+
+    def interrupted(*arguments: Any) -> Any:
+        if driver.step_count > 30 and not asked:
+            asked.append(driver.step_count)
+            assert driver.cooldown(40, weights) is None
+        return observe(*arguments)
+
+    monkeypatch.setattr(session.machine, "observe", interrupted)
+    curve = losses()
+    for loss in curve[:60]:
+        driver.observe(loss)
+        driver.step(weights)
+    assert asked
+    assert driver.total_steps == asked[0] + 40
+    assert [end.step for end in driver.ends] == asked
 
 
 def test_a_decision_that_is_interrupted_is_made_up_for() -> None:

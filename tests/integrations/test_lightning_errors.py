@@ -19,6 +19,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
+from autowu.integrations._lightning import CEASED
 from integrations.contract.contract import core_trace, v_curve
 from integrations.lightning import QUIET, Batches
 from integrations.lightning_runs import LIGHTNINGS, AutoWUCallback, OneParameter, fit
@@ -109,9 +110,18 @@ def test_of_several_optimizers_the_one_that_makes_the_fewest_updates_counts(alon
         fit(callback, losses, model)
     assert callback.scheduler.last_epoch == 60
     assert callback.scheduler.learning_rate == 0
-    texts = [text for text in (str(each.message) for each in caught) if "unequal numbers" in text]
-    assert len(texts) == (every > 1)
-    assert all("(SGD 12, LBFGS 37)" in text for text in texts)
+    assert not any("has made no update" in str(each.message) for each in caught)  # as a critic does
+
+
+def test_an_optimizer_that_makes_no_more_updates_is_told_of_once() -> None:
+    callback, losses = AutoWUCallback(600, rewind=False), np.ones(30 + 2 * CEASED)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit(callback, losses, Unequal(lambda batch: batch < 30))
+    texts = [text for text in (str(each.message) for each in caught) if "has made no update" in text]
+    assert len(texts) == 1
+    assert f"no update in the last {CEASED} of another (SGD 30, LBFGS {30 + CEASED} updates)" in texts[0]
+    assert callback.scheduler.last_epoch == 30
 
 
 def test_optimizers_that_come_in_the_place_of_those_of_the_start_are_told_of_once() -> None:

@@ -116,6 +116,8 @@ def test_what_a_recipe_needs_is_named(name, wanted):
 def test_the_stronger_setting_wins_and_fields_are_merged():
     assert over({"epochs": 3}, {"steps": 10, "seed": 1}) == {"epochs": 3, "seed": 1}
     assert over({"epochs": None}, {"steps": 10}) == {"epochs": None, "steps": 10}
+    assert over({"warmup_steps": 0}, {"warmup_epochs": 5}) == {"warmup_steps": 0}  # which is given, too
+    assert over({"until_plateau": False}, {"epochs": 5}) == {"until_plateau": False, "epochs": 5}
     assert over({"set": {"a": 1}}, {"set": {"a": 2, "b": 3}})["set"] == {"a": 1, "b": 3}
 
 

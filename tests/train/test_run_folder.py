@@ -41,6 +41,19 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path, resume):
     assert runs.read(tmp_path)[0]["status"] == "finished"
 
 
+def test_a_run_that_could_not_begin_leaves_the_folder_to_the_next(tmp_path, monkeypatch):
+    def fails(*_, **__):
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "Loggers", fails)
+        with pytest.raises(MemoryError) as kept:  # and its frames, with all that they hold
+            train(tmp_path)
+    train(tmp_path)
+    assert kept.value is not None
+    assert runs.read(tmp_path)[0]["status"] == "finished"
+
+
 def test_a_run_that_another_process_has_finished_meanwhile_is_not_replaced(tmp_path, monkeypatch):
     load = engine.load
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
 
 
-UNEVEN: Final = 25  # updates that one optimizer has made more than another, until that is told
+CEASED: Final = 250  # updates of one optimizer without any of another, until that is told
 
 
 class Hooks:
@@ -36,9 +36,10 @@ class Hooks:
         self._settings = settings
         self._start = Start(0, 0, 0)
         self._loaded: dict[str, Any] | None = None
-        self._told_of_others = self._told_of_uneven = False
+        self._told_of_others = self._told_of_ceased = False
         self._steps: list[_Steps] = []  # of each of several optimizers, since training started
         self._closed = 0  # updates of theirs
+        self._most = 0  # of the one that makes most, when the one that makes fewest made its last
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Forget a checkpoint that was loaded by `trainer.validate` or `test`."""
@@ -69,7 +70,7 @@ class Hooks:
         if loaded is not None:
             self.scheduler.load_state_dict(with_part(loaded["scheduler"]))
         several = trainer.optimizers if len(trainer.optimizers) > 1 else []
-        self._steps, self._closed = [_Steps(optimizer) for optimizer in several], 0
+        self._steps, self._closed, self._most = [_Steps(optimizer) for optimizer in several], 0, 0
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
@@ -113,15 +114,18 @@ class Hooks:
             return trainer.global_step - self._start.step - self.scheduler.last_epoch
         # The one that makes the fewest counts: a critic may make more.
         counts = [steps.count for steps in self._steps]
-        updates, self._closed = min(counts) - self._closed, min(counts)
-        if max(counts) - min(counts) >= UNEVEN and not self._told_of_uneven:
-            self._told_of_uneven = True
+        fewest, most = min(counts), max(counts)
+        updates, self._closed = fewest - self._closed, fewest
+        if updates:
+            self._most = most
+        if most - self._most >= CEASED and not self._told_of_ceased:
+            self._told_of_ceased = True
             made = ", ".join(f"{type(each.optimizer).__name__} {each.count}" for each in self._steps)
             warnings.warn(
-                f"AutoWU: the optimizers have made unequal numbers of updates ({made}). The LR of all goes by"
-                " the one that makes the fewest, and so does total_steps. If it has ceased, or each has a"
-                " loss of its own, let each have a scheduler of its own (autowu.AutoWU) in"
-                " configure_optimizers.",
+                f"AutoWU: one of the optimizers has made no update in the last {most - self._most} of another"
+                f" ({made} updates). The LR of all goes by the one that makes the fewest, and so does"
+                " total_steps. If it has ceased, or each has a loss of its own, let each have a scheduler of"
+                " its own (autowu.AutoWU) in configure_optimizers.",
                 stacklevel=2,
             )
         return updates

@@ -168,7 +168,9 @@ class Driver(Readable):
         """
         session = self._session
         session.cooldown(steps, within_update=bool(self._micro))
-        return self._decide(read, check) if session.step == session.due else None
+        if session.deciding or session.step != session.due:  # by a signal's handler: the next step decides
+            return None
+        return self._decide(read, check)
 
     def _decide(self, read: Callable[[], Weights], check: Callable[[Weights], None]) -> Weights | None:
         losses, session, before = _means(self._pending), self._session, self._session.state

@@ -19,6 +19,8 @@ from autowu.integrations.warned import warnings_of
 
 VERSION: Final = 4  # of the state
 
+LATER_ENDS: Final = 3  # cooldowns asked for in a row, update by update, until it is told that this never ends
+
 
 class Weights(Protocol):
     """What a host keeps for rewinding: at most one snapshot of all that training changes."""
@@ -48,7 +50,8 @@ class Session:
         self.log = log
         self.step = 0  # updates done
         self.nonfinite = 0  # of them, those up to the last decision whose loss was not finite
-        self._deciding = self._told_later_end = False
+        self._deciding = False
+        self._later_ends, self._last_cooldown = 0, -1
         self._asked_meanwhile: list[Callable[[], None]] = []
         self.enter(machine.start(self.config))
 
@@ -103,8 +106,10 @@ class Session:
             return
         self.enter(after)
         under_way = self.state.switch is not None and before.ends and before.ends[-1].cooldown
-        if under_way and not self._told_later_end and (self.total_steps or 0) > (before.end or 0):
-            self._told_later_end = True
+        later = under_way and (self.total_steps or 0) > (before.end or 0)
+        in_a_row, self._last_cooldown = self.step == self._last_cooldown + 1, self.step
+        self._later_ends = self._later_ends + 1 if later and in_a_row else 0
+        if self._later_ends == LATER_ENDS:
             warnings.warn(
                 f"AutoWU: cooldown({steps}) was called at step {self.step}, in a cooldown that was to end at"
                 f" step {before.end}: it ends at step {self.total_steps} now. A condition that stays true,"

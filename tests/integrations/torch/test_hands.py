@@ -1,6 +1,9 @@
 """What somebody else's hands do meanwhile: settings, the order of calls, calls within a decision."""
 
+import copy
+import gc
 import math
+import weakref
 
 import pytest
 import torch
@@ -8,6 +11,9 @@ from torch import nn
 from torch.optim import SGD, AdamW
 
 import autowu
+from autowu.integrations.session import LATER_ENDS
+from autowu.integrations.torch import snapshot
+from autowu.integrations.torch.storage import all_finite, zero_gradients
 from integrations.torch.training import (
     STEPS,
     Training,
@@ -98,12 +104,56 @@ def test_one_that_was_set_later_is_judged_from_then_on():
     assert not made._snapshot.healthy()
 
 
+def test_what_never_was_finite_is_saved_and_copied():
+    """Weights that broke since are judged in the run that goes on, too."""
+    training = Training(lambda trained: AdamW([*trained, nn.Parameter(torch.full((3,), -math.inf))]))
+    saved = training.scheduler.state_dict()
+    with torch.no_grad():
+        next(training.model.parameters()).fill_(math.nan)
+    assert not training.scheduler._snapshot.healthy()
+    assert not copy.deepcopy(training.scheduler)._snapshot.healthy()
+    again = autowu.AutoWU(training.optimizer, STEPS, model=training.model)  # which takes them all for masks
+    assert again._snapshot.healthy()
+    again.load_state_dict(saved)
+    assert not again._snapshot.healthy()
+    assert again.state_dict()["unjudged"] == saved["unjudged"]
+
+
+def test_only_the_parameters_that_never_were_finite_are_looked_at_one_by_one(monkeypatch):
+    mask = nn.Parameter(torch.full((3,), -math.inf))
+    made = autowu.AutoWU(AdamW([*(nn.Parameter(torch.ones(2)) for _ in range(50)), mask]), STEPS)
+    looked = []
+    monkeypatch.setattr(
+        snapshot, "all_finite", lambda tensors: looked.append(len(tensors)) or all_finite(tensors)
+    )
+    assert made._snapshot.healthy()
+    assert looked == [1, 50]
+
+
+def test_sparse_gradients_of_the_weights_of_before_are_zeroed():
+    embedding = nn.Embedding(5, 2, sparse=True)
+    embedding(torch.tensor([1, 3])).sum().backward()
+    with torch.no_grad():
+        zero_gradients(list(embedding.parameters()))
+    assert embedding.weight.grad.to_dense().abs().sum() == 0
+
+
+def test_parameters_that_are_trained_no_longer_are_not_kept_alive():
+    first = nn.Parameter(torch.ones(3))
+    made = autowu.AutoWU(SGD([first], lr=0.1), STEPS, rewind=False)
+    made.optimizer.param_groups[0]["params"] = parameters(3)
+    gone = weakref.ref(first)
+    del first
+    gc.collect()
+    assert gone() is None
+
+
 def test_parameters_may_be_swapped_as_a_module_does_with_subclasses():
     model = nn.Linear(3, 2)
-    made = autowu.AutoWU(SGD(model.parameters(), lr=0.1), STEPS)
     before = torch.__future__.get_swap_module_params_on_conversion()
     torch.__future__.set_swap_module_params_on_conversion(True)
     try:
+        made = autowu.AutoWU(SGD(model.parameters(), lr=0.1), STEPS)
         model.to(torch.float64)
     finally:
         torch.__future__.set_swap_module_params_on_conversion(before)
@@ -128,20 +178,22 @@ def test_a_factor_that_is_in_the_lrs_already_is_not_applied_twice():
 # --- ends ---------------------------------------------------------------------------------------------
 
 
-def test_a_cooldown_that_is_asked_for_at_each_update_is_told_once():
+def test_a_cooldown_that_is_asked_for_at_each_update_is_told():
     made = scheduler(None)
     drive(made, [1.0] * 20)
-    made.cooldown(50)
-    drive(made, [1.0])
-    assert made.phase == "decay"
-    with pytest.warns(
-        UserWarning, match=r"cooldown\(50\) was called at step 21, in a cooldown that was to end"
-    ) as seen:
-        made.cooldown(50)
-    assert seen[0].filename == __file__
-    drive(made, [1.0])
-    made.cooldown(50)  # once
-    made.cooldown(10)  # and a sooner end is what somebody wants
+    for steps in (50, 500, 10):  # with thought, now and then
+        made.cooldown(steps)
+        drive(made, [1.0] * 2)
+    for at in range(4):
+        if at == LATER_ENDS:
+            with pytest.warns(
+                UserWarning, match=r"cooldown\(50\) was called at step \d+, in a cooldown"
+            ) as seen:
+                made.cooldown(50)
+            assert seen[0].filename == __file__
+        else:
+            made.cooldown(50)
+        drive(made, [1.0])
 
 
 @pytest.mark.parametrize("at", ["take", "restore"])
@@ -201,3 +253,22 @@ def test_others_may_read_the_last_lr_as_of_pytorchs_schedulers():
 def test_what_says_whose_losses_count_is_checked(arguments, message):
     with pytest.raises(TypeError, match=message):
         autowu.AutoWU(SGD(parameters(), lr=0.1), STEPS, **arguments)
+
+
+def test_a_process_that_is_in_no_group_decides_alone():
+    made = autowu.AutoWU(
+        SGD(parameters(), lr=0.1), STEPS, process_group=torch.distributed.GroupMember.NON_GROUP_MEMBER
+    )
+    drive(made, v_curve()[:20])
+
+
+def test_others_may_note_the_last_lr():
+    made = scheduler()
+    made._last_lr = [1.0]
+    assert made._last_lr == made.get_last_lr()
+
+
+def test_a_factor_that_is_none_is_one():
+    groups = [{"params": parameters(2), "lr_scale": None}, {"params": parameters(2), "lr_scale": 0.5}]
+    made = autowu.AutoWU(AdamW(groups, lr=1e-3), STEPS)
+    assert group_lrs(made) == [made.learning_rate, 0.5 * made.learning_rate]

@@ -47,7 +47,12 @@ def check_ranks(process_group: object, distributed: object) -> None:
     """
     if type(distributed) is not bool:
         raise TypeError(f"distributed must be True or False, not {distributed!r:.80}")
-    if process_group is None or (dist.is_available() and isinstance(process_group, dist.ProcessGroup)):
+    if process_group is None:
+        return
+    if dist.is_available() and (
+        isinstance(process_group, dist.ProcessGroup)
+        or process_group == dist.GroupMember.NON_GROUP_MEMBER  # what new_group gives to the other ranks
+    ):
         return
     raise TypeError(
         f"process_group must be a torch.distributed.ProcessGroup or None, not {process_group!r:.80}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -88,13 +88,19 @@ def default_of(optimizer: Optimizer) -> float | None:
 
 def scaled(optimizer: Optimizer) -> bool:
     """Whether its groups have different factors 'lr_scale', as timm's layer decay gives them."""
-    return len({float(group.get("lr_scale", 1.0)) for group in optimizer.param_groups}) > 1
+    return len({scale_of(group) for group in optimizer.param_groups}) > 1
+
+
+def scale_of(group: Mapping[str, Any]) -> float:
+    """Its factor 'lr_scale'; 1 where it has none."""
+    scale = group.get("lr_scale")
+    return 1.0 if scale is None else float(scale)
 
 
 def scales_of(optimizer: Optimizer) -> list[float]:
     """The shares of groups that all have one LR: 1, or the 'lr_scale' that timm's schedulers apply."""
     apart = scaled(optimizer)
-    return [float(group.get("lr_scale", 1.0)) if apart else 1.0 for group in optimizer.param_groups]
+    return [scale_of(group) if apart else 1.0 for group in optimizer.param_groups]
 
 
 def same(bases: Sequence[float]) -> bool:

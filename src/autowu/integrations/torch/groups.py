@@ -18,6 +18,7 @@ from autowu.integrations.torch.bases import (
     own_tensor,
     reference_of,
     same,
+    scale_of,
     scaled,
     scales_of,
     simple,
@@ -194,7 +195,7 @@ class Groups:
     def _share_of_added(self, optimizer: Optimizer, group: dict[str, Any]) -> float:
         lr, exact = number(group["lr"]), not isinstance(group["lr"], Tensor)
         if self._uniform and lr == default_of(optimizer):
-            return float(group.get("lr_scale", 1.0)) if scaled(optimizer) else 1.0
+            return scale_of(group) if scaled(optimizer) else 1.0
         now = next((lr / share for lr, share in zip(self._written, self._flat, strict=True) if share), 0.0)
         reference = self._reference or lr or 1.0
         if simple(lr, now, exact) and (lr <= now or not simple(lr, reference, exact)):

@@ -15,10 +15,12 @@ In a checkpoint the ids are numbers: of the parameter among all, of the optimize
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, cast
 
+import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -56,8 +58,7 @@ class Training:
     def __init__(self, optimizers: Sequence[Optimizer], model: nn.Module | None) -> None:
         self.given = list(optimizers)
         self.model = model
-        # No weak references: a tensor that has one cannot be swapped, as model.to() does with DTensors.
-        self._came_with = self.parameters()
+        self._came_with = [_reference(each) for each in self.parameters()]
 
     def optimizers(self) -> list[Optimizer]:
         """All of them."""
@@ -74,8 +75,8 @@ class Training:
         return self.came_with()
 
     def came_with(self) -> list[Tensor]:
-        """The parameters that the optimizers came with."""
-        return list(self._came_with)
+        """The parameters that the optimizers came with, as far as they live."""
+        return [each for reference in self._came_with if (each := reference()) is not None]
 
     def names(self) -> list[str | None]:
         """The model's name of each of :meth:`parameters`, without what wrappers put into it."""
@@ -155,6 +156,14 @@ class Training:
             for path, module in modules
             for name in module._non_persistent_buffers_set
         }
+
+
+def _reference(tensor: Tensor) -> Callable[[], Tensor | None]:
+    """A weak one, but to what ``model.to()`` swaps: a tensor that has a weak reference cannot be swapped."""
+    swaps = torch.__future__.get_swap_module_params_on_conversion()
+    if swaps or type(tensor) not in (Tensor, nn.Parameter):
+        return lambda: tensor
+    return weakref.ref(tensor)
 
 
 def plain(name: str) -> str:

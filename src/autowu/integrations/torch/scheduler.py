@@ -103,6 +103,8 @@ class AutoWU(Readable, Ends, LRScheduler):
         self._session = Session(config, log=run_log(log, config, self.optimizers, process_group))
         self._groups, self._pending = Groups(self.optimizers), PendingLosses()
         self._snapshot = Snapshot(self.optimizers, model, device)
+        if config.rewind:
+            self._snapshot.look_at_the_start()
         self._unread = Unread(self._session, self._pending.look).written_with(self)
         self._expect()
         self._process_group, self._distributed = process_group, distributed
@@ -148,6 +150,10 @@ class AutoWU(Readable, Ends, LRScheduler):
     def _last_lr(self) -> list[float | Tensor]:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The same: all of PyTorch's schedulers have it, and others read it."""
         return self.get_last_lr()
+
+    @_last_lr.setter
+    def _last_lr(self, value: object) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """What others note here is what they have read."""
 
     def get_lr(self) -> list[float | Tensor]:
         """The same as :meth:`get_last_lr`."""
@@ -294,7 +300,8 @@ class AutoWU(Readable, Ends, LRScheduler):
         copies.
         """
         session = self._session.to_dict()
-        run = (to_tensors(session.pop("controller")), self._pending.to_dict(), self._snapshot.to_dict())
+        kept, unjudged = self._snapshot.to_dict(), self._snapshot.unjudged()
+        run = (to_tensors(session.pop("controller")), self._pending.to_dict(), kept, unjudged)
         return StateDict(**session, shares=self._groups.to_list(), run=run)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -308,13 +315,13 @@ class AutoWU(Readable, Ends, LRScheduler):
         try:
             check_keys(state_dict, "version", "config")
             check_origin(state_dict, VERSION, self._session.asked)
-            controller, pending_losses, kept = state_dict["run"]
+            controller, pending_losses, kept, *unjudged = state_dict["run"]
             pending = PendingLosses.from_dict(pending_losses)
             session = self._session.loaded({**state_dict, "controller": to_arrays(controller)}, len(pending))
             shares = self._groups.check(state_dict["shares"])
             if (kept is not None) != (session.state.snapshot_step is not None):
                 raise ValueError("the snapshot for rewinding and the saved state do not fit together")
-            snapshot = self._snapshot.loaded(kept)
+            snapshot = self._snapshot.loaded(kept, unjudged[0] if unjudged else [])
         except (LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError) as error:
             raise ValueError(f"the state of AutoWU is damaged: {type(error).__name__}: {error}") from error
         self._pending, self._snapshot, self._session = pending, snapshot, session

@@ -51,7 +51,7 @@ class Snapshot:
         self._training, self._device = Training(optimizers, model), device
         self._stored: Stored | None = None
         self._resting = Resting()
-        self._never_finite = self._not_finite()
+        self._never_finite = set[int]()
         self.left_out: dict[str, str] = {}
         """What cannot be kept, by name, and why: of the last snapshot taken."""
         self.stateless = False
@@ -61,15 +61,21 @@ class Snapshot:
         self.out_of_reach: str | None = None
         """Why nothing can be put back, if that is known already."""
 
-    def _not_finite(self) -> set[int]:
-        """The parameters, by their ids, that say nothing of the others: masks, or memory never set."""
+    def look_at_the_start(self) -> None:
+        """Note the parameters that are not finite from the start: a mask with -inf, or memory never set.
+
+        They say nothing of the others' health, and are not judged until they have been finite.
+        """
         trained = [parameter for parameter in self._training.parameters() if trainable(parameter)]
         try:
-            if all_finite([local(parameter) for parameter in trained]):
-                return set()
-            return {id(parameter) for parameter in trained if not all_finite([local(parameter)])}
+            if not all_finite([local(parameter) for parameter in trained]):
+                self._never_finite = {id(each) for each in trained if not all_finite([local(each)])}
         except RuntimeError:  # parameters that stand for others, and have no numbers yet
-            return set()
+            return
+
+    def unjudged(self) -> list[int]:
+        """The numbers of those parameters among all."""
+        return [at for at, each in enumerate(self._training.parameters()) if id(each) in self._never_finite]
 
     @property
     def training(self) -> Training:
@@ -94,8 +100,9 @@ class Snapshot:
         moving = [parameter for key, parameter in frozen.items() if key in known]
         trained = [parameter for parameter in self._training.parameters() if trainable(parameter)]
         judged = [each for each in trained if id(each) not in self._never_finite]
-        if self._never_finite:
-            self._never_finite &= self._not_finite()  # one that has become finite is as the others
+        for each in trained if self._never_finite else ():
+            if id(each) in self._never_finite and all_finite([local(each)]):
+                self._never_finite.discard(id(each))  # from now on it is as the others
         return all_finite([local(parameter) for parameter in (*judged, *moving)])
 
     def take(self) -> None:
@@ -255,18 +262,29 @@ class Snapshot:
         """What is kept, as plain values and tensors (not copied again); None if nothing is."""
         return None if self._stored is None else to_plain(self._training, self._stored)
 
-    def loaded(self, plain: dict[str, Any] | None) -> Snapshot:
+    def loaded(self, plain: dict[str, Any] | None, unjudged: Sequence[int]) -> Snapshot:
         """A snapshot of the same that keeps what :meth:`to_dict` gave; ``self`` stays as it is.
+
+        Args:
+            plain: that.
+            unjudged: what :meth:`unjudged` gave.
 
         Raises:
             ValueError: ``plain`` is not a whole snapshot, or not one of these parameters and such an
                 optimizer; the message names the entry.
         """
         loaded = Snapshot(self._training.given, self._training.model, self._device)
-        loaded._training, loaded._never_finite = self._training, set(self._never_finite)
+        loaded._training = self._training
+        loaded._know(unjudged)
         if plain is not None:
             loaded._keep(from_plain(self._training, self._device, plain))
         return loaded
+
+    def _know(self, unjudged: Sequence[int]) -> None:
+        parameters = self._training.parameters()
+        if not isinstance(unjudged, list) or not all(type(at) is int and at >= 0 for at in unjudged):
+            raise ValueError(f"the parameters that are not judged must be numbers ≥ 0, not {unjudged!r:.80}")
+        self._never_finite = {id(parameters[at]) for at in unjudged if at < len(parameters)}
 
     def _keep(self, stored: Stored) -> None:
         self._stored = stored
@@ -280,10 +298,12 @@ class Snapshot:
             "model": training.model,
             "device": self._device,
             "kept": self.to_dict(),
+            "unjudged": self.unjudged(),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["given"], state["model"], state["device"])
+        self._know(state["unjudged"])
         if state["kept"] is not None:
             try:
                 self._keep(from_plain(self._training, self._device, state["kept"]))

@@ -116,10 +116,10 @@ def write(pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
 
 
 def zero_gradients(tensors: Sequence[Tensor]) -> None:
-    """Fill the gradients that are there with zeros, in place: others may hold them."""
+    """Fill the gradients that are there with zeros, in place: others may hold them. Under ``no_grad``."""
     for tensor in tensors:
         if tensor.grad is not None:
-            tensor.grad.detach().zero_()
+            tensor.grad.zero_()
 
 
 def all_finite(tensors: Sequence[Tensor]) -> bool:
@@ -135,7 +135,7 @@ def all_finite(tensors: Sequence[Tensor]) -> bool:
         return True
     try:  # in one pass: the largest size is finite if all are
         largest = torch._foreach_norm(checked, math.inf)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
-    except RuntimeError:  # sparse, quantised, or of eight bits
+    except (RuntimeError, TypeError):  # sparse, quantised, of eight bits, or an odd subclass
         return all(map(_seems_finite, checked))
     first = largest[0].device
     together = torch.stack([norm if norm.device == first else norm.to(first) for norm in largest])

@@ -39,13 +39,13 @@ def _map_leaves(value: Any, function: Callable[[Any], Any]) -> Any:
 
 
 class StateDict(dict[str, Any]):
-    """A state dict whose entry "run" is a tuple, (controller, pending, snapshot), read by name, too.
+    """A state dict whose entry "run" is a tuple, of :attr:`PARTS`, which are read by name, too.
 
     `torch.distributed.checkpoint` asks a new scheduler for the entries that it loads: they have to be the
     same at all times, and a tuple is one entry for it. It is saved as a plain dict.
     """
 
-    PARTS = ("controller", "pending", "snapshot")
+    PARTS = ("controller", "pending", "snapshot", "unjudged")
 
     def __missing__(self, name: str) -> Any:
         if name not in self.PARTS:
@@ -61,5 +61,5 @@ class StateDict(dict[str, Any]):
 
 def with_snapshot(state: Mapping[str, Any], snapshot: Any) -> dict[str, Any]:
     """A scheduler's ``state`` with another snapshot, or none."""
-    controller, pending, _ = state["run"]
-    return {**state, "run": (controller, pending, snapshot)}
+    controller, pending, _, *unjudged = state["run"]
+    return {**state, "run": (controller, pending, snapshot, *unjudged)}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import ExitStack
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import torch
 from torch import Tensor, nn
 
-from autowu.errors import UserError
 from autowu.runlog.writer import outcome
 from autowu.train import data, models, schedules
 from autowu.train.checkpoints import saving
@@ -126,47 +126,42 @@ def set_up(settings: Settings, fabric: Fabric, began: float | None = None, *, re
         "machine": machine(fabric.device) | {"processes": fabric.world_size},
     }
     log = RunLog(folder, writes=first)
-    try:
+    with ExitStack() as otherwise:  # the folder is not to stay locked where the run cannot begin
+        otherwise.callback(log.close)
         if first:
             before.still_free(settings, resume=resume)
         manifest = before.last_checkpoint(folder, about, fabric) if resume else None
         log_length = manifest.log_length if manifest else 0
         log.begin(described, log_length)
-    except UserError:
-        log.close()
-        raise
-    run = Run(
-        settings=settings,
-        fabric=fabric,
-        task=task,
-        network=network,
-        model=model,
-        method=method,
-        optimizer=optimizer,
-        planned=total_steps,
-        eval_steps=evaluation_interval(settings, task, total_steps),
-        events=Events(fabric.world_size),
-        log=log,
-        loggers=Loggers(settings.logger, folder, described, writes=first, resumes=log_length > 0),
-        progress=display,
-        stop=StopRequest(fabric.world_size),
-        ending=Ending(settings, time.monotonic() if began is None else began),
-        about=about,
-        log_length=log_length,
-    )
-    display.start(settings, network, method, run.eval_steps)
-    if manifest is not None:
-        try:
-            saving.restore(run, manifest.step)
-        except UserError:
-            log.close()
-            raise
-        display.resumed(run.step)
-    else:
-        found = method.prepare(
-            network, loop.one_by_one(run, 0), lambda out, target: loop.loss_of(run, out, target)
+        run = Run(
+            settings=settings,
+            fabric=fabric,
+            task=task,
+            network=network,
+            model=model,
+            method=method,
+            optimizer=optimizer,
+            planned=total_steps,
+            eval_steps=evaluation_interval(settings, task, total_steps),
+            events=Events(fabric.world_size),
+            log=log,
+            loggers=Loggers(settings.logger, folder, described, writes=first, resumes=log_length > 0),
+            progress=display,
+            stop=StopRequest(fabric.world_size),
+            ending=Ending(settings, time.monotonic() if began is None else began),
+            about=about,
+            log_length=log_length,
         )
-        method.settings |= found
+        display.start(settings, network, method, run.eval_steps)
+        if manifest is not None:
+            saving.restore(run, manifest.step)
+            display.resumed(run.step)
+        else:
+            found = method.prepare(
+                network, loop.one_by_one(run, 0), lambda out, target: loop.loss_of(run, out, target)
+            )
+            method.settings |= found
+        otherwise.pop_all()
     return run
 
 

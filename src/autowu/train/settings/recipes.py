@@ -104,7 +104,8 @@ def over(stronger: Mapping[str, Any], weaker: Mapping[str, Any]) -> dict[str, An
     """The settings of both, those of ``stronger`` where both have one; ``set`` is merged field by field."""
     kept = dict(weaker)
     for pair in EXCLUSIVE:
-        if any(stronger.get(name) not in (None, False) for name in pair):
+        # A number that is 0 is given, and a flag that is False is not.
+        if any(stronger.get(name) is not None and stronger[name] is not False for name in pair):
             for name in pair:
                 kept.pop(name, None)
     both = {**kept.get("set", {}), **stronger.get("set", {})}
