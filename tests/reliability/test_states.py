@@ -132,9 +132,10 @@ def test_damaged_states_of_the_driver(trials: Trials) -> None:
 
 def another(name: str, value: Any) -> Any:
     """Another value for a setting, in its range."""
-    words = {"growth": "linear", "fit": "adam", "decay": "cosine", "steps_per_epoch": 11}
-    if name in words:
-        return words[name]
+    others = {"growth": "linear", "fit": "adam", "decay": "cosine", "steps_per_epoch": 11}
+    others |= {"subset_size": 500, "fit_size": 100}
+    if name in others:
+        return others[name]
     if isinstance(value, bool):
         return not value
     return value + 1 if isinstance(value, int) else value * 1.01

@@ -107,6 +107,7 @@ def test_one_that_was_set_later_is_judged_from_then_on():
 def test_what_never_was_finite_is_saved_and_copied():
     """Weights that broke since are judged in the run that goes on, too."""
     training = Training(lambda trained: AdamW([*trained, nn.Parameter(torch.full((3,), -math.inf))]))
+    assert training.scheduler._snapshot.healthy()
     saved = training.scheduler.state_dict()
     with torch.no_grad():
         next(training.model.parameters()).fill_(math.nan)
@@ -127,7 +128,17 @@ def test_only_the_parameters_that_never_were_finite_are_looked_at_one_by_one(mon
         snapshot, "all_finite", lambda tensors: looked.append(len(tensors)) or all_finite(tensors)
     )
     assert made._snapshot.healthy()
+    looked.clear()
+    assert made._snapshot.healthy()
     assert looked == [1, 50]
+
+
+def test_a_network_that_is_broken_as_a_whole_at_the_first_look_is_no_mask():
+    made = scheduler()
+    with torch.no_grad():
+        made.optimizer.param_groups[0]["params"][0].fill_(math.nan)
+    assert not made._snapshot.healthy()
+    assert made.state_dict()["unjudged"] is None
 
 
 def test_sparse_gradients_of_the_weights_of_before_are_zeroed():

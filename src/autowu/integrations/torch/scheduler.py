@@ -103,8 +103,6 @@ class AutoWU(Readable, Ends, LRScheduler):
         self._session = Session(config, log=run_log(log, config, self.optimizers, process_group))
         self._groups, self._pending = Groups(self.optimizers), PendingLosses()
         self._snapshot = Snapshot(self.optimizers, model, device)
-        if config.rewind:
-            self._snapshot.look_at_the_start()
         self._unread = Unread(self._session, self._pending.look).written_with(self)
         self._expect()
         self._process_group, self._distributed = process_group, distributed
@@ -321,7 +319,7 @@ class AutoWU(Readable, Ends, LRScheduler):
             shares = self._groups.check(state_dict["shares"])
             if (kept is not None) != (session.state.snapshot_step is not None):
                 raise ValueError("the snapshot for rewinding and the saved state do not fit together")
-            snapshot = self._snapshot.loaded(kept, unjudged[0] if unjudged else [])
+            snapshot = self._snapshot.loaded(kept, unjudged[0] if unjudged else None)
         except (LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError) as error:
             raise ValueError(f"the state of AutoWU is damaged: {type(error).__name__}: {error}") from error
         self._pending, self._snapshot, self._session = pending, snapshot, session

@@ -51,7 +51,7 @@ class Snapshot:
         self._training, self._device = Training(optimizers, model), device
         self._stored: Stored | None = None
         self._resting = Resting()
-        self._never_finite = set[int]()
+        self._never_finite: set[int] | None = None  # by their ids; None: nobody has looked yet
         self.left_out: dict[str, str] = {}
         """What cannot be kept, by name, and why: of the last snapshot taken."""
         self.stateless = False
@@ -61,21 +61,12 @@ class Snapshot:
         self.out_of_reach: str | None = None
         """Why nothing can be put back, if that is known already."""
 
-    def look_at_the_start(self) -> None:
-        """Note the parameters that are not finite from the start: a mask with -inf, or memory never set.
-
-        They say nothing of the others' health, and are not judged until they have been finite.
-        """
-        trained = [parameter for parameter in self._training.parameters() if trainable(parameter)]
-        try:
-            if not all_finite([local(parameter) for parameter in trained]):
-                self._never_finite = {id(each) for each in trained if not all_finite([local(each)])}
-        except RuntimeError:  # parameters that stand for others, and have no numbers yet
-            return
-
-    def unjudged(self) -> list[int]:
-        """The numbers of those parameters among all."""
-        return [at for at, each in enumerate(self._training.parameters()) if id(each) in self._never_finite]
+    def unjudged(self) -> list[int] | None:
+        """The numbers of the parameters that have never been finite; None: nobody has looked yet."""
+        never = self._never_finite
+        if never is None:
+            return None
+        return [at for at, each in enumerate(self._training.parameters()) if id(each) in never]
 
     @property
     def training(self) -> Training:
@@ -94,16 +85,26 @@ class Snapshot:
     # --- taken ----------------------------------------------------------------------------------------
 
     def healthy(self) -> bool:
-        """Whether all parameters that train are finite now (reads from the device, once)."""
+        """Whether all parameters that train are finite now (reads from the device, once).
+
+        Those that have never been finite are not judged: a mask with -inf, or memory that nobody has set.
+        They are those that are not at the first look, while others are.
+        """
         known = self._resting.moving
         frozen = self._frozen(self._training.places()) if known else {}
-        moving = [parameter for key, parameter in frozen.items() if key in known]
-        trained = [parameter for parameter in self._training.parameters() if trainable(parameter)]
-        judged = [each for each in trained if id(each) not in self._never_finite]
-        for each in trained if self._never_finite else ():
-            if id(each) in self._never_finite and all_finite([local(each)]):
-                self._never_finite.discard(id(each))  # from now on it is as the others
-        return all_finite([local(parameter) for parameter in (*judged, *moving)])
+        moving = [local(parameter) for key, parameter in frozen.items() if key in known]
+        trained = {id(each): local(each) for each in self._training.parameters() if trainable(each)}
+        never = self._never_finite
+        if not never and all_finite([*trained.values(), *moving]):
+            self._never_finite = set() if never is None else never
+            return True
+        if never is None:
+            never = {of for of, tensor in trained.items() if not all_finite([tensor])}
+            if len(never) == len(trained):
+                return False
+        # One that has become finite is as the others from then on.
+        self._never_finite = {of for of in never if of in trained and not all_finite([trained[of]])}
+        return all_finite([*(tensor for of, tensor in trained.items() if of not in never), *moving])
 
     def take(self) -> None:
         """Keep what is there now, in the memory of the snapshot before where it fits.
@@ -262,7 +263,7 @@ class Snapshot:
         """What is kept, as plain values and tensors (not copied again); None if nothing is."""
         return None if self._stored is None else to_plain(self._training, self._stored)
 
-    def loaded(self, plain: dict[str, Any] | None, unjudged: Sequence[int]) -> Snapshot:
+    def loaded(self, plain: dict[str, Any] | None, unjudged: list[int] | None) -> Snapshot:
         """A snapshot of the same that keeps what :meth:`to_dict` gave; ``self`` stays as it is.
 
         Args:
@@ -280,7 +281,9 @@ class Snapshot:
             loaded._keep(from_plain(self._training, self._device, plain))
         return loaded
 
-    def _know(self, unjudged: Sequence[int]) -> None:
+    def _know(self, unjudged: Any) -> None:
+        if unjudged is None:
+            return
         parameters = self._training.parameters()
         if not isinstance(unjudged, list) or not all(type(at) is int and at >= 0 for at in unjudged):
             raise ValueError(f"the parameters that are not judged must be numbers ≥ 0, not {unjudged!r:.80}")
