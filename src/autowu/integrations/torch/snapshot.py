@@ -284,10 +284,13 @@ class Snapshot:
     def _know(self, unjudged: Any) -> None:
         if unjudged is None:
             return
-        parameters = self._training.parameters()
-        if not isinstance(unjudged, list) or not all(type(at) is int and at >= 0 for at in unjudged):
+        if type(unjudged) is not list or not all(
+            type(at) is int and at >= 0 for at in cast("list[Any]", unjudged)
+        ):
             raise ValueError(f"the parameters that are not judged must be numbers ≥ 0, not {unjudged!r:.80}")
-        self._never_finite = {id(parameters[at]) for at in unjudged if at < len(parameters)}
+        parameters = self._training.parameters()
+        numbers = cast("list[int]", unjudged)
+        self._never_finite = {id(parameters[at]) for at in numbers if at < len(parameters)}
 
     def _keep(self, stored: Stored) -> None:
         self._stored = stored
