@@ -7,11 +7,12 @@ python -m experiments.reproduction
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Final
+
+from benchmarks import marked
 
 from autowu.reproduce import markdown, plan, results
 from autowu.reproduce.paper import TARGETS, cells
@@ -60,13 +61,7 @@ def _grid(target: str, lines: list[Result]) -> str:
 
 def filled(text: str) -> str:
     """The page's ``text`` with its tables."""
-    for name, table in tables().items():
-        pattern = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        rows = table()
-        text, found = pattern.subn(lambda match, rows=rows: f"{match[1]}\n{rows}\n{match[2]}", text)
-        if found != 1:
-            raise SystemExit(f"{PAGE.name} has {found} places for the table {name!r}, not one")
-    return text
+    return marked.filled(PAGE.name, text, tables())
 
 
 if __name__ == "__main__":

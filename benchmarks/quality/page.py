@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from benchmarks import marked
 from benchmarks.quality import pictures, records, tables
 from benchmarks.quality.budgets import curve
 from benchmarks.quality.evidence import table as evidence
@@ -59,10 +59,4 @@ def write() -> None:
 
 def filled(page: str, text: str) -> str:
     """``text`` with the tables of ``page``."""
-    for name, table in PAGES[page].items():
-        pattern = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        rows = table()
-        text, found = pattern.subn(lambda match, rows=rows: f"{match[1]}\n{rows}\n{match[2]}", text)
-        if found != 1:
-            raise SystemExit(f"{page} has {found} places for the table {name!r}, not one")
-    return text
+    return marked.filled(page, text, PAGES[page])
