@@ -97,11 +97,10 @@ def test_a_checkpoint_that_cannot_be_written_says_whether_there_is_one_before(tm
 
 
 def test_what_cannot_be_written_to_a_full_disk_names_the_folder_and_leaves_no_draft(tmp_path, monkeypatch):
-    def write_about(folder, about):
-        (folder / "run.json.tmp").touch()
+    def replace(*_):
         raise FULL
 
-    monkeypatch.setattr(writer, "write_about", write_about)
+    monkeypatch.setattr(writer.os, "replace", replace)
     with pytest.raises(UserError, match=r"cannot write to the run folder .*: No space left on device"):
         train(tmp_path)
     assert not (tmp_path / "run.json.tmp").exists()

@@ -58,7 +58,7 @@ class RunLog:
         if self._file is not None:
             with _written(self.folder):
                 self._file.truncate(length)
-                _write_about(self.folder, self._run)
+                writer.write_about(self.folder, self._run)
 
     def write(self, events: Iterable[Mapping[str, Any]]) -> int:
         """Add one line for each event; the bytes that the log has then, all of them with the system."""
@@ -79,7 +79,7 @@ class RunLog:
         self._run |= {"metrics": dict(metrics), "status": "finished"}
         if self._file is not None:
             with _written(self.folder):
-                _write_about(self.folder, self._run)
+                writer.write_about(self.folder, self._run)
 
     def close(self) -> None:
         """Let go of the log, and of the folder."""
@@ -109,14 +109,6 @@ def _locked(log: BinaryIO) -> bool:
     except OSError:  # a file system without locks
         return True
     return True
-
-
-def _write_about(folder: Path, about: Mapping[str, Any]) -> None:
-    try:
-        writer.write_about(folder, about)
-    except OSError:
-        (folder / writer.ABOUT).with_suffix(".json.tmp").unlink(missing_ok=True)  # a part of it, or nothing
-        raise
 
 
 def read_run(folder: Path) -> dict[str, Any] | None:
