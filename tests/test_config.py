@@ -167,7 +167,7 @@ def test_two_speeds_need_lift_off() -> None:
 def test_without_a_length_warm_up_has_its_own(growth: Any, limit: int) -> None:
     """That of a planned run whose slow growth takes as long."""
     without = Config(growth=growth, warmup_limit=limit)
-    planned = config(growth=growth, total_steps=without.length)
+    planned = config(growth=growth, total_steps=without.length, warmup_limit=limit)
     assert without.warmup_steps == without.growth_steps == planned.growth_steps == limit
     assert without.sweep_steps == planned.sweep_steps
 
@@ -227,9 +227,10 @@ def test_the_cap_is_the_floor_of_its_share(total: int, fraction: float, floor: i
 
 
 def test_the_sweep_is_neither_too_short_nor_longer_than_warm_up() -> None:
-    assert config(total_steps=60_000).sweep_steps == 300
-    assert config(total_steps=60_000, sweep_fraction=0.04).sweep_steps == 240
-    assert config(total_steps=60_200).sweep_steps == 301
+    assert config(total_steps=5400).sweep_steps == 90
+    assert config(total_steps=5400, sweep_fraction=0.04).sweep_steps == 72
+    assert config(total_steps=5418).sweep_steps == 91
+    assert config(total_steps=10**9).sweep_steps == 100  # of a slow growth of 1,000
     assert config(total_steps=500).sweep_steps == 40
     assert config(total_steps=30).sweep_steps == 15
     assert config(total_steps=2400, warmup_fraction=0.02).sweep_steps == 24  # as many as of the slow growth
@@ -237,12 +238,24 @@ def test_the_sweep_is_neither_too_short_nor_longer_than_warm_up() -> None:
 
 @pytest.mark.parametrize(
     ("total", "fraction", "span"),
-    [(1, 0.5, 1), (600, 0.5, 300), (601, 0.5, 300), (2400, 0.5, 600), (60_000, 0.5, 3000), (2400, 1e-6, 1)],
+    [
+        (1, 0.5, 1),
+        (600, 0.5, 300),
+        (601, 0.5, 300),
+        (2400, 0.5, 600),
+        (6666, 0.5, 999),
+        (6667, 0.5, 1000),
+        (10**9, 0.5, 1000),
+        (2400, 1e-6, 1),
+    ],
 )
-def test_the_slow_growth_takes_its_share_of_a_length_that_grows_with_the_root_beyond_600_updates(
+def test_the_slow_growth_takes_its_share_of_a_length_that_grows_with_the_root_from_600_to_6667_updates(
     total: int, fraction: float, span: int
 ) -> None:
     assert config(total_steps=total, warmup_fraction=fraction).growth_steps == span
+    limited = config(total_steps=total, warmup_fraction=fraction, warmup_limit=70)
+    assert limited.growth_steps == min(span, 70)
+    assert limited.warmup_steps == max(1, int(fraction * total))  # the cap is that of the run
     other = config(total_steps=total, warmup_fraction=fraction, growth="exponential")
     assert other.growth_steps == other.warmup_steps
 

@@ -17,7 +17,7 @@ Fit = Literal["maximum", "adam", "published"]
 Preset = Literal["default", "paper"]
 
 LONGEST: Final = 2**53  # updates; the integers that floating point tells apart
-USUAL: Final = 600  # updates; in longer runs warm-up grows with the root of their length
+USUAL: Final = 600  # updates; in longer runs warm-up grows with the root of their length, up to a limit
 DECADES: Final = 100  # between two LRs, at most: their ratio is a number
 SHORTEST_SWEEP: Final = 40  # updates; a faster one overshoots lift-off, whatever its share of the run
 
@@ -52,9 +52,11 @@ class Config:
     """ρ_w in (0, 1), a fraction of total_steps: warm-up is capped at ⌊ρ_w T⌋ updates."""
     sweep_fraction: float = 0.05
     """In (0, 1), a fraction of total_steps: time in which the fast growth would cross [min_lr, max_lr]. That
-    is so in runs of up to 600 updates. In longer ones it grows with the root of their length."""
+    is so in runs of up to 600 updates. In longer ones it grows with the root of their length, up to the
+    length at which the slow growth takes ``warmup_limit`` updates."""
     warmup_limit: int = 1000
-    """The most updates that warm-up takes in a run without a known end, ≥ 1."""
+    """≥ 1. The most updates in which the slow growth of 'two-speed' would cross [min_lr, max_lr], however
+    long the run is. In a run without a known end also the most that warm-up takes, whatever the growth."""
     lift_off: float | None = 4.0
     """Fall of the loss, > 0, in standard errors, before which no minimum counts. With growth 'two-speed', a
     rise of as many sends the growth back. None: tests always count."""
@@ -253,12 +255,15 @@ class Config:
     def growth_steps(self) -> int:
         """Updates in which the slow growth would cross the whole range of LRs.
 
-        ρ_w T, or, in a run of more than 600 updates with growth 'two-speed', ρ_w √(600 T); at least 1.
-        Without T ``warmup_limit``.
+        ρ_w T; with growth 'two-speed' at most ``warmup_limit``, and in a run of more than 600 updates
+        ρ_w √(600 T); at least 1. Without T ``warmup_limit``.
         """
-        if self.total_steps is None or self.growth != "two-speed" or self.total_steps <= USUAL:
+        if self.total_steps is None or self.growth != "two-speed":
             return self.warmup_steps
-        return max(1, math.floor(self.warmup_fraction * math.sqrt(USUAL * self.total_steps)))
+        if self.total_steps <= USUAL:
+            return min(self.warmup_steps, self.warmup_limit)
+        by_root = math.floor(self.warmup_fraction * math.sqrt(USUAL * self.total_steps))
+        return max(1, min(by_root, self.warmup_limit))
 
     @cached_property
     def sweep_steps(self) -> int:
