@@ -1,4 +1,4 @@
-"""One test of the default preset: fit by the maximum of the marginal likelihood, then five inferences."""
+"""One test of the default preset: all losses, fitted by the maximum of the marginal likelihood, and P_min."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.timing import Row, interleaved
 def run(*, quick: bool) -> list[Row]:
     config = Config(total_steps=12_000)
     rows = []
-    # Up to 500 losses the five subsets are one and the same, and so are the inferences.
+    # More than 1,000 losses come to a test only with a larger ``warmup_limit``.
     for n in (400, 2000, 6000):
         losses = past_its_minimum(n)
         (ours,) = interleaved([(partial(detect, config, losses, 0), 20)], 10 if quick else 50)

@@ -2,9 +2,8 @@
 
 Of the default preset a whole run, divided by its steps; of the paper preset warm-up to its cap of half of the
 run, since it reads nothing later. On a loss that falls in a straight line, where most reads are too plain to
-need a test; and on one whose fall is hidden by noise, where nearly each of them needs one, the dearest that
-there can be. The model is tiny (6 parameters, AdamW): a copy of a larger one
-costs what reading and writing its memory costs.
+need a test; and on one whose fall is hidden by noise, where most reads from lift-off on need one. The model
+is tiny (6 parameters, AdamW): a copy of a larger one costs what reading and writing its memory costs.
 """
 
 from __future__ import annotations

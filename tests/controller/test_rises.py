@@ -256,7 +256,7 @@ def test_no_lr_that_a_first_rise_was_seen_at_is_fixed_after_a_second_lower_one()
 
 
 def test_a_snapshot_made_after_the_rise_is_none_of_the_initial_weights() -> None:
-    config = Config(total_steps=26_600)  # a sweep of 200 updates
+    config = Config(total_steps=26_600, warmup_limit=2000)  # a sweep of 200 updates
     losses = 2.3 + 0.01 * np.random.default_rng(0).standard_normal(200)
     losses[150:] += 5
     unread = machine.start(config).replace(step=199, read=199, losses=losses[:199])  # no read before 200

@@ -131,8 +131,9 @@ def test_lift_off_is_asked_for_at_reads_of_all_finite_losses(monkeypatch: pytest
 def test_however_far_tests_are_apart_the_sweep_is_looked_at_all_the_same(spacing: float) -> None:
     """Epochs shorter and longer than the sweep, of 300 updates, or many times the LR between two tests."""
     settings = {"steps_per_epoch": spacing} if isinstance(spacing, int) else {}
-    config = Config(total_steps=60_000, test_growth=None if settings else spacing, **settings)
-    by_default, _ = watched(Config(total_steps=60_000), noisy(1e-2), 3500)
+    long = Config(total_steps=60_000, warmup_limit=3000)
+    config = replace(long, test_growth=None if settings else spacing, **settings)
+    by_default, _ = watched(long, noisy(1e-2), 3500)
     states, lrs = watched(config, noisy(1e-2), 3500)
     state = states[-1]
     assert lift_off(states) == lift_off(by_default) is not None
@@ -174,7 +175,7 @@ def test_a_fall_that_noise_hides_from_five_losses_lifts_off_by_a_twentieth_of_th
 
 
 def test_the_slow_growth_begins_further_back_where_more_losses_show_the_fall() -> None:
-    config = Config(total_steps=3_000_000)
+    config = Config(total_steps=3_000_000, warmup_limit=30_000)  # a sweep of 2,122 updates
     states = []
     state = machine.start(config)
     while waits(state):

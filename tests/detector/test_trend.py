@@ -45,7 +45,7 @@ def lift_offs(kind: str, total_steps: int, curves: int) -> float:
 @pytest.mark.parametrize("kind", FLAT)
 @pytest.mark.parametrize("total_steps", [800, 12_000])
 def test_a_sweep_over_flat_noise_rarely_lifts_off(kind: str, total_steps: int) -> None:
-    # One chance in twenty for some 40 to 120 looks at the same curve.
+    # One chance in twenty for some 40 to 100 looks at the same curve.
     assert lift_offs(kind, total_steps, curves=200) <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 200)
 
 

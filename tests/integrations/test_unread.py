@@ -146,7 +146,8 @@ def test_a_run_that_nobody_holds_any_more_is_over(tmp_path: Path) -> None:
 
 def test_a_run_without_any_read_is_logged_too(tmp_path: Path) -> None:
     for at in (1, 4):
-        model = Model(Driver(Config(total_steps=200_000), log=tmp_path))
+        slow = Config(total_steps=200_000, warmup_limit=10_000)  # whose first reads are some updates apart
+        model = Model(Driver(slow, log=tmp_path))
         model.train(losses()[:at])
         assert model.driver.session.state.step == 0
         del model

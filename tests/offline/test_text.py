@@ -153,7 +153,7 @@ PAPER = ["--preset", "paper", "--steps-per-epoch", "10"]
         pytest.param(
             "noise",
             ["--total-steps", "9999"],
-            "without one, warm-up takes 1,347 updates, or more if the loss rises.",
+            "without one, warm-up takes 1,100 updates, or more if the loss rises.",
             id="waiting: how long",
         ),
         pytest.param(

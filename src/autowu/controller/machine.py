@@ -9,9 +9,10 @@
 
 Warm-up grows the LR. In the paper preset it is tested at each epoch's end whether the minimum of the loss is
 past (Algorithm 1). In the default preset growth is fast until lift-off, then slow, and a test comes each time
-the LR has grown by a fixed factor. When the minimum has been detected ``patience`` times in a row, or after
-⌊ρ_w T⌋ updates, the cap, the decay phase begins; in a run without a known end the peak LR is held first. Both
-are watched: where the loss rises for good, the weights go back once more, and the LR falls.
+the LR has grown by a fixed factor. When the minimum has been detected ``patience`` times in a row, or at the
+cap (⌊ρ_w T⌋ updates, or when the slow growth has had its time), the decay phase begins; in a run without a
+known end the peak LR is held first. Both are watched: where the loss rises for good, the weights go back once
+more, and the LR falls.
 """
 
 from __future__ import annotations

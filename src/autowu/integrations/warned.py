@@ -65,9 +65,10 @@ def warnings_of(
         )
     if switch.reason in (Reason.RISE, Reason.NO_FALL):
         never = f" The loss has shown no fall, so that no learning rate is known to be good. {NOT_FOR_IT}"
+    begins = "stable phase" if after.stage == "stable" else "decay"
     yield (
-        f"AutoWU: warm-up ended at its cap, step {switch.step}{_of(after)}, before a minimum"
-        f" of the loss was detected, and the decay begins at an LR of {switch.peak_lr:.3g}.{short}{never}"
+        f"AutoWU: warm-up ended at its cap, step {switch.step}{_of(after)}, before a minimum of the loss was"
+        f" detected, and the {begins} begins at an LR of {switch.peak_lr:.3g}.{short}{never}"
     )
 
 

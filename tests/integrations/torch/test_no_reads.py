@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from integrations.torch.training import STEPS, Training, drive, scheduler, v_curve
 
-LONG = {"total_steps": 40_000, "decay": "plateau"}  # tests are 160 steps apart after lift-off
+LONG = {"total_steps": 40_000, "growth": "exponential", "decay": "plateau"}  # tests are 160 steps apart
 
 
 class Traffic(TorchDispatchMode):
@@ -63,7 +63,7 @@ def curve(made):
 @pytest.mark.parametrize(
     ("total_steps", "settings", "dtype", "micro"),
     [
-        (25_000, {}, torch.float32, 1),  # waits of 100 steps, which differ
+        (25_000, {}, torch.float32, 1),  # waits of some 9 steps in warm-up, of 500 in the decay
         (8_000, {}, torch.float64, 3),
         (8_000, {"preset": "paper", "steps_per_epoch": 150}, torch.bfloat16, 2),
     ],

@@ -238,7 +238,7 @@ def _never(config: Config, state: State[Sweep | Search], *, risen: bool) -> Stat
     )
     unmoved = Reason.ASKED if asked else Reason.NO_FALL
     reason = Reason.NONFINITE if dead else Reason.RISE if risen else unmoved
-    # Weights of a loss that never rose are not known to be damaged: half of a run is not undone for nothing.
+    # Weights of a loss that never rose are not known to be damaged: warm-up is not undone for nothing.
     # But they are where a test says that it had been lower.
     rewind = reason is not unmoved or before is not None or least is not None
     return ending.switch(config, state, None, peak_lr, reason, rewind=rewind, capped=capped)

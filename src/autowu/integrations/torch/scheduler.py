@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from autowu.config import Config
 from autowu.integrations.logged import Folder
@@ -23,6 +22,7 @@ from autowu.integrations.torch.compiled import compiler, leave_out
 from autowu.integrations.torch.ends import Ends
 from autowu.integrations.torch.groups import Groups
 from autowu.integrations.torch.logged import run_log
+from autowu.integrations.torch.names import SchedulerNames
 from autowu.integrations.torch.nested import listed, within
 from autowu.integrations.torch.nested import parameters as trained
 from autowu.integrations.torch.pending import PendingLosses
@@ -35,7 +35,7 @@ from autowu.integrations.torch.updates import Updates
 from autowu.integrations.unread import Unread
 
 
-class AutoWU(Readable, Ends, LRScheduler):
+class AutoWU(Readable, Ends, SchedulerNames):
     """Sets the learning rate by itself: grows it while the loss falls, goes back to the minimum, decays.
 
     Warm-up, from step a on: η_t = η_a (η_max / η_min)^((t - a) / n); n updates for the whole range (Eq. 1).
@@ -116,46 +116,10 @@ class AutoWU(Readable, Ends, LRScheduler):
         for text in self._told.strangers(self._snapshot.training):
             warnings.warn(text, stacklevel=2)
 
-    # --- what the user reads --------------------------------------------------------------------------
-
-    @property
-    def last_epoch(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Updates done; the name is LRScheduler's."""
-        return self._session.step
-
-    @last_epoch.setter
-    def last_epoch(self, value: int) -> None:
-        raise RuntimeError(
-            "last_epoch of AutoWU cannot be set: it counts the calls of step(loss). (A wrapper that sets it,"
-            " such as SequentialLR, cannot drive it.)"
-        )
-
     @property
     def missing(self) -> int:
         """The former name of :attr:`nonfinite`."""
         return self._session.nonfinite
-
-    @property
-    def base_lrs(self) -> list[float | Tensor]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The LRs that the parameter groups came with."""
-        return list(self._groups.base_lrs)
-
-    def get_last_lr(self) -> list[float | Tensor]:
-        """The current LR of each parameter group."""
-        return list(self._groups.lrs())
-
-    @property
-    def _last_lr(self) -> list[float | Tensor]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The same: all of PyTorch's schedulers have it, and others read it."""
-        return self.get_last_lr()
-
-    @_last_lr.setter
-    def _last_lr(self, value: object) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """What others note here is what they have read."""
-
-    def get_lr(self) -> list[float | Tensor]:
-        """The same as :meth:`get_last_lr`."""
-        return self.get_last_lr()
 
     # --- the training loop ----------------------------------------------------------------------------
 

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from autowu.integrations.torch import masters
+from autowu.integrations.torch.finite import Finite
 from autowu.integrations.torch.places import Key, Numbers, Place, Training
 from autowu.integrations.torch.resting import Resting
 from autowu.integrations.torch.storage import (
-    all_finite,
     as_of,
     clone_of,
     copy_all,
@@ -50,8 +50,7 @@ class Snapshot:
     ) -> None:
         self._training, self._device = Training(optimizers, model), device
         self._stored: Stored | None = None
-        self._resting = Resting()
-        self._never_finite: set[int] | None = None  # by their ids; None: nobody has looked yet
+        self._resting, self._finite = Resting(), Finite()
         self.left_out: dict[str, str] = {}
         """What cannot be kept, by name, and why: of the last snapshot taken."""
         self.stateless = False
@@ -63,10 +62,7 @@ class Snapshot:
 
     def unjudged(self) -> list[int] | None:
         """The numbers of the parameters that have never been finite; None: nobody has looked yet."""
-        never = self._never_finite
-        if never is None:
-            return None
-        return [at for at, each in enumerate(self._training.parameters()) if id(each) in never]
+        return self._finite.to_list(self._training.parameters())
 
     @property
     def training(self) -> Training:
@@ -85,26 +81,11 @@ class Snapshot:
     # --- taken ----------------------------------------------------------------------------------------
 
     def healthy(self) -> bool:
-        """Whether all parameters that train are finite now (reads from the device, once).
-
-        Those that have never been finite are not judged: a mask with -inf, or memory that nobody has set.
-        They are those that are not at the first look, while others are.
-        """
+        """Whether all parameters that train are finite now, but for those that have never been."""
         known = self._resting.moving
         frozen = self._frozen(self._training.places()) if known else {}
         moving = [local(parameter) for key, parameter in frozen.items() if key in known]
-        trained = {id(each): local(each) for each in self._training.parameters() if trainable(each)}
-        never = self._never_finite
-        if not never and all_finite([*trained.values(), *moving]):
-            self._never_finite = set() if never is None else never
-            return True
-        if never is None:
-            never = {of for of, tensor in trained.items() if not all_finite([tensor])}
-            if len(never) == len(trained):
-                return False
-        # One that has become finite is as the others from then on.
-        self._never_finite = {of for of in never if of in trained and not all_finite([trained[of]])}
-        return all_finite([*(tensor for of, tensor in trained.items() if of not in never), *moving])
+        return self._finite.healthy(self._training.parameters(), moving)
 
     def take(self) -> None:
         """Keep what is there now, in the memory of the snapshot before where it fits.
@@ -276,21 +257,10 @@ class Snapshot:
         """
         loaded = Snapshot(self._training.given, self._training.model, self._device)
         loaded._training = self._training
-        loaded._know(unjudged)
+        loaded._finite.load(unjudged, loaded._training.parameters())
         if plain is not None:
             loaded._keep(from_plain(self._training, self._device, plain))
         return loaded
-
-    def _know(self, unjudged: Any) -> None:
-        if unjudged is None:
-            return
-        if type(unjudged) is not list or not all(
-            type(at) is int and at >= 0 for at in cast("list[Any]", unjudged)
-        ):
-            raise ValueError(f"the parameters that are not judged must be numbers ≥ 0, not {unjudged!r:.80}")
-        parameters = self._training.parameters()
-        numbers = cast("list[int]", unjudged)
-        self._never_finite = {id(parameters[at]) for at in numbers if at < len(parameters)}
 
     def _keep(self, stored: Stored) -> None:
         self._stored = stored
@@ -309,7 +279,7 @@ class Snapshot:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["given"], state["model"], state["device"])
-        self._know(state["unjudged"])
+        self._finite.load(state["unjudged"], self._training.parameters())
         if state["kept"] is not None:
             try:
                 self._keep(from_plain(self._training, self._device, state["kept"]))
