@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -37,6 +38,25 @@ def second_hands() -> dict[str, list[str]]:
         "assigned": texts(Assigning()),
         "none": texts(),
     }
+
+
+def stream() -> Iterator[tuple[Any, Any]]:
+    for _ in range(10):
+        yield ops.ones((2, 4)), ops.ones((2, 1))
+
+
+def of_streams() -> dict[str, list[str]]:
+    """What fits are warned of that do not know how many batches there will be."""
+    found = dict[str, list[str]]()
+    scheduler = keras.callbacks.LearningRateScheduler(lambda epoch: 0.25)
+    for name, others in {"scheduler": [scheduler], "none": []}.items():
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model, autowu = prescribed(), AutoWUCallback(30)
+            for _ in range(3):
+                model.fit(stream(), verbose=0, callbacks=[autowu, *others])
+        found[name] = [str(each.message) for each in caught if str(each.message).startswith("AutoWU: ")]
+    return found
 
 
 def ends() -> dict[str, list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,20 @@ def rewind(optimizer: str = "adam") -> dict[str, Any]:
         "lrs": history.lrs,
         "expected": core_trace(np.float32(v_curve(STEPS))),
     }
+
+
+def rewind_of_64_bits() -> tuple[int | None, list[str]]:
+    """JAX without `jax_enable_x64` has no numbers of 64 bits, whatever a variable claims to have."""
+    keras.config.set_dtype_policy("float64")
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            autowu = AutoWUCallback(STEPS)
+            fit(prescribed(), v_curve(STEPS), autowu)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    texts = [str(each.message) for each in caught if "snapshot" in str(each.message)]
+    return autowu.driver.switch.rewound_to, texts
 
 
 def rewind_twice() -> bool:

@@ -22,6 +22,7 @@ pytest.importorskip("accelerate")
 
 import torch
 from accelerate import Accelerator, DistributedType
+from accelerate.scheduler import AcceleratedScheduler
 from accelerate.utils import GradientAccumulationPlugin
 from torch import Tensor
 
@@ -300,6 +301,9 @@ def test_hosts_that_step_or_shard_by_themselves(monkeypatch: pytest.MonkeyPatch)
             accelerate.AcceleratedAutoWU(accelerator, AutoWU(optimizer, 10))
     with pytest.raises(TypeError, match="scheduler must be AutoWU, not ConstantLR"):
         accelerate.AcceleratedAutoWU(accelerator, torch.optim.lr_scheduler.ConstantLR(optimizer))
+    prepared = AcceleratedScheduler(AutoWU(optimizer, 10), optimizer)
+    with pytest.raises(TypeError, match=r"leave it out of accelerator\.prepare"):
+        accelerate.AcceleratedAutoWU(accelerator, prepared)
 
 
 @pytest.mark.parametrize("package", ["accelerate", "torch"])

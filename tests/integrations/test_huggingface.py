@@ -16,7 +16,7 @@ pytest.importorskip("transformers")
 
 import torch
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainerCallback
+from transformers import DefaultFlowCallback, LlamaConfig, LlamaForCausalLM, Trainer, TrainerCallback
 
 import autowu
 from autowu.extras import install
@@ -181,6 +181,17 @@ def test_train_may_be_called_again(tmp_path: Path) -> None:
         trainer.train()
         trainer.remove_callback(recorder)
         assert recorder.lrs == core_trace(losses)
+
+
+def test_callbacks_may_be_removed_without_autowus(tmp_path: Path) -> None:
+    losses = v_curve(60)
+    trainer = trainer_for(losses, tmp_path)
+    for callback in list(trainer.callback_handler.callbacks):
+        trainer.remove_callback(callback)
+    trainer.add_callback(recorder := LearningRates())
+    trainer.add_callback(DefaultFlowCallback)  # which the Trainer cannot do without
+    trainer.train()
+    assert recorder.lrs == core_trace(losses)
 
 
 # --- rewind -------------------------------------------------------------------------------------------

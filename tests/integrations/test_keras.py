@@ -65,6 +65,12 @@ def test_what_an_optimizer_holds_besides_goes_back(backend: str, optimizer: str,
     assert result["iterations"] == len(result["lrs"]) - result["undone"]
 
 
+def test_weights_go_back_whose_64_bits_the_backend_has_not(backend: str) -> None:
+    rewound_to, texts = run(backend, "rewind_of_64_bits")
+    assert rewound_to is not None
+    assert texts == []
+
+
 def test_a_copy_can_be_put_back_twice(backend: str) -> None:
     assert run(backend, "rewind_twice")
 

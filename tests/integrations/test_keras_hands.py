@@ -29,6 +29,16 @@ def test_a_second_hand_on_the_lr_is_told_of_once(backend: str) -> None:
     assert found["none"] == []
 
 
+def test_the_end_of_a_stream_is_taken_for_no_second_hand(backend: str) -> None:
+    # Keras sees it where the next batch has begun: on JAX the LR that was written for that is lost.
+    found = {
+        name: [text for text in texts if "sets the optimizer's learning rate" in text]
+        for name, texts in run(backend, "of_streams").items()
+    }
+    assert found["none"] == []
+    assert len(found["scheduler"]) == 1
+
+
 def test_a_run_that_ends_before_its_lr_has_fallen_says_so(backend: str) -> None:
     found = {
         name: [text for text in texts if "the run ended after" in text]

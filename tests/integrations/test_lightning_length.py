@@ -175,6 +175,10 @@ def test_a_run_that_is_ended_while_its_lr_is_high_says_so_once(stop: int) -> Non
     assert len(said) == (stop == 70)
 
 
+def test_a_rehearsal_ends_early_in_silence() -> None:
+    assert planned_and_made(AutoWUCallback(12_000), fast_dev_run=2) == (12_000, 2)
+
+
 @pytest.mark.filterwarnings("ignore:AutoWU. warm-up ended at its cap")
 def test_callbacks_that_end_a_run_or_set_an_lr_are_told() -> None:
     with pytest.warns(UserWarning, match="AutoWU: EarlyStopping may end the run while the LR is still high"):

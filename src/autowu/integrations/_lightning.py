@@ -148,7 +148,8 @@ class Hooks:
         """Say so if the run ends before its LR has fallen."""
         assert self.scheduler is not None
         text = scheduler_ended_early(self.scheduler)
-        if text is not None and trainer.is_global_zero:
+        rehearsed = cast("Any", trainer).fast_dev_run  # a few batches, to see that all runs
+        if text is not None and trainer.is_global_zero and not rehearsed:
             warnings.warn(text, stacklevel=2)
 
     def state_dict(self) -> dict[str, Any]:

@@ -64,7 +64,9 @@ class AcceleratedAutoWU(AcceleratedScheduler):
 
     def __init__(self, accelerator: Accelerator, scheduler: AutoWU) -> None:
         if not isinstance(scheduler, AutoWU):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"scheduler must be AutoWU, not {type(scheduler).__name__}")
+            prepared = isinstance(scheduler, AcceleratedScheduler)
+            instead = ": leave it out of accelerator.prepare, and give it itself" if prepared else ""
+            raise TypeError(f"scheduler must be AutoWU, not {type(scheduler).__name__}{instead}")
         kind = accelerator.distributed_type
         if kind in (DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
             raise ValueError(f"AutoWU cannot run under {kind.value}, which steps schedulers without a loss")

@@ -96,6 +96,9 @@ class AutoWUMixin(_Base):
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """The Trainer's; the losses are those of the ``training_step`` that there is by now."""
         self._keep_losses()
+        # Who clears the list, to train without a screen, means the Trainer's callbacks.
+        if self._update not in cast("list[object]", self.callback_handler.callbacks):
+            self.add_callback(self._update)
         return super().train(*args, **kwargs)
 
     def _keep_losses(self) -> None:

@@ -217,9 +217,12 @@ class AutoWUCallback(keras.callbacks.Callback):
             self._write_learning_rate()
 
     def _write_learning_rate(self) -> None:
-        optimizer = self.model.optimizer
-        optimizer.learning_rate = self.driver.learning_rate
-        self._written = optimizer.learning_rate, float(optimizer.learning_rate)
+        self.model.optimizer.learning_rate = self.driver.learning_rate
+        self._note_written()
+
+    def _note_written(self) -> None:
+        variable = self.model.optimizer.learning_rate
+        self._written = variable, float(variable)
 
     def _put_back(self, weights: Weights | None) -> None:
         model = self.model
@@ -239,6 +242,8 @@ class AutoWUCallback(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Log the epoch's last learning rate, where Keras' own schedules log theirs."""
+        if self._in_batch:  # a stream's end came in its place, and on JAX what was written for it is lost
+            self._note_written()
         if self._idle:
             self._warn(
                 "AutoWU: `model.optimizer` has made no update in a whole epoch: there is nothing to set the"

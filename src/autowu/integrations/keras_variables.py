@@ -230,7 +230,8 @@ def _parts(part: str) -> tuple[str, int]:
 
 
 def _layout(variable: Any) -> Layout:
-    return tuple(variable.shape), np.dtype(keras.backend.standardize_dtype(variable.dtype))
+    # Of the value: JAX without `jax_enable_x64` has none of the 64 bits that a variable may claim.
+    return tuple(variable.shape), np.dtype(keras.backend.standardize_dtype(variable.value.dtype))
 
 
 def _leaf(variable: Any) -> Leaf:
