@@ -66,10 +66,10 @@ class Config:
     two-speed growth reads the losses each time that the LR has grown by 1.1, or by this if it is less."""
     screen: float | None = 1.0
     """Fall of the loss, > 0, in standard errors, that is too plain to need a test. None: tests always run."""
-    subsets: int = 5
+    subsets: int = 1
     """n_test, the random subsets that vote in a test, ≥ 1."""
     subset_size: int | None = None
-    """The most losses in a subset, ≥ 2. None: all losses (and then one subset is enough)."""
+    """The most losses in a subset, ≥ 2. None: all losses, of which there is one subset only."""
     fit_size: int | None = None
     """The most losses that the GP's parameters are fitted to, ≥ 2. None: all losses."""
     fit: Fit = "maximum"
@@ -278,6 +278,7 @@ _PAPER: Final[dict[str, Any]] = {
     "lift_off": None,
     "test_growth": None,
     "screen": None,
+    "subsets": 5,
     "subset_size": 500,
     "fit_size": 100,
     "fit": "adam",

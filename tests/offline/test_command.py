@@ -40,7 +40,7 @@ def test_json_says_what_replay_says(
 def test_json_where_the_record_ends_before_the_switch(
     capsys: pytest.CaptureFixture[str], v_curve: str
 ) -> None:
-    got = as_json(capsys, v_curve, "--total-steps", "10000000")
+    got = as_json(capsys, v_curve, "--total-steps", "10000000", "--warmup-limit", "20000")
     assert got["switched"] is False
     assert [got[key] for key in KEYS[1:-1]] == [None] * 4
 
@@ -68,6 +68,7 @@ def test_json_with_no_evidence(capsys: pytest.CaptureFixture[str], tmp_path: Pat
 
 def test_flags_are_settings(capsys: pytest.CaptureFixture[str], v_curve: str) -> None:
     argv = ["--min-lr", "1e-4", "--max-lr", "0.5", "--warmup-fraction", "0.7", "--confidence", "0.8"]
+    argv += ["--warmup-limit", "200"]
     got = as_json(capsys, v_curve, "--total-steps", "400", *argv, "--patience", "2", "--decay", "1-sqrt")
     expected = autowu.replay(
         v_shaped(),
@@ -75,6 +76,7 @@ def test_flags_are_settings(capsys: pytest.CaptureFixture[str], v_curve: str) ->
         min_lr=1e-4,
         max_lr=0.5,
         warmup_fraction=0.7,
+        warmup_limit=200,
         confidence=0.8,
         patience=2,
         decay="1-sqrt",
@@ -98,6 +100,7 @@ def test_flags_are_settings(capsys: pytest.CaptureFixture[str], v_curve: str) ->
         ("--min-lr 0", "--min-lr must be in (0, inf), not 0.0"),
         ("--max-lr 1e-6", "--max-lr must be in (1e-05, inf), not 1e-06"),
         ("--max-lr inf", "--max-lr must be in (1e-05, inf), not inf"),
+        ("--warmup-limit 0", "--warmup-limit must be an integer ≥ 1, not 0"),
         ("--warmup-fraction 1", "--warmup-fraction must be in (0, 1), not 1.0"),
         ("--confidence nan", "--confidence must be in (0, 1), not nan"),
         ("--patience 0", "--patience must be an integer ≥ 1, not 0"),

@@ -44,9 +44,20 @@ def test_the_summary_of_a_run_without_a_known_end(capsys: pytest.CaptureFixture[
 def test_only_the_last_tests_are_listed(capsys: pytest.CaptureFixture[str], v_curve: str) -> None:
     outcome = autowu.replay(v_shaped(), 500)
     text = printed(capsys, v_curve, "--total-steps", "500")
-    assert f"The last 10 of {len(outcome.tests)} tests (a P_min above 0.95 votes" in text
-    rows = re.findall(r"(?m)^ +(\d+) +\S+ +\d\.\d{3} +\d of 5 +[\d.]+ +(\d)$", text)
-    assert rows == [(str(test.step), str(test.streak)) for test in outcome.tests[-10:]]
+    assert f"The last 10 of {len(outcome.tests)} tests (a P_min above 0.95 says" in text
+    rows = re.findall(r"(?m)^ +(\d+) +\S+ +\d\.\d{3} +(yes|no) +[\d.]+ +(\d)$", text)
+    past = [
+        (str(test.step), "yes" if test.detected else "no", str(test.streak)) for test in outcome.tests[-10:]
+    ]
+    assert rows == past
+    assert {"yes", "no"} <= {row[1] for row in rows}
+
+
+def test_subsets_are_listed_by_their_votes(capsys: pytest.CaptureFixture[str], v_curve: str) -> None:
+    outcome = autowu.replay(v_shaped(), 500, preset="paper", steps_per_epoch=10)
+    text = printed(capsys, v_curve, "--total-steps", "500", "--preset", "paper", "--steps-per-epoch", "10")
+    votes = [f"{test.votes(0.95)} of 5" for test in outcome.tests[-10:]]
+    assert re.findall(r"\d of 5\b", text) == votes
 
 
 CURVES: dict[str, list[float | str]] = {

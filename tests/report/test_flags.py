@@ -86,6 +86,7 @@ def test_flags_that_agree_are_taken(flags: str, form: str) -> None:
         ("--min-lr 1e-4", "--min-lr"),
         ("--max-lr 0.5", "--max-lr"),
         ("--warmup-fraction 0.3", "--warmup-fraction"),
+        ("--warmup-limit 300", "--warmup-limit"),
         ("--decay cosine", "--decay"),
         ("--sweep --total-steps inf", "--total-steps"),
         ("--sweep --total-steps 900", "--total-steps"),

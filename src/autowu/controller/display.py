@@ -85,6 +85,9 @@ def _test(config: Config, test: Verdict | None) -> str:
         return "–"
     if not test.p_min:
         return f"step {test.step:,}: no evidence ({test.no_evidence})"
+    if len(test.p_min) == 1:
+        past = "past" if test.detected else "not past yet"
+        return f"step {test.step:,}: the minimum is {past} (P_min {test.p_min[0]:.2f})"
     votes = f"{test.votes(config.confidence)} of {len(test.p_min)} subsets"
     return f"step {test.step:,}: {votes} say that the minimum is past"
 

@@ -74,6 +74,9 @@ def observe(config: Config, state: State[Phase], losses: Array) -> State[Phase]:
 
     The outcome does not depend on how the losses are cut into calls. A caller may hold them back until
     :func:`next_read`; until then :func:`learning_rate` needs none.
+
+    Raises:
+        ValueError: ``state`` is beyond the step of its next decision.
     """
     losses = np.asarray(losses, dtype=np.float64)
     if not (finite := np.isfinite(losses)).all():
@@ -82,6 +85,8 @@ def observe(config: Config, state: State[Phase], losses: Array) -> State[Phase]:
         due = next_read(config, state)
         if due is None:
             return state.replace(step=state.step + len(losses))
+        if due < state.step:
+            raise ValueError(f"the state is of step {state.step}, but its decision of step {due} is missing")
         new, losses = losses[: due - state.step], losses[due - state.step :]
         state = state.replace(step=state.step + len(new), losses=np.concatenate([state.losses, new]))
         if state.step == due:

@@ -19,6 +19,7 @@ SETTINGS: Final = (
     "min_lr",
     "max_lr",
     "warmup_fraction",
+    "warmup_limit",
     "confidence",
     "patience",
     "decay",
@@ -28,7 +29,7 @@ SETTINGS: Final = (
 )
 """Fields of Config with a flag of their own."""
 
-OF_A_RUN: Final = ("total_steps", "min_lr", "max_lr", "warmup_fraction", "decay")
+OF_A_RUN: Final = ("total_steps", "min_lr", "max_lr", "warmup_fraction", "warmup_limit", "decay")
 """What a range test has no use for."""
 
 
@@ -107,6 +108,13 @@ def add_arguments(parser: argparse.ArgumentParser, of: str = "") -> None:
     group.add_argument("--max-lr", type=float, metavar="X", help="learning rate that warm-up never exceeds")
     group.add_argument(
         "--warmup-fraction", type=float, metavar="X", help="of the whole run: the most that warm-up takes"
+    )
+    group.add_argument(
+        "--warmup-limit",
+        type=int,
+        metavar="N",
+        help="updates in which the default's slow growth crosses the range of learning rates, at most; in a"
+        " run without a known end those of warm-up",
     )
     group.add_argument(
         "--confidence", type=float, metavar="X", help="probability above which a minimum is detected"

@@ -17,17 +17,15 @@ def replay_record(record: Record, total_steps: float | None = None, **settings: 
     """:func:`autowu.replay` of ``record``; all steps of the outcome are updates.
 
     With a stride of k the entries are replayed as if each were an update of a run of a k-th of the length.
-    All that AutoWU decides depends on fractions of the run, and on how many losses it sees, not on how many
-    updates lie between them. The k - 1 updates between two entries are not missing losses: AutoWU takes
+    What AutoWU decides depends on how many losses it sees, not on how many updates lie between them. So in a
+    long run more updates pass in warm-up than if each had been logged. The k - 1 updates between two entries are not missing losses: AutoWU takes
     stretches without a finite loss for the death of the run.
     """
     k = record.stride
     if k == 1:
         return replay(record.losses, total_steps, **settings)
-    epoch = settings.get("steps_per_epoch")
-    shorter: dict[str, Any] = settings | (
-        {} if epoch is None else {"steps_per_epoch": max(1, round(epoch / k))}
-    )
+    in_updates = {name: settings[name] for name in IN_UPDATES if settings.get(name) is not None}
+    shorter: dict[str, Any] = settings | {name: max(1, round(n / k)) for name, n in in_updates.items()}
     outcome = replay(
         record.losses,
         total_steps
@@ -37,10 +35,13 @@ def replay_record(record: Record, total_steps: float | None = None, **settings: 
     )
     length = record.updates if total_steps is None else max(total_steps, record.updates)
     config: Config = replace(
-        outcome.config, total_steps=None if math.isinf(length) else int(length), steps_per_epoch=epoch
+        outcome.config, total_steps=None if math.isinf(length) else int(length), **in_updates
     )
     return Replay(config, _stretched(outcome.state, k), np.repeat(outcome.learning_rates, k))
 
+
+IN_UPDATES: Final = ("steps_per_epoch", "warmup_limit")
+"""Settings that count updates."""
 
 STEPS: Final = frozenset(
     [

@@ -190,8 +190,8 @@ def table(replay: Replay) -> list[str]:
     if len(tests) > SHOWN:
         title = f"The last {SHOWN} of {title}"
     return [
-        f"{title} (a P_min above {replay.config.confidence:g} votes for a minimum in the past):",
-        f"{'step':>10}  {'LR':>9}  {'P_min':>6}  {'votes':>6}  {'minimum at':>11}  in a row",
+        f"{title} (a P_min above {replay.config.confidence:g} says that the minimum is past):",
+        f"{'step':>10}  {'LR':>9}  {'P_min':>6}  {'past':>6}  {'minimum at':>11}  in a row",
         *(_row(replay, test) for test in tests[-SHOWN:]),
     ]
 
@@ -202,5 +202,6 @@ def _row(replay: Replay, test: Verdict) -> str:
     if not test.p_min:
         return f"{lead}  no evidence: {test.no_evidence}"
     at = "-" if test.t_star is None else f"{test.t_star:,.1f}"
-    of = f"{test.votes(replay.config.confidence)} of {len(test.p_min)}"
+    votes, subsets = test.votes(replay.config.confidence), len(test.p_min)
+    of = f"{votes} of {subsets}" if subsets > 1 else "yes" if votes else "no"
     return f"{lead}  {np.median(test.p_min):>6.3f}  {of:>6}  {at:>11}  {test.streak:>8}"

@@ -156,10 +156,17 @@ def verdict(run: Run, test: Verdict) -> str:
     if not test.p_min:
         return f"no evidence: {test.no_evidence or 'no reason is logged'}"
     confidence, patience = setting(run, "confidence"), setting(run, "patience")
-    sentence = f"{test.votes(confidence)} of {len(test.p_min)} subsets: minimum passed"
+    sentence = votes_text(test, confidence)
     if test.detected and 2 * test.votes(confidence) <= len(test.p_min):
         sentence += "; detected by a rule of an earlier version"
     return f"{sentence}; streak {test.streak} of {patience:g}" if test.detected else sentence
+
+
+def votes_text(test: Verdict, confidence: float) -> str:
+    """How its subsets vote, or, where there is but one, whether the minimum is past."""
+    if len(test.p_min) == 1:
+        return "minimum passed" if test.votes(confidence) else "minimum not passed yet"
+    return f"{test.votes(confidence)} of {len(test.p_min)} subsets: minimum passed"
 
 
 def setting(run: Run, name: Literal["confidence", "patience"]) -> float:
@@ -176,12 +183,16 @@ def votes(run: Run, among: int = 1) -> Figure:
     # The last of a streak has its number: they may be too near to each other for more.
     counts = ["" if after.streak > test.streak else str(test.streak) for test, after in pairwise(streaks)]
     counts += [str(test.streak) for test in streaks[-1:]]
-    traces: list[Figure] = [
+    several = [test for test in tests if len(test.p_min) > 1]
+    subsets: Figure = (
         {"name": "a subset", "mode": "markers"}
         | {"marker": {"color": GREY, "symbol": "circle-open", "size": 12}}
-        | {"x": [test.step for test in tests for _ in test.p_min]}
-        | {"y": numbers([p for test in tests for p in test.p_min])},
-        {"name": "median of the subsets", "mode": "lines+markers"}
+        | {"x": [test.step for test in several for _ in test.p_min]}
+        | {"y": numbers([p for test in several for p in test.p_min])}
+    )
+    traces: list[Figure] = [
+        *([subsets] if several else []),
+        {"name": "median of the subsets" if several else "P_min", "mode": "lines+markers"}
         | {"line": {"color": BLUE, "width": 2}, "marker": {"color": BLUE, "symbol": "square", "size": 6}}
         | {"x": [test.step for test in tests]}
         | {"y": numbers([statistics.median(test.p_min) for test in tests])},

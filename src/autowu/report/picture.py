@@ -104,7 +104,8 @@ def _votes(axis: Any, tested: Sequence[Run], runs: Sequence[Run]) -> None:
         i = list(runs).index(run)
         tests = [test for test in run.tests if test.p_min]
         steps = [test.step for test in tests]
-        for votes in zip(*(test.p_min for test in tests), strict=False):
+        subsets = list(zip(*(test.p_min for test in tests), strict=False))
+        for votes in subsets if len(subsets) > 1 else ():
             axis.plot(steps, votes, "o", color=GREY, markersize=3, fillstyle="none", markeredgewidth=0.6)
         medians = [float(np.median(test.p_min)) for test in tests]
         axis.plot(steps, medians, color=colour(i), linestyle=dash(i), marker=".", markersize=4)

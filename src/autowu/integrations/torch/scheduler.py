@@ -116,11 +116,6 @@ class AutoWU(Readable, Ends, SchedulerNames):
         for text in self._told.strangers(self._snapshot.training):
             warnings.warn(text, stacklevel=2)
 
-    @property
-    def missing(self) -> int:
-        """The former name of :attr:`nonfinite`."""
-        return self._session.nonfinite
-
     # --- the training loop ----------------------------------------------------------------------------
 
     def observe(self, loss: object) -> None:
