@@ -248,3 +248,27 @@ def test_without_room_beside_the_weights_the_whole_copy_is_kept_in_host_memory(m
     assert len(caught) == 1
     assert made._snapshot._device == torch.device("cpu")
     assert all(torch.equal(kept[name], back[name]) for name in kept)
+
+
+def test_weights_whose_values_are_kept_elsewhere_at_the_step_are_told():
+    """As loops do that offload them: only the optimizer's state would go back."""
+    model = nn.Linear(3, 2)
+    optimizer = AdamW(model.parameters())
+    made = autowu.AutoWU(optimizer, STEPS, model=model, watch=None)
+
+    def train():
+        for loss in v_curve():
+            for parameter in model.parameters():
+                parameter.grad = torch.full_like(parameter, 0.1)
+            optimizer.step()
+            elsewhere = [parameter.data for parameter in model.parameters()]
+            for parameter in model.parameters():
+                parameter.data = torch.empty(0)
+            made.step(loss)
+            for parameter, data in zip(model.parameters(), elsewhere, strict=True):
+                parameter.data = data
+
+    with pytest.warns(UserWarning, match="has no elements at step.* but its state") as told:
+        train()
+    assert len(told) == 2  # at the first copy, and where it were to go back
+    assert made.rewinds == 0

@@ -22,7 +22,8 @@ def check_snapshot(model: object, device: object) -> torch.device | None:
         ValueError: there is no such device.
     """
     if model is not None and not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module or None, not {model!r:.80}")
+        several = "; several are one as torch.nn.ModuleList([…])" if isinstance(model, (list, tuple)) else ""
+        raise TypeError(f"model must be a torch.nn.Module or None, not {model!r:.80}{several}")
     if device is None:
         return None
     try:

@@ -85,7 +85,8 @@ class Groups:
     @property
     def base_lrs(self) -> list[float]:
         """The LRs that the groups came with."""
-        return [float(group["initial_lr"]) for group in self._groups()]
+        # One that was added since the last step has not been noted yet.
+        return [number(group.get("initial_lr", group["lr"])) for group in self._groups()]
 
     def lrs(self) -> list[float]:
         """The LRs that the groups have; of tensors those last written, since reading one may wait."""

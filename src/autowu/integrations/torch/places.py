@@ -10,6 +10,8 @@ found again after layers have been frozen, added or replaced:
                                          where it is in a list or a dict there
     ("frozen", name)                     a frozen parameter of the model's that no optimizer holds
 
+A field that is a module, as K-FAC has it, is ("module", id), and in no checkpoint.
+
 In a checkpoint the ids are numbers: of the parameter among all, of the optimizer among all.
 """
 
@@ -20,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, cast
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -124,7 +127,7 @@ class Training:
                 yield from _entries(("state", id(optimizer)), state)
             for name, value in attributes(optimizer).items():
                 key = ("attribute", id(optimizer), name)
-                if type(value) in (int, float):
+                if _is_number(value):
                     yield Place(key, value, (vars(optimizer), name))
                 else:
                     yield from _tensors_in(key, value, seen)
@@ -176,16 +179,24 @@ def plain(name: str) -> str:
 def _entries(key: Key, holder: dict[Any, Any], without: Set[str] = frozenset()) -> Iterator[Place]:
     """The entries of a dict, and of the dicts in it; their fields may be parameters."""
     for field, value in list(holder.items()):
-        if isinstance(field, Tensor):
-            inner = (*key, ("parameter", id(field)))
-        elif field in without:
+        if not isinstance(field, Tensor) and field in without:
             continue
-        else:
-            inner = (*key, field)
+        inner = (*key, _part(field))
         if isinstance(value, dict):
             yield from _entries(inner, cast("dict[Any, Any]", value))
         else:
             yield Place(inner, value, (holder, field))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+
+
+def _part(field: Any) -> Any:
+    """A field of a dict, as a part of a key: parameters and modules by their identity."""
+    if isinstance(field, Tensor):
+        return "parameter", id(field)
+    return ("module", id(field)) if isinstance(field, nn.Module) else field
 
 
 def _tensors_in(key: Key, value: Any, seen: set[int]) -> Iterator[Place]:
@@ -199,8 +210,8 @@ def _tensors_in(key: Key, value: Any, seen: set[int]) -> Iterator[Place]:
         seen.add(id(holder))
         items: list[tuple[Any, Any]] = [*(holder.items() if isinstance(value, dict) else enumerate(holder))]
         for field, each in items:
-            inner = ("parameter", id(field)) if isinstance(field, Tensor) else field
-            if isinstance(value, dict) and type(each) in (int, float):
+            inner = _part(field)
+            if isinstance(value, dict) and _is_number(each):
                 yield Place((*key, inner), each, (holder, field))
             elif type(inner) in (str, int, tuple):
                 yield from _tensors_in((*key, inner), each, seen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence, Set
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -73,9 +74,10 @@ class AutoWU(Readable, Ends, SchedulerNames):
             group has no LR, or the default LR is not positive while the groups' LRs differ.
 
     Warns:
-        UserWarning: no group has the default LR, or no optimizer holds a parameter of the model; later on,
-            once each: losses were not finite, or had jumped, warm-up has found no minimum, something cannot
-            be rewound or sets the LR too, updates lack a ``step``, ``total_steps`` is over; at each cut.
+        UserWarning: no group has the default LR, no optimizer holds a parameter of the model, or one does not
+            follow its LR; later on, once each: losses were not finite, had jumped, or are a count, warm-up
+            has found no minimum, something cannot be rewound or sets the LR too, updates lack a ``step``,
+            ``total_steps`` is over; at each cut.
     """
 
     def __init__(
@@ -113,7 +115,7 @@ class AutoWU(Readable, Ends, SchedulerNames):
             from autowu.integrations.torch.uneven import join_with_ddp  # only several processes need it
 
             join_with_ddp(self)
-        for text in self._told.strangers(self._snapshot.training):
+        for text in (*self._told.strangers(self._snapshot.training), *self._told.deaf(self.optimizers)):
             warnings.warn(text, stacklevel=2)
 
     # --- the training loop ----------------------------------------------------------------------------
@@ -221,6 +223,7 @@ class AutoWU(Readable, Ends, SchedulerNames):
             *texts,
             *self._told.gone(weights.gone, self._session.step),
             *self._told.of_snapshot(self._snapshot),
+            *self._told.counted(losses, self._session.step),
             *self._told.strangers(self._snapshot.training),
         ]
 
@@ -256,6 +259,9 @@ class AutoWU(Readable, Ends, SchedulerNames):
         ``snapshot_device``); as in the state of a module or optimizer its tensors are the live ones, not
         copies.
         """
+        if self._groups.changed:  # a group may have been added since the last step
+            with suppress(RuntimeError, ValueError):  # what step() refuses keeps nobody from saving
+                self._groups.take_in()
         session = self._session.to_dict()
         kept, unjudged = self._snapshot.to_dict(), self._snapshot.unjudged()
         run = (to_tensors(session.pop("controller")), self._pending.to_dict(), kept, unjudged)

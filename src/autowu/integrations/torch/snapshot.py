@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
@@ -27,9 +26,8 @@ from autowu.integrations.torch.storage import (
     zero_gradients,
 )
 from autowu.integrations.torch.stored import Stored, called, from_plain, to_plain
+from autowu.integrations.torch.values import Values, as_held
 
-# Types whose values never change.
-_ATOMS: Final = frozenset({int, float, bool, str, type(None)})
 # Settings of a parameter group that ask for a state for each parameter.
 STATEFUL: Final = ("betas", "beta1", "beta2", "momentum")
 
@@ -104,16 +102,16 @@ class Snapshot:
         self.stateless = self.stateless or self._is_stateless(before)
         stored, live = Stored(self._training), list[tuple[Tensor, Tensor]]()
         left_out: dict[Key, str] = {}
+        values = Values(self._training)
         places = list(self._training.places(stored.anchors))
         self._resting.look(frozen := self._frozen(places))
         for place in places:
             key, value = place.key, place.value
             if not isinstance(value, Tensor):
-                if _never_changes(value):
-                    stored.values[key] = value
-                    continue
                 try:
-                    stored.values[key] = copy.deepcopy(value)
+                    stored.values[key], whole = values.copied(value)
+                    if not whole:
+                        stored.left.add(key)
                 except torch.cuda.OutOfMemoryError:
                     raise
                 except Exception as error:
@@ -135,6 +133,7 @@ class Snapshot:
                 except (RuntimeError, TypeError) as error:
                     left_out[key] = f"cannot be copied ({type(error).__name__})"
         copy_all(live)
+        stored.left.update(left_out)
         self._stored = stored
         self.left_out = called(self._training, left_out)
 
@@ -180,7 +179,19 @@ class Snapshot:
 
     def _out_of_reach(self) -> str | None:
         training = self._training
-        return masters.obstacle(training.model, training.served(), training.parameters())
+        reason = masters.obstacle(training.model, training.served(), training.parameters())
+        return reason or self._elsewhere()
+
+    def _elsewhere(self) -> str | None:
+        """Why there is nothing to copy: a loop may keep the values elsewhere between two passes."""
+        for optimizer in self._training.optimizers():
+            for owner, held in cast("Mapping[Any, Any]", optimizer.state).items():
+                if not isinstance(owner, Tensor) or local(owner).shape != (0,):
+                    continue
+                state: list[Any] = list(held.values()) if hasattr(held, "values") else []
+                if any(isinstance(each, Tensor) and local(each).numel() > 1 for each in state):
+                    return "a parameter has no elements at step(loss), but its state in the optimizer has"
+        return None
 
     @torch.no_grad()
     def restore(self) -> None:
@@ -193,6 +204,9 @@ class Snapshot:
         if stored is None:
             return
         live, found = list[tuple[Tensor, Tensor]](), set[Key]()
+        numbers, values = Numbers(self._training), Values(self._training)
+        # Before state is written: that may be the gradient itself, kept for the next step.
+        gradients = zero_gradients(self._training.parameters())
         for place in list(self._training.places(stored.anchors)):
             key, value = place.key, place.value
             found.add(key)
@@ -200,19 +214,18 @@ class Snapshot:
                 key in stored.tensors
                 and isinstance(value, Tensor)
                 and not misfit(local(value), stored.tensors[key])
+                and not (place.entry and id(value) in gradients)
             ):
                 live.append((local(value), stored.tensors[key]))
             elif place.entry is not None and (key in stored.tensors or key in stored.values):
-                _set(place.entry, stored, key)
-            elif place.entry is not None and key[0] == "state":
+                _set(place.entry, stored, key, values)
+            elif place.entry is not None and key[0] == "state" and key not in stored.left:
                 del place.entry[0][place.entry[1]]
         write(live)
-        zero_gradients(self._training.parameters())
         masters.write_through(self._training.served())
-        numbers = Numbers(self._training)
         for key in (*stored.tensors, *stored.values):
             if key[0] == "state" and key not in found and numbers.of(key) is not None:
-                _set(numbers.holder(key), stored, key)
+                _set(numbers.holder(key), stored, key, values)
         for optimizer in self._training.optimizers():
             for owner in [owner for owner, held in optimizer.state.items() if held == {}]:
                 del optimizer.state[owner]  # by its absence some optimizers know that they have to start
@@ -290,23 +303,18 @@ class Snapshot:
                 ) from error
 
 
-def _never_changes(value: Any) -> bool:
-    """Whether ``value`` needs no copy: a number, a text, or a tuple of them, such as Adam's betas."""
-    items = cast("tuple[Any, ...]", value) if type(value) is tuple else (value,)
-    return all(type(item) in _ATOMS for item in items)
-
-
 def _replaceable(entry: tuple[dict[Any, Any], Any] | None, value: Tensor) -> bool:
     """Whether another tensor may stand in its place: not in that of a shard."""
     return entry is not None and type(local(value)) is type(value.detach())
 
 
-def _set(entry: tuple[dict[Any, Any], Any] | None, stored: Stored, key: Key) -> None:
+def _set(entry: tuple[dict[Any, Any], Any] | None, stored: Stored, key: Key, values: Values) -> None:
     if entry is None:
         return
     kept, held = stored.tensors.get(key), entry[0].get(entry[1])
     if kept is None:
-        entry[0][entry[1]] = copy.deepcopy(stored.values[key])
+        value, _ = values.copied(stored.values[key])
+        entry[0][entry[1]] = as_held(value, held)
     elif isinstance(held, Tensor):
         entry[0][entry[1]] = as_of(clone_of(kept, held.device), held)
     else:

@@ -115,11 +115,17 @@ def write(pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
         copy_all([pair for pair in pairs if pair[0].is_inference()])
 
 
-def zero_gradients(tensors: Sequence[Tensor]) -> None:
-    """Fill the gradients that are there with zeros, in place: others may hold them. Under ``no_grad``."""
-    for tensor in tensors:
-        if tensor.grad is not None:
-            tensor.grad.zero_()
+def zero_gradients(tensors: Sequence[Tensor]) -> set[int]:
+    """Fill the gradients that are there with zeros, in place: others may hold them. Under ``no_grad``.
+
+    Returns:
+        The ids of the gradients.
+    """
+    gradients = [gradient for tensor in tensors if (gradient := tensor.grad) is not None]
+    for gradient in gradients:
+        with torch.inference_mode(gradient.is_inference()):  # only there it can be written to
+            gradient.zero_()
+    return {id(gradient) for gradient in gradients}
 
 
 def all_finite(tensors: Sequence[Tensor]) -> bool:

@@ -20,6 +20,8 @@ class Stored:
     def __init__(self, training: Training) -> None:
         self.tensors: dict[Key, Tensor] = {}
         self.values: dict[Key, Any] = {}
+        self.left: set[Key] = set()
+        """Entries that were there, and that a checkpoint has no copy of: without one they stay."""
         self.anchors = training.anchors()
         # The parameters of then: kept alive, so that no id is used twice.
         self._parameters = {id(each): each for each in training.parameters()}
@@ -81,7 +83,7 @@ def to_plain(training: Training, stored: Stored) -> dict[str, Any]:
     tensors: dict[str, Tensor] = {}
     values: dict[str, Any] = {}
     for key in (*stored.tensors, *stored.values):
-        at = numbers.of(key)
+        at = None if key in stored.left else numbers.of(key)
         if at is not None and key[0] == "group":
             group = now.get(key[1:3])
             at = None if group is None else ["group", *group, *at[3:]]
@@ -93,7 +95,8 @@ def to_plain(training: Training, stored: Stored) -> dict[str, Any]:
             tensors[label] = stored.tensors[key]
         else:
             values[label] = copy.deepcopy(stored.values[key])
-    return {
+    left = [at for key in stored.left if key[0] == "state" and (at := numbers.of(key)) is not None]
+    plain = {
         "optimizers": class_names(training.given),
         "parameters": training.names(),
         "shard": training.shard(),
@@ -101,6 +104,7 @@ def to_plain(training: Training, stored: Stored) -> dict[str, Any]:
         "tensors": tensors,
         "values": values,
     }
+    return {**plain, "left": sorted(left, key=_label)} if left else plain
 
 
 def from_plain(training: Training, device: torch.device | None, plain: Mapping[str, Any]) -> Stored:
@@ -125,7 +129,8 @@ def from_plain(training: Training, device: torch.device | None, plain: Mapping[s
         )
     order = _order(training.names(), plain["parameters"])
     numbers, stored = Numbers(training), Stored(training)
-    live = {place.key: local(place.value) for place in training.places() if isinstance(place.value, Tensor)}
+    here = list(training.places())
+    live = {place.key: local(place.value) for place in here if isinstance(place.value, Tensor)}
     first = next(iter(live.values())).device if live else torch.device("cpu")
     for label, at in places.items():
         if label != _label(at):
@@ -147,6 +152,8 @@ def from_plain(training: Training, device: torch.device | None, plain: Mapping[s
         where = device or (first if tensor is None else tensor.device)
         copied = kept.detach().to(where, copy=True)
         stored.tensors[key] = copied if tensor is None else as_of(copied, tensor)
+    stored.left = {numbers.key(at, order) for at in plain.get("left", ())}
+    stored.left.update(place.key for place in here if numbers.of(place.key) is None)
     return stored
 
 

@@ -2,17 +2,56 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
+import numpy as np
+from torch.optim import Optimizer, Rprop
+
+from autowu.arrays import Array
 from autowu.integrations.torch.groups import Groups
 from autowu.integrations.torch.masters import linked
+from autowu.integrations.torch.nested import within
 from autowu.integrations.torch.places import Training, plain
 from autowu.integrations.torch.snapshot import Snapshot
+
+FEW: Final = 10  # losses that a count has at least, before it is told
 
 
 def listed(names: Sequence[str]) -> str:
     """The first few."""
     return ", ".join([*names[:4], f"… ({len(names)} in all)"] if len(names) > 4 else names)
+
+
+class Count:
+    """Whether all losses so far are a count: 0, 1, 2, … or 0, 0, …, 1, 1, … or in equal parts of an epoch."""
+
+    def __init__(self) -> None:
+        self._whole = self._even = True
+        self._first = self._last = self._rise = math.nan
+        self._number = 0
+
+    def add(self, losses: Array) -> tuple[float, float] | None:
+        """The first and the last of all, once it is certain that they count; then nothing more.
+
+        Args:
+            losses: those that follow [n].
+        """
+        if not (len(losses) and (self._whole or self._even)):
+            return None
+        if not self._number:
+            self._first = float(losses[0])
+        rises = np.diff(losses, prepend=[self._last] if self._number else losses[:0])
+        if len(rises) and math.isnan(self._rise):
+            self._rise = float(rises[0])
+        self._last, self._number = float(losses[-1]), self._number + len(losses)
+        self._whole &= bool(np.all(losses == np.rint(losses)) and np.all((rises == 0) | (rises == 1)))
+        self._even &= bool(np.all(rises > 0) and np.allclose(rises, self._rise, rtol=0.01, atol=0))
+        if self._number < FEW or not (self._even or (self._whole and self._last - self._first >= 2)):
+            return None
+        self._whole = self._even = False
+        return self._first, self._last
 
 
 class Told:
@@ -23,6 +62,7 @@ class Told:
         self._overwritten = False
         self._left_out = set[str]()
         self._stateless = False
+        self._count = Count()
         self._out_of_reach = self._cramped = False
 
     def strangers(self, training: Training) -> Iterator[str]:
@@ -41,6 +81,31 @@ class Told:
             yield (
                 f"AutoWU: no optimizer that it was given holds {listed(names)} of model=: their LR is not"
                 " set, and they are not rewound with the rest. Give all optimizers: AutoWU([one, other], …)."
+            )
+
+    @staticmethod
+    def deaf(optimizers: Sequence[Optimizer]) -> Iterator[str]:
+        """Which optimizers do not follow their LR: at the start."""
+        names = [type(each).__name__ for each in within(optimizers) if isinstance(each, Rprop)]
+        if names:
+            yield (
+                f"AutoWU: {listed(names)} takes its LR for its very first step alone, and then sets the size"
+                " of its steps by itself: no schedule of the LR changes it. Take another optimizer, or no"
+                " schedule."
+            )
+
+    def counted(self, losses: Array, step: int) -> Iterator[str]:
+        """That the losses are no losses: as long as nobody has been told, and they may be a count.
+
+        Args:
+            losses: of the updates since the last decision [n].
+            step: the updates done.
+        """
+        if (ends := self._count.add(losses)) is not None:
+            yield (
+                f"AutoWU: up to step {step} what step() was given in place of the loss is a count, from"
+                f" {ends[0]:.6g} to {ends[1]:.6g}: of steps or epochs? Other schedulers take these. Call"
+                " step(loss) with the training loss of the update."
             )
 
     def overwritten(self, groups: Groups, step: int) -> str | None:

@@ -1,0 +1,94 @@
+"""Copies of what optimizers keep besides tensors: numbers, texts, lists, objects.
+
+Some of it is no state, but names what there is: the module of a group (K-FAC), its named parameters, a class,
+a function. A copy of that in its place would train other weights than the model's. So it is never copied.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any, Final, cast
+
+import numpy as np
+from torch import nn
+from torch.optim import Optimizer
+
+from autowu.integrations.torch.places import Training
+
+# Types whose values never change.
+_ATOMS: Final = frozenset({int, float, bool, str, type(None)})
+_NAMES: Final = (type, ModuleType, FunctionType, BuiltinFunctionType, MethodType, Optimizer)
+
+
+class Values:
+    """Copies values at one moment; what training consists of stays itself, however deep it is in them."""
+
+    def __init__(self, training: Training) -> None:
+        self._training = training
+
+    @cached_property
+    def _things(self) -> dict[int, object]:
+        """Parameters, optimizers and what the model is made of, by their ids."""
+        return {id(each): each for each in _things_of(self._training)}
+
+    def copied(self, value: Any) -> tuple[Any, bool]:
+        """A copy, and whether it is one of all: False where it refers to things that are not copied.
+
+        Raises:
+            Exception: of whatever kind, where there is no copy.
+        """
+        if _never_changes(value):
+            return value, True
+        if _is_numpys(value):  # PyTorch loads none by weights_only=True
+            return value.item(), True
+        if isinstance(value, _NAMES) or self._is_part(value):
+            return value, False
+        memo = _Memo(self._things)
+        return copy.deepcopy(value, memo), not memo.met
+
+    def _is_part(self, value: Any) -> bool:
+        """Whether it is a module that trains here; without the model none is known by itself."""
+        if not isinstance(value, nn.Module):
+            return False
+        return id(value) in self._things or any(id(each) in self._things for each in value.parameters())
+
+
+def as_held(value: Any, held: Any) -> Any:
+    """``value`` as a number of NumPy's, where such a one is ``held`` in its place: copies are plain."""
+    return type(held)(value) if _is_numpys(held) else value
+
+
+def _is_numpys(value: Any) -> bool:
+    return isinstance(value, np.number)
+
+
+class _Memo(dict[int, Any]):
+    """What deepcopy has copied already: to it the things are their own copies."""
+
+    def __init__(self, things: Mapping[int, object]) -> None:
+        super().__init__()
+        self._things, self.met = things, False
+
+    def get(self, key: int, default: Any = None, /) -> Any:
+        if key in self._things:
+            self.met = True
+            return self._things[key]
+        return super().get(key, default)
+
+
+def _things_of(training: Training) -> Iterator[object]:
+    yield from training.parameters()
+    yield from training.optimizers()
+    if training.model is not None:
+        yield from training.model.modules()
+        yield from training.model.parameters()
+        yield from training.model.buffers()
+
+
+def _never_changes(value: Any) -> bool:
+    """Whether ``value`` needs no copy: a number, a text, or a tuple of them, such as Adam's betas."""
+    items = cast("Iterable[Any]", value) if type(value) is tuple else (value,)
+    return all(type(item) in _ATOMS for item in items)
