@@ -18,8 +18,8 @@ def replay_record(record: Record, total_steps: float | None = None, **settings: 
 
     With a stride of k the entries are replayed as if each were an update of a run of a k-th of the length.
     What AutoWU decides depends on how many losses it sees, not on how many updates lie between them. So in a
-    long run more updates pass in warm-up than if each had been logged. The k - 1 updates between two entries are not missing losses: AutoWU takes
-    stretches without a finite loss for the death of the run.
+    long run more updates pass in warm-up than if each had been logged. The k - 1 updates between two entries
+    are not missing losses: AutoWU takes stretches without a finite loss for the death of the run.
     """
     k = record.stride
     if k == 1:

@@ -1,16 +1,20 @@
-"""Models whose weights are copies of what the optimizer trains: DeepSpeed's ZeRO makes them so.
+"""Weights whose values are elsewhere: copies of what the optimizer trains, or offloaded ones.
 
-It puts flat parameters of its own, a part of them on each rank, into the optimizer's groups. After each step
-it copies them to the model, and so has to be done with what is put back into them.
+DeepSpeed's ZeRO makes copies. It puts flat parameters of its own, a part of them on each rank, into the
+optimizer's groups. After each step it copies them to the model, and so has to be done with what is put back
+into them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from autowu.integrations.torch.storage import local
 
 
 def linked(served: Sequence[Tensor]) -> list[Tensor]:
@@ -34,6 +38,18 @@ def obstacle(model: nn.Module | None, served: Sequence[Tensor], held: Sequence[T
         "the optimizer holds none of the parameters of model=, but others, such as copies in a higher"
         " precision, and how these get into the model is not known"
     )
+
+
+def emptied(optimizers: Sequence[Optimizer]) -> str | None:
+    """Why there is nothing to copy, or None: a loop may keep the values elsewhere between two passes."""
+    for optimizer in optimizers:
+        for owner, held in cast("Mapping[Any, Any]", optimizer.state).items():
+            if not isinstance(owner, Tensor) or local(owner).shape != (0,):
+                continue
+            state: list[Any] = list(held.values()) if hasattr(held, "values") else []
+            if any(isinstance(each, Tensor) and local(each).numel() > 1 for each in state):
+                return "a parameter has no elements at step(loss), but its state in the optimizer has"
+    return None
 
 
 @torch.no_grad()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -108,14 +109,10 @@ class Snapshot:
         for place in places:
             key, value = place.key, place.value
             if not isinstance(value, Tensor):
-                try:
+                with _noted(left_out, key):
                     stored.values[key], whole = values.copied(value)
                     if not whole:
                         stored.left.add(key)
-                except torch.cuda.OutOfMemoryError:
-                    raise
-                except Exception as error:
-                    left_out[key] = f"cannot be copied ({type(error).__name__})"
                 continue
             if key in frozen and key not in self._resting.moving and not self._has_state(value):
                 continue
@@ -126,12 +123,8 @@ class Snapshot:
                 stored.tensors[key] = kept
                 live.append((kept, tensor))
             else:
-                try:
+                with _noted(left_out, key):
                     stored.tensors[key] = clone_of(tensor, self._device)
-                except torch.cuda.OutOfMemoryError:
-                    raise
-                except (RuntimeError, TypeError) as error:
-                    left_out[key] = f"cannot be copied ({type(error).__name__})"
         copy_all(live)
         stored.left.update(left_out)
         self._stored = stored
@@ -180,18 +173,7 @@ class Snapshot:
     def _out_of_reach(self) -> str | None:
         training = self._training
         reason = masters.obstacle(training.model, training.served(), training.parameters())
-        return reason or self._elsewhere()
-
-    def _elsewhere(self) -> str | None:
-        """Why there is nothing to copy: a loop may keep the values elsewhere between two passes."""
-        for optimizer in self._training.optimizers():
-            for owner, held in cast("Mapping[Any, Any]", optimizer.state).items():
-                if not isinstance(owner, Tensor) or local(owner).shape != (0,):
-                    continue
-                state: list[Any] = list(held.values()) if hasattr(held, "values") else []
-                if any(isinstance(each, Tensor) and local(each).numel() > 1 for each in state):
-                    return "a parameter has no elements at step(loss), but its state in the optimizer has"
-        return None
+        return reason or masters.emptied(training.optimizers())
 
     @torch.no_grad()
     def restore(self) -> None:
@@ -301,6 +283,17 @@ class Snapshot:
                     "a copy of an optimizer that holds others has lost them (torch.optim.Optimizer copies no"
                     " attributes of its own): make it anew, and load its state and AutoWU's"
                 ) from error
+
+
+@contextmanager
+def _noted(left_out: dict[Key, str], key: Key) -> Iterator[None]:
+    """Note why a copy cannot be made, unless there is no room for it: elsewhere there may be."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except Exception as error:
+        left_out[key] = f"cannot be copied ({type(error).__name__})"
 
 
 def _replaceable(entry: tuple[dict[Any, Any], Any] | None, value: Tensor) -> bool:
