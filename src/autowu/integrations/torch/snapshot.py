@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -286,7 +286,7 @@ class Snapshot:
 
 
 @contextmanager
-def _noted(left_out: dict[Key, str], key: Key) -> Iterator[None]:
+def _noted(left_out: dict[Key, str], key: Key) -> Generator[None]:
     """Note why a copy cannot be made, unless there is no room for it: elsewhere there may be."""
     try:
         yield
