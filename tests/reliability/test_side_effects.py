@@ -182,7 +182,7 @@ def _nan(value: Any) -> Any:
 
 
 @promise(
-    "a run of a million updates, in warm-up to its cap, where most losses are kept",
+    "a run of a million updates",
     "a state of at most 10 MB, and memory that does not grow in the decay (the times are noted)",
     full=1_000_000,
     plain=0,

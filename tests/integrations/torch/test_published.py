@@ -48,3 +48,13 @@ def test_two_arguments_by_position_are_as_ever() -> None:
 def test_an_unknown_setting_is_still_told_by_name() -> None:
     with pytest.raises(TypeError, match="autowu has no setting 'immediate_cooldown'"):
         autowu.AutoWU(optimizer(), 391, immediate_cooldown=True)  # type: ignore[call-arg]
+
+
+def test_former_names_are_still_there() -> None:
+    of = optimizer()
+    scheduler = autowu.AutoWU(of, 40)
+    for loss in [2.0, float("nan"), *[2.0] * 38]:
+        of.step()
+        scheduler.step(loss)
+    assert scheduler.missing == scheduler.nonfinite == 1
+    assert autowu.Reopening is autowu.Cut

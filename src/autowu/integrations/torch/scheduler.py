@@ -118,6 +118,11 @@ class AutoWU(Readable, Ends, SchedulerNames):
         for text in (*self._told.strangers(self._snapshot.training), *self._told.deaf(self.optimizers)):
             warnings.warn(text, stacklevel=2)
 
+    @property
+    def missing(self) -> int:
+        """The former name of :attr:`nonfinite`, for loops that ask for it."""
+        return self._session.nonfinite
+
     # --- the training loop ----------------------------------------------------------------------------
 
     def observe(self, loss: object) -> None:
