@@ -50,6 +50,7 @@ def test_an_unknown_setting_is_still_told_by_name() -> None:
         autowu.AutoWU(optimizer(), 391, immediate_cooldown=True)  # type: ignore[call-arg]
 
 
+@pytest.mark.filterwarnings("ignore:AutoWU")
 def test_former_names_are_still_there() -> None:
     of = optimizer()
     scheduler = autowu.AutoWU(of, 40)
