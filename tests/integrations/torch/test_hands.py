@@ -12,7 +12,7 @@ from torch.optim import SGD, AdamW
 
 import autowu
 from autowu.integrations.session import LATER_ENDS
-from autowu.integrations.torch import snapshot
+from autowu.integrations.torch import finite
 from autowu.integrations.torch.storage import all_finite, zero_gradients
 from integrations.torch.training import (
     STEPS,
@@ -125,7 +125,7 @@ def test_only_the_parameters_that_never_were_finite_are_looked_at_one_by_one(mon
     made = autowu.AutoWU(AdamW([*(nn.Parameter(torch.ones(2)) for _ in range(50)), mask]), STEPS)
     looked = []
     monkeypatch.setattr(
-        snapshot, "all_finite", lambda tensors: looked.append(len(tensors)) or all_finite(tensors)
+        finite, "all_finite", lambda tensors: looked.append(len(tensors)) or all_finite(tensors)
     )
     assert made._snapshot.healthy()
     looked.clear()
