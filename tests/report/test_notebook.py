@@ -41,6 +41,6 @@ def test_the_figure_has_lr_loss_and_votes() -> None:
     figure = outcome.plot(curve())
     assert {trace.yaxis or "y" for trace in figure.data} == {"y", "y2", "y3"}
     names = [trace.name for trace in figure.data]
-    assert {"loss", "smoothed loss", "P_min"} <= set(names)
+    assert {"loss", "smoothed loss", "P<sub>min</sub>"} <= set(names)
     assert len(figure.data[names.index("loss")].x) == outcome.switch_step
     assert any("peak LR" in note.text for note in figure.layout.annotations)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final, Literal
 
@@ -53,7 +54,7 @@ def gp_view(run: Run, among: int = 1) -> Figure:
         {"name": "± 2 sd", "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip"}
         | {"fill": "tonexty", "fillcolor": BAND},
         {"name": "smoothed loss", "mode": "lines", "line": {"color": BLUE, "width": 3}},
-        {"name": "minimum, per subset", "mode": "markers"}
+        {"name": "minimum, per subset" if _vote(tests) else "minimum", "mode": "markers"}
         | {"marker": {"color": ORANGE, "symbol": "diamond-open", "size": 11, "line": {"width": 2}}},
     ]
     changing = list(range(1, len(traces)))
@@ -169,6 +170,11 @@ def votes_text(test: Verdict, confidence: float) -> str:
     return f"{test.votes(confidence)} of {len(test.p_min)} subsets: minimum passed"
 
 
+def _vote(tests: Sequence[Verdict]) -> list[Verdict]:
+    """The tests in which several subsets vote."""
+    return [test for test in tests if len(test.p_min) > 1]
+
+
 def setting(run: Run, name: Literal["confidence", "patience"]) -> float:
     """A setting of the run's schedule; the default preset's where the run does not tell."""
     value = run.schedule.get(name)
@@ -183,7 +189,7 @@ def votes(run: Run, among: int = 1) -> Figure:
     # The last of a streak has its number: they may be too near to each other for more.
     counts = ["" if after.streak > test.streak else str(test.streak) for test, after in pairwise(streaks)]
     counts += [str(test.streak) for test in streaks[-1:]]
-    several = [test for test in tests if len(test.p_min) > 1]
+    several = _vote(tests)
     subsets: Figure = (
         {"name": "a subset", "mode": "markers"}
         | {"marker": {"color": GREY, "symbol": "circle-open", "size": 12}}
@@ -192,7 +198,7 @@ def votes(run: Run, among: int = 1) -> Figure:
     )
     traces: list[Figure] = [
         *([subsets] if several else []),
-        {"name": "median of the subsets" if several else "P_min", "mode": "lines+markers"}
+        {"name": "median of the subsets" if several else "P<sub>min</sub>", "mode": "lines+markers"}
         | {"line": {"color": BLUE, "width": 2}, "marker": {"color": BLUE, "symbol": "square", "size": 6}}
         | {"x": [test.step for test in tests]}
         | {"y": numbers([statistics.median(test.p_min) for test in tests])},
