@@ -17,7 +17,7 @@ Fit = Literal["maximum", "adam", "published"]
 Preset = Literal["default", "paper"]
 
 LONGEST: Final = 2**53  # updates; the integers that floating point tells apart
-USUAL: Final = 600  # updates; in longer runs warm-up grows with the root of their length, up to a limit
+ROOT_FROM: Final = 600  # updates; in longer runs warm-up grows with the root of their length, up to a limit
 DECADES: Final = 100  # between two LRs, at most: their ratio is a number
 SHORTEST_SWEEP: Final = 40  # updates; a faster one overshoots lift-off, whatever its share of the run
 
@@ -240,9 +240,9 @@ class Config:
         if self.total_steps is not None:
             return self.total_steps
         by_share = self.warmup_limit / self.warmup_fraction
-        if self.growth != "two-speed" or by_share <= USUAL:
+        if self.growth != "two-speed" or by_share <= ROOT_FROM:
             return math.ceil(by_share)
-        return math.ceil(by_share**2 / USUAL)
+        return math.ceil(by_share**2 / ROOT_FROM)
 
     @cached_property
     def warmup_steps(self) -> int:
@@ -260,9 +260,9 @@ class Config:
         """
         if self.total_steps is None or self.growth != "two-speed":
             return self.warmup_steps
-        if self.total_steps <= USUAL:
+        if self.total_steps <= ROOT_FROM:
             return min(self.warmup_steps, self.warmup_limit)
-        by_root = math.floor(self.warmup_fraction * math.sqrt(USUAL * self.total_steps))
+        by_root = math.floor(self.warmup_fraction * math.sqrt(ROOT_FROM * self.total_steps))
         return max(1, min(by_root, self.warmup_limit))
 
     @cached_property

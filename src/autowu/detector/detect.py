@@ -243,10 +243,5 @@ def _p_min(rise: Array, sd: Array) -> tuple[float, ...]:
     """
     if not (np.isfinite(rise).all() and np.isfinite(sd).all()):
         raise FloatingPointError("the posterior is not finite")
-    return _largest(rise, sd)
-
-
-def _largest(mean: Array, sd: Array) -> tuple[float, ...]:
-    """The largest Φ(mean / sd), the probability of a value above 0, for each set; 0 where nothing varies."""
-    z = np.where(sd > 0, mean / sd, -math.inf).max(-1)
+    z = np.where(sd > 0, rise / sd, -math.inf).max(-1)
     return tuple(0.5 * math.erfc(-value / math.sqrt(2)) for value in z.tolist())

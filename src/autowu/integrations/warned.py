@@ -11,7 +11,7 @@ from autowu.controller.state import AfterSwitch, Cut, Grow, Phase, Reason, State
 from autowu.site import page
 from autowu.text import apart
 
-USUAL: Final = 300  # updates; in shorter runs warm-up often has too few to find the minimum in
+SHORT: Final = 300  # updates; in shorter runs warm-up often has too few to find the minimum in
 
 NOT_FOR_IT: Final = (
     "If it does not fall with a constant LR that you trust either, look at the loss, the labels, frozen"
@@ -58,9 +58,9 @@ def warnings_of(
     if switch.reason is Reason.MINIMUM:
         return
     short = never = ""
-    if after.horizon.end is not None and after.horizon.end < USUAL:
+    if after.horizon.end is not None and after.horizon.end < SHORT:
         short = (
-            f" A run of fewer than {USUAL} updates is often too short for that: a fixed schedule serves it"
+            f" A run of fewer than {SHORT} updates is often too short for that: a fixed schedule serves it"
             f" better ({page('quality', 'where-it-loses')})."
         )
     if switch.reason in (Reason.RISE, Reason.NO_FALL):
