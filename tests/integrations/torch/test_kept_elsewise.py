@@ -90,8 +90,8 @@ def test_what_a_group_refers_to_is_in_no_checkpoint():
     again.update()
 
 
-class Locked(Optimizer):
-    """State that no copy can be taken of, made at the first step."""
+class OneByOne(Optimizer):
+    """Moves one parameter after the other."""
 
     def __init__(self, params):
         super().__init__(params, {"lr": 1e-2})
@@ -100,12 +100,19 @@ class Locked(Optimizer):
     def step(self, closure=None):
         for group in self.param_groups:
             for parameter in group["params"]:
-                state = self.state[parameter]
-                if not state:
-                    state.update(lock=threading.Lock(), once=torch.zeros_like(parameter), scale=abs)
-                with state["lock"]:
-                    state["once"].mul_(0.9).add_(parameter.grad)
-                    parameter.sub_(state["once"], alpha=state["scale"](group["lr"]))
+                self.move(parameter, group["lr"])
+
+
+class Locked(OneByOne):
+    """State that no copy can be taken of, made at the first step."""
+
+    def move(self, parameter, lr):
+        state = self.state[parameter]
+        if not state:
+            state.update(lock=threading.Lock(), once=torch.zeros_like(parameter), scale=abs)
+        with state["lock"]:
+            state["once"].mul_(0.9).add_(parameter.grad)
+            parameter.sub_(state["once"], alpha=state["scale"](lr))
 
 
 @pytest.mark.parametrize("loaded", [False, True])
@@ -121,18 +128,12 @@ def test_state_that_cannot_be_copied_stays_and_the_rest_goes_back(loaded):
     training.update()
 
 
-class Previous(Optimizer):
+class Previous(OneByOne):
     """Its state is the gradient of before itself, which ``zero_grad()`` lets go of."""
 
-    def __init__(self, params):
-        super().__init__(params, {"lr": 1e-2})
-
-    @torch.no_grad()
-    def step(self, closure=None):
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                parameter.sub_(parameter.grad, alpha=group["lr"])
-                self.state[parameter]["previous"] = parameter.grad
+    def move(self, parameter, lr):
+        parameter.sub_(parameter.grad, alpha=lr)
+        self.state[parameter]["previous"] = parameter.grad
 
 
 def test_state_that_is_the_gradient_itself_goes_back():
