@@ -9,6 +9,7 @@ import pytest
 from autowu import Config
 from autowu.controller import machine
 from autowu.controller.cuts import taken_back
+from autowu.controller.phases.watch import HIGHER, LASTS
 from autowu.controller.plain import to_plain
 from autowu.controller.state import Decay, State
 from autowu.detector.trend import Stretch
@@ -172,6 +173,20 @@ def test_at_half_of_the_run_it_is_known_whether_the_loss_has_fallen() -> None:
     states = reads(quiet(), fallen(origin=Stretch(0.98, 1.0, 1.02)))
     assert [state.phase.no_fall for state in states] == [state.read >= T / 2 for state in states]
     assert not any(state.phase.no_fall for state in reads(quiet()))
+
+
+def test_a_small_rise_that_lasts_is_noted_and_changes_nothing() -> None:
+    losses = quiet()
+    losses[500 - BEGIN :] += 0.05  # a twentieth of the fall
+    states = reads(losses)
+    higher = {state.read: state.phase.higher for state in states}
+    assert (higher[500], [len(higher[at]) for at in (520, 580, 600, 620, T)]) == ((), [1, 4, 5, 5, 5])
+    assert higher[600] == tuple(close(1.05, 0.01) for _ in range(LASTS))
+    assert (states[-1].phase.cuts, states[-1].restores) == ((), 0)
+    for rise in (0.01, 0.05):  # less than a fiftieth; over after four stretches
+        losses = quiet(1e-3)
+        losses[500 - BEGIN : (T if rise < HIGHER else 580) - BEGIN] += rise
+        assert reads(losses)[-1].phase.higher == ()
 
 
 def test_without_rewinding_or_a_copy_the_weights_stay() -> None:

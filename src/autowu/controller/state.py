@@ -173,6 +173,8 @@ class AfterSwitch:
     """Stretches in a row whose level is above the least."""
     no_fall: bool = False
     """Whether by half of the run the loss was not below its first level."""
+    higher: tuple[float, ...] = ()
+    """The last stretches' medians, in a row, that are surely above the least; five are told, and stay."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from autowu.config import Config
+from autowu.controller.phases import watch
 from autowu.controller.state import AfterSwitch, Cut, Grow, Phase, Reason, State
 from autowu.site import page
 from autowu.text import apart
@@ -51,7 +52,7 @@ def warnings_of(
             " counted in `nonfinite`; this is said once."
         )
     yield from _of_a_break(before, after)
-    yield from _of_the_watch(before, after)
+    yield from _of_the_watch(config, before, after)
     switch = after.switch
     if before.switch is not None or switch is None or not (switch.capped and config.return_at_cap):
         return
@@ -98,7 +99,7 @@ def _of(state: State[Phase]) -> str:
     return "" if state.horizon.end is None else f" of {state.horizon.end}"
 
 
-def _of_the_watch(before: State[Phase], after: State[Phase]) -> Iterator[str]:
+def _of_the_watch(config: Config, before: State[Phase], after: State[Phase]) -> Iterator[str]:
     phase, known = after.phase, before.phase
     if not isinstance(phase, AfterSwitch):
         return
@@ -121,6 +122,14 @@ def _of_the_watch(before: State[Phase], after: State[Phase]) -> Iterator[str]:
         yield (
             f"AutoWU: at step {cut.step}{of} the loss {risen}, and so the LR was too"
             f" large. It falls to a third, and the weights {where}."
+        )
+    if phase.least is not None and len(told.higher if told else ()) < watch.LASTS == len(phase.higher):
+        least, level = apart(phase.least.median, phase.higher[-1])
+        yield (
+            f"AutoWU: at step {after.step}{of} the loss is at {level}, and has been above its least level,"
+            f" {least}, for the last {watch.LASTS * watch.stretch(config, after)} updates. That is too little"
+            " to put weights back for, and may be the data. If it is not, the LR is too large: a run with"
+            f" max_lr={phase.switch.peak_lr / 3:.1g} may end lower."
         )
     if phase.no_fall and not (told and told.no_fall):
         yield (

@@ -1,6 +1,7 @@
 """Real training that blows up after the switch: back to the copy, on with a third of the LR, and a resume."""
 
 import copy
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -155,6 +156,17 @@ def test_a_cut_is_told_once() -> None:
     assert text.startswith("AutoWU: at step ")
     assert " of 240 the loss had risen from 0.4" in text
     assert "It falls to a third, and the weights go back to those of step " in text
+
+
+def test_a_small_rise_that_lasts_is_told_once() -> None:
+    losses = blown_up()
+    risen = next(step for step in range(80, SHORT) if losses[step] > 1.5)
+    (text,) = texts([*losses[:risen], *(loss + 0.05 for loss in [0.5] * (SHORT - risen))])
+    assert re.fullmatch(
+        r"AutoWU: at step 1\d\d of 240 the loss is at 0\.5[45]\d*, and has been above its least level,"
+        r" 0\.4\d+, for the last 50 updates\..* a run with max_lr=0\.005 may end lower\.",
+        text,
+    )
 
 
 def test_without_rewinding_it_is_told_that_the_weights_stay() -> None:

@@ -5,7 +5,7 @@ more than noise explains, and by a tenth of what the loss has fallen, the LR was
 weights go back to the snapshot, and the LR falls to a third. So it is where a few large losses bring the mean
 above the first ones, or where the loss does not fall again from weights that it had fallen from in warm-up.
 If the loss is higher right after that than when the snapshot was taken, it was the data that changed, and the
-LR goes back to what it was.
+LR goes back to what it was. A smaller rise that lasts for a tenth of the run is told, and nothing is changed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 from autowu.config import Config
 from autowu.controller.cuts import taken_back
-from autowu.controller.state import AfterSwitch, Cut, Decay, Reason, Stable, State
+from autowu.controller.state import AfterSwitch, Cut, Decay, Phase, Reason, Stable, State
 from autowu.detector import noise, trend
 from autowu.detector.trend import Stretch
 
@@ -33,6 +33,12 @@ LOST: Final = 0.1
 
 MOSTLY: Final = 0.5
 """The same, where it is lost for several stretches in a row, though each is within the noise."""
+
+HIGHER: Final = 0.02
+"""The same, where all that follows is that it is told: it may be the data, which are no reason to go back."""
+
+LASTS: Final = 5
+"""Stretches in a row, a tenth of the run, after which it is."""
 
 DECADES: Final = 0.3
 """The same of a loss that has fallen tenfold and more, in terms of its logarithm."""
@@ -57,7 +63,7 @@ def factor(phase: AfterSwitch) -> float:
     return phase.cuts[-1].factor if phase.cuts else 1.0
 
 
-def stretch(config: Config, state: State[P]) -> int:
+def stretch(config: Config, state: State[Phase]) -> int:
     """Updates from one look to the next: more in a run that has gone on for longer than was planned."""
     return max(SHORTEST, max(config.length, state.read) // STRETCHES)
 
@@ -88,6 +94,9 @@ def watched(config: Config, state: State[P]) -> State[P]:
         due = kept is not None and state.step - kept >= RENEWED * max(config.length, state.read)
         if due and not _doubtful(state) and not _to_fall_anew(state):
             state = state.replace(snapshot_step=state.step, phase=replace(state.phase, kept=now))
+    if judged and not changed and len(phase.higher) < LASTS:
+        higher = (*phase.higher, now.median) if _risen(state, now, HIGHER) else ()
+        state = state.replace(phase=replace(state.phase, higher=higher))
     half = 2 * state.step >= config.length and not ended  # at the end it helps nobody
     if half and state.origin is not None and not _fallen(state):
         state = state.replace(phase=replace(state.phase, no_fall=True))
@@ -155,10 +164,10 @@ def _stuck(state: State[P], now: Stretch) -> bool:
     return state.step - since >= 2 * (switch.step - switch.rewound_to)
 
 
-def _risen(state: State[P], now: Stretch) -> bool:
+def _risen(state: State[P], now: Stretch, share: float = LOST) -> bool:
     """Whether ``now`` is above the least level for good. Of a loss that never fell that says nothing."""
     least = state.phase.least
-    return least is not None and now.low > least.high and _lost(state, now, LOST)
+    return least is not None and now.low > least.high and _lost(state, now, share)
 
 
 def _lost(state: State[P], now: Stretch, share: float) -> bool:

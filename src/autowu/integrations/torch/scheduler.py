@@ -77,7 +77,7 @@ class AutoWU(Readable, Ends, SchedulerNames):
         UserWarning: no group has the default LR, no optimizer holds a parameter of the model, or one does not
             follow its LR; later on, once each: losses were not finite, had jumped, or are a count, warm-up
             has found no minimum, something cannot be rewound or sets the LR too, updates lack a ``step``,
-            ``total_steps`` is over; at each cut.
+            ``total_steps`` is over, the loss has risen a little and stays there; at each cut.
     """
 
     def __init__(
