@@ -32,13 +32,13 @@ def until_search(states: list[State]) -> State | None:
     return found[0] if found else None
 
 
-def test_growth_goes_back_two_decades_below_it_with_the_weights_of_the_snapshot() -> None:
+def test_growth_goes_back_three_decades_below_it_with_the_weights_of_the_snapshot() -> None:
     states, _ = watched(CONFIG, lifted_by_chance, 800)
     again = until_search(states)
     assert again is not None
     grow = states[states.index(again) - 1]
     assert isinstance(grow.phase, Grow)
-    assert again.phase.growth.lr == pytest.approx(max(grow.phase.growth.lr / 100, CONFIG.min_lr))
+    assert again.phase.growth.lr == pytest.approx(max(grow.phase.growth.lr / 1000, CONFIG.min_lr))
     assert again.restores == grow.restores + 1
     assert again.phase.too_large.level is None
     assert again.first == again.phase.growth.start  # what was seen before does not count

@@ -28,7 +28,7 @@ from .helpers import (
 )
 
 
-def test_a_sweep_in_which_the_loss_rises_starts_again_two_decades_lower() -> None:
+def test_a_sweep_in_which_the_loss_rises_starts_again_three_decades_lower() -> None:
     """The loss never fell plainly, and the LR is far too large already: what is left is below it."""
     config = Config(total_steps=1000)
     losses = 2.3 + 0.01 * np.random.default_rng(0).standard_normal(60)
@@ -37,7 +37,7 @@ def test_a_sweep_in_which_the_loss_rises_starts_again_two_decades_lower() -> Non
     again = next(state for state in states if isinstance(state.phase, Search))
     seen = again.phase.growth.start
     assert 38 <= seen <= 42  # with the third loss of five that is plainly above the first ones
-    start = pytest.approx(1e-5 * 1e5 ** (seen / 40) / 100, rel=1e-12)
+    start = pytest.approx(1e-5 * 1e5 ** (seen / 40) / 1000, rel=1e-12)
     assert again.phase.growth == Growth(seen, start, 387, before=Growth(0, 1e-5, 40))
     assert (again.restores, again.first) == (1, seen)
 
@@ -114,7 +114,7 @@ def test_a_run_goes_on_from_any_checkpoint_before_lift_off(loss: Callable[[int, 
     ("total", "at"), [(1000, 5), (4000, 8), (4000, 12), (4000, 16), (12_000, 24), (60_000, 60)]
 )
 def test_data_that_jump_at_the_start_do_not_fix_the_least_lr(total: int, at: int) -> None:
-    """From so low an LR growth cannot go back two decades: that the loss is high there again says nothing."""
+    """From so low an LR growth cannot go back: that the loss is high there again says nothing."""
     draws = np.random.default_rng(0).standard_normal(total)
 
     def jumps(step: int, lr: float) -> float:
@@ -139,14 +139,14 @@ def test_a_divergence_that_takes_its_time_is_no_jump_of_the_data(edge: float, de
         state = machine.observe(config, state, np.array([loss]))
         too_large = too_large if state.restores == before else 0
     assert state.switch is not None
-    assert not state.switch.capped
+    assert state.switch.reason is Reason.RISE
     assert edge / 10 < state.switch.peak_lr < edge
 
 
 def test_where_noise_hides_fall_and_rise_alike_the_least_loss_bounds_the_lr() -> None:
     """The best LR is 0.006; a tenth of that at which the loss has risen again is twice as much and more."""
     found = []
-    for seed in range(40):
+    for seed in range(120):
         draws = np.random.default_rng(seed).standard_normal(200)
 
         def loss(step: int, lr: float, draws: np.ndarray = draws) -> float:

@@ -31,9 +31,13 @@ from autowu.controller.state import (
 from autowu.detector import trend
 from autowu.detector.trend import Level
 
-# A rise shows only in medians, while the fast growth goes on. So the slow growth begins two decades below the
-# LR that it was seen at: one for those updates in a short run, and one for the LR that is looked for.
-RETREAT: Final = 100.0
+# A rise shows only in medians, while the fast growth goes on. So the slow growth begins three decades below the
+# LR that it was seen at: one for those updates in a short run, one for how late noise lets it be seen, and one
+# for the LR that is looked for.
+RETREAT: Final = 1000.0
+
+ROOM: Final = 100.0
+"""Between η_min and an LR that is too large, at least, for a rise far below that to tell anything."""
 
 MILD: Final = 0.1
 """Share of the loss by which it may rise once growth is slow: on a plateau it does, before that is left."""
@@ -141,7 +145,7 @@ def _slower(
 def _first_rise(config: Config, state: State[Sweep | Search], losses: Array) -> State[Phase]:
     """Noise hid the fall of the loss, and the LR is far too large already, it seems.
 
-    Back to the initial weights, two decades lower, at the slow rate.
+    Back to the initial weights, three decades lower, at the slow rate.
     """
     lr = grown(config, state.phase.growth, state.step)
     earlier = losses[: -trend.end_width(len(losses))]  # the last ones are those that have risen
@@ -151,7 +155,7 @@ def _first_rise(config: Config, state: State[Sweep | Search], losses: Array) -> 
 
 
 def hidden_fall(config: Config, state: State[Grow]) -> State[Phase]:
-    """Noise was taken for lift-off: as after a rise, two decades below it.
+    """Noise was taken for lift-off: as after a rise, three decades below it.
 
     Where no time is left for growth to come back beyond a modest LR, the decay begins at that, or at the LR
     of the least smoothed loss. The weights go back to those of the snapshot, which may have moved since the
@@ -185,7 +189,7 @@ def _next_rise(config: Config, state: State[Sweep | Search], before: TooLarge) -
     """
     growth, finite = state.phase.growth, not state.nonfinite_reads
     lr = grown(config, growth, state.step)
-    at_most = max(before.lr, RETREAT * config.min_lr)  # growth can go back no further than to η_min
+    at_most = max(before.lr, ROOM * config.min_lr)  # growth can go back no further than to η_min
     if finite and (before.drifts or (before.level is None and lr < ending.MARGIN * config.min_lr)):
         drifting = TooLarge(min(lr, before.lr), None, drifts=True)
         return state.replace(phase=Search(growth, too_large=drifting), losses=no_losses())
