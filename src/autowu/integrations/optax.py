@@ -121,6 +121,11 @@ class AutoWU:
         """
         if isinstance(loss, Tracer):
             raise TypeError(IN_JIT)
+        if isinstance(loss, jax.Array) and loss.size != 1:
+            raise ValueError(
+                f"loss must have one element, not shape {loss.shape}: give the mean, of a batch's samples or"
+                " of the updates in one lax.scan"
+            )
         # A copy: the array may be part of a state whose memory the next step is given (donation).
         self.driver.observe(jnp.copy(loss) if isinstance(loss, jax.Array) else loss)
 
