@@ -113,6 +113,9 @@ class AutoWU:
     def observe(self, loss: object) -> None:
         """Add the loss of a micro-batch to the update that the next :meth:`step` closes.
 
+        It counts, even if the update is then given up and tried again. To be free to do so, keep the losses
+        until the update is made, and give their mean to :meth:`step`.
+
         Args:
             loss: a JAX, NumPy or Python number; one on a device is not waited for.
 
