@@ -133,3 +133,13 @@ def beside_fit() -> dict[str, tuple[int, list[str]]]:
         told = [str(each.message) for each in caught if "has made" in str(each.message)]
         found[hook] = autowu.driver.step_count, told
     return found
+
+
+def two_models() -> list[str]:
+    """One callback serves two models in turns."""
+    autowu, models = AutoWUCallback(40), [prescribed(), prescribed()]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for model, updates in zip([*models, models[0]], (8, 3, 8), strict=True):
+            fit(model, v_curve(updates), autowu)
+    return [str(each.message) for each in caught if "where AutoWU counts" in str(each.message)]

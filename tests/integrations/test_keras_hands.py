@@ -67,3 +67,7 @@ def test_updates_beside_the_batches_of_fit_are_told_of_once(backend: str) -> Non
         within = name.startswith("on_train_batch")
         made = "2 updates where AutoWU counts 1" if within else "1 update where AutoWU counts 0"
         assert f"has made {made}: by train_on_batch" in text
+
+
+def test_the_updates_of_two_models_are_not_compared(backend: str) -> None:
+    assert run(backend, "two_models") == []

@@ -90,6 +90,7 @@ class AutoWUCallback(keras.callbacks.Callback):
 
     def set_model(self, model: Any) -> None:
         """Called by ``fit``: from here on the model's weights files hold the state, and loading sets it."""
+        again = self.model is model
         super().set_model(model)
         if model.optimizer is None:
             raise ValueError("the model has no optimizer: compile it first")
@@ -104,7 +105,7 @@ class AutoWUCallback(keras.callbacks.Callback):
                 " loss and sets each update's learning rate"
             )
         self._metric = remembering(model)
-        if owner_of(model.optimizer) is self and not self._in_batch:  # else it was interrupted
+        if again and owner_of(model.optimizer) is self and not self._in_batch:  # else it was interrupted
             self._look_for_uncounted(iterations(model.optimizer), 0)
         self._iterations = None
         model.optimizer.autowu = State(self)
