@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import csv
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +93,19 @@ def test_a_callback_that_saves_before_autowu_leaves_a_loss_out_and_says_so_once(
     with pytest.warns(UserWarning, match="a loss was not finite"):
         after = fit(AutoWUCallback(**settings), losses, model(), ckpt_path=path)
     assert [*before.lrs, *after][::optimizers] == core_trace(losses)
+
+
+def test_a_callback_can_be_pickled_and_copied_while_optimizers_are_stepped_by_hand() -> None:
+    class Copying(pl.Callback):
+        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+            if trainer.global_step == 20:
+                copies.append(copy.deepcopy(callback))
+                copies.append(pickle.loads(pickle.dumps(callback)))
+
+    copies, callback, losses = [], AutoWUCallback(120), v_curve(120)
+    lrs = fit(callback, losses, Both(), callbacks=[Copying()])
+    assert lrs[::2] == core_trace(losses)
+    assert [each.scheduler.last_epoch for each in copies] == [10, 10]
 
 
 def test_a_state_of_something_else_is_refused() -> None:

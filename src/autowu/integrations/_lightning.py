@@ -46,6 +46,9 @@ class Hooks:
         self._closed = 0  # updates of theirs
         self._most = 0  # of the one that makes most, when the one that makes fewest made its last
 
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_hooks": []}  # a copy's optimizers have none of them
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Forget a checkpoint that was loaded by `trainer.validate` or `test`."""
         self._loaded = None
