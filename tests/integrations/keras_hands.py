@@ -11,7 +11,7 @@ from keras import layers, ops
 
 from autowu.integrations.keras import AutoWUCallback
 from integrations.contract.contract import v_curve
-from integrations.keras_trials import STEPS, fit, prescribed
+from integrations.keras_trials import STEPS, fit, inputs, prescribed
 
 
 class Assigning(keras.callbacks.Callback):
@@ -106,3 +106,40 @@ def two_optimizers() -> dict[str, Any]:
         "steps": autowu.driver.step_count,
         "warnings": [str(each.message) for each in caught if str(each.message).startswith("AutoWU: ")],
     }
+
+
+class Beside(keras.callbacks.Callback):
+    """Trains on batches of its own, in one of the hooks."""
+
+    def __init__(self, hook: str) -> None:
+        super().__init__()
+        setattr(self, hook, self.train)
+
+    def train(self, *_: Any, **__: Any) -> None:
+        self.model.train_on_batch(*inputs(v_curve(4)))
+
+
+def beside_fit() -> dict[str, tuple[int, list[str]]]:
+    """Updates that are of no batch of `fit`: how many AutoWU counts, and what it says."""
+    found = dict[str, tuple[int, list[str]]]()
+    for hook in ("on_train_batch_begin", "on_train_batch_end", "on_epoch_end", "between", "none"):
+        model, autowu, beside = prescribed(), AutoWUCallback(40), Beside(hook)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for _ in range(2):
+                fit(model, v_curve(8), beside, autowu)
+                if hook == "between":
+                    beside.train()
+        told = [str(each.message) for each in caught if "has made" in str(each.message)]
+        found[hook] = autowu.driver.step_count, told
+    return found
+
+
+def two_models() -> list[str]:
+    """One callback serves two models in turns."""
+    autowu, models = AutoWUCallback(40), [prescribed(), prescribed()]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for model, updates in zip([*models, models[0]], (8, 3, 8), strict=True):
+            fit(model, v_curve(updates), autowu)
+    return [str(each.message) for each in caught if "where AutoWU counts" in str(each.message)]

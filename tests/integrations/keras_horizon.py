@@ -97,3 +97,32 @@ def endless() -> tuple[list[str], str, int | None]:
         fit(prescribed(), v_curve(3), autowu)
     texts = [str(each.message) for each in caught if "the run ended" in str(each.message)]
     return texts, autowu.driver.phase, autowu.driver.total_steps
+
+
+def streamed(when: str) -> bool:
+    """Whether the weights are those of the minimum where they go back at the very end of a stream."""
+    whole = AutoWUCallback(STEPS, **RARE)
+    before = fit(prescribed(), v_curve(STEPS), whole).before
+    end = whole.driver.switch.step - 2 * (when != "at the switch")
+    autowu, model, after = AutoWUCallback(STEPS, **RARE), prescribed(), History()
+
+    def cool(*_: Any, **__: Any) -> None:
+        if autowu.driver.step_count == end and autowu.driver.phase == "warmup":
+            autowu.cooldown(20)
+
+    hooks = {
+        "at the switch": {},
+        "after its last batch": {"on_train_batch_end": cool},
+        "in a batch that never comes": {"on_train_batch_begin": cool, "on_epoch_end": cool},
+    }[when]
+
+    def batches(first: int, last: int) -> Any:
+        x, y = inputs(v_curve(STEPS))
+        return ((x[2 * at : 2 * at + 2], y[2 * at : 2 * at + 2]) for at in range(first, last))
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Your input ran out of data")  # as Keras says of each
+        model.fit(batches(0, end), verbose=0, callbacks=[autowu, keras.callbacks.LambdaCallback(**hooks)])
+        model.fit(batches(end, end + 1), verbose=0, callbacks=[autowu, after])
+    minimum = before[autowu.driver.switch.rewound_to]
+    return all(np.array_equal(a, b) for a, b in zip(after.before[0], minimum, strict=True))

@@ -57,3 +57,17 @@ def test_optimizers_that_autowu_does_not_set_are_told_of(backend: str) -> None:
     besides, idle = result["warnings"]
     assert "d_optimizer, g_optimizer" in besides
     assert "has made no update in a whole epoch" in idle
+
+
+def test_updates_beside_the_batches_of_fit_are_told_of_once(backend: str) -> None:
+    found = run(backend, "beside_fit")
+    assert {steps for steps, _ in found.values()} == {16}
+    assert found.pop("none")[1] == []
+    for name, (_, (text,)) in found.items():
+        within = name.startswith("on_train_batch")
+        made = "2 updates where AutoWU counts 1" if within else "1 update where AutoWU counts 0"
+        assert f"has made {made}: by train_on_batch" in text
+
+
+def test_the_updates_of_two_models_are_not_compared(backend: str) -> None:
+    assert run(backend, "two_models") == []

@@ -29,6 +29,12 @@ def test_a_cooldown_in_warm_up_puts_the_weights_back_before_the_next_update(back
     assert result["restored"]
 
 
+@pytest.mark.parametrize("when", ["at the switch", "after its last batch", "in a batch that never comes"])
+def test_weights_that_go_back_at_the_end_of_a_stream_stay(backend: str, when: str) -> None:
+    # Keras sees the end where the next batch has begun: on JAX it then writes its last update's state.
+    assert run(backend, "streamed", when)
+
+
 def test_more_epochs_by_another_fit_or_from_a_weights_file(backend: str, tmp_path: Path) -> None:
     result = run(backend, "longer_by_another_fit", tmp_path)
     np.testing.assert_array_equal(np.float32(result["lrs"]), np.float32(result["expected"][:-1]))

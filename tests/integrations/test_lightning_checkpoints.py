@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import csv
+import pickle
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from autowu.integrations.torch.tensors import StateDict
@@ -18,7 +22,15 @@ from torch import Tensor
 from integrations import examples
 from integrations.contract.contract import core_trace, v_curve
 from integrations.lightning import QUIET, Batches
-from integrations.lightning_runs import LIGHTNINGS, AutoWUCallback, Weights, WithBatchNorm, fit
+from integrations.lightning_runs import (
+    LIGHTNINGS,
+    AutoWUCallback,
+    OneParameter,
+    Recorder,
+    Weights,
+    WithBatchNorm,
+    fit,
+)
 
 pytestmark = LIGHTNINGS
 
@@ -47,6 +59,53 @@ def test_a_checkpoint_without_autowu_is_taken_over(tmp_path: Path) -> None:
     fit(pl.Callback(), losses, WithBatchNorm(), callbacks=[Weights(20, path)])
     lrs = fit(AutoWUCallback(40), losses, WithBatchNorm(), ckpt_path=path)
     assert lrs == core_trace(losses[20:])
+
+
+class Both(pl.LightningModule):
+    """Two optimizers, which make an update each in each batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.weights = torch.nn.ParameterList([torch.ones(2), torch.ones(2)])
+
+    def configure_optimizers(self) -> Any:
+        return [torch.optim.SGD([weight], 0.1) for weight in self.weights]
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        loss = batch.mean() + 0 * sum(weight.sum() for weight in self.weights)
+        self.manual_backward(loss)
+        for optimizer in self.optimizers():
+            optimizer.step()
+        return loss
+
+
+@pytest.mark.parametrize(("model", "optimizers"), [(OneParameter, 1), (Both, 2)])
+def test_a_callback_that_saves_before_autowu_leaves_a_loss_out_and_says_so_once(
+    model: Any, optimizers: int, tmp_path: Path
+) -> None:
+    path, losses = tmp_path / "saved.ckpt", v_curve(120)
+    before, settings = Recorder(17 * optimizers, path), {"total_steps": 120}
+    with pytest.warns(UserWarning, match="List AutoWUCallback before the callback that saves") as seen:
+        fit(before, losses, model(), callbacks=[AutoWUCallback(**settings)])
+    assert len([each for each in seen if f"global_step={17 * optimizers} is saved" in str(each.message)]) == 1
+    losses[16] = np.nan
+    with pytest.warns(UserWarning, match="a loss was not finite"):
+        after = fit(AutoWUCallback(**settings), losses, model(), ckpt_path=path)
+    assert [*before.lrs, *after][::optimizers] == core_trace(losses)
+
+
+def test_a_callback_can_be_pickled_and_copied_while_optimizers_are_stepped_by_hand() -> None:
+    class Copying(pl.Callback):
+        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+            if trainer.global_step == 20:
+                copies.append(copy.deepcopy(callback))
+                copies.append(pickle.loads(pickle.dumps(callback)))
+
+    copies, callback, losses = [], AutoWUCallback(120), v_curve(120)
+    lrs = fit(callback, losses, Both(), callbacks=[Copying()])
+    assert lrs[::2] == core_trace(losses)
+    assert [each.scheduler.last_epoch for each in copies] == [10, 10]
 
 
 def test_a_state_of_something_else_is_refused() -> None:

@@ -74,6 +74,21 @@ def test_a_batch_that_makes_no_update_by_hand_needs_no_loss() -> None:
     assert lrs == core_trace(losses)
 
 
+def test_an_optimizer_that_is_stepped_past_lightning_is_refused_where_it_is() -> None:
+    class Past(OneParameter):
+        def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+            loss = batch.mean() + 0 * self.w
+            self.manual_backward(loss)
+            self.optimizers(use_pl_optimizer=batch_idx < 3).step()
+            return loss
+
+    callback = AutoWUCallback(120)
+    with pytest.raises(ValueError, match=r"the step\(\) of SGD past Lightning, .* use_pl_optimizer=False"):
+        fit(callback, v_curve(60), Past(1))
+    assert callback.scheduler.last_epoch == 3
+    callback.scheduler.optimizers[0].step()  # after fit it is nobody's matter
+
+
 class Unequal(OneParameter):
     """Two optimizers, of which the first is stepped at some batches only."""
 

@@ -46,6 +46,8 @@ def inject(transformation: Any = optax.sgd, **rates: Any) -> Any:
         (optax.MultiSteps(inject(), 2), 20, 1, "MultiSteps has made"),
         (optax.MultiSteps(inject(), 2), 2, 1, None),
         (optax.chain(inject(), optax.apply_every(4)), 4, 1, None),
+        (optax.apply_if_finite(inject(), 5), 10, 1, "the optimizer has made"),
+        (optax.apply_if_finite(inject(), 5), 1, 1, None),
     ],
 )
 def test_too_few_or_too_many_calls_are_told_once(
@@ -60,6 +62,40 @@ def test_too_few_or_too_many_calls_are_told_once(
             for _ in range(times if index % every == 0 else 0):
                 params, opt_state = schedule.step(loss, params, opt_state)
     assert [expected in text for text in texts] == ([True] if expected else []), texts
+
+
+def test_updates_that_apply_if_finite_leaves_out_are_no_calls_too_many() -> None:
+    optimizer, schedule, params = optax.apply_if_finite(inject(), 999), AutoWU(STEPS), jnp.ones(2)
+    opt_state = schedule.set_learning_rate(optimizer.init(params))
+    update = jax.jit(optimizer.update)
+    with told("has made") as texts:
+        for index, loss in enumerate(v_curve(STEPS)):
+            _, opt_state = update(params if index % 4 == 0 else params * jnp.nan, opt_state, params)
+            params, opt_state = schedule.step(loss, params, opt_state)
+    assert texts == []
+
+
+def test_several_updates_in_one_scan_are_told_of_by_name() -> None:
+    optimizer, schedule, params = inject(), AutoWU(STEPS), jnp.ones(2)
+    opt_state = schedule.set_learning_rate(optimizer.init(params))
+
+    @jax.jit
+    def train_steps(params: Any, opt_state: Any, losses: Any) -> Any:
+        def update(carry: Any, loss: Any) -> Any:
+            params, opt_state = carry
+            updates, opt_state = optimizer.update(params, opt_state, params)
+            return (optax.apply_updates(params, updates), opt_state), loss
+
+        return jax.lax.scan(update, (params, opt_state), losses)
+
+    with told("has made") as texts:
+        for losses in jnp.asarray(v_curve(STEPS)).reshape(-1, 10):
+            (params, opt_state), seen = train_steps(params, opt_state, losses)
+            params, opt_state = schedule.step(seen.mean(), params, opt_state)
+    (text,) = texts
+    assert "(The updates of one lax.scan can only have one LR" in text
+    with pytest.raises(ValueError, match=r"not shape \(10,\): give the mean, .*in one lax\.scan"):
+        schedule.step(seen, params, opt_state)
 
 
 def test_a_critic_may_make_more_updates() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 
 from autowu.integrations._lightning_length import Start, updates_from
 from autowu.integrations.ended import is_over, may_end_early, scheduler_ended_early
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 
 CEASED: Final = 250  # updates of one optimizer without any of another, until that is told
+
+UNREAD: Final = "unread"  # in a checkpoint: updates whose loss AutoWU had not seen yet
 
 
 class Hooks:
@@ -36,10 +39,15 @@ class Hooks:
         self._settings = settings
         self._start = Start(0, 0, 0)
         self._loaded: dict[str, Any] | None = None
-        self._told_of_others = self._told_of_ceased = False
+        self._told_of_others = self._told_of_ceased = self._told_of_unread = False
+        self._hooks: list[RemovableHandle] = []  # on the steps of optimizers that are stepped by hand
+        self._announced: set[int] = set()  # in this batch by Lightning: the ids of those that it steps
         self._steps: list[_Steps] = []  # of each of several optimizers, since training started
         self._closed = 0  # updates of theirs
         self._most = 0  # of the one that makes most, when the one that makes fewest made its last
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_hooks": []}  # a copy's optimizers have none of them
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Forget a checkpoint that was loaded by `trainer.validate` or `test`."""
@@ -69,17 +77,47 @@ class Hooks:
             )
         if loaded is not None:
             self.scheduler.load_state_dict(with_part(loaded["scheduler"]))
+            for _ in range(loaded.get(UNREAD, 0)):
+                self.scheduler.step(math.nan)
         several = trainer.optimizers if len(trainer.optimizers) > 1 else []
         self._steps, self._closed, self._most = [_Steps(optimizer) for optimizer in several], 0, 0
+        self._let_go()
+        if not pl_module.automatic_optimization:
+            self._hooks = [
+                optimizer.register_step_post_hook(self._on_step)
+                for optimizer in trainer.optimizers
+                if hasattr(optimizer, "_optimizer_step_post_hooks")
+            ]
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
         """Count the steps of each of several optimizers: ``global_step`` is the sum."""
+        self._announced.add(id(optimizer))
         loop = cast("Any", trainer.fit_loop).epoch_loop.manual_optimization
         for steps in self._steps:
             if steps.optimizer is optimizer:
                 steps.begin(loop.optim_step_progress.total.ready)
+
+    def _on_step(self, optimizer: Optimizer, *_: Any) -> None:
+        """See that a step by hand is one that Lightning knows of, and so AutoWU."""
+        if id(optimizer) not in self._announced:
+            raise ValueError(
+                f"training_step has called the step() of {type(optimizer).__name__} past Lightning, which"
+                " counts no such update, and nor can AutoWU: take the optimizer from self.optimizers(),"
+                " without use_pl_optimizer=False"
+            )
+
+    def _let_go(self) -> None:
+        """The optimizers may be used elsewhere."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+        self._announced.clear()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """The run is over."""
+        self._let_go()
 
     def on_train_batch_end(
         self,
@@ -91,6 +129,7 @@ class Hooks:
     ) -> None:
         """Hand on the batch's loss, and close the update if the optimizer has made one."""
         assert self.scheduler is not None
+        self._announced.clear()
         self._look_for_others(trainer)
         updates = self._updates(trainer)
         loss = _loss(trainer, pl_module, outputs)
@@ -107,15 +146,21 @@ class Hooks:
         if updates:
             _log(trainer, self.scheduler, news=_decided(self.scheduler) != before)
 
-    def _updates(self, trainer: Trainer) -> int:
+    def _unread(self, trainer: Trainer) -> int:
         """How many updates there are that the scheduler does not know of."""
         assert self.scheduler is not None
         if not self._steps:
             return trainer.global_step - self._start.step - self.scheduler.last_epoch
         # The one that makes the fewest counts: a critic may make more.
-        counts = [steps.count for steps in self._steps]
-        fewest, most = min(counts), max(counts)
-        updates, self._closed = fewest - self._closed, fewest
+        return min(steps.count for steps in self._steps) - self._closed
+
+    def _updates(self, trainer: Trainer) -> int:
+        """The same, which it is to know from now on."""
+        updates = self._unread(trainer)
+        if not self._steps:
+            return updates
+        self._closed += updates
+        most = max(steps.count for steps in self._steps)
         if updates:
             self._most = most
         if most - self._most >= CEASED and not self._told_of_ceased:
@@ -146,6 +191,7 @@ class Hooks:
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say so if the run ends before its LR has fallen."""
+        self._let_go()
         assert self.scheduler is not None
         text = scheduler_ended_early(self.scheduler)
         rehearsed = cast("Any", trainer).fast_dev_run  # a few batches, to see that all runs
@@ -159,6 +205,24 @@ class Hooks:
         self.scheduler.share_losses()
         first = {f"first_{name}": count for name, count in self._start._asdict().items()}
         return {**first, "scheduler": gathered(self.scheduler)}
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Note an update whose loss is still to come: a callback that is listed before this one saves."""
+        state = checkpoint.get("callbacks", {}).get(cast("Any", self).state_key)
+        unread = self._unread(trainer) if state and trainer.training else 0
+        if unread <= 0:
+            return
+        state[UNREAD] = unread
+        if not self._told_of_unread:
+            self._told_of_unread = True
+            warnings.warn(
+                f"AutoWU: the checkpoint of global_step={trainer.global_step} is saved before AutoWU has seen"
+                f" the loss of that update, which a run that goes on from it will lack. List"
+                f" {type(self).__name__} before the callback that saves. This is said once.",
+                stacklevel=2,
+            )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep the state until there is an optimizer."""

@@ -81,6 +81,9 @@ class Driver(Readable):
     def observe(self, loss: object) -> None:
         """Add the loss of a batch to the update that the next :meth:`step` closes.
 
+        It counts, even if the update is then given up and tried again. To be free to do so, keep the losses
+        until the update is made, and give their mean to :meth:`step`.
+
         Args:
             loss: a Python number, or an array with one element. An array is not read before the next
                 decision, so that one on an accelerator does not hold up the training.

@@ -23,7 +23,7 @@ from autowu.config import Config
 from autowu.integrations.driver import Driver
 from autowu.integrations.ended import ended_early
 from autowu.integrations.keras_loss import remembering
-from autowu.integrations.keras_state import State, iterations, owner_of
+from autowu.integrations.keras_state import State, iterations, owner_of, uncounted
 from autowu.integrations.keras_variables import Variables, other_optimizers
 from autowu.integrations.logged import Folder
 from autowu.integrations.said import summary
@@ -90,6 +90,7 @@ class AutoWUCallback(keras.callbacks.Callback):
 
     def set_model(self, model: Any) -> None:
         """Called by ``fit``: from here on the model's weights files hold the state, and loading sets it."""
+        again = self.model is model
         super().set_model(model)
         if model.optimizer is None:
             raise ValueError("the model has no optimizer: compile it first")
@@ -104,6 +105,8 @@ class AutoWUCallback(keras.callbacks.Callback):
                 " loss and sets each update's learning rate"
             )
         self._metric = remembering(model)
+        if again and owner_of(model.optimizer) is self and not self._in_batch:  # else it was interrupted
+            self._look_for_uncounted(iterations(model.optimizer), 0)
         self._iterations = None
         model.optimizer.autowu = State(self)
         if others := other_optimizers(model):
@@ -120,6 +123,7 @@ class AutoWUCallback(keras.callbacks.Callback):
         """Go on from the driver's state that was in a file of the model's weights."""
         self.driver.load_state_dict(state)
         self._variables, self._written, self._other_model = Variables(), None, False
+        self._iterations = None
         snapshot = self.driver.snapshot
         if snapshot is None:
             self._variables.named(self.model)
@@ -168,8 +172,9 @@ class AutoWUCallback(keras.callbacks.Callback):
         model = self.model  # on JAX, this brings the variables up to date
         self.driver.observe(float(self._metric.last_value.value))
         # Not after each batch with gradient_accumulation_steps, nor where the loss scale overflowed.
-        if iterations(model.optimizer) == self._iterations:
+        if (made := iterations(model.optimizer)) == self._iterations:
             return
+        self._look_for_uncounted(made, 1)
         if not self._metric.was_given:
             raise ValueError(
                 "train_step has made an update, but has not given its loss to the metric called 'loss', from"
@@ -233,7 +238,7 @@ class AutoWUCallback(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Nothing has been updated in it yet."""
-        self._idle, self._in_batch = True, False  # a stream's end may have come in place of a batch
+        self._idle = True
         if epoch > 0 and self._iterations is None and self.driver.step_count == 0:
             self._warn(
                 f"AutoWU: fit begins at epoch {epoch}, and AutoWU at update 0, in warm-up. To go on with a"
@@ -242,7 +247,8 @@ class AutoWUCallback(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Log the epoch's last learning rate, where Keras' own schedules log theirs."""
-        if self._in_batch:  # a stream's end came in its place, and on JAX what was written for it is lost
+        if self._in_batch:  # a stream's end came in its place, and on JAX the LR written for it is lost
+            self._in_batch = False
             self._note_written()
         if self._idle:
             self._warn(
@@ -287,6 +293,10 @@ class AutoWUCallback(keras.callbacks.Callback):
                 f"{what} before AutoWU has seen the batch: list AutoWUCallback before {others}. If a fit was"
                 " interrupted there, fit on first; or `del model.optimizer.autowu`, to save without AutoWU"
             )
+
+    def _look_for_uncounted(self, made: int, counted: int) -> None:
+        if self._iterations is not None and made - self._iterations > counted:
+            self._warn(uncounted(made - self._iterations, counted), "uncounted")
 
     def _look_for_second_hand(self, batch: int) -> None:
         variable = self.model.optimizer.learning_rate

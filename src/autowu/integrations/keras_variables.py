@@ -145,6 +145,7 @@ class Variables:
         for name, variable in self.named(model).items():
             if name in kept:
                 variable.assign(typed(kept[name], _layout(variable)[1]))
+        _keep_on_jax(model)
 
     def _can_be_written(self, variable: Any) -> bool:
         """Tried once: a copy of its value is written to it."""
@@ -165,6 +166,22 @@ def other_optimizers(model: Any) -> dict[str, Any]:
         for name, value in vars(model).items()
         if isinstance(value, keras.optimizers.Optimizer) and value is not model.optimizer
     }
+
+
+def _keep_on_jax(model: Any) -> None:
+    """Have Keras put back this, not what its last update gave, where a stream of batches turns out to end."""
+    state = getattr(model, "_jax_state", None)  # within a fit on JAX
+    if state:
+        own = {
+            "trainable_variables": model.trainable_variables,
+            "non_trainable_variables": model.non_trainable_variables,
+            "optimizer_variables": model.optimizer.variables,
+        }
+        model._jax_state = state | {
+            kind: [variable.value for variable in variables]
+            for kind, variables in own.items()
+            if state.get(kind)
+        }
 
 
 def _frozen(model: Any) -> set[int]:

@@ -113,6 +113,9 @@ class AutoWU:
     def observe(self, loss: object) -> None:
         """Add the loss of a micro-batch to the update that the next :meth:`step` closes.
 
+        It counts, even if the update is then given up and tried again. To be free to do so, keep the losses
+        until the update is made, and give their mean to :meth:`step`.
+
         Args:
             loss: a JAX, NumPy or Python number; one on a device is not waited for.
 
@@ -121,6 +124,11 @@ class AutoWU:
         """
         if isinstance(loss, Tracer):
             raise TypeError(IN_JIT)
+        if isinstance(loss, jax.Array) and loss.size != 1:
+            raise ValueError(
+                f"loss must have one element, not shape {loss.shape}: give the mean, of a batch's samples or"
+                " of the updates in one lax.scan"
+            )
         # A copy: the array may be part of a state whose memory the next step is given (donation).
         self.driver.observe(jnp.copy(loss) if isinstance(loss, jax.Array) else loss)
 

@@ -15,8 +15,8 @@ from jax.tree_util import keystr
 _MISSED: Final = 25  # updates without a step(), until that is told
 _CROWDED: Final = 25  # calls of step() with too few updates, until that is told
 
-# Leaves of wrappers that make no update of some of their calls, or count none of some updates.
-_UNCOUNTED: Final = frozenset({"grad_acc", "total_notfinite"})
+_LESS_OFTEN: Final = "grad_acc"  # a leaf of `apply_every`, which makes no update of some of its calls
+_UNCOUNTED: Final = "total_notfinite"  # of `apply_if_finite`, within which updates left out are not counted
 
 
 class Updates:
@@ -50,7 +50,8 @@ class Updates:
         if not more:
             return
         # Without MultiSteps: what makes its updates in another way than by `update` counts none at all.
-        if steps >= max(_CROWDED, 2 * max(more)) and (now.by_multi_steps or max(more) > 0):
+        counted = now.by_multi_steps or (max(more) > 0 and not now.leaves_out)
+        if steps >= max(_CROWDED, 2 * max(more)) and counted:
             self._tell(
                 "crowded",
                 f"AutoWU: step() has been called {steps} times while {now.who} has made {max(more)} updates:"
@@ -62,7 +63,8 @@ class Updates:
                 "missed",
                 f"AutoWU: {now.who} has made {min(more)} updates while step() has been called {steps} times."
                 " Call it after each update, not at the end of an epoch: the LR changes with it alone, and"
-                " total_steps counts its calls.",
+                " total_steps counts its calls. (The updates of one lax.scan can only have one LR: give"
+                " step() the mean of their losses, and in total_steps count them as one.)",
             )
 
     def _tell(self, kind: str, text: str) -> None:
@@ -74,6 +76,8 @@ class Updates:
 class _Made(NamedTuple):
     calls: int
     by_multi_steps: bool
+    leaves_out: bool
+    """Whether some updates may not be counted."""
     counts: tuple[int, ...]
 
     @property
@@ -90,15 +94,19 @@ class _Made(NamedTuple):
         )
 
 
-def _counts(opt_state: Any) -> tuple[bool, tuple[int, ...]]:
-    """Whether MultiSteps counts updates, and the counts; else those beside injected hyperparameters."""
+def _counts(opt_state: Any) -> tuple[bool, bool, tuple[int, ...]]:
+    """Whether MultiSteps counts updates, whether some may be left out, and the counts.
+
+    Without MultiSteps they are those beside injected hyperparameters.
+    """
     leaves = {keystr(path): (path, leaf) for path, leaf in jax.tree_util.tree_flatten_with_path(opt_state)[0]}
     last = {name: getattr(path[-1], "name", None) for name, (path, _) in leaves.items() if path}
     by_multi_steps = [leaves[name][1] for name, field in last.items() if field == "gradient_step"]
     if by_multi_steps:
-        return True, _numbers(by_multi_steps)
-    if _UNCOUNTED & {*last.values()}:
-        return False, ()
+        return True, False, _numbers(by_multi_steps)
+    fields = {*last.values()}
+    if _LESS_OFTEN in fields:
+        return False, False, ()
     injecting = {
         keystr(path[:depth])
         for path, _ in leaves.values()
@@ -110,7 +118,7 @@ def _counts(opt_state: Any) -> tuple[bool, tuple[int, ...]]:
         for name, (path, leaf) in leaves.items()
         if last.get(name) == "count" and keystr(path[:-1]) in injecting
     ]
-    return False, _numbers(counts)
+    return False, _UNCOUNTED in fields, _numbers(counts)
 
 
 def _numbers(leaves: list[Any]) -> tuple[int, ...]:

@@ -128,6 +128,9 @@ class AutoWU(Readable, Ends, SchedulerNames):
     def observe(self, loss: object) -> None:
         """Add the loss of a micro-batch to the update that the next :meth:`step` closes.
 
+        It counts, even if the update is then given up and tried again. To be free to do so, keep the losses
+        until the update is made, and give their mean to :meth:`step`.
+
         Args:
             loss: a tensor, NumPy or Python number with one element. A tensor is not read here, and its graph
                 is not kept.
