@@ -137,7 +137,7 @@ RULES: Final[dict[str, Rule]] = {
     "a rise before lift-off sends growth back": Rule(
         stand_ins={f"{CONTROLLER}.phases.sweep._first_rise": no_first_rise}
     ),
-    "two decades, not to the bottom": Rule(
+    "some decades, not to the bottom": Rule(
         stand_ins={f"{CONTROLLER}.phases.sweep._first_rise": from_the_bottom}
     ),
     "the level before the rise is kept": Rule(
