@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -39,8 +40,11 @@ def _checkpoints(path: Path) -> list[Path]:
     return [folder for _, folder in sorted((int(step), folder) for step, folder in found if step.isdecimal())]
 
 
-def planned(log: Path) -> int | None:
-    """How many updates the run of autowu's own ``log`` was to have, by the run.json beside it."""
+def planned(log: Path) -> float | None:
+    """How many updates the run of autowu's own ``log`` was to have, by the run.json beside it.
+
+    Infinity for a run that began without a known end; None where there is nothing to tell.
+    """
     if log.name != OWN_LOG:
         return None
     try:
@@ -49,7 +53,10 @@ def planned(log: Path) -> int | None:
     except (OSError, ValueError, RecursionError):
         return None
     schedule: Any = cast("dict[str, Any]", about).get("schedule") if isinstance(about, dict) else None
-    return steps(cast("dict[str, Any]", schedule).get("total_steps")) if isinstance(schedule, dict) else None
+    if not isinstance(schedule, dict):
+        return None
+    length: Any = cast("dict[str, Any]", schedule).get("total_steps", 0)
+    return math.inf if length is None else steps(length)
 
 
 def steps(value: Any) -> int | None:
