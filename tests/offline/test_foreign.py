@@ -98,8 +98,20 @@ def test_a_truncated_event_file_is_read_as_far_as_it_goes(tmp_path: Path) -> Non
 
 def test_a_folder_above_the_event_files_names_the_one_below(tmp_path: Path) -> None:
     events(tmp_path / "tb")
-    with pytest.raises(UserError, match=r"without event files of TensorBoard; did you mean .*tb\?"):
+    with pytest.raises(UserError, match=r"no log is in this folder: .* TensorBoard; did you mean .*tb\?"):
         logs.read(str(tmp_path))
+
+
+def test_a_folder_of_runs_names_some_of_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for i in range(5):
+        (tmp_path / f"run-{i}").mkdir()
+        (tmp_path / f"run-{i}" / "log.jsonl").write_text('{"step": 1, "loss": 3}\n')
+    for command in ("replay", "report"):
+        assert cli.main([command, str(tmp_path)]) == 2
+        told = capsys.readouterr().err
+        assert "no log is in this folder" in told
+        assert "run-0, " in told
+        assert told.endswith(f"{tmp_path}/run-2 or 2 more?\n")
 
 
 def test_weights_and_biases_csv(tmp_path: Path) -> None:

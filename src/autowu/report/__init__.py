@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 from autowu import text
 from autowu.errors import UserError
-from autowu.offline import arguments, logs
+from autowu.offline import arguments
 from autowu.offline.arguments import Asked
 from autowu.offline.decide import decide
 from autowu.report import output, summary
@@ -151,9 +151,7 @@ def _read(path: Path, name: str, asked: Asked | None) -> Run:
     """A run folder; or else a log of somebody else's, with the decisions of a replay."""
     if not path.exists():
         raise UserError(f"{path}: no such file or folder")
-    if path.is_file() or (not _is_run(path) and logs.places.within(path) is not None):
-        return run_of(decide(str(path), asked), name)
-    return runlog.read(path, name)
+    return runlog.read(path, name) if _is_run(path) else run_of(decide(str(path), asked), name)
 
 
 def _is_run(folder: Path) -> bool:

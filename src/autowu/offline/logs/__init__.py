@@ -50,7 +50,9 @@ def read(path: str, total_steps: int | None = None, choice: Choice | None = None
     name = "standard input" if path == STANDARD_INPUT else path
     choice = choice or Choice()
     try:
-        if path != STANDARD_INPUT and (log := places.within(Path(path))) is not None:
+        if path != STANDARD_INPUT and Path(path).is_dir():
+            if (log := places.within(Path(path))) is None:
+                raise places.missing(Path(path))
             path = str(log)
         if path != STANDARD_INPUT and tensorboard_table.is_one(Path(path)):
             record = place(tensorboard_table.read(Path(path)), name, choice, total_steps)
