@@ -135,6 +135,15 @@ def test_what_if_changes_one_setting_at_a_time() -> None:
     assert sum(">" in line for line in text) == len(varied)
 
 
+def test_what_if_fits_in_a_narrow_terminal() -> None:
+    found = cases()
+    narrow, wide = what_if.table(found, 60), what_if.table(found)
+    assert max(map(len, narrow)) <= 60 < max(map(len, wide)) <= what_if.WIDTH
+    names = [what_if.NAMES[name] for name in dict.fromkeys(case.setting for case in found)]
+    assert [line for line in narrow if line in names] == names
+    assert [line for line in narrow[1:] if line not in names] == [line[24:] for line in wide[1:]]
+
+
 def test_what_if_of_the_paper_varies_the_epochs_between_tests() -> None:
     record = Record(losses(), None)
     paper = {"preset": "paper", "steps_per_epoch": 8}
