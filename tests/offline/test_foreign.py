@@ -2,6 +2,7 @@
 
 import csv
 import json
+import tracemalloc
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,19 @@ def test_json(tmp_path: Path, form: str) -> None:
     file = tmp_path / "log.json"
     file.write_text(json.dumps(FORMS[form], indent=1))
     np.testing.assert_array_equal(logs.read(str(file)).losses, LOSSES)
+
+
+def test_json_lines_take_little_more_room_than_their_numbers(tmp_path: Path) -> None:
+    file = tmp_path / "log.jsonl"
+    row = '{{"event": "step", "step": {}, "loss": {:.17f}, "lr": 1.0000000000000e-05, "phase": "warmup"}}\n'
+    file.write_text("".join(row.format(i + 1, 2 + i / 20_000) for i in range(20_000)))
+    logs.read(str(file))  # whatever is made at the first time
+    tracemalloc.start()
+    found = logs.read(str(file))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(found.losses) == 20_000
+    assert peak < 5 * file.stat().st_size  # more if each row has names of its own
 
 
 def test_json_lines_that_are_cut_off_are_read_as_far_as_they_go(

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import csv
-import io
 import math
 from collections.abc import Iterator
-from itertools import chain
 from typing import Final, NoReturn, TextIO
 
 from autowu.errors import UserError
-from autowu.offline.logs.table import Cell, Table
+from autowu.offline.logs.table import Cell, Table, lines
 
 LONGEST_LINE: Final = 1 << 20  # characters; no row of numbers has that many
 
@@ -27,7 +25,9 @@ def read(file: TextIO, start: str, name: str) -> Table:
 
 class _Reader:
     def __init__(self, file: TextIO, start: str, name: str) -> None:
-        self._rows = csv.reader(self._last_seen(_lines(file, start)), strict=True, skipinitialspace=True)
+        self._rows = csv.reader(
+            self._last_seen(lines(file, start, LONGEST_LINE)), strict=True, skipinitialspace=True
+        )
         self._name, self._line = name, ""
         self.notes = list[str]()
         self.header = self._header()
@@ -90,13 +90,3 @@ def _number(cell: str) -> bool:
         return math.isfinite(float(cell))
     except ValueError:
         return False
-
-
-def _lines(file: TextIO, start: str) -> Iterator[str]:
-    """The lines of the file; its beginning, read to tell its kind, is put before the rest."""
-    while start and not start.endswith("\n"):
-        more = file.readline(LONGEST_LINE)
-        start += more
-        if not more or len(start) > LONGEST_LINE:
-            break
-    yield from chain(io.StringIO(start, newline=""), iter(lambda: file.readline(LONGEST_LINE), ""))
