@@ -173,6 +173,20 @@ def test_the_figures_are_what_plotly_takes() -> None:
     assert [shape["x0"] for shape in figure["layout"]["shapes"]] == [of.peak_lr, of.low]
 
 
+@pytest.mark.parametrize(
+    ("subset_size", "up_to", "said"),
+    [
+        (None, N, {"dashed line", "shaded range"}),
+        (100, N, {"dashed line", "shaded range", "subsets"}),
+        (None, 60, set()),
+    ],
+)
+def test_the_page_explains_what_its_figure_has(subset_size: int | None, up_to: int, said: set[str]) -> None:
+    of = sweep(losses()[:up_to], LRS[:up_to], subset_size=subset_size)
+    words = sweep_figure.section(of, of.losses).words
+    assert {each for each in ("dashed line", "shaded range", "subsets") if each in words} == said
+
+
 @pytest.mark.parametrize("name", ["page.html", "picture.png", "picture.svg"])
 @pytest.mark.parametrize("flags", [[], ["--what-if"], ["--no-sweep"]])
 def test_what_is_written(
