@@ -1,12 +1,13 @@
 """Learning-rate sweeps and what-if: the peak LR, its interval, the table, and what is written with -o."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from autowu import cli
+from autowu import cli, replay
 from autowu.offline import what_if
 from autowu.offline.logs import Record
 from autowu.offline.range_test import is_sweep, sweep
@@ -133,6 +134,17 @@ def test_what_if_changes_one_setting_at_a_time() -> None:
     text = what_if.table(found)
     assert len(text) == 1 + len(found)
     assert sum(">" in line for line in text) == len(varied)
+
+
+def test_what_if_tells_the_peak_over_the_chosen_one_and_the_cap() -> None:
+    found = cases()
+    chosen = next(case for case in found if case.chosen)
+    other = max(found, key=lambda case: abs((case.peak_lr or 0) - (chosen.peak_lr or 0)))
+    capped = replace(other, replay=replay(np.ones(100), 100))
+    assert other.peak_lr
+    assert chosen.peak_lr
+    assert what_if.table([chosen, other])[2].endswith(f"  × {other.peak_lr / chosen.peak_lr:.2f}")
+    assert what_if.table([chosen, capped])[2].endswith("  (cap)")
 
 
 def test_what_if_fits_in_a_narrow_terminal() -> None:
