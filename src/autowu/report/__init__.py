@@ -26,6 +26,7 @@ from autowu.report.output import Form
 from autowu.report.replayed import Replayed, run_of
 from autowu.runlog import run as runlog
 from autowu.runlog.run import Run
+from autowu.runlog.writer import ABOUT, LOG
 
 MOST_RUNS: Final = 32  # more do not fit in one figure, nor in 6 MB
 FORMATS: Final = ("html", "png", "svg", "tensorboard")
@@ -155,7 +156,7 @@ def _read(path: Path, name: str, asked: Asked | None) -> Run:
 
 
 def _is_run(folder: Path) -> bool:
-    return (folder / "run.json").exists() or (folder / "log.jsonl").exists()
+    return (folder / ABOUT).exists() or (folder / LOG).exists()
 
 
 def told_of_logs(runs: Sequence[Run]) -> list[str]:

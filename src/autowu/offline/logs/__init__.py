@@ -61,7 +61,7 @@ def read(path: str, total_steps: int | None = None, choice: Choice | None = None
             source = 0 if path == STANDARD_INPUT else path
             with open(source, encoding="utf-8-sig", newline="", closefd=path != STANDARD_INPUT) as file:
                 start = json_table.beginning(file)
-                if not start and Path(path).name == places.OWN_LOG:
+                if not start and Path(path).name == places.LOG:
                     raise UserError(f"{name}: no update is logged yet")
                 reader = json_table if start.lstrip()[:1] in ("{", "[") else csv_table
                 record = place(reader.read(file, start, name), name, choice, total_steps)

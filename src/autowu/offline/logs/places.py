@@ -10,9 +10,8 @@ from typing import Any, Final, cast
 from autowu.config import LONGEST
 from autowu.errors import UserError
 from autowu.offline.logs import tensorboard_table
+from autowu.runlog.writer import ABOUT, LOG
 
-OWN_LOG: Final = "log.jsonl"
-ABOUT: Final = "run.json"
 TRAINER: Final = "trainer_state.json"  # of Hugging Face's Trainer, in each checkpoint
 LIGHTNING: Final = "metrics.csv"  # of Lightning's CSVLogger
 CHECKPOINT: Final = "checkpoint-"
@@ -27,7 +26,7 @@ def within(folder: Path) -> Path | None:
     """
     if not folder.is_dir():
         return None
-    if (own := folder / OWN_LOG).is_file():
+    if (own := folder / LOG).is_file():
         return own
     if states := [file for each in (folder, *_checkpoints(folder)) if (file := each / TRAINER).is_file()]:
         return states[-1]
@@ -43,7 +42,7 @@ def missing(folder: Path) -> UserError:
     names += [f"{len(inner) - SHOWN} more"] if len(inner) > SHOWN else []
     meant = " or ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
     return UserError(
-        f"{folder}: no log is in this folder: no {OWN_LOG}, {TRAINER}, {LIGHTNING} or event file of "
+        f"{folder}: no log is in this folder: no {LOG}, {TRAINER}, {LIGHTNING} or event file of "
         f"TensorBoard{f'; did you mean {meant}?' if meant else ''}"
     )
 
@@ -59,7 +58,7 @@ def planned(log: Path) -> float | None:
 
     Infinity for a run that began without a known end; None where there is nothing to tell.
     """
-    if log.name != OWN_LOG:
+    if log.name != LOG:
         return None
     try:
         with log.with_name(ABOUT).open("rb") as file:
