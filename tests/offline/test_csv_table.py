@@ -72,7 +72,10 @@ def test_what_is_accepted(tmp_path: Path, content: str | bytes, expected: list[f
         pytest.param('x,loss\n"a\nb",3\n,high\n', ", line 4: loss 'high' is not", id="text, counting lines"),
         pytest.param(f"loss\n{'x' * 999}\n", f"loss '{'x' * 40}…' is not a number", id="long text"),
         pytest.param("loss\n3,14\n", ", line 2: 2 cells, where the first line names 1", id="decimal comma"),
-        pytest.param("step,loss\n0,3\n1\n", ", line 3: 1 cells, where the first", id="a row cut short"),
+        pytest.param("step,loss\n0,3\n1\n", ", line 3: 1 cell, where the first", id="a row cut short"),
+        pytest.param(
+            "step, loss\n0,3\nstep,loss\n0,3\n", ", line 3: the columns are named again", id="two logs"
+        ),
         pytest.param("step,loss\n0,3\n1.5,2\n", ", line 3: step '1.5' is not a whole number", id="half step"),
         pytest.param("step,loss\n-1,3\n", ", line 2: step '-1' is not a whole number ≥ 0", id="negative"),
         pytest.param("step,loss\n,3\n", ", line 2: step '' is not a whole number", id="no step"),
@@ -98,6 +101,25 @@ def test_what_is_refused(tmp_path: Path, content: str | bytes, message: str) -> 
     assert str(refusal.value).startswith(str(tmp_path / "losses.csv"))
     assert message in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("last", ["2", "2,", "2,1e", "2,1e-", "2,-"])
+def test_a_last_line_that_is_being_written_is_left_out(tmp_path: Path, last: str) -> None:
+    file = tmp_path / "losses.csv"
+    file.write_text(f"step,loss,lr\n0,3,.1\n1,2,.1\n{last}")
+    found = logs.read(str(file))
+    assert found.losses.tolist() == [3, 2]
+    assert found.notes == ("the last line is cut off and left out",)
+
+
+def test_only_the_number_that_ends_the_file_may_be_cut_off(tmp_path: Path) -> None:
+    for last in ("1e", "-"):
+        assert read(tmp_path, f"loss\n3\n2\n{last}") == [3, 2]
+        with pytest.raises(UserError, match=f"line 3: loss '{last}' is not a number"):
+            read(tmp_path, f"loss\n3\n{last}\n2")
+    with pytest.raises(UserError, match="line 3: loss 'high' is not a number"):
+        read(tmp_path, "loss\n3\nhigh")
+    np.testing.assert_array_equal(read(tmp_path, "step,loss\n0,3\n1,"), [3, NAN])
 
 
 # As Lightning's CSVLogger writes it, with LearningRateMonitor("step"), log_every_n_steps=50 and a validation.
@@ -144,5 +166,5 @@ def test_no_file(tmp_path: Path) -> None:
 
 
 def test_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="a folder without event files of TensorBoard"):
+    with pytest.raises(UserError, match=r"no log is in this folder: no log.jsonl, .* of TensorBoard$"):
         logs.read(str(tmp_path))

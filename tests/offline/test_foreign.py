@@ -2,6 +2,7 @@
 
 import csv
 import json
+import tracemalloc
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,19 @@ def test_json(tmp_path: Path, form: str) -> None:
     np.testing.assert_array_equal(logs.read(str(file)).losses, LOSSES)
 
 
+def test_json_lines_take_little_more_room_than_their_numbers(tmp_path: Path) -> None:
+    file = tmp_path / "log.jsonl"
+    row = '{{"event": "step", "step": {}, "loss": {:.17f}, "lr": 1.0000000000000e-05, "phase": "warmup"}}\n'
+    file.write_text("".join(row.format(i + 1, 2 + i / 20_000) for i in range(20_000)))
+    logs.read(str(file))  # whatever is made at the first time
+    tracemalloc.start()
+    found = logs.read(str(file))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(found.losses) == 20_000
+    assert peak < 5 * file.stat().st_size  # more if each row has names of its own
+
+
 def test_json_lines_that_are_cut_off_are_read_as_far_as_they_go(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -98,8 +112,20 @@ def test_a_truncated_event_file_is_read_as_far_as_it_goes(tmp_path: Path) -> Non
 
 def test_a_folder_above_the_event_files_names_the_one_below(tmp_path: Path) -> None:
     events(tmp_path / "tb")
-    with pytest.raises(UserError, match=r"without event files of TensorBoard; did you mean .*tb\?"):
+    with pytest.raises(UserError, match=r"no log is in this folder: .* TensorBoard; did you mean .*tb\?"):
         logs.read(str(tmp_path))
+
+
+def test_a_folder_of_runs_names_some_of_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for i in range(5):
+        (tmp_path / f"run-{i}").mkdir()
+        (tmp_path / f"run-{i}" / "log.jsonl").write_text('{"step": 1, "loss": 3}\n')
+    for command in ("replay", "report"):
+        assert cli.main([command, str(tmp_path)]) == 2
+        told = capsys.readouterr().err
+        assert "no log is in this folder" in told
+        assert "run-0, " in told
+        assert told.endswith(f"{tmp_path}/run-2 or 2 more?\n")
 
 
 def test_weights_and_biases_csv(tmp_path: Path) -> None:

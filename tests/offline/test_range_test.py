@@ -1,12 +1,13 @@
 """Learning-rate sweeps and what-if: the peak LR, its interval, the table, and what is written with -o."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from autowu import cli
+from autowu import cli, replay
 from autowu.offline import what_if
 from autowu.offline.logs import Record
 from autowu.offline.range_test import is_sweep, sweep
@@ -135,6 +136,26 @@ def test_what_if_changes_one_setting_at_a_time() -> None:
     assert sum(">" in line for line in text) == len(varied)
 
 
+def test_what_if_tells_the_peak_over_the_chosen_one_and_the_cap() -> None:
+    found = cases()
+    chosen = next(case for case in found if case.chosen)
+    other = max(found, key=lambda case: abs((case.peak_lr or 0) - (chosen.peak_lr or 0)))
+    capped = replace(other, replay=replay(np.ones(100), 100))
+    assert other.peak_lr
+    assert chosen.peak_lr
+    assert what_if.table([chosen, other])[2].endswith(f"  × {other.peak_lr / chosen.peak_lr:.2f}")
+    assert what_if.table([chosen, capped])[2].endswith("  (cap)")
+
+
+def test_what_if_fits_in_a_narrow_terminal() -> None:
+    found = cases()
+    narrow, wide = what_if.table(found, 60), what_if.table(found)
+    assert max(map(len, narrow)) <= 60 < max(map(len, wide)) <= what_if.WIDTH
+    names = [what_if.NAMES[name] for name in dict.fromkeys(case.setting for case in found)]
+    assert [line for line in narrow if line in names] == names
+    assert [line for line in narrow[1:] if line not in names] == [line[24:] for line in wide[1:]]
+
+
 def test_what_if_of_the_paper_varies_the_epochs_between_tests() -> None:
     record = Record(losses(), None)
     paper = {"preset": "paper", "steps_per_epoch": 8}
@@ -162,6 +183,20 @@ def test_the_figures_are_what_plotly_takes() -> None:
         "smoothed loss",
     ]
     assert [shape["x0"] for shape in figure["layout"]["shapes"]] == [of.peak_lr, of.low]
+
+
+@pytest.mark.parametrize(
+    ("subset_size", "up_to", "said"),
+    [
+        (None, N, {"dashed line", "shaded range"}),
+        (100, N, {"dashed line", "shaded range", "subsets"}),
+        (None, 60, set()),
+    ],
+)
+def test_the_page_explains_what_its_figure_has(subset_size: int | None, up_to: int, said: set[str]) -> None:
+    of = sweep(losses()[:up_to], LRS[:up_to], subset_size=subset_size)
+    words = sweep_figure.section(of, of.losses).words
+    assert {each for each in ("dashed line", "shaded range", "subsets") if each in words} == said
 
 
 @pytest.mark.parametrize("name", ["page.html", "picture.png", "picture.svg"])

@@ -2,6 +2,7 @@
 
 import json
 import math
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 import autowu
 from autowu import Config, replay
+from autowu.controller import machine
 from autowu.offline.logs import Record
 from autowu.offline.strided import replay_record
 from controller.helpers import v_shape
@@ -252,3 +254,32 @@ def test_a_run_without_a_known_end_is_replayed_as_such() -> None:
     thinned = replay_record(Record(losses[::3], None, stride=3), math.inf, warmup_limit=600)
     assert thinned.config == Config(warmup_limit=600)  # in updates, of which every third is in the record
     assert thinned.state.stage == "stable"
+
+
+@pytest.mark.parametrize(
+    ("n", "total", "phase"),
+    [(600, None, "Decay"), (600, math.inf, "Stable"), (150, 600, "Grow"), (200, 4000, "Grow")],
+)
+def test_the_state_of_every_tenth_update_has_the_rates_that_were_recorded(
+    n: int, total: float | None, phase: str
+) -> None:
+    losses = v_shape(600, 200, 0.02)
+    losses[420:] += 2  # a cut
+    plain = replay(losses[:n], total)
+    outcome = replay_record(Record(losses[:n], None, stride=10), None if total is None else 10 * total)
+    state = outcome.state
+    assert type(state.phase).__name__ == phase
+    counts = ("step", "read", "snapshot_step", "t_star", "rewound_to", "back_to", "lift_off", "tests_from")
+    for mine, of in (
+        (state, plain.state),
+        (state.phase, plain.state.phase),
+        (state.switch, plain.state.switch),
+        *zip(outcome.cuts, plain.cuts, strict=True),
+        *zip(outcome.tests, plain.tests, strict=True),
+    ):
+        for count in filter(partial(hasattr, of), counts):
+            steps = getattr(of, count)
+            assert getattr(mine, count) == (None if steps is None else pytest.approx(10 * steps)), count
+    rate, last = machine.lr_function(outcome.config, state), range(n - 9, n)
+    assert [rate(10 * i) for i in last] == pytest.approx(outcome.learning_rates[-90::10])
+    assert list(outcome.learning_rates[::10]) == list(plain.learning_rates)

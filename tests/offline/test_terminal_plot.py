@@ -1,8 +1,10 @@
 """The plot of a replay in a terminal."""
 
+import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.offline.curves import printed, v_shaped, write
 
@@ -48,6 +50,15 @@ def test_the_plot_fits(
     monkeypatch.setenv("COLUMNS", str(width))
     frame = [line for line in printed(capsys, v_curve).splitlines() if line.endswith("--+")]
     assert [len(line) for line in frame] == [min(width, 100)]
+
+
+def test_losses_over_decades_are_drawn_on_a_log_scale(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    pytest.importorskip("plotext")
+    for decades, scale in ((1.5, ["5", "10", "15"]), (3, ["0.1", "1", "10"])):
+        text = printed(capsys, write(tmp_path / "x.csv", 10 ** np.linspace(1.2, 1.2 - decades, 400)))
+        assert re.findall(r"^ *([\d.]+)\+ ", text, re.MULTILINE)[::-1] == scale
 
 
 def test_a_few_spikes_do_not_flatten_the_plot(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -66,6 +66,8 @@ def test_most_losses_missing_is_told_first(tmp_path: Path) -> None:
     assert first_of_all(write(tmp_path / "x.csv", LOSSES, steps)).startswith(
         f"The log has no loss for {steps[-1] - 300:,} of {steps[-1]:,} updates, and AutoWU takes"
     )
+    third = [step for step in range(300) if step % 3]
+    assert first_of_all(write(tmp_path / "x.csv", LOSSES[:200], third)) == ""  # most are there
     dead = [*LOSSES[:100], *[np.nan] * 200]
     assert first_of_all(write(tmp_path / "x.csv", dead, range(300))) == ""  # they are there, and not finite
 

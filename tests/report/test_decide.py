@@ -3,8 +3,10 @@
 import argparse
 import csv
 import json
+import math
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -235,3 +237,16 @@ def test_a_run_of_autowu_that_is_not_over_is_replayed_at_its_length(tmp_path: Pa
     for broken in ("{", "[]", '{"schedule": 3}', '{"schedule": {"total_steps": "x"}}'):
         (folder / "run.json").write_text(broken)
         assert logs.read(str(folder)).planned is None
+
+
+def test_a_run_without_a_known_end_is_replayed_as_such(tmp_path: Path) -> None:
+    folder = simulated.autowu(tmp_path / "run")
+    about = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(about | {"schedule": {"total_steps": None}}))
+    decided = decide(str(folder))
+    assert decided.record.planned == math.inf
+    assert decided.replay.config.total_steps is None
+    assert any("as in a run without a known end" in caveat for caveat in decided.caveats())
+    lrs = decided.replay.learning_rates
+    same = replace(decided, record=replace(decided.record, lrs=lrs))
+    assert (same.caveats(), same.assumed()) == ((), "The run had no known end, as its log says")

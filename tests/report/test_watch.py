@@ -63,6 +63,18 @@ def test_data_come_only_when_they_are_new(server: watch.Server, autowu_run: Path
     assert json.loads(content)["revision"] != news["revision"]
 
 
+def test_a_csv_file_that_is_being_written_is_followed(tmp_path: Path) -> None:
+    file = tmp_path / "losses.csv"
+    file.write_text("step,loss\n" + "".join(f"{i},{3 - i / 100}\n" for i in range(100)))
+    source = watch.Source([file])
+    revisions = [source.news()["revision"]]
+    for more in ("100,1.5\n10", "1,1.7\n102,1."):  # files are written in blocks, which end anywhere
+        with file.open("a") as log:
+            log.write(more)
+        revisions.append(source.news()["revision"])
+    assert len(set(revisions)) == 3
+
+
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1", ""])
 def test_another_name_is_refused(server: watch.Server, host: str) -> None:
     answer, content = ask(server, "/data.json", host)

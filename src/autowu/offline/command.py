@@ -121,7 +121,7 @@ def _print(decided: Decided, cases: list[what_if.Case]) -> None:
     print(*wrapped(title, width), *rows, "", sep="\n")
     if cases:
         title = "The same losses with other settings, one at a time (> marks the chosen value):"
-        print(*wrapped(title, width), *what_if.table(cases), "", sep="\n")
+        print(*wrapped(title, width), *what_if.table(cases, width), "", sep="\n")
     print(_plot(outcome, record.at_updates(), width))
 
 

@@ -55,10 +55,11 @@ class Decided:
             return ()
         found += _sparse(record, self.replay.config)
         if self.foreign and record.lrs is not None and _grows(record.lrs):
-            length = count(self.replay.config.total_steps or record.updates, "update")
+            length = self.replay.config.total_steps
+            run = "without a known end" if length is None else f"of {count(length, 'update')}"
             found.append(
-                f"The learning rates grow as AutoWU's do, but not as in a run of {length} with these "
-                "settings: give those of the run, --total-steps first of all, or the peak is wrong"
+                f"The learning rates grow as AutoWU's do, but not as in a run {run} with these settings: "
+                "give those of the run, --total-steps first of all, or the peak is wrong"
             )
         elif self.foreign and record.lrs is not None:
             known = record.lrs[np.isfinite(record.lrs)]
@@ -82,9 +83,10 @@ class Decided:
         if self.foreign and self.record.lrs is not None and _grows(self.record.lrs):
             return None  # the caveat has said it
         if self.record.planned is not None:
-            planned = count(self.record.planned, "update")
+            length = self.replay.config.total_steps
+            end = "had no known end" if length is None else f"is one of {count(length, 'update')}"
             sweep = "; --sweep if this is a range test" if _would_be_sweep(self.record) else ""
-            return f"The run is one of {planned}, as its log says{sweep}"
+            return f"The run {end}, as its log says{sweep}"
         return (
             f"The record is taken for the whole run, of {count(self.record.updates, 'update')}; if that was "
             "to be longer, give --total-steps, or the peak is wrong"

@@ -30,6 +30,9 @@ NAMES: Final = {
 }
 
 
+WIDTH: Final = 80  # characters
+
+
 @dataclass(frozen=True, eq=False)
 class Case:
     """One setting at one value."""
@@ -81,16 +84,20 @@ def _variations(outcome: Replay) -> Iterator[tuple[str, tuple[Any, ...]]]:
             yield setting, values
 
 
-def table(found: list[Case]) -> list[str]:
-    """The cases as lines of text; ``>`` marks the chosen value."""
-    lines = [
-        f"{'setting':<24} {'value':>6}  {'switch at':>9}  {'peak step':>9}  {'peak LR':>8}  against chosen"
-    ]
+def table(found: list[Case], width: int = WIDTH) -> list[str]:
+    """The cases as lines of text; ``>`` marks the chosen value.
+
+    Where ``width`` is less than the table's, a setting's name stands above its values.
+    """
+    beside = width >= WIDTH
+    head = f" {'value':>6}  {'switch at':>9}  {'peak step':>9}  {'peak LR':>8}  against chosen"
+    lines = [f"{'setting':<24}{head}" if beside else head]
     before = ""
     for case in found:
         name = NAMES[case.setting] if case.setting != before else ""
         before = case.setting
-        lines.append(f"{name:<24}{'>' if case.chosen else ' '}{case.value:>6g}  {_outcome(case, found)}")
+        row = f"{'>' if case.chosen else ' '}{case.value:>6g}  {_outcome(case, found)}"
+        lines += [f"{name:<24}{row}"] if beside else [*filter(None, [name]), row]
     return lines
 
 

@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 from autowu import text
 from autowu.errors import UserError
-from autowu.offline import arguments, logs
+from autowu.offline import arguments
 from autowu.offline.arguments import Asked
 from autowu.offline.decide import decide
 from autowu.report import output, summary
@@ -26,6 +26,7 @@ from autowu.report.output import Form
 from autowu.report.replayed import Replayed, run_of
 from autowu.runlog import run as runlog
 from autowu.runlog.run import Run
+from autowu.runlog.writer import ABOUT, LOG
 
 MOST_RUNS: Final = 32  # more do not fit in one figure, nor in 6 MB
 FORMATS: Final = ("html", "png", "svg", "tensorboard")
@@ -151,13 +152,11 @@ def _read(path: Path, name: str, asked: Asked | None) -> Run:
     """A run folder; or else a log of somebody else's, with the decisions of a replay."""
     if not path.exists():
         raise UserError(f"{path}: no such file or folder")
-    if path.is_file() or (not _is_run(path) and logs.places.within(path) is not None):
-        return run_of(decide(str(path), asked), name)
-    return runlog.read(path, name)
+    return runlog.read(path, name) if _is_run(path) else run_of(decide(str(path), asked), name)
 
 
 def _is_run(folder: Path) -> bool:
-    return (folder / "run.json").exists() or (folder / "log.jsonl").exists()
+    return (folder / ABOUT).exists() or (folder / LOG).exists()
 
 
 def told_of_logs(runs: Sequence[Run]) -> list[str]:

@@ -43,8 +43,9 @@ pass over the training data), or of the next characters of a text; the first eva
 picture. A learning rate that is too high shows as a dip, and the last gains come as the learning rate falls.
 """
 SPEED: Final = """
-Training images, or tokens of a text, a second, without the evaluations. AutoWU reads the losses only when a
-test is due, some 30 times in a run, and a test takes about a millisecond.
+Training images, or tokens of a text, a second, without the evaluations. AutoWU reads the losses when a test
+is due, some 30 to 110 times in warm-up, and in the decay each fiftieth of the run. A test takes about a
+millisecond.
 """
 
 

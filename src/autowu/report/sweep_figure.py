@@ -13,10 +13,13 @@ from autowu.report.decision import BAND, BLUE, GREY, ORANGE
 from autowu.report.figures import WHOLE, Figure
 from autowu.report.section import Section
 
-WORDS: Final = """
-The losses of the sweep over its learning rate, as the Gaussian process smooths them when the minimum is
-certain. The dashed line is the peak learning rate, the shaded range holds it with 90% probability, as far as
-the noise of the losses and the choice of subsets leave it open.
+CURVE: Final = (
+    "The losses of the sweep over its learning rate, as the Gaussian process smooths them at its last test."
+)
+PEAK: Final = "The dashed line is the peak learning rate."
+INTERVAL: Final = """
+The shaded range holds it with 90% probability, as far as the noise of the losses and how much they are
+smoothed{subsets} leave it open.
 """
 POINTS: Final = 4_000
 
@@ -82,4 +85,12 @@ def _range(losses: Array, mean: Array | None) -> Figure:
 def section(of: RangeTest, losses: Array, name: str | None = None) -> Section:
     """The figure with its words; ``name`` tells it from others."""
     heading = f"The learning-rate range test{f': {name}' if name else ''}"
-    return Section(heading, WORDS, figure(of, losses), "tall")
+    return Section(heading, _words(of), figure(of, losses), "tall")
+
+
+def _words(of: RangeTest) -> str:
+    """What there is to be seen in the figure, and no more."""
+    subsets = "" if of.replay.config.subset_size is None else ", and the choice of subsets,"
+    interval = INTERVAL.format(subsets=subsets).strip()
+    said = {CURVE: True, PEAK: of.peak_lr is not None, interval: of.low is not None}
+    return " ".join(words for words, seen in said.items() if seen)

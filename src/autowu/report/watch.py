@@ -20,6 +20,7 @@ from autowu.offline import logs
 from autowu.offline.arguments import Asked
 from autowu.report import output, page
 from autowu.report.progress import Speeds
+from autowu.runlog.writer import ABOUT, LOG
 
 LOOPBACK: Final = "127.0.0.1"
 
@@ -61,7 +62,7 @@ class Source:
 def _stamp(folder: Path) -> list[tuple[str, int, int]]:
     """Sizes and times of a run's files."""
     inside = logs.places.within(folder)
-    files = [folder / "run.json", folder / "log.jsonl"] if folder.is_dir() else [folder]
+    files = [folder / ABOUT, folder / LOG] if folder.is_dir() else [folder]
     if inside is not None:
         files += inside.iterdir() if inside.is_dir() else [inside]
     known = [(path, path.stat()) for path in files if path.exists()]

@@ -19,6 +19,7 @@ from autowu.controller.state import Cut, End, Switch
 from autowu.detector.detect import Verdict
 from autowu.errors import UserError
 from autowu.runlog.events import Array, Evaluation, Events, Record, read_events
+from autowu.runlog.writer import ABOUT, LOG
 from autowu.text import printable
 
 __all__ = ["Evaluation", "Run", "printable", "read"]
@@ -97,8 +98,8 @@ def read(folder: Path, name: str | None = None) -> Run:
     Raises:
         UserError: a file is missing or cannot be read, or was not written by autowu.
     """
-    about, trouble = _read_about(folder / "run.json")
-    events = _read_log(folder / "log.jsonl")
+    about, trouble = _read_about(folder / ABOUT)
+    events = _read_log(folder / LOG)
     if trouble is not None and not events:
         raise trouble
     steps, losses, lrs = events.updates()
@@ -175,7 +176,7 @@ def _read_log(path: Path) -> Events:
         with path.open("rb") as file:
             events = read_events(file)
     except OSError as error:
-        if path.with_name("run.json").exists():
+        if path.with_name(ABOUT).exists():
             raise UserError(
                 f"{path}: {_reason(error)}; is this a run of a loop with log=, or of `autowu train`?"
             ) from error

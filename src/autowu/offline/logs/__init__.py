@@ -50,7 +50,9 @@ def read(path: str, total_steps: int | None = None, choice: Choice | None = None
     name = "standard input" if path == STANDARD_INPUT else path
     choice = choice or Choice()
     try:
-        if path != STANDARD_INPUT and (log := places.within(Path(path))) is not None:
+        if path != STANDARD_INPUT and Path(path).is_dir():
+            if (log := places.within(Path(path))) is None:
+                raise places.missing(Path(path))
             path = str(log)
         if path != STANDARD_INPUT and tensorboard_table.is_one(Path(path)):
             record = place(tensorboard_table.read(Path(path)), name, choice, total_steps)
@@ -59,7 +61,7 @@ def read(path: str, total_steps: int | None = None, choice: Choice | None = None
             source = 0 if path == STANDARD_INPUT else path
             with open(source, encoding="utf-8-sig", newline="", closefd=path != STANDARD_INPUT) as file:
                 start = json_table.beginning(file)
-                if not start and Path(path).name == places.OWN_LOG:
+                if not start and Path(path).name == places.LOG:
                     raise UserError(f"{name}: no update is logged yet")
                 reader = json_table if start.lstrip()[:1] in ("{", "[") else csv_table
                 record = place(reader.read(file, start, name), name, choice, total_steps)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-import io
+import math
 from collections.abc import Iterator
-from itertools import chain
 from typing import Final, NoReturn, TextIO
 
 from autowu.errors import UserError
-from autowu.offline.logs.table import Cell, Table
+from autowu.offline.logs.table import Cell, Table, lines
 
 LONGEST_LINE: Final = 1 << 20  # characters; no row of numbers has that many
 
@@ -21,44 +20,63 @@ def read(file: TextIO, start: str, name: str) -> Table:
         UserError: it is empty, or not CSV.
     """
     reader = _Reader(file, start, name)
-    return Table(reader.header(), reader.rows(), reader.where, strict=True)
+    return Table(reader.header, reader.rows(), reader.where, strict=True, notes=reader.notes)
 
 
 class _Reader:
     def __init__(self, file: TextIO, start: str, name: str) -> None:
-        self._rows = csv.reader(_lines(file, start), strict=True, skipinitialspace=True)
-        self._name = name
-        self._columns = 0
+        self._rows = csv.reader(
+            self._last_seen(lines(file, start, LONGEST_LINE)), strict=True, skipinitialspace=True
+        )
+        self._name, self._line = name, ""
+        self.notes = list[str]()
+        self.header = self._header()
 
-    def header(self) -> list[str]:
+    def _last_seen(self, lines: Iterator[str]) -> Iterator[str]:
+        for self._line in lines:
+            yield self._line
+
+    def _header(self) -> list[str]:
         try:
             header = [cell.strip() for cell in next(filter(any, self._rows), list[str]())]
         except csv.Error as error:
             self._refuse(f"not CSV ({error})")
         if not header:
             raise UserError(f"{self._name}: empty; the first line must name the columns, one of them loss")
-        self._columns = len(header)
         return header
 
     def rows(self) -> Iterator[list[Cell]]:
         """Each with as many cells as there are columns.
 
-        Blank lines are passed over, but in a file of one column they are empty cells, save at its end.
+        Blank lines are passed over, but in a file of one column they are empty cells, save at its end. A last
+        line that is still being written is left out.
         """
-        blank = 0
+        columns, blank = len(self.header), 0
         try:
             for row in self._rows:
-                if len(row) == self._columns:
+                if any(row) and self._cut_off(row):
+                    self.notes.append("the last line is cut off and left out")
+                elif len(row) == columns:
+                    if row[0].strip() == self.header[0] and [cell.strip() for cell in row] == self.header:
+                        self._refuse("the columns are named again; a log must be of one run")
                     while blank:
                         blank -= 1
                         yield [""]
                     yield row
                 elif any(row):
-                    self._refuse(f"{len(row)} cells, where the first line names {self._columns} columns")
-                elif self._columns == 1:
+                    cells = "1 cell" if len(row) == 1 else f"{len(row)} cells"
+                    self._refuse(f"{cells}, where the first line names {columns} columns")
+                elif columns == 1:
                     blank += 1
         except csv.Error as error:
             self._refuse(f"not CSV ({error})")
+
+    def _cut_off(self, row: list[str]) -> bool:
+        """Whether ``row`` is the last one, has no end of line, and lacks cells or the end of a number."""
+        if self._line.endswith(("\n", "\r")):
+            return False
+        cell = row[-1].strip()
+        return len(row) < len(self.header) or (cell != "" and not _number(cell) and _number(f"{cell}0"))
 
     def where(self) -> str:
         return f"{self._name}, line {self._rows.line_num}"
@@ -67,11 +85,8 @@ class _Reader:
         raise UserError(f"{self.where()}: {problem}")
 
 
-def _lines(file: TextIO, start: str) -> Iterator[str]:
-    """The lines of the file; its beginning, read to tell its kind, is put before the rest."""
-    while start and not start.endswith("\n"):
-        more = file.readline(LONGEST_LINE)
-        start += more
-        if not more or len(start) > LONGEST_LINE:
-            break
-    yield from chain(io.StringIO(start, newline=""), iter(lambda: file.readline(LONGEST_LINE), ""))
+def _number(cell: str) -> bool:
+    try:
+        return math.isfinite(float(cell))
+    except ValueError:
+        return False

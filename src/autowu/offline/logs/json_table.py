@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from typing import Any, Final, TextIO, cast
 
 from autowu.errors import UserError
 from autowu.offline.logs import places
-from autowu.offline.logs.table import Table
+from autowu.offline.logs.table import Table, lines
 
 LARGEST: Final = 1 << 29  # characters of a file that is read whole
 BEGINNING: Final = 4096
@@ -30,30 +31,48 @@ def read(file: TextIO, start: str, name: str) -> Table:
     Raises:
         UserError: it is too large, or no table.
     """
-    text = start + file.read(LARGEST)
-    if len(text) > LARGEST:
-        raise UserError(f"{name}: more than {LARGEST >> 20:,} MiB of JSON; a CSV file may have any length")
     notes, planned = list[str](), None
-    try:
-        value = json.loads(text)
-        rows, planned = _rows(value), _planned(value)
-    except RecursionError as error:
-        raise UserError(f"{name}: JSON that is nested too deeply") from error
-    except ValueError as error:
-        rows = _of_lines(text, notes)
-        if not rows and notes:
-            raise UserError(f"{name}: JSON that is cut off or broken ({error})") from error
+    rest = _limited(lines(file, start, LARGEST), name)
+    head = list(islice(filter(str.strip, rest), 2))
+    if len(head) == 2 and isinstance(_value(head[0]), dict):
+        # Line by line, and never all of the text at once: a long run's log is large.
+        rows = _Rows(_of_lines(chain(head, rest), notes))
+    else:
+        text = "".join(chain(head, rest))
+        try:
+            value = json.loads(text)
+            rows, planned = _Rows(_rows(value)), _planned(value)
+        except RecursionError as error:
+            raise UserError(f"{name}: JSON that is nested too deeply") from error
+        except ValueError as error:
+            of = re.split(r"\r\n?|\n", text)  # other ends of lines may be in a string
+            rows = _Rows(_of_lines(of, notes))
+            if not rows and notes:
+                raise UserError(f"{name}: JSON that is cut off or broken ({error})") from error
     if not rows:
         raise UserError(f"{name}: no rows of a log; lines of JSON objects or a list of them are needed")
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    at = 0
+    columns, at = tuple(dict.fromkeys(chain.from_iterable(rows.names))), 0
 
     def cells() -> Iterator[Sequence[Any]]:
         nonlocal at
-        for at, row in enumerate(rows, start=1):  # noqa: B007 (`where` reads it)
-            yield [row.get(column) for column in columns]
+        for at, (names, row) in enumerate(rows, start=1):  # noqa: B007 (`where` reads it)
+            if names == columns:
+                yield row
+            else:
+                known = dict(zip(names, row, strict=True))
+                yield [known.get(column) for column in columns]
 
     return Table(columns, cells(), lambda: f"{name}, row {at}", notes=notes, planned=planned)
+
+
+class _Rows(list[tuple[tuple[str, ...], tuple[Any, ...]]]):
+    """Names and values of each row; JSON gives each row names of its own, and they take most of the room."""
+
+    def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        self.names = dict[tuple[str, ...], tuple[str, ...]]()
+        for row in rows:
+            names = tuple(row)
+            self.append((self.names.setdefault(names, names), tuple(row.values())))
 
 
 def _planned(value: Any) -> int | None:
@@ -63,22 +82,36 @@ def _planned(value: Any) -> int | None:
     return places.steps(cast("dict[str, Any]", value).get("max_steps"))
 
 
-def _of_lines(text: str, notes: list[str]) -> list[Mapping[str, Any]]:
-    rows, broken = list[Mapping[str, Any]](), 0
-    for line in re.split(r"\r\n?|\n", text):  # other ends of lines may stand within a string
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            broken += 1
-            continue
+def _limited(of: Iterator[str], name: str) -> Iterator[str]:
+    """The lines, until they are too many."""
+    length = 0
+    for line in of:
+        length += len(line)
+        if length > LARGEST:
+            raise UserError(
+                f"{name}: more than {LARGEST >> 20:,} MiB of JSON; a CSV file may have any length"
+            )
+        yield line
+
+
+def _value(line: str) -> Any:
+    """What is on a line; None where it is cut off or broken."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _of_lines(of: Iterable[str], notes: list[str]) -> Iterator[Mapping[str, Any]]:
+    broken = 0
+    for line in filter(str.strip, of):
+        row = _value(line)
+        broken += row is None
         # In autowu's own log only the updates are rows; the tests and epochs among them are not.
         if isinstance(row, dict) and cast("dict[str, Any]", row).get("event", "step") == "step":
-            rows.append(cast("dict[str, Any]", row))
+            yield cast("dict[str, Any]", row)
     if broken:
         notes.append(f"{broken:,} {'line is' if broken == 1 else 'lines are'} cut off and left out")
-    return rows
 
 
 def _rows(value: Any) -> list[Mapping[str, Any]]:

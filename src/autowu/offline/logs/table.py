@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from itertools import chain
+from typing import Any, TextIO, TypeAlias
 
 Cell: TypeAlias = Any  # text in CSV, any JSON value in JSON, a float from TensorBoard; None: not there
 
@@ -26,3 +28,13 @@ class Table:
     """What could not be read; complete when all rows have been taken."""
     planned: int | None = None
     """Updates that the whole run was to have, where the log says so."""
+
+
+def lines(file: TextIO, start: str, longest: int) -> Iterator[str]:
+    """The lines of ``file``, of which ``start`` has been read already; longer ones come in parts."""
+    while start and not start.endswith("\n"):
+        more = file.readline(longest)
+        start += more
+        if not more or len(start) > longest:
+            break
+    yield from chain(io.StringIO(start, newline=""), iter(lambda: file.readline(longest), ""))

@@ -15,7 +15,7 @@ MARK = "tfevents"  # in the name of every event file
 
 
 def is_one(path: Path) -> bool:
-    """Whether ``path`` is an event file, or a folder (with event files in it, or it is no log at all)."""
+    """Whether ``path`` is an event file, or a folder of them."""
     return path.is_dir() or (MARK in path.name and path.is_file())
 
 
@@ -28,13 +28,9 @@ def read(path: Path) -> Table:
     """The scalars of an event file, or of all event files of a folder.
 
     Raises:
-        UserError: the folder has none, or none with a scalar.
+        UserError: they have no scalar.
         ImportError: TensorBoard, of the extra ``tensorboard``, is not installed.
     """
-    if path.is_dir() and not has_events(path):
-        inner = sorted({str(file.parent) for file in path.glob(f"*/*{MARK}*")})
-        hint = f"; did you mean {inner[0]}?" if inner else ""
-        raise UserError(f"{path}: a folder without event files of TensorBoard{hint}")
     scalars = _scalars(path)
     if not scalars:
         raise UserError(f"{path}: no scalars in the event files")

@@ -32,8 +32,9 @@ class Record:
     """Updates from one entry to the next: k where only every k-th update was logged."""
     notes: tuple[str, ...] = ()
     """What could not be read, or not as it stands."""
-    planned: int | None = None
-    """Updates of the whole run, where the log says so; no fewer than :attr:`updates`."""
+    planned: float | None = None
+    """Updates of the whole run, where the log says so, no fewer than :attr:`updates`; infinity for a run
+    without a known end."""
     epochs: bool = False
     """Whether each loss is of an epoch, by the column that numbers them."""
     absent: int = 0
