@@ -61,7 +61,7 @@ class Told:
         self._strangers = set[str]()
         self._overwritten = False
         self._left_out = set[str]()
-        self._stateless = False
+        self._stateless = self._broken = False
         self._count = Count()
         self._out_of_reach = self._cramped = False
 
@@ -130,9 +130,16 @@ class Told:
                 " other tensors in their place now, and these stay as they are."
             )
 
-    def of_snapshot(self, snapshot: Snapshot) -> Iterator[str]:
-        """What the last snapshot had to leave out."""
+    def of_snapshot(self, snapshot: Snapshot, step: int) -> Iterator[str]:
+        """What the last snapshot had to leave out, or why none was taken."""
         yield from self._what(snapshot.left_out)
+        if not self._broken and (name := snapshot.broken()):
+            self._broken = True
+            yield (
+                f"AutoWU: at step {step} {name} is not finite, though all weights are: a gradient overflowed,"
+                " it seems, and these weights may not move any more. As long as it is so no copy for"
+                " rewinding is taken; the one before stays."
+            )
         if not self._out_of_reach and (reason := snapshot.out_of_reach):
             self._out_of_reach = True
             yield (

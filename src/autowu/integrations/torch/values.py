@@ -7,13 +7,16 @@ a function. A copy of that in its place would train other weights than the model
 from __future__ import annotations
 
 import copy
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, Final, cast
 
 import numpy as np
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from autowu.integrations.torch.places import Training
@@ -57,8 +60,56 @@ class Values:
 
 
 def as_held(value: Any, held: Any) -> Any:
-    """``value`` as a number of NumPy's, where such a one is ``held`` in its place: copies are plain."""
-    return type(held)(value) if _is_numpys(held) else value
+    """``value``, a copy or what :func:`as_plain` made of one, as the type that is ``held`` in its place.
+
+    Arrays, lists, sets and dicts are written to, where they fit: others may hold them.
+    """
+    if _is_numpys(held) and isinstance(value, (int, float)):
+        return type(held)(value)
+    if isinstance(held, np.ndarray) and isinstance(value, (np.ndarray, Tensor)):
+        return _written(np.asarray(cast("Any", value)), cast("Any", held))
+    if isinstance(held, frozenset) and isinstance(value, set):
+        return frozenset(cast("set[Any]", value))
+    filled: Any
+    if isinstance(held, (list, deque)) and isinstance(value, (list, deque)):
+        its = iter(cast("Iterable[Any]", held))
+        filled = [as_held(each, next(its, None)) for each in cast("Iterable[Any]", value)]
+    elif isinstance(held, dict) and isinstance(value, dict):
+        its = cast("dict[Any, Any]", held)
+        entries = cast("dict[Any, Any]", value).items()
+        filled = {field: as_held(each, its.get(field)) for field, each in entries}
+    elif isinstance(held, set) and isinstance(value, set):
+        filled = cast("set[Any]", value)
+    else:
+        return value
+    holder = cast("Any", held)
+    holder.clear()
+    (holder.extend if isinstance(held, (list, deque)) else holder.update)(filled)
+    return holder
+
+
+def _written(array: Any, held: Any) -> Any:
+    if array.shape != held.shape or array.dtype != held.dtype or not held.flags.writeable:
+        return array
+    held[...] = array
+    return held
+
+
+def as_plain(value: Any) -> Any:
+    """``value``, a copy, in types that PyTorch loads by ``weights_only=True``."""
+    if type(value) is np.ndarray:
+        with suppress(TypeError, ValueError):  # numbers of a type that PyTorch has not
+            return torch.from_numpy(cast("Any", value))
+    elif _is_numpys(value):
+        return value.item()
+    elif type(value) in (list, tuple, deque):
+        plain = [as_plain(each) for each in value]
+        return tuple(plain) if type(value) is tuple else plain
+    elif type(value) in (dict, defaultdict):
+        return {field: as_plain(each) for field, each in value.items()}
+    elif type(value) is frozenset:
+        return set(cast("frozenset[Any]", value))
+    return cast("Any", value)
 
 
 def _is_numpys(value: Any) -> bool:
