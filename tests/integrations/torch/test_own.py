@@ -5,6 +5,7 @@ import io
 from collections import Counter, OrderedDict, defaultdict, deque
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 from torch.optim import SGD
@@ -196,3 +197,33 @@ def test_a_setting_stays_whoever_holds_the_group_besides():
             break
     assert training.scheduler.switch.rewound_to < 64
     assert training.optimizer.param_groups[0]["weight_decay"] == 0.1
+
+
+class Radius(SGD):
+    """It is given a setting that PyTorch's have not, and keeps numbers beside it."""
+
+    def __init__(self, params, radius=1.0):
+        super().__init__(params, lr=0.1)
+        for group in self.param_groups:
+            group.update(radius=radius, count=0)
+
+    def step(self, closure=None):
+        for group in self.param_groups:
+            group["count"] += 1
+        return super().step(closure)
+
+
+@pytest.mark.parametrize("at", [30, 64])
+def test_a_setting_of_an_optimizers_own_that_goes_back_is_told(at, recwarn):
+    training = Training(Radius)
+    for step, loss in enumerate(v_curve()):
+        if step == at:
+            training.optimizer.param_groups[0]["radius"] = 0.5
+        training.update()
+        training.scheduler.step(loss)
+    (group,), back_to = training.optimizer.param_groups, training.scheduler.switch.rewound_to
+    assert at < training.scheduler.switch.step
+    told = [str(each.message) for each in recwarn if "went back with the weights" in str(each.message)]
+    assert len(told) == (at >= back_to)
+    assert group["radius"] == (1.0 if at >= back_to else 0.5)
+    assert all("radius of parameter group 0 went back" in each for each in told)

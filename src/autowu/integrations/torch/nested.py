@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from inspect import signature
 from types import ModuleType
 from typing import Any, cast
 
@@ -113,6 +114,12 @@ def parameters(optimizers: Iterable[Optimizer]) -> list[Tensor]:
             for parameter in group["params"]:
                 found.setdefault(id(parameter), parameter)
     return list(found.values())
+
+
+def arguments(optimizers: Iterable[Optimizer]) -> set[str]:
+    """What their classes are called with: settings, which next to no optimizer changes by itself."""
+    classes = {of for each in optimizers for of in type(each).__mro__ if of not in Optimizer.__mro__}
+    return {name for of in classes if "__init__" in vars(of) for name in signature(of.__init__).parameters}
 
 
 def facades(optimizers: Sequence[Optimizer]) -> set[int]:

@@ -7,11 +7,12 @@ from typing import Any, cast
 import numpy as np
 from torch import Tensor
 
+from autowu.integrations.torch.nested import arguments
 from autowu.integrations.torch.own import ATOMS, HOLDERS
-from autowu.integrations.torch.places import Key, Place
+from autowu.integrations.torch.places import Key, Place, Training
 from autowu.integrations.torch.storage import as_of, clone_of, local
-from autowu.integrations.torch.stored import Stored
-from autowu.integrations.torch.values import Values, as_held
+from autowu.integrations.torch.stored import Stored, called
+from autowu.integrations.torch.values import Values, as_held, never_changes
 
 
 def replaceable(place: Place) -> bool:
@@ -58,3 +59,18 @@ def _held(holder: Any, field: Any) -> Any:
     if field == len(holder):
         holder.append(None)
     return holder[field]
+
+
+def changed_settings(training: Training, stored: Stored) -> list[str]:
+    """The names of settings in the groups that are others than then, and go back."""
+    settings = arguments(training.optimizers())
+    changed = {
+        place.key: ""
+        for place in training.places(stored.anchors)
+        if place.key[0] == "group"
+        and place.key[3] in settings
+        and place.key in stored.values
+        and never_changes(place.value)
+        and stored.values[place.key] != place.value
+    }
+    return list(called(training, changed))

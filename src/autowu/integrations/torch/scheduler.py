@@ -227,6 +227,7 @@ class AutoWU(Readable, Ends, SchedulerNames):
         return [
             *texts,
             *self._told.gone(weights.gone, self._session.step),
+            *self._told.settings(weights.settings, self._session.step),
             *self._told.of_snapshot(self._snapshot, self._session.step),
             *self._told.counted(losses, self._session.step),
             *self._told.strangers(self._snapshot.training),

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from autowu.integrations.torch import masters
 from autowu.integrations.torch.finite import Finite
 from autowu.integrations.torch.places import Key, Numbers, Place, Training
-from autowu.integrations.torch.putting import gives_way, newer, put_back, replaceable
+from autowu.integrations.torch.putting import changed_settings, gives_way, newer, put_back, replaceable
 from autowu.integrations.torch.resting import Resting
 from autowu.integrations.torch.storage import (
     clone_of,
@@ -242,6 +242,10 @@ class Snapshot:
         """The parameters that were there when the snapshot was taken, and are trained no longer."""
         stored = self._stored
         return [] if stored is None else stored.gone(self._training)
+
+    def changed_settings(self) -> list[str]:
+        """What a group was given when its optimizer was made, and has changed since, but is put back."""
+        return [] if self._stored is None else changed_settings(self._training, self._stored)
 
     # --- checkpoints ----------------------------------------------------------------------------------
 

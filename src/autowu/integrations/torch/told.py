@@ -130,6 +130,16 @@ class Told:
                 " other tensors in their place now, and these stay as they are."
             )
 
+    def settings(self, names: Sequence[str], step: int) -> Iterator[str]:
+        """Which settings went back, that somebody may have changed: an optimizer may have done so itself."""
+        new = [name for name in names if name not in self._left_out]
+        self._left_out.update(new)
+        if new:
+            yield (
+                f"AutoWU: at step {step} {listed(new)} went back with the weights, as all that an optimizer"
+                " may change itself. If you have changed it, set it again; `rewinds` tells when."
+            )
+
     def of_snapshot(self, snapshot: Snapshot, step: int) -> Iterator[str]:
         """What the last snapshot had to leave out, or why none was taken."""
         yield from self._what(snapshot.left_out)

@@ -43,7 +43,7 @@ class Values:
         Raises:
             Exception: of whatever kind, where there is no copy.
         """
-        if _never_changes(value):
+        if never_changes(value):
             return value, True
         if _is_numpys(value):  # PyTorch loads none by weights_only=True
             return value.item(), True
@@ -139,7 +139,7 @@ def _things_of(training: Training) -> Iterator[object]:
         yield from training.model.buffers()
 
 
-def _never_changes(value: Any) -> bool:
+def never_changes(value: Any) -> bool:
     """Whether ``value`` needs no copy: a number, a text, or a tuple of them, such as Adam's betas."""
     items = cast("Iterable[Any]", value) if type(value) is tuple else (value,)
     return all(type(item) in _ATOMS for item in items)
