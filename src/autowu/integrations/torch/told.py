@@ -10,6 +10,7 @@ import numpy as np
 from torch.optim import Optimizer, Rprop
 
 from autowu.arrays import Array
+from autowu.integrations.torch.averaged import Averages
 from autowu.integrations.torch.groups import Groups
 from autowu.integrations.torch.masters import linked
 from autowu.integrations.torch.nested import within
@@ -62,7 +63,7 @@ class Told:
         self._overwritten = False
         self._left_out = set[str]()
         self._stateless = self._broken = False
-        self._count = Count()
+        self._count, self._averages = Count(), Averages()
         self._out_of_reach = self._cramped = False
 
     def strangers(self, training: Training) -> Iterator[str]:
@@ -106,6 +107,20 @@ class Told:
                 f"AutoWU: up to step {step} what step() was given in place of the loss is a count, from"
                 f" {ends[0]:.6g} to {ends[1]:.6g}: of steps or epochs? Other schedulers take these. Call"
                 " step(loss) with the training loss of the update."
+            )
+
+    def averaged(self, losses: Array, step: int) -> Iterator[str]:
+        """That the losses are averages: once, where it is certain.
+
+        Args:
+            losses: of the updates since the last decision [n].
+            step: the updates done.
+        """
+        if (what := self._averages.add(losses)) is not None:
+            yield (
+                f"AutoWU: up to step {step} what step() was given in place of the loss is {what}. An average"
+                " shows a minimum only long after it, and hides noise that AutoWU reckons with. Call"
+                " step(loss) with the loss of the update itself."
             )
 
     def overwritten(self, groups: Groups, step: int) -> str | None:
