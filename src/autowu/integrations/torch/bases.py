@@ -41,6 +41,8 @@ def check(optimizer: Optimizer) -> None:
                 f"the lr in group {index} of {name} must be a floating-point tensor with one element, such as"
                 f" torch.tensor(1e-3), for AutoWU to write to; not one of {lr.dtype}, shape {tuple(lr.shape)}"
             )
+        if not math.isfinite(number(lr)):
+            raise ValueError(f"the lr in group {index} of {name} must be a finite number, not {number(lr)}")
 
 
 def own_tensor(optimizer: Optimizer, group: dict[str, Any]) -> None:

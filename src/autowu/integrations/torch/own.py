@@ -21,6 +21,14 @@ ATOMS: Final = (*_FLAGS, type(None), int, float, complex, np.generic)
 HOLDERS: Final = (dict, list, tuple, deque, set, frozenset)
 
 
+_PLAIN: Final = frozenset({int, float, bool, str, complex, type(None)})
+
+
+def is_flat(value: Any) -> bool:
+    """Whether it is a list or set of numbers, texts and flags alone: told quickly of a long history, too."""
+    return _is(value, (list, tuple, deque, set, frozenset)) and _PLAIN.issuperset(map(type, value))
+
+
 def as_part(field: Any) -> Any:
     """A field of a dict, as a part of a key: parameters and modules by their identity."""
     if isinstance(field, Tensor):
@@ -82,6 +90,9 @@ class Own:
 
     def _is_data(self, holder: Any) -> bool:
         """Whether all in it are numbers, arrays, texts and flags, and not texts alone."""
+        if is_flat(holder):
+            kinds = set(map(type, holder))
+            return kinds != {str} and (int not in kinds or self._parameters.isdisjoint(holder))
         leaves = list(_leaves(holder, frozenset()))
         if leaves and all(isinstance(leaf, str) for leaf in leaves):
             return False  # names

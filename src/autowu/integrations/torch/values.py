@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from autowu.integrations.torch.own import is_flat
 from autowu.integrations.torch.places import Training
 
 # Types whose values never change.
@@ -49,6 +50,8 @@ class Values:
             return value.item(), True
         if isinstance(value, _NAMES) or self._is_part(value):
             return value, False
+        if is_flat(value):
+            return copy.copy(value), True
         memo = _Memo(self._things)
         return copy.deepcopy(value, memo), not memo.met
 
@@ -72,8 +75,7 @@ def as_held(value: Any, held: Any) -> Any:
         return frozenset(cast("set[Any]", value))
     filled: Any
     if isinstance(held, (list, deque)) and isinstance(value, (list, deque)):
-        its = iter(cast("Iterable[Any]", held))
-        filled = [as_held(each, next(its, None)) for each in cast("Iterable[Any]", value)]
+        filled = _alike(cast("Any", value), cast("Any", held))
     elif isinstance(held, dict) and isinstance(value, dict):
         its = cast("dict[Any, Any]", held)
         entries = cast("dict[Any, Any]", value).items()
@@ -86,6 +88,13 @@ def as_held(value: Any, held: Any) -> Any:
     holder.clear()
     (holder.extend if isinstance(held, (list, deque)) else holder.update)(filled)
     return holder
+
+
+def _alike(values: Any, held: Any) -> list[Any]:
+    if is_flat(values) and is_flat(held):
+        return list(values)
+    its = iter(held)
+    return [as_held(each, next(its, None)) for each in values]
 
 
 def _written(array: Any, held: Any) -> Any:
@@ -103,7 +112,7 @@ def as_plain(value: Any) -> Any:
     elif _is_numpys(value):
         return value.item()
     elif type(value) in (list, tuple, deque):
-        plain = [as_plain(each) for each in value]
+        plain = list(value) if is_flat(value) else [as_plain(each) for each in value]
         return tuple(plain) if type(value) is tuple else plain
     elif type(value) in (dict, defaultdict):
         return {field: as_plain(each) for field, each in value.items()}
