@@ -142,6 +142,13 @@ class Listing(SGD):
         of = [each for group in self.param_groups for each in group["params"]]
         self.__dict__.setdefault("buffers", []).extend(torch.zeros(1) for _ in of[len(self.buffers) :])
         self.ids = [id(each) for each in of]
+        self.steps = [*getattr(self, "steps", ()), *[0] * (len(of) - len(getattr(self, "steps", ())))]
+        self.sizes = np.array([each.numel() for each in of])
+
+    def step(self, closure=None):
+        for at in range(len(self.ids)):
+            self.steps[at] += 1
+        return super().step(closure)
 
 
 def test_what_has_joined_with_a_parameter_stays():
@@ -158,7 +165,10 @@ def test_what_has_joined_with_a_parameter_stays():
             break
     assert 60 < training.scheduler.switch.rewound_to < 65 < training.scheduler.switch.step
     optimizer = training.optimizer
-    assert len(optimizer.buffers) == len(optimizer.ids) == parameters + 1
+    assert len(optimizer.buffers) == len(optimizer.ids) == len(optimizer.sizes) == parameters + 1
+    back_to, switch = training.scheduler.switch.rewound_to, training.scheduler.switch.step
+    assert optimizer.steps == [*[back_to] * parameters, switch - 65]
+    training.update()
     assert optimizer.names == ["first", "late"]
     assert len(optimizer.handles) == 1
 

@@ -39,17 +39,30 @@ def gives_way(holder: Any, field: Any) -> bool:
     return isinstance(now, (*ATOMS, Tensor, np.ndarray)) or (isinstance(now, HOLDERS) and not now)
 
 
-def put_back(entry: tuple[Any, Any], stored: Stored, key: Key, values: Values) -> None:
-    """Put a copy of what ``stored`` has of ``key`` there."""
+def put_back(
+    entry: tuple[Any, Any], stored: Stored, key: Key, values: Values, *, joined: bool = False
+) -> None:
+    """Put a copy of what ``stored`` has of ``key`` there; ``joined`` is as in :func:`newer`."""
     (holder, field), kept = entry, stored.tensors.get(key)
     held = _held(holder, field)
     if kept is None:
         value, _ = values.copied(stored.values[key])
+        if joined and key[0] == "attribute":
+            value = _with_new(value, held)
         holder[field] = as_held(value, held)
     elif isinstance(held, Tensor):
         holder[field] = as_of(clone_of(kept, held.device), held)
     else:
         holder[field] = clone_of(kept, None)
+
+
+def _with_new(value: Any, held: Any) -> Any:
+    """``value`` with what ``held`` has beyond it, which may be of parameters that have joined."""
+    ours, its = value, held
+    if isinstance(value, list) and isinstance(held, list):
+        return [*ours, *its[len(ours) :]]
+    misfit = isinstance(held, np.ndarray) and getattr(ours, "shape", None) != its.shape
+    return its if misfit else ours
 
 
 def _held(holder: Any, field: Any) -> Any:

@@ -206,7 +206,7 @@ class Snapshot:
             ):
                 live.append((local(value), stored.tensors[key]))
             elif place.entry is not None and (key in stored.tensors or key in stored.values):
-                put_back(place.entry, stored, key, values)
+                put_back(place.entry, stored, key, values, joined=joined)
             elif place.entry is not None and key not in stored.left and newer(key, joined):
                 gone.append(place.entry)
         for holder, field in reversed(gone):  # of a list from its end on
