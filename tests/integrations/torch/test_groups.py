@@ -1,5 +1,7 @@
 """Parameter groups keep their ratios, and LRs that are tensors are changed in place."""
 
+import math
+
 import pytest
 import torch
 from torch.optim import SGD, AdamW, Optimizer
@@ -193,3 +195,17 @@ def test_a_tensor_lr_does_not_change_the_default():
         group_lrs(again)
         == group_lrs(autowu.AutoWU(AdamW(parameters(2, 3, 4), lr=torch.tensor(0.01)), STEPS)) * 3
     )
+
+
+@pytest.mark.parametrize("lr", [math.nan, math.inf])
+def test_an_lr_that_is_not_finite_is_refused_with_its_group(lr):
+    first, second = parameters(2, 3)
+    optimizer = AdamW([{"params": [first]}, {"params": [second], "lr": lr}])
+    with pytest.raises(ValueError, match=f"the lr in group 1 of AdamW must be a finite number, not {lr}"):
+        autowu.AutoWU(optimizer, STEPS)
+    made = autowu.AutoWU(AdamW([first]), STEPS)
+    made.step(1.0)
+    made.optimizer.add_param_group({"params": [second], "lr": lr})
+    with pytest.raises(ValueError, match="group 1 of AdamW must be a finite number"):
+        made.step(1.0)
+    assert made.last_epoch == 1

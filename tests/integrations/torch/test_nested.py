@@ -274,3 +274,34 @@ def test_a_nan_batch_in_warm_up_does_not_stay_in_the_slow_weights():
     assert made.switch.rewound_to is not None
     slow = [optimizer._base_optimizer.state[parameter]["slow"] for parameter in model.parameters()]
     assert all(each.isfinite().all() for each in [*model.parameters(), *slow])
+
+
+class Averaging(Optimizer):
+    """As PyTorch's PostLocalSGDOptimizer: it has groups and state of the one within, and no defaults."""
+
+    def __init__(self, inner):
+        self.optim, self.param_groups = inner, inner.param_groups
+
+    @property
+    def state(self):
+        return self.optim.state
+
+    def step(self, closure=None):
+        self.optim.step()
+
+
+@pytest.mark.parametrize("lr", [0.1, torch.tensor(0.1)])
+def test_a_wrapper_without_defaults_has_those_of_the_one_within(lr):
+    model = nn.Linear(3, 4)
+    groups = [{"params": [model.weight]}, {"params": [model.bias], "lr": lr / 10}]
+    optimizer = Averaging(SGD(groups, lr=lr, momentum=0.9))
+    made = autowu.AutoWU(optimizer, STEPS, model=model)
+    for loss in v_curve()[:100]:
+        for parameter in model.parameters():
+            parameter.grad = torch.full_like(parameter, 0.1)
+        optimizer.step()
+        made.step(loss)
+    assert made.rewinds
+    first, second = (float(group["lr"]) for group in optimizer.optim.param_groups)
+    assert first == pytest.approx(made.learning_rate)
+    assert second == pytest.approx(first / 10)

@@ -6,13 +6,13 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from autowu.integrations.torch.nested import facades
+from autowu.integrations.torch.nested import facades, within
 
 
 def number(lr: Any) -> float:
@@ -41,6 +41,8 @@ def check(optimizer: Optimizer) -> None:
                 f"the lr in group {index} of {name} must be a floating-point tensor with one element, such as"
                 f" torch.tensor(1e-3), for AutoWU to write to; not one of {lr.dtype}, shape {tuple(lr.shape)}"
             )
+        if not math.isfinite(number(lr)):
+            raise ValueError(f"the lr in group {index} of {name} must be a finite number, not {number(lr)}")
 
 
 def own_tensor(optimizer: Optimizer, group: dict[str, Any]) -> None:
@@ -49,15 +51,15 @@ def own_tensor(optimizer: Optimizer, group: dict[str, Any]) -> None:
     One that was made under ``inference_mode`` could not be written to.
     """
     lr = group["lr"]
-    if isinstance(lr, Tensor) and (lr is optimizer.defaults.get("lr") or lr.is_inference()):
+    if isinstance(lr, Tensor) and (lr is _defaults(optimizer).get("lr") or lr.is_inference()):
         with torch.inference_mode(False):
             group["lr"] = lr.clone()
 
 
 def bases_of(optimizer: Optimizer) -> list[float]:
     """The LRs that the groups came with; 'initial_lr' keeps them in checkpoints of the optimizer."""
-    if isinstance(optimizer.defaults.get("lr"), Tensor):
-        optimizer.defaults["lr"] = optimizer.defaults["lr"].clone()
+    if isinstance(default := _defaults(optimizer).get("lr"), Tensor):
+        _defaults(optimizer)["lr"] = default.clone()
     now = [number(group["lr"]) for group in optimizer.param_groups]
     for group, lr in zip(optimizer.param_groups, now, strict=True):
         group.setdefault("initial_lr", lr)
@@ -82,8 +84,16 @@ def _set_since(before: Sequence[float], now: Sequence[float]) -> bool:
 
 def default_of(optimizer: Optimizer) -> float | None:
     """The LR of groups that were given none; None if the optimizer has no such."""
-    default = optimizer.defaults.get("lr")
+    default = _defaults(optimizer).get("lr")
     return None if default is None else number(default)
+
+
+def _defaults(optimizer: Optimizer) -> dict[str, Any]:
+    """Its own, or those of the one within: PyTorch's PostLocalSGDOptimizer has none, not even empty ones."""
+    for each in within([optimizer]):
+        if (found := cast("dict[str, Any] | None", getattr(each, "defaults", None))) is not None:
+            return found
+    return {}
 
 
 def scaled(optimizer: Optimizer) -> bool:

@@ -4,10 +4,10 @@ Each place has a key that is made of the things themselves, not of where they st
 found again after layers have been frozen, added or replaced:
 
     ("parameter", id)                    ("buffer", name)
-    ("state", optimizer's id, field, …)  a field may be ("parameter", id)
+    ("state", optimizer's id, field, …)  a field may be ("parameter", id), or of an attribute ("id", id)
     ("group", optimizer, number, field)  as when the snapshot was taken
-    ("attribute", optimizer's id, name)  a tensor or a number that an optimizer keeps elsewhere; more fields
-                                         where it is in a list or a dict there
+    ("attribute", optimizer's id, name)  what an optimizer keeps elsewhere; more fields where it is in a list
+                                         or a dict there
     ("frozen", name)                     a frozen parameter of the model's that no optimizer holds
 
 A field that is a module, as K-FAC has it, is ("module", id), and in no checkpoint.
@@ -18,11 +18,11 @@ In a checkpoint the ids are numbers: of the parameter among all, of the optimize
 from __future__ import annotations
 
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, cast
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -31,6 +31,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from autowu.integrations.torch.masters import linked
 from autowu.integrations.torch.nested import attributes, parameters, with_own_groups, within
+from autowu.integrations.torch.own import Own, as_part
 
 Key: TypeAlias = tuple[Any, ...]
 
@@ -51,8 +52,8 @@ class Place:
 
     key: Key
     value: Any
-    entry: tuple[dict[Any, Any], Any] | None = None
-    """The dict and the field that it stands in; None where it can only be changed in place."""
+    entry: tuple[Any, Any] | None = None
+    """The dict or list, and the field, that it stands in; None where it can only be changed in place."""
 
 
 class Training:
@@ -117,26 +118,25 @@ class Training:
             anchors: the groups that parameters were in when the snapshot was taken. None: now.
         """
         optimizers, found = within(self.given), self.parameters()
-        seen = {id(parameter) for parameter in found}
+        known = {id(parameter) for parameter in found}
+        own = Own(known)
+        for _, group in self._groups():
+            own.new(group)  # with its own rules, whoever else holds it
         for parameter in found:
             yield Place(("parameter", id(parameter)), parameter)
         for optimizer in optimizers:
             state = cast("dict[Any, Any]", optimizer.state)
-            if id(state) not in seen:
-                seen.add(id(state))
+            if own.new(state):
                 yield from _entries(("state", id(optimizer)), state)
-            for name, value in attributes(optimizer).items():
-                key = ("attribute", id(optimizer), name)
-                if _is_number(value):
-                    yield Place(key, value, (vars(optimizer), name))
-                else:
-                    yield from _tensors_in(key, value, seen)
+            for each in own.of(("attribute", id(optimizer)), vars(optimizer), attributes(optimizer)):
+                yield Place(*each)
         for _, key, group in self.groups(self.anchors() if anchors is None else anchors):
             yield from _entries(key, group, NOT_KEPT)
         if self.model is not None:
             averages = self.averages()
             for name, parameter in self.model.named_parameters():
-                if id(parameter) not in seen and (not parameter.requires_grad or id(parameter) in averages):
+                rests = not parameter.requires_grad or id(parameter) in averages
+                if rests and own.new(parameter):
                     yield Place(("frozen", plain(name)), parameter)
             for name, buffer in self.model.named_buffers():
                 yield Place(("buffer", plain(name)), buffer)
@@ -181,40 +181,11 @@ def _entries(key: Key, holder: dict[Any, Any], without: Set[str] = frozenset()) 
     for field, value in list(holder.items()):
         if not isinstance(field, Tensor) and field in without:
             continue
-        inner = (*key, _part(field))
+        inner = (*key, as_part(field))
         if isinstance(value, dict):
             yield from _entries(inner, cast("dict[Any, Any]", value))
         else:
             yield Place(inner, value, (holder, field))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-
-
-def _part(field: Any) -> Any:
-    """A field of a dict, as a part of a key: parameters and modules by their identity."""
-    if isinstance(field, Tensor):
-        return "parameter", id(field)
-    return ("module", id(field)) if isinstance(field, nn.Module) else field
-
-
-def _tensors_in(key: Key, value: Any, seen: set[int]) -> Iterator[Place]:
-    """A tensor, or those in lists, tuples and dicts, in which there may be numbers, too."""
-    if isinstance(value, Tensor):
-        if id(value) not in seen:
-            yield Place(key, value)
-        seen.add(id(value))
-    elif isinstance(value, (dict, list, tuple)) and id(cast("Any", value)) not in seen:
-        holder = cast("Any", value)
-        seen.add(id(holder))
-        items: list[tuple[Any, Any]] = [*(holder.items() if isinstance(value, dict) else enumerate(holder))]
-        for field, each in items:
-            inner = _part(field)
-            if isinstance(value, dict) and _is_number(each):
-                yield Place((*key, inner), each, (holder, field))
-            elif type(inner) in (str, int, tuple):
-                yield from _tensors_in((*key, inner), each, seen)
 
 
 class Numbers:
@@ -235,8 +206,9 @@ class Numbers:
             elif key[0] == "parameter":
                 part = self._parameter.get(part)  # noqa: PLW2901
             elif isinstance(part, tuple):
-                number = self._parameter.get(cast("Key", part)[1])
-                part = None if number is None else ["parameter", number]  # noqa: PLW2901
+                form, *of = cast("Key", part) or (None,)  # or a field that is a tuple
+                number = self._parameter.get(of[0]) if form in ("parameter", "id") and len(of) == 1 else None
+                part = None if number is None else [form, number]  # noqa: PLW2901
             if part is None:
                 return None
             numbers.append(part)
@@ -263,19 +235,38 @@ class Numbers:
     def _part(self, order: Sequence[int], part: Any) -> Any:
         if not isinstance(part, list):
             return part
-        return "parameter", self._id(order, cast("list[int]", part)[1])
+        form, number = cast("list[Any]", part)
+        return form, self._id(order, number)
 
     def _id(self, order: Sequence[int], number: int) -> int:
         return id(self._parameters[order[number]])
 
-    def holder(self, key: Key) -> tuple[dict[Any, Any], Any] | None:
-        """The dict and the field of an entry of an optimizer's state that is no longer there, made anew."""
+    def holder(self, key: Key) -> tuple[Any, Any] | None:
+        """The dict or list, and the field, of what an optimizer has no longer.
+
+        In the state dicts are made anew. Of what stood in an attribute that is no more, it is None.
+        """
         optimizer = self._optimizers[self._optimizer[key[1]]]
-        fields = [
-            self._parameters[self._parameter[part[1]]] if isinstance(part, tuple) else part
-            for part in key[2:]
-        ]
-        holder = cast("dict[Any, Any]", optimizer.state)
+        fields = [self._field(field) for field in key[2:]]
+        holder: Any = optimizer.state if key[0] == "state" else vars(optimizer)
         for field in fields[:-1]:
-            holder = holder.setdefault(field, {})
+            if key[0] == "state":
+                holder = holder.setdefault(field, {})
+            elif (holder := _inside(holder, field)) is None:
+                return None
         return holder, fields[-1]
+
+    def _field(self, field: Any) -> Any:
+        if not isinstance(field, tuple):
+            return field
+        form, of = cast("Key", field)
+        return of if form == "id" else self._parameters[self._parameter[of]]
+
+
+def _inside(holder: Any, field: Any) -> Any:
+    """The dict or list that stands there, or None."""
+    try:
+        inner = holder[field]
+    except (LookupError, TypeError):
+        return None
+    return inner if isinstance(inner, (dict, list, deque)) else None  # pyright: ignore[reportUnknownVariableType]

@@ -20,6 +20,8 @@ class OnAllRanks:
         self._snapshot, self._group = snapshot, group
         self.gone: list[str] = []
         """Parameters of the snapshot that are trained no longer, when it was put back."""
+        self.settings: list[str] = []
+        """Settings of the groups that had changed since, and went back."""
 
     def take(self) -> bool:
         """Keep a snapshot of now, if the weights are finite on every rank."""
@@ -30,11 +32,12 @@ class OnAllRanks:
 
     def restore(self) -> str | None:
         """Put the snapshot back, if it fits on every rank; else why not."""
-        self.gone = self._snapshot.gone()
+        self.gone, settings = self._snapshot.gone(), self._snapshot.changed_settings()
         for obstacle in _gathered(self._snapshot.obstacle(), self._group):
             if obstacle is not None:
                 return obstacle
         self._snapshot.restore()
+        self.settings = settings
         return None
 
     def drop(self) -> None:

@@ -75,9 +75,9 @@ class AutoWU(Readable, Ends, SchedulerNames):
 
     Warns:
         UserWarning: no group has the default LR, no optimizer holds a parameter of the model, or one does not
-            follow its LR; later on, once each: losses were not finite, had jumped, or are a count, warm-up
-            has found no minimum, something cannot be rewound or sets the LR too, updates lack a ``step``,
-            ``total_steps`` is over, the loss has risen a little and stays there; at each cut.
+            follow its LR; later on, once each: losses were not finite, had jumped, are a count or averages,
+            warm-up has found no minimum, something cannot be rewound or sets the LR too, updates lack a
+            ``step``, ``total_steps`` is over, the loss has risen a little and stays there; at each cut.
     """
 
     def __init__(
@@ -230,8 +230,10 @@ class AutoWU(Readable, Ends, SchedulerNames):
         return [
             *texts,
             *self._told.gone(weights.gone, self._session.step),
-            *self._told.of_snapshot(self._snapshot),
+            *self._told.settings(weights.settings, self._session.step),
+            *self._told.of_snapshot(self._snapshot, self._session.step),
             *self._told.counted(losses, self._session.step),
+            *self._told.averaged(losses, self._session.step),
             *self._told.strangers(self._snapshot.training),
         ]
 

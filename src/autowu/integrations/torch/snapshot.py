@@ -13,9 +13,9 @@ from torch.optim import Optimizer
 from autowu.integrations.torch import masters
 from autowu.integrations.torch.finite import Finite
 from autowu.integrations.torch.places import Key, Numbers, Place, Training
+from autowu.integrations.torch.putting import changed_settings, gives_way, newer, put_back, replaceable
 from autowu.integrations.torch.resting import Resting
 from autowu.integrations.torch.storage import (
-    as_of,
     clone_of,
     copy_all,
     fits,
@@ -27,7 +27,7 @@ from autowu.integrations.torch.storage import (
     zero_gradients,
 )
 from autowu.integrations.torch.stored import Stored, called, from_plain, to_plain
-from autowu.integrations.torch.values import Values, as_held
+from autowu.integrations.torch.values import Values
 
 # Settings of a parameter group that ask for a state for each parameter.
 STATEFUL: Final = ("betas", "beta1", "beta2", "momentum")
@@ -59,9 +59,9 @@ class Snapshot:
         self.out_of_reach: str | None = None
         """Why nothing can be put back, if that is known already."""
 
-    def unjudged(self) -> list[int] | None:
-        """The numbers of the parameters that have never been finite; None: nobody has looked yet."""
-        return self._finite.to_list(self._training.parameters())
+    def unjudged(self) -> list[Any] | None:
+        """What has never been finite; None: nobody has looked yet."""
+        return self._finite.to_list(Numbers(self._training))
 
     @property
     def training(self) -> Training:
@@ -80,11 +80,16 @@ class Snapshot:
     # --- taken ----------------------------------------------------------------------------------------
 
     def healthy(self) -> bool:
-        """Whether all parameters that train are finite now, but for those that have never been."""
-        known = self._resting.moving
-        frozen = self._frozen(self._training.places()) if known else {}
+        """Whether all that trains is finite now, but for what has never been."""
+        known, places = self._resting.moving, list(self._training.places())
+        frozen = self._frozen(places) if known else {}
         moving = [local(parameter) for key, parameter in frozen.items() if key in known]
-        return self._finite.healthy(self._training.parameters(), moving)
+        return self._finite.healthy(places, moving)
+
+    def broken(self) -> str | None:
+        """The name of what the optimizer keeps, if it was that which was not finite at the last look."""
+        key = self._finite.broken
+        return None if key is None else next(iter(called(self._training, {key: ""})), None)
 
     def take(self) -> None:
         """Keep what is there now, in the memory of the snapshot before where it fits.
@@ -151,7 +156,7 @@ class Snapshot:
             kept = self._stored.tensors.get(place.key)
             if place.key in caches:
                 continue  # where they do not fit any more, they stay
-            if kept is None or not isinstance(place.value, Tensor) or _replaceable(place.entry, place.value):
+            if kept is None or not isinstance(place.value, Tensor) or replaceable(place):
                 continue
             if reason := misfit(local(place.value), kept):
                 name = next(iter(called(self._training, {place.key: ""})))
@@ -185,7 +190,8 @@ class Snapshot:
         stored = self._stored
         if stored is None:
             return
-        live, found = list[tuple[Tensor, Tensor]](), set[Key]()
+        live, found, gone = list[tuple[Tensor, Tensor]](), set[Key](), list[tuple[Any, Any]]()
+        joined = any(id(each) not in stored.anchors for each in self._training.parameters())
         numbers, values = Numbers(self._training), Values(self._training)
         # Before state is written: that may be the gradient itself, kept for the next step.
         gradients = zero_gradients(self._training.parameters())
@@ -200,14 +206,18 @@ class Snapshot:
             ):
                 live.append((local(value), stored.tensors[key]))
             elif place.entry is not None and (key in stored.tensors or key in stored.values):
-                _set(place.entry, stored, key, values)
-            elif place.entry is not None and key[0] == "state" and key not in stored.left:
-                del place.entry[0][place.entry[1]]
+                put_back(place.entry, stored, key, values, joined=joined)
+            elif place.entry is not None and key not in stored.left and newer(key, joined):
+                gone.append(place.entry)
+        for holder, field in reversed(gone):  # of a list from its end on
+            del holder[field]
         write(live)
         masters.write_through(self._training.served())
         for key in (*stored.tensors, *stored.values):
-            if key[0] == "state" and key not in found and numbers.of(key) is not None:
-                _set(numbers.holder(key), stored, key, values)
+            if key[0] in ("state", "attribute") and key not in found and numbers.of(key) is not None:
+                entry = numbers.holder(key)
+                if entry is not None and (key[0] == "state" or gives_way(*entry)):
+                    put_back(entry, stored, key, values)
         for optimizer in self._training.optimizers():
             for owner in [owner for owner, held in optimizer.state.items() if held == {}]:
                 del optimizer.state[owner]  # by its absence some optimizers know that they have to start
@@ -233,13 +243,17 @@ class Snapshot:
         stored = self._stored
         return [] if stored is None else stored.gone(self._training)
 
+    def changed_settings(self) -> list[str]:
+        """What a group was given when its optimizer was made, and has changed since, but is put back."""
+        return [] if self._stored is None else changed_settings(self._training, self._stored)
+
     # --- checkpoints ----------------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any] | None:
         """What is kept, as plain values and tensors (not copied again); None if nothing is."""
         return None if self._stored is None else to_plain(self._training, self._stored)
 
-    def loaded(self, plain: dict[str, Any] | None, unjudged: list[int] | None) -> Snapshot:
+    def loaded(self, plain: dict[str, Any] | None, unjudged: list[Any] | None) -> Snapshot:
         """A snapshot of the same that keeps what :meth:`to_dict` gave; ``self`` stays as it is.
 
         Args:
@@ -252,10 +266,13 @@ class Snapshot:
         """
         loaded = Snapshot(self._training.given, self._training.model, self._device)
         loaded._training = self._training
-        loaded._finite.load(unjudged, loaded._training.parameters())
+        loaded._judge_all_but(unjudged)
         if plain is not None:
             loaded._keep(from_plain(self._training, self._device, plain))
         return loaded
+
+    def _judge_all_but(self, unjudged: list[Any] | None) -> None:
+        self._finite.load(unjudged, Numbers(self._training), len(self._training.parameters()))
 
     def _keep(self, stored: Stored) -> None:
         self._stored = stored
@@ -274,7 +291,7 @@ class Snapshot:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["given"], state["model"], state["device"])
-        self._finite.load(state["unjudged"], self._training.parameters())
+        self._judge_all_but(state["unjudged"])
         if state["kept"] is not None:
             try:
                 self._keep(from_plain(self._training, self._device, state["kept"]))
@@ -294,21 +311,3 @@ def _noted(left_out: dict[Key, str], key: Key) -> Generator[None]:
         raise
     except Exception as error:
         left_out[key] = f"cannot be copied ({type(error).__name__})"
-
-
-def _replaceable(entry: tuple[dict[Any, Any], Any] | None, value: Tensor) -> bool:
-    """Whether another tensor may stand in its place: not in that of a shard."""
-    return entry is not None and type(local(value)) is type(value.detach())
-
-
-def _set(entry: tuple[dict[Any, Any], Any] | None, stored: Stored, key: Key, values: Values) -> None:
-    if entry is None:
-        return
-    kept, held = stored.tensors.get(key), entry[0].get(entry[1])
-    if kept is None:
-        value, _ = values.copied(stored.values[key])
-        entry[0][entry[1]] = as_held(value, held)
-    elif isinstance(held, Tensor):
-        entry[0][entry[1]] = as_of(clone_of(kept, held.device), held)
-    else:
-        entry[0][entry[1]] = clone_of(kept, None)

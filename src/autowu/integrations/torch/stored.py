@@ -12,6 +12,7 @@ from torch import Tensor
 from autowu.integrations.torch.nested import class_names
 from autowu.integrations.torch.places import Key, Numbers, Training
 from autowu.integrations.torch.storage import as_of, local, written_part
+from autowu.integrations.torch.values import as_plain
 
 
 class Stored:
@@ -71,7 +72,8 @@ def _name(numbers: list[Any], names: Sequence[str | None]) -> str:
 def _label(numbers: Sequence[Any]) -> str:
     """Of a place, for a checkpoint."""
     return ".".join(
-        f"parameter.{cast('list[Any]', part)[1]}" if isinstance(part, list) else str(part) for part in numbers
+        ".".join(map(str, cast("list[Any]", part))) if isinstance(part, list) else str(part)
+        for part in numbers
     )
 
 
@@ -94,7 +96,7 @@ def to_plain(training: Training, stored: Stored) -> dict[str, Any]:
         if key in stored.tensors:
             tensors[label] = stored.tensors[key]
         else:
-            values[label] = copy.deepcopy(stored.values[key])
+            values[label] = as_plain(copy.deepcopy(stored.values[key]))
     left = [at for key in stored.left if key[0] == "state" and (at := numbers.of(key)) is not None]
     plain = {
         "optimizers": class_names(training.given),
@@ -153,7 +155,10 @@ def from_plain(training: Training, device: torch.device | None, plain: Mapping[s
         copied = kept.detach().to(where, copy=True)
         stored.tensors[key] = copied if tensor is None else as_of(copied, tensor)
     stored.left = {numbers.key(at, order) for at in plain.get("left", ())}
-    stored.left.update(place.key for place in here if numbers.of(place.key) is None)
+    known = stored.tensors.keys() | stored.values.keys()
+    for place in here:  # what no checkpoint has, and what one of before had not
+        if numbers.of(place.key) is None or (place.key[0] == "attribute" and place.key not in known):
+            stored.left.add(place.key)
     return stored
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from torch.optim import Optimizer, Rprop
 
 from autowu.arrays import Array
+from autowu.integrations.torch.averaged import Averages
 from autowu.integrations.torch.groups import Groups
 from autowu.integrations.torch.masters import linked
 from autowu.integrations.torch.nested import within
@@ -61,8 +62,8 @@ class Told:
         self._strangers = set[str]()
         self._overwritten = False
         self._left_out = set[str]()
-        self._stateless = False
-        self._count = Count()
+        self._stateless = self._broken = False
+        self._count, self._averages = Count(), Averages()
         self._out_of_reach = self._cramped = False
 
     def strangers(self, training: Training) -> Iterator[str]:
@@ -108,6 +109,20 @@ class Told:
                 " step(loss) with the training loss of the update."
             )
 
+    def averaged(self, losses: Array, step: int) -> Iterator[str]:
+        """That the losses are averages: once, where it is certain.
+
+        Args:
+            losses: of the updates since the last decision [n].
+            step: the updates done.
+        """
+        if (what := self._averages.add(losses)) is not None:
+            yield (
+                f"AutoWU: up to step {step} what step() was given in place of the loss is {what}. An average"
+                " shows a minimum only long after it, and hides noise that AutoWU reckons with. Call"
+                " step(loss) with the loss of the update itself."
+            )
+
     def overwritten(self, groups: Groups, step: int) -> str | None:
         """That something else sets the LR, too."""
         if self._overwritten or groups.overwritten is None:
@@ -130,9 +145,26 @@ class Told:
                 " other tensors in their place now, and these stay as they are."
             )
 
-    def of_snapshot(self, snapshot: Snapshot) -> Iterator[str]:
-        """What the last snapshot had to leave out."""
+    def settings(self, names: Sequence[str], step: int) -> Iterator[str]:
+        """Which settings went back, that somebody may have changed: an optimizer may have done so itself."""
+        new = [name for name in names if name not in self._left_out]
+        self._left_out.update(new)
+        if new:
+            yield (
+                f"AutoWU: at step {step} {listed(new)} went back with the weights, as all that an optimizer"
+                " may change itself. If you have changed it, set it again; `rewinds` tells when."
+            )
+
+    def of_snapshot(self, snapshot: Snapshot, step: int) -> Iterator[str]:
+        """What the last snapshot had to leave out, or why none was taken."""
         yield from self._what(snapshot.left_out)
+        if not self._broken and (name := snapshot.broken()):
+            self._broken = True
+            yield (
+                f"AutoWU: at step {step} {name} is not finite, though all weights are: a gradient overflowed,"
+                " it seems, and these weights may not move any more. As long as it is so no copy for"
+                " rewinding is taken; the one before stays."
+            )
         if not self._out_of_reach and (reason := snapshot.out_of_reach):
             self._out_of_reach = True
             yield (

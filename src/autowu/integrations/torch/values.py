@@ -7,15 +7,19 @@ a function. A copy of that in its place would train other weights than the model
 from __future__ import annotations
 
 import copy
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, Final, cast
 
 import numpy as np
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from autowu.integrations.torch.own import is_flat
 from autowu.integrations.torch.places import Training
 
 # Types whose values never change.
@@ -40,12 +44,14 @@ class Values:
         Raises:
             Exception: of whatever kind, where there is no copy.
         """
-        if _never_changes(value):
+        if never_changes(value):
             return value, True
         if _is_numpys(value):  # PyTorch loads none by weights_only=True
             return value.item(), True
         if isinstance(value, _NAMES) or self._is_part(value):
             return value, False
+        if is_flat(value):
+            return copy.copy(value), True
         memo = _Memo(self._things)
         return copy.deepcopy(value, memo), not memo.met
 
@@ -57,8 +63,62 @@ class Values:
 
 
 def as_held(value: Any, held: Any) -> Any:
-    """``value`` as a number of NumPy's, where such a one is ``held`` in its place: copies are plain."""
-    return type(held)(value) if _is_numpys(held) else value
+    """``value``, a copy or what :func:`as_plain` made of one, as the type that is ``held`` in its place.
+
+    Arrays, lists, sets and dicts are written to, where they fit: others may hold them.
+    """
+    if _is_numpys(held) and isinstance(value, (int, float)):
+        return type(held)(value)
+    if isinstance(held, np.ndarray) and isinstance(value, (np.ndarray, Tensor)):
+        return _written(np.asarray(cast("Any", value)), cast("Any", held))
+    if isinstance(held, frozenset) and isinstance(value, set):
+        return frozenset(cast("set[Any]", value))
+    filled: Any
+    if isinstance(held, (list, deque)) and isinstance(value, (list, deque)):
+        filled = _alike(cast("Any", value), cast("Any", held))
+    elif isinstance(held, dict) and isinstance(value, dict):
+        its = cast("dict[Any, Any]", held)
+        entries = cast("dict[Any, Any]", value).items()
+        filled = {field: as_held(each, its.get(field)) for field, each in entries}
+    elif isinstance(held, set) and isinstance(value, set):
+        filled = cast("set[Any]", value)
+    else:
+        return value
+    holder = cast("Any", held)
+    holder.clear()
+    (holder.extend if isinstance(held, (list, deque)) else holder.update)(filled)
+    return holder
+
+
+def _alike(values: Any, held: Any) -> list[Any]:
+    if is_flat(values) and is_flat(held):
+        return list(values)
+    its = iter(held)
+    return [as_held(each, next(its, None)) for each in values]
+
+
+def _written(array: Any, held: Any) -> Any:
+    if array.shape != held.shape or array.dtype != held.dtype or not held.flags.writeable:
+        return array
+    held[...] = array
+    return held
+
+
+def as_plain(value: Any) -> Any:
+    """``value``, a copy, in types that PyTorch loads by ``weights_only=True``."""
+    if type(value) is np.ndarray:
+        with suppress(TypeError, ValueError):  # numbers of a type that PyTorch has not
+            return torch.from_numpy(cast("Any", value))
+    elif _is_numpys(value):
+        return value.item()
+    elif type(value) in (list, tuple, deque):
+        plain = list(value) if is_flat(value) else [as_plain(each) for each in value]
+        return tuple(plain) if type(value) is tuple else plain
+    elif type(value) in (dict, defaultdict):
+        return {field: as_plain(each) for field, each in value.items()}
+    elif type(value) is frozenset:
+        return set(cast("frozenset[Any]", value))
+    return cast("Any", value)
 
 
 def _is_numpys(value: Any) -> bool:
@@ -88,7 +148,7 @@ def _things_of(training: Training) -> Iterator[object]:
         yield from training.model.buffers()
 
 
-def _never_changes(value: Any) -> bool:
+def never_changes(value: Any) -> bool:
     """Whether ``value`` needs no copy: a number, a text, or a tuple of them, such as Adam's betas."""
     items = cast("Iterable[Any]", value) if type(value) is tuple else (value,)
     return all(type(item) in _ATOMS for item in items)
