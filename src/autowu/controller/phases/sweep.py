@@ -31,9 +31,9 @@ from autowu.controller.state import (
 from autowu.detector import trend
 from autowu.detector.trend import Level
 
-# A rise shows only in medians, while the fast growth goes on. So the slow growth begins three decades below the
-# LR that it was seen at: one for those updates in a short run, one for how late noise lets it be seen, and one
-# for the LR that is looked for.
+# A rise shows only in medians, while the fast growth goes on. So the slow growth begins three decades below
+# the LR that it was seen at: one for those updates in a short run, one for how late noise lets it be seen,
+# and one for the LR that is looked for.
 RETREAT: Final = 1000.0
 
 ROOM: Final = 100.0
