@@ -69,7 +69,7 @@ CURVES: dict[str, list[float | str]] = {
     "few": (2.3 * 0.7 ** np.arange(1, 17)).tolist(),
     "one": [2.0],
     "short": (3 - 0.1 * np.arange(22)).tolist(),
-    "exploding": [  # in the fast growth, and again in the slow one, two decades lower
+    "exploding": [  # in the fast growth, and again in the slow one, three decades lower
         value + 0.01 * float(noise)
         for value, noise in zip(
             [2.3] * 30 + [8.0] * 4 + [2.3] * 150 + [8.0] * 66,
