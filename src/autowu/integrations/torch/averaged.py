@@ -32,6 +32,7 @@ class Averages:
 
     def __init__(self) -> None:
         self._last, self._number = np.nan, 0  # the last of the losses, and how many there were
+        self._plain = 0  # losses in a row of single precision
         self._seen = 0  # of them those of double precision, after another one
         self._of_means, self._counts = 0, list[int]()  # of these the running means; what k of the last may be
         self._of_factors = np.zeros((2, len(FACTORS)), int)  # of these the exponential averages
@@ -51,7 +52,11 @@ class Averages:
             if double.any():
                 self._seen += int(np.count_nonzero(double & np.isfinite(before)))
                 self._of_factors += self._smoothed(losses, before, double)
-            self._follow(losses, before, double)
+            self._plain = 0 if double.any() else self._plain + len(losses)
+            if self._plain <= FEW:
+                self._follow(losses, before, double)
+            else:  # these are no averages; the last of them may be the first of a mean
+                self._counts = [1]
         self._last, self._number = float(losses[-1]), self._number + len(losses)
         needed = max(FEW, SHARE * self._seen)
         found = None
