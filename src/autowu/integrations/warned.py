@@ -99,6 +99,12 @@ def _of(state: State[Phase]) -> str:
     return "" if state.horizon.end is None else f" of {state.horizon.end}"
 
 
+def _lower(config: Config, peak_lr: float) -> str:
+    """The settings that keep the LR below this peak, as a cut would: growth needs room below them."""
+    lower = watch.CUT * peak_lr
+    return f"max_lr={lower:.1g}" + (f" and min_lr={lower / 1e3:.1g}" if lower <= 2 * config.min_lr else "")
+
+
 def _of_the_watch(config: Config, before: State[Phase], after: State[Phase]) -> Iterator[str]:
     phase, known = after.phase, before.phase
     if not isinstance(phase, AfterSwitch):
@@ -129,7 +135,7 @@ def _of_the_watch(config: Config, before: State[Phase], after: State[Phase]) -> 
             f"AutoWU: at step {after.step}{of} the loss is at {level}, and has been above its least level,"
             f" {least}, for the last {watch.LASTS * watch.stretch(config, after)} updates. That is too little"
             " to put weights back for, and may be the data. If it is not, the LR is too large: a run with"
-            f" max_lr={phase.switch.peak_lr / 3:.1g} may end lower."
+            f" {_lower(config, phase.switch.peak_lr)} may end lower."
         )
     if phase.no_fall and not (told and told.no_fall):
         yield (

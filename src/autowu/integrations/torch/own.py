@@ -19,8 +19,6 @@ Found: TypeAlias = tuple[tuple[Any, ...], Any, "tuple[Any, Any] | None"]
 _FLAGS: Final = (bool, str)
 ATOMS: Final = (*_FLAGS, type(None), int, float, complex, np.generic)
 HOLDERS: Final = (dict, list, tuple, deque, set, frozenset)
-
-
 _PLAIN: Final = frozenset({int, float, bool, str, complex, type(None)})
 
 
