@@ -195,7 +195,14 @@ def test_warnings_are_left_as_they_were() -> None:
         (["train", "--out", 300 * "a"], f"autowu: error: cannot read {300 * 'a'}/run.json: File name too"),
     ],
 )
-def test_errors_are_one_line(capsys: pytest.CaptureFixture[str], argv: list[str], message: str) -> None:
+def test_errors_are_one_line(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    argv: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where no runs are, whatever was trained before
     assert cli.main(argv) == 2
     out, err = capsys.readouterr()
     assert out == ""
