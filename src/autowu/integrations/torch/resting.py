@@ -48,10 +48,13 @@ class Resting:
 
 def _differ(before: Iterable[float], now: Iterable[float], dtype: torch.dtype) -> bool:
     """Whether two lots of sums are further apart than rounding each element would have them."""
-    (*ours, squares), (*others, _) = now, before
+    (*ours, squares), (*others, before_squares) = now, before
     eps = torch.finfo(dtype).eps if dtype.is_floating_point or dtype.is_complex else 0.0
     within = _ROUNDED * eps * abs(squares) ** 0.5
-    return not all(abs(one - other) <= within for one, other in zip(ours, others, strict=True))  # NaN differs
+    pairs = ((one, other, within) for one, other in zip(ours, others, strict=True))
+    # Weights whose sum is near zero keep it when all of them shrink; their squares do not.
+    of_squares = (squares, before_squares, 2 * _ROUNDED * eps * abs(squares))
+    return not all(abs(one - other) <= most for one, other, most in (*pairs, of_squares))  # NaN differs
 
 
 def _sums_of(tensors: Mapping[Key, Tensor]) -> dict[Key, list[float]]:
