@@ -46,7 +46,7 @@ def no_first_rise(config: Config, state: State[Any], losses: Array) -> State[Any
     """A rise in the sweep says nothing; at its end growth begins anew, as where nothing was seen."""
     if state.nonfinite_reads >= config.patience:
         return _first_rise(config, state, losses)
-    over = isinstance(state.phase, Search) or state.step < sweep._end(config, state)
+    over = isinstance(state.phase, Search) or state.step < ending.last_step(config, state)
     return state if over else sweep._slower(config, state, config.min_lr, None)
 
 

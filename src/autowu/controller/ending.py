@@ -13,7 +13,6 @@ from autowu.controller.rate import cap, grown, line
 from autowu.controller.state import (
     Decay,
     Grow,
-    Growth,
     Reason,
     Stable,
     State,
@@ -46,10 +45,10 @@ def older_snapshot(state: State[WarmUp]) -> bool:
     return state.snapshot_step is not None and state.snapshot_step < state.step
 
 
-def last_step(config: Config, state: State[WarmUp], growth: Growth) -> int:
-    """The last step of warm-up by a slow growth: the cap, or when it was asked to end."""
-    asked = state.horizon.warmup_to
-    return cap(config, growth) if asked is None else min(cap(config, growth), asked)
+def last_step(config: Config, state: State[WarmUp]) -> int:
+    """The last step of this growth: its cap, or when warm-up was asked to end."""
+    last, asked = cap(config, state.phase.growth), state.horizon.warmup_to
+    return last if asked is None else min(last, asked)
 
 
 def asked(state: State[WarmUp]) -> bool:
@@ -61,13 +60,9 @@ def asked(state: State[WarmUp]) -> bool:
 
 
 def test(config: Config, state: State[Grow]) -> State[Grow]:
-    """Ask the detector whether the minimum is past; while the loss falls to its end, renew the snapshot.
-
-    Where no loss was finite since the last read the minimum is past, as far as can be known.
-    """
+    """Ask the detector whether the minimum is past; while the loss falls to its end, renew the snapshot."""
     grow = state.phase
-    past = state.nonfinite_reads > 0 or worse(config, state)
-    state, verdict = _tested(config, state, grow.growth, grow.detections, past)
+    state, verdict = with_verdict(config, state, grow.detections, past=worse(config, state))
     state = state.replace(phase=replace(grow, detections=verdict.streak))
     if verdict.no_evidence:  # of too few losses a test says nothing; their median, that lift-off was no noise
         before = (state.snapshot_step or 0) < grow.lift_off
@@ -89,10 +84,7 @@ def healthy(config: Config, state: State[WarmUp]) -> bool:
 
 def worse(config: Config, state: State[WarmUp]) -> bool:
     """Whether the loss, which had fallen, is on the mean above its first values, by a few large ones."""
-    first, least = state.origin, state.least
-    if first is None or least is None or not least.high < first.low:
-        return False
-    return trend.tail_above(state.losses, config.spike, first.high)
+    return trend.worse(state.losses, config.spike, state.origin, state.least)
 
 
 def below_first(config: Config, state: State[Grow]) -> bool:
@@ -100,21 +92,27 @@ def below_first(config: Config, state: State[Grow]) -> bool:
 
     True where the first ones are not known.
     """
-    losses, origin = state.losses[np.isfinite(state.losses)], state.phase.origin
+    losses, origin = noise.finite(state.losses), state.phase.origin
     return origin is None or trend.shift(losses, config.fall_threshold, origin, least=noise.ENDS) < 0
 
 
-def recorded(config: Config, state: State[W], growth: Growth) -> tuple[State[W], Verdict]:
-    """With a test before lift-off, which counts towards nothing."""
-    return _tested(config, state, growth, 0, past=state.nonfinite_reads > 0)
-
-
-def _tested(
-    config: Config, state: State[W], growth: Growth, detections: int, past: bool
+def with_verdict(
+    config: Config, state: State[W], detections: int = 0, *, past: bool = False
 ) -> tuple[State[W], Verdict]:
+    """With one more verdict, after so many ``detections`` in a row; those before lift-off are for the record.
+
+    Where no loss was finite since the last read, or the minimum is known to be ``past``, it counts as such.
+    """
     verdict, adam = detect(config, state.losses, state.first, state.adam)
-    verdict = replace(verdict, streak=detections + 1 if verdict.detected or past else 0)
+    past = past or verdict.detected or state.nonfinite_reads > 0
+    verdict = replace(verdict, streak=detections + 1 if past else 0)
     return state.replace(adam=adam, verdicts=(*state.verdicts, verdict)), verdict
+
+
+def verdict_of_now(state: State[WarmUp]) -> Verdict | None:
+    """The test at this read, if there was one."""
+    verdict = state.verdicts[-1] if state.verdicts else None
+    return verdict if verdict is not None and verdict.step == state.step else None
 
 
 # --- the LR where no minimum was seen ------------------------------------------------------------------
@@ -169,9 +167,7 @@ def _below(config: Config, lr: float) -> float:
 
 def at_cap(config: Config, state: State[Grow]) -> State[Stable | Decay]:
     """The end of warm-up. `paper` decays from here; else the evidence decides, were it of one test only."""
-    grow, verdict = state.phase, state.verdicts[-1] if state.verdicts else None
-    if verdict is not None and verdict.step != state.step:  # of a growth before
-        verdict = None
+    grow, verdict = state.phase, verdict_of_now(state)
     t_star, capped = None, not asked(state)
     if config.return_at_cap or not capped:
         if verdict is not None and (verdict.detected or state.nonfinite_reads):
@@ -189,22 +185,22 @@ def at_cap(config: Config, state: State[Grow]) -> State[Stable | Decay]:
 
 def back(config: Config, state: State[Grow], *, capped: bool) -> State[Stable | Decay]:
     """To the minimum: Eq. 5 and the LR there."""
-    grow, verdict = state.phase, state.verdicts[-1]
+    growth, kept, verdict = state.phase.growth, state.snapshot_step, state.verdicts[-1]
+    # The snapshot may be of a growth before.
+    well = math.inf if kept is None else float(max(kept, growth.start))
     t_star = verdict.peak_at(config.basin)
-    if t_star is not None and state.snapshot_step is not None and worse(config, state):
-        t_star = min(t_star, float(max(state.snapshot_step, grow.growth.start)))  # of when it was well
+    if t_star is not None and worse(config, state):
+        t_star = min(t_star, well)
     seen = verdict.detected or not state.nonfinite_reads  # and no argmin among losses that are not finite
     if t_star is not None and state.nonfinite_reads < config.patience and seen:
-        lr = grown(config, grow.growth, t_star)
+        lr = grown(config, growth, t_star)
         return switch(config, state, t_star, lr, Reason.MINIMUM, rewind=True, capped=capped)
     finite = np.flatnonzero(np.isfinite(state.losses))
-    known = [float(state.first + finite[-1]) if len(finite) else float(grow.growth.start)]
-    known += [t_star] if t_star is not None else []
-    if state.snapshot_step is not None:
-        known.append(float(max(state.snapshot_step, grow.growth.start)))  # it may be of a growth before
-    good = grown(config, grow.growth, min(known))
+    last = state.first + finite[-1] if len(finite) else growth.start
+    good_at = min(float(last), well, math.inf if t_star is None else t_star)
+    good = grown(config, growth, good_at)
     peak_lr = fallback(config, good=(DEAD_FACTOR if config.rewind else 1.0) * good)
-    return switch(config, state, min(known), peak_lr, Reason.NONFINITE, rewind=True, capped=capped)
+    return switch(config, state, good_at, peak_lr, Reason.NONFINITE, rewind=True, capped=capped)
 
 
 def switch(

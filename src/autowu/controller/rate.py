@@ -1,4 +1,4 @@
-"""The learning rate as closed forms: of a growth, and of a decay from a switch."""
+"""The learning rate as closed forms: of a growth, and from the switch on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from functools import partial
 
 from autowu.config import Config
 from autowu.controller import schedule
-from autowu.controller.state import Growth, Line
+from autowu.controller.cuts import factor
+from autowu.controller.state import AfterSwitch, Decay, Growth, Line
 
 
 def growth_function(config: Config, growth: Growth, most: float | None = None) -> Callable[[float], float]:
@@ -61,6 +62,16 @@ def decay_function(config: Config, peak_lr: float, line: Line | None) -> Callabl
     if line is None:
         return partial(_constant, peak_lr)
     return partial(schedule.decay, config.decay, line.share, line.falls_from, line.end, peak_lr)
+
+
+def after_switch(config: Config, phase: AfterSwitch, since: float = math.inf) -> Callable[[int], float]:
+    """η from the switch on, by the last cut and the last line that had come at step ``since``."""
+    peak_lr = factor([cut for cut in phase.cuts if cut.step <= since]) * phase.switch.peak_lr
+    if not isinstance(phase, Decay):
+        return decay_function(config, peak_lr, None)
+    lines = [line for line in phase.lines if line.start <= since]
+    lowered = peak_lr * config.plateau_factor**phase.lr_drops
+    return decay_function(config, lowered, lines[-1] if lines else None)
 
 
 def line(config: Config, step: int, end: int, *, share: float = 1.0, at_once: bool = False) -> Line:

@@ -17,9 +17,13 @@ WINDOW = 1000  # the last losses, which the noise level is taken from
 DECADE: Final = 10.0  # a fall by so much is judged on its logarithm
 SPIKE_WIDTH = 6  # updates; what lasts longer is the curve
 RARE: Final = 20  # updates before and after a spike, in which there may be one other
-_MEDIAN_OF_5: Final = 0.28683  # variance of the median of 5 standard normal values
 _NORMAL: Final = NormalDist()
 _LARGEST: Final = np.finfo(np.float64).max / WINDOW  # so that a thousand of them have a sum
+
+
+def finite(losses: Array) -> Array:
+    """Those of ``losses`` that are finite."""
+    return losses[np.isfinite(losses)]
 
 
 def noise_level(losses: Array) -> float:
@@ -67,11 +71,11 @@ def smallest_step(differences: Array) -> float:
 
 def usable(losses: Array, height: float | None) -> NDArray[np.intp]:
     """The places of the losses that are finite and, given the ``height`` of :func:`spikes`, of no spike."""
-    finite = np.flatnonzero(np.isfinite(losses))
+    places = np.flatnonzero(np.isfinite(losses))
     if height is None:
-        return finite
-    found = spikes(losses if len(finite) == len(losses) else losses[finite], height)
-    return finite[~found] if found.any() else finite
+        return places
+    found = spikes(losses if len(places) == len(losses) else losses[places], height)
+    return places[~found] if found.any() else places
 
 
 def spikes(losses: Array, height: float) -> NDArray[np.bool_]:

@@ -52,7 +52,7 @@ def stretch(losses: Array, errors: float) -> Stretch:
     least and the largest. Losses that are not finite are left out, unless they are half of all: then they
     count as infinite.
     """
-    finite = losses[np.isfinite(losses)]
+    finite = noise.finite(losses)
     if 2 * len(finite) <= len(losses):
         finite = np.where(np.isfinite(losses), losses, np.inf)
     ranked = np.sort(finite)
@@ -134,7 +134,7 @@ def rising(losses: Array) -> bool:
     ten = losses[-2 * noise.ENDS :]
     before, last = ten[: noise.ENDS], ten[noise.ENDS :]
     if not np.isfinite(ten).all():
-        before, last = before[np.isfinite(before)], last[np.isfinite(last)]
+        before, last = noise.finite(before), noise.finite(last)
         if 2 * min(len(before), len(last)) <= noise.ENDS:
             return True
     return median(last) > median(before)
@@ -146,8 +146,7 @@ def jumped(losses: Array, since: int, height: float) -> bool:
     The lowest of five losses is above the highest of the five before by more than ``height`` noise levels.
     The last five, which end at least two updates later, are not above them by another half of that jump.
     """
-    finite = losses[max(0, since - noise.ENDS) :]
-    finite = finite[np.isfinite(finite)]
+    finite = noise.finite(losses[max(0, since - noise.ENDS) :])
     if len(finite) < 2 * noise.ENDS + LATER:
         return False
     fives = sliding_window_view(finite, noise.ENDS)[:-LATER]
@@ -156,7 +155,7 @@ def jumped(losses: Array, since: int, height: float) -> bool:
         gaps = after.min(axis=1) - before.max(axis=1)
     at = int(gaps.argmax())
     gap = gaps[at]
-    if not gap > height * noise.noise_level(losses[np.isfinite(losses)]):
+    if not gap > height * noise.noise_level(noise.finite(losses)):
         return False
     low, high, last = median(before[at]), median(after[at]), median(finite[-noise.ENDS :])
     return last - high < 0.5 * (high - low)
@@ -191,13 +190,20 @@ def tail_above(losses: Array, height: float | None, level: float) -> bool:
     return mean is not None and mean > level
 
 
+def worse(losses: Array, height: float | None, first: Stretch | None, least: Stretch | None) -> bool:
+    """Whether the loss, which had fallen to ``least``, is on the mean above ``first`` by a few large ones."""
+    if first is None or least is None or not least.high < first.low:
+        return False
+    return tail_above(losses, height, first.high)
+
+
 def tail_grows(losses: Array) -> bool:
     """Whether a few of the last losses, be they spikes, make their mean, and it is above that of before."""
-    mean, before = _tail(losses, None), losses[-2 * LAST : -LAST]
-    if mean is None or not np.isfinite(before).any():
+    mean, before = _tail(losses, None), noise.finite(losses[-2 * LAST : -LAST])
+    if mean is None or not len(before):
         return False
     with np.errstate(over="ignore"):
-        return mean > float(before[np.isfinite(before)].mean())
+        return mean > float(before.mean())
 
 
 def falling(losses: Array, threshold: float) -> bool:

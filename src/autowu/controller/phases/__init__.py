@@ -1,6 +1,6 @@
-"""A file for each phase: decide(config, state), next_read(config, state), law(config, state).
+"""A file for each part of a run: decide(config, state), next_read(config, state).
 
 sweep   before lift-off: the fast growth, and the slow one after it failed
 growth  from lift-off on: slow growth, tested
-decay   the decay phase, watched to its end
+decay   after the switch: the peak held, and the decay; watch: what both look for
 """

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
-
-import numpy as np
 
 from autowu.config import Config
 from autowu.controller import ending
 from autowu.controller.phases import sweep
-from autowu.controller.rate import grown, growth_function, next_test
+from autowu.controller.rate import grown, next_test
 from autowu.controller.state import Broke, Decay, Grow, Growth, Phase, Stable, State, no_losses
 from autowu.detector import noise, trend
 
@@ -20,29 +17,22 @@ SAME: Final = 2.0
 """LRs are the same, to the loss, up to this factor."""
 
 
-def law(config: Config, state: State[Grow]) -> Callable[[int], float]:
-    """Eq. 1 of the paper."""
-    return growth_function(config, state.phase.growth)
-
-
 def next_read(config: Config, state: State[Grow]) -> int:
     """The next test, or the end of warm-up."""
     growth = state.phase.growth
-    return min(
-        next_test(config, growth, state.read, config.test_growth), ending.last_step(config, state, growth)
-    )
+    return min(next_test(config, growth, state.read, config.test_growth), ending.last_step(config, state))
 
 
 def decide(config: Config, state: State[Grow]) -> State[Phase]:
     """A test, unless the loss is plainly falling, and what follows from it."""
     state, grow = ending.with_snapshot(config, state), state.phase
-    ended = state.step >= ending.last_step(config, state, grow.growth)
+    ended = state.step >= ending.last_step(config, state)
     if not ended and state.read < grow.tests_from:
         state = _resting(config, state)
         if state.step < grow.tests_from and not state.nonfinite_reads:
             return state
-    plain = config.screen is not None and trend.falling(state.losses, config.screen)
-    if plain and not ended and not ending.worse(config, state):
+    plain = not ended and config.screen is not None and trend.falling(state.losses, config.screen)
+    if plain and not ending.worse(config, state):
         return _falling(config, state)
     epoch_ends = state.step % (config.steps_per_epoch or 1) == 0
     if not ended or config.return_at_cap or ending.asked(state) or epoch_ends:
@@ -62,8 +52,7 @@ def _looked_for_the_fall(config: Config, state: State[Grow]) -> State[Grow]:
     """With the reads in a row that saw the loss above the first ones."""
     if state.phase.origin is None:
         return state
-    losses = state.losses[np.isfinite(state.losses)]
-    risen = trend.shift(losses, config.fall_threshold, state.phase.origin) > 0
+    risen = trend.shift(noise.finite(state.losses), config.fall_threshold, state.phase.origin) > 0
     return state.replace(phase=replace(state.phase, rises=state.phase.rises + 1 if risen else 0))
 
 
@@ -137,15 +126,12 @@ def _resting(config: Config, state: State[Grow]) -> State[Grow]:
 
     It may rest, until the LR is larger, or pass a dip that the fast growth had left behind.
     """
-    risen = trend.shift(state.losses[np.isfinite(state.losses)], config.fall_threshold) > 0
+    risen = trend.shift(noise.finite(state.losses), config.fall_threshold) > 0
     if state.step >= state.phase.tests_from:
         return state if risen else state.replace(losses=state.since(state.read))
     if state.nonfinite_reads:
         return state
-    renew = state.snapshot_step is not None and not risen and ending.healthy(config, state)
-    renew = renew and ending.below_first(config, state)
-    state = state.replace(phase=replace(state.phase, detections=0))
-    return state.replace(snapshot_step=state.step) if renew else state
+    return _untested(config, state, renew=state.snapshot_step is not None and not risen)
 
 
 def _falling(config: Config, state: State[Grow]) -> State[Grow]:
@@ -155,7 +141,12 @@ def _falling(config: Config, state: State[Grow]) -> State[Grow]:
     """
     stretch = len(state.losses) // trend.STRETCHES
     due = state.snapshot_step is not None and state.snapshot_step <= state.step - stretch
-    renew = due and ending.healthy(config, state)  # a fall may have turned into an explosion by now
-    renew = renew and ending.below_first(config, state)
+    return _untested(config, state, renew=due)
+
+
+def _untested(config: Config, state: State[Grow], *, renew: bool) -> State[Grow]:
+    """A read without a test, which may ``renew`` the snapshot, unless the weights of now are none to keep."""
     state = state.replace(phase=replace(state.phase, detections=0))
-    return state.replace(snapshot_step=state.step) if renew else state
+    # A fall may have turned into an explosion by now.
+    well = renew and ending.healthy(config, state) and ending.below_first(config, state)
+    return state.replace(snapshot_step=state.step) if well else state

@@ -6,7 +6,6 @@ A fall is lift-off. A rise sends growth back: noise hid the fall.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -15,7 +14,7 @@ import numpy as np
 from autowu.arrays import Array
 from autowu.config import Config
 from autowu.controller import ending
-from autowu.controller.rate import cap, grown, growth_function, next_test
+from autowu.controller.rate import cap, grown, next_test
 from autowu.controller.state import (
     Grow,
     Growth,
@@ -28,7 +27,7 @@ from autowu.controller.state import (
     WarmUp,
     no_losses,
 )
-from autowu.detector import trend
+from autowu.detector import noise, trend
 from autowu.detector.trend import Level
 
 # A rise shows only in medians, while the fast growth goes on. So the slow growth begins three decades below
@@ -49,24 +48,12 @@ The fast growth may cross the whole range of LRs within an epoch.
 """
 
 
-def law(config: Config, state: State[Sweep | Search]) -> Callable[[int], float]:
-    """Eq. 1 of the paper."""
-    return growth_function(config, state.phase.growth)
-
-
 def next_read(config: Config, state: State[Sweep | Search]) -> int:
     """When the LR has grown by ``test_growth``, at most by :data:`LOOKS`, or growth ends."""
     spacing = config.test_growth
     if config.growth == "two-speed":
         spacing = min(LOOKS, spacing or LOOKS)
-    return min(next_test(config, state.phase.growth, state.read, spacing), _end(config, state))
-
-
-def _end(config: Config, state: State[Sweep | Search]) -> int:
-    phase, asked = state.phase, state.horizon.warmup_to
-    if isinstance(phase, Search):
-        return ending.last_step(config, state, phase.growth)
-    return config.sweep_steps if asked is None else min(config.sweep_steps, asked)
+    return min(next_test(config, state.phase.growth, state.read, spacing), ending.last_step(config, state))
 
 
 def _last(config: Config, state: State[Sweep | Search]) -> bool:
@@ -77,13 +64,13 @@ def _last(config: Config, state: State[Sweep | Search]) -> bool:
 def decide(config: Config, state: State[Sweep | Search]) -> State[Phase]:
     """No minimum counts before the loss has fallen by more than noise explains."""
     state, phase = ending.with_snapshot(config, state), state.phase
-    losses = state.losses[np.isfinite(state.losses)]
+    losses = noise.finite(state.losses)
     known = phase.too_large.level if isinstance(phase, Search) and phase.too_large else None
     mild = MILD if isinstance(phase, Search) else 0.0
     moved = trend.shift(losses, config.fall_threshold, known, mild=mild)
     if moved < 0:
         return _lifted(config, state, known or trend.beginning(losses))
-    ended = state.step >= _end(config, state)
+    ended = state.step >= ending.last_step(config, state)
     dead = state.nonfinite_reads >= config.patience
     if config.growth != "two-speed" or (ended and _last(config, state)):
         return _never(config, state, risen=moved > 0 or dead) if ended or dead else state
@@ -112,7 +99,7 @@ def _lifted(config: Config, state: State[Sweep | Search], origin: Level) -> Stat
     if isinstance(phase, Sweep):
         growth, tests_from = slowed(config, growth, state.step)
     state = state.replace(phase=Grow(growth, state.step, origin, tests_from))
-    if state.step >= ending.last_step(config, state, growth):  # the weights of now are those to go on with
+    if state.step >= ending.last_step(config, state):  # the weights of now are those to go on with
         return ending.at_cap(config, state.replace(snapshot_step=None))
     return state  # lift-off may be noise: the snapshot stays, until the loss is below the first ones again
 
@@ -163,10 +150,10 @@ def hidden_fall(config: Config, state: State[Grow]) -> State[Phase]:
     """
     growth = state.phase.growth
     lr = grown(config, growth, state.step)
+    anew = _slower(config, state, max(growth.lr / RETREAT, config.min_lr), TooLarge(lr, None))
     modest = ending.fallback(config, too_large=lr)
-    anew = Growth(state.step, max(growth.lr / RETREAT, config.min_lr), config.growth_steps)
-    if grown(config, anew, ending.last_step(config, state, anew)) > modest:
-        return _slower(config, state, anew.lr, TooLarge(lr, None))
+    if grown(config, anew.phase.growth, ending.last_step(config, anew)) > modest:
+        return anew
     modest = ending.fallback(config, too_large=lr, least=_lr_of_least(config, state))
     capped = state.step >= cap(config, growth)
     return ending.switch(config, state, None, modest, Reason.RISE, rewind=True, capped=capped)
@@ -174,8 +161,8 @@ def hidden_fall(config: Config, state: State[Grow]) -> State[Phase]:
 
 def _lr_of_least(config: Config, state: State[WarmUp]) -> float | None:
     """The LR of the least smoothed loss, by a test of now: noise may hide a rise until far beyond it."""
-    verdict = state.verdicts[-1] if state.verdicts else None
-    if verdict is None or verdict.step != state.step or verdict.t_star is None:
+    verdict = ending.verdict_of_now(state)
+    if verdict is None or verdict.t_star is None:
         return None
     return grown(config, state.phase.growth, verdict.t_star)
 
@@ -199,7 +186,7 @@ def _next_rise(config: Config, state: State[Sweep | Search], before: TooLarge) -
     if finite:  # or else it is known at what LR the loss ceased to be finite
         # Noise may have hidden this rise, too, until the LR was more than ten times too large: the least loss
         # takes it down by up to ten times more.
-        state, _ = ending.recorded(config, state, growth)
+        state, _ = ending.with_verdict(config, state)
         least = _lr_of_least(config, state)
     peak_lr = ending.fallback(config, too_large=lr, least=least)
     dead = state.nonfinite_reads >= config.patience
@@ -218,11 +205,11 @@ def _never(config: Config, state: State[Sweep | Search], *, risen: bool) -> Stat
     """
     phase, asked = state.phase, ending.asked(state)
     capped = state.step >= cap(config, phase.growth) and not asked
-    growth, dead = phase.growth, state.nonfinite_reads >= config.patience
+    lr, dead = grown(config, phase.growth, state.step), state.nonfinite_reads >= config.patience
+    unmoved = Reason.ASKED if asked else Reason.NO_FALL
+    reason = Reason.NONFINITE if dead else Reason.RISE if risen else unmoved
     if capped and not config.return_at_cap and not dead:
-        lr, reason = grown(config, growth, state.step), Reason.RISE if risen else Reason.NO_FALL
         return ending.switch(config, state, None, lr, reason, capped=True)
-    lr, finite = grown(config, growth, state.step), bool(np.isfinite(state.losses).all())
     middle = math.sqrt(config.min_lr) * math.sqrt(config.max_lr)
     good, too_large, least = min(middle, lr) if asked else middle, [lr] if risen else list[float](), None
     before = phase.too_large if isinstance(phase, Search) else None
@@ -232,16 +219,15 @@ def _never(config: Config, state: State[Sweep | Search], *, risen: bool) -> Stat
             good = min(good, lr)
         else:
             too_large.append(before.lr)
-    state, verdict = ending.recorded(config, state, growth)
+    state, verdict = ending.with_verdict(config, state)
     # The fast growth alone would be too fast to tell.
-    neither = finite and not risen and before is None and isinstance(phase, Search) and not asked
+    neither = reason is Reason.NO_FALL and before is None and isinstance(phase, Search)
+    neither = neither and bool(np.isfinite(state.losses).all())
     if neither and verdict.detected:
         least = _lr_of_least(config, state)
     peak_lr = ending.fallback(
         config, good=None if neither else good, too_large=min(too_large, default=None), least=least
     )
-    unmoved = Reason.ASKED if asked else Reason.NO_FALL
-    reason = Reason.NONFINITE if dead else Reason.RISE if risen else unmoved
     # Weights of a loss that never rose are not known to be damaged: warm-up is not undone for nothing.
     # But they are where a test says that it had been lower.
     rewind = reason is not unmoved or before is not None or least is not None

@@ -17,8 +17,8 @@ from typing import Final, TypeVar
 import numpy as np
 
 from autowu.config import Config
-from autowu.controller.cuts import taken_back
-from autowu.controller.state import AfterSwitch, Cut, Decay, Phase, Reason, Stable, State
+from autowu.controller.cuts import factor, taken_back
+from autowu.controller.state import Cut, Decay, Phase, Reason, Stable, State
 from autowu.detector import noise, trend
 from autowu.detector.trend import Stretch
 
@@ -58,14 +58,9 @@ RENEWED: Final = 0.2
 P = TypeVar("P", bound=Stable | Decay)
 
 
-def factor(phase: AfterSwitch) -> float:
-    """The share of the switch's line that the LR is now."""
-    return phase.cuts[-1].factor if phase.cuts else 1.0
-
-
-def stretch(config: Config, state: State[Phase]) -> int:
-    """Updates from one look to the next: more in a run that has gone on for longer than was planned."""
-    return max(SHORTEST, max(config.length, state.read) // STRETCHES)
+def stretch(config: Config, state: State[Phase], of: int = STRETCHES) -> int:
+    """Updates from one look to the next: one part ``of`` the run, or of what it has come to by now."""
+    return max(SHORTEST, max(config.length, state.read) // of)
 
 
 def watched(config: Config, state: State[P]) -> State[P]:
@@ -76,31 +71,39 @@ def watched(config: Config, state: State[P]) -> State[P]:
     now, phase, ended = trend.stretch(state.losses, config.watch / math.sqrt(2)), state.phase, state.ended
     enough = len(state.losses) >= SHORTEST  # one NaN in a few is no lost network
     dead, judged = enough and not math.isfinite(now.median), enough and not ended
-    changed = any(taken_back(phase.cuts, at) for at in range(len(phase.cuts)))  # then a rise says nothing
+    changed = any(taken_back(phase.cuts, at) for at in range(len(phase.cuts)))
+    blamed = judged and not changed  # once the data have changed, a rise says nothing
     rises = phase.rises + 1 if judged and _lost(state, now, MOSTLY) else 0
     state = state.replace(phase=(phase := replace(phase, rises=rises)))
     if worse := judged and _worse(config, state):  # by its mean, which is what is told then
         with np.errstate(over="ignore"):
-            now = replace(now, median=float(state.losses[np.isfinite(state.losses)].mean()))
-    if dead or (judged and not changed and (worse or _risen(state, now) or rises >= config.patience)):
+            now = replace(now, median=float(noise.finite(state.losses).mean()))
+    if dead or (blamed and (worse or _risen(state, now) or rises >= config.patience)):
         state = _cut_or_not(state, now, dead=dead)
-    elif judged and not changed and _stuck(state, now):
-        seen = replace(state.phase, least=state.least or phase.least)  # it has risen from there
+    elif blamed and _stuck(state, now):
+        seen = replace(phase, least=state.least or phase.least)  # it has risen from there
         state = _cut(state.replace(phase=seen), now) if len(phase.cuts) < MOST else state
     elif not worse:
-        if judged and not rises and (phase.least is None or now.high < phase.least.high):
-            state = state.replace(phase=replace(phase, least=now))
-        kept = state.snapshot_step
-        due = kept is not None and state.step - kept >= RENEWED * max(config.length, state.read)
-        if due and not _doubtful(state) and not _to_fall_anew(state):
-            state = state.replace(snapshot_step=state.step, phase=replace(state.phase, kept=now))
-    if judged and not changed and len(phase.higher) < LASTS:
+        state = _well(config, state, now, judged=judged)
+    if blamed and len(phase.higher) < LASTS:
         higher = (*phase.higher, now.median) if _risen(state, now, HIGHER) else ()
         state = state.replace(phase=replace(state.phase, higher=higher))
-    half = 2 * state.step >= config.length and not ended  # at the end it helps nobody
-    if half and state.origin is not None and not _fallen(state):
-        state = state.replace(phase=replace(state.phase, no_fall=True))
-    return state.replace(snapshot_step=None) if ended else state
+    if ended:  # and what might be told helps nobody
+        return state.replace(snapshot_step=None)
+    if 2 * state.step >= config.length and state.origin is not None and not _fallen(state):
+        return state.replace(phase=replace(state.phase, no_fall=True))
+    return state
+
+
+def _well(config: Config, state: State[P], now: Stretch, *, judged: bool) -> State[P]:
+    """Without a rise: ``now`` may be the least level, and the snapshot due to be taken anew."""
+    phase, kept = state.phase, state.snapshot_step
+    if judged and not phase.rises and (phase.least is None or now.high < phase.least.high):
+        state = state.replace(phase=replace(phase, least=now))
+    due = kept is not None and state.step - kept >= RENEWED * max(config.length, state.read)
+    if due and not _doubtful(state) and not _to_fall_anew(state):
+        return state.replace(snapshot_step=state.step, phase=replace(state.phase, kept=now))
+    return state
 
 
 def _with_level_of_snapshot(state: State[P]) -> State[P]:
@@ -123,8 +126,7 @@ def _cut_or_not(state: State[P], now: Stretch, *, dead: bool) -> State[P]:
     """A cut, unless the loss was higher as soon as the weights had gone back: then it is the data."""
     cuts = state.phase.cuts
     if cuts and cuts[-1].step == state.read and cuts[-1].back_to is not None:
-        first = state.losses[:FIRST]  # of weights that the LR has not had the time to spoil
-        first = first[np.isfinite(first)]
+        first = noise.finite(state.losses[:FIRST])  # of weights that the LR has not had the time to spoil
         if dead and not len(first):
             return state
         kept = state.phase.kept or state.phase.least
@@ -138,10 +140,10 @@ def _worse(config: Config, state: State[P]) -> bool:
 
     Not once more since the weights went back to this snapshot: it may be no better.
     """
-    cuts, origin, kept = state.phase.cuts, state.origin, state.snapshot_step
-    if origin is None or not _fallen(state) or (cuts and cuts[-1].back_to == kept):
+    phase = state.phase
+    if phase.cuts and phase.cuts[-1].back_to == state.snapshot_step:
         return False
-    return trend.tail_above(state.losses, config.spike, origin.high)
+    return trend.worse(state.losses, config.spike, state.origin, phase.least)
 
 
 def _to_fall_anew(state: State[P]) -> bool:
@@ -196,22 +198,21 @@ def _fallen(state: State[P]) -> bool:
 
 def _cut(state: State[P], now: Stretch) -> State[P]:
     """Back to the snapshot, if there is one, and on with a third of the LR."""
-    phase, back_to = state.phase, state.snapshot_step
-    least = math.nan if phase.least is None else phase.least.median
-    cut = Cut(state.step, CUT * factor(phase), back_to, now.median, least)
+    back_to = state.snapshot_step
+    phase = _with_cut(state, now, CUT * factor(state.phase.cuts), back_to)
     if back_to is not None:  # from where those weights are, the loss has to fall anew
         phase = replace(phase, least=phase.kept)
-    return state.replace(
-        phase=replace(phase, cuts=(*phase.cuts, cut), rises=0),
-        restores=state.restores + (back_to is not None),
-        nonfinite_reads=0,
-    )
+    return state.replace(phase=phase, restores=state.restores + (back_to is not None), nonfinite_reads=0)
 
 
 def _undone(state: State[P], now: Stretch) -> State[P]:
     """The data have changed: the LR is that of before the cut, and rises say nothing any more."""
+    return state.replace(phase=_with_cut(state, now, factor(state.phase.cuts[:-1]), None))
+
+
+def _with_cut(state: State[P], now: Stretch, share: float, back_to: int | None) -> P:
+    """The phase once the LR is a ``share`` of the line that the switch began."""
     phase = state.phase
-    before = phase.cuts[-2].factor if len(phase.cuts) > 1 else 1.0
     least = math.nan if phase.least is None else phase.least.median
-    cut = Cut(state.step, before, None, now.median, least)
-    return state.replace(phase=replace(phase, cuts=(*phase.cuts, cut), rises=0))
+    cut = Cut(state.step, share, back_to, now.median, least)
+    return replace(phase, cuts=(*phase.cuts, cut), rises=0)
