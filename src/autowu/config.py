@@ -148,7 +148,7 @@ class Config:
         if self.total_steps is not None and self.total_steps > LONGEST:
             raise ValueError(f"total_steps must be an integer ≤ {LONGEST}, not {self.total_steps}")
         self._integer("steps_per_epoch", 1, optional=True)
-        self._choice("growth", get_args(Growth))
+        _one_of("growth", self.growth, get_args(Growth))
         self._real("min_lr", 0, math.inf)
         self._real("max_lr", self.min_lr, math.inf, above="min_lr")
         if math.log10(self.max_lr) - math.log10(self.min_lr) > DECADES:
@@ -164,7 +164,7 @@ class Config:
         self._integer("subsets", 1)
         self._integer("subset_size", 2, optional=True)
         self._integer("fit_size", 2, optional=True)
-        self._choice("fit", get_args(Fit))
+        _one_of("fit", self.fit, get_args(Fit))
         self._real("length_scale", 0.05, 10, closed=True)
         self._real("confidence", 0, 1)
         self._integer("patience", 1)
@@ -176,7 +176,7 @@ class Config:
         self._boolean("rewind")
         self._boolean("return_at_cap")
         self._real("watch", 0, math.inf, optional=True)
-        self._choice("decay", get_args(Decay))
+        _one_of("decay", self.decay, get_args(Decay))
         self._real("cooldown_fraction", 0, 1)
         self._real("plateau_factor", 0, 1)
         self._integer("plateau_intervals", 2)
@@ -190,14 +190,10 @@ class Config:
         value = getattr(self, name)
         if value is None and optional:
             return
-        try:
-            number = operator.index(cast(Any, value))
-        except TypeError:
-            number = None
-        if number is None or isinstance(value, bool):
-            raise TypeError(f"{name} must be an integer ≥ {low}, not {value!r}")
-        if number < low:
-            raise ValueError(f"{name} must be an integer ≥ {low}, not {value!r}")
+        number = as_integer(value)
+        if number is None or number < low:
+            error = TypeError if number is None else ValueError
+            raise error(f"{name} must be an integer ≥ {low}, not {value!r}")
         object.__setattr__(self, name, number)  # NumPy's integers are not plain values
 
     def _real(
@@ -221,9 +217,6 @@ class Config:
             why = f"; it has to be > {above} ({low:g})" if above and number <= low else ""
             raise ValueError(f"{name} must be in {span}, not {value!r}{why}")
         object.__setattr__(self, name, number)
-
-    def _choice(self, name: str, choices: tuple[str, ...]) -> None:
-        _one_of(name, getattr(self, name), choices)
 
     def _boolean(self, name: str) -> None:
         if not isinstance(getattr(self, name), bool):
@@ -298,6 +291,15 @@ def nearest_preset(settings: Mapping[str, Any]) -> Preset:
     default = {field.name: field.default for field in fields(Config)}
     paper = sum(settings.get(name) == value for name, value in _PAPER.items())
     return "paper" if paper > sum(settings.get(name) == default[name] for name in _PAPER) else "default"
+
+
+def as_integer(value: object) -> int | None:
+    """``value`` as an integer of Python's; None where it is none, which True and False are not either."""
+    try:
+        number = operator.index(cast("Any", value))
+    except TypeError:
+        return None
+    return None if isinstance(value, bool) else number
 
 
 def _one_of(name: str, value: object, choices: tuple[str, ...]) -> None:

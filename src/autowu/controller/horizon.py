@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import operator
 from dataclasses import replace
-from typing import Any, cast
+from typing import cast
 
-from autowu.config import LONGEST, Config
+from autowu.config import LONGEST, Config, as_integer
 from autowu.controller.rate import line, share_left
 from autowu.controller.state import AfterSwitch, Decay, End, Horizon, Phase, Stable, State
 
@@ -74,10 +73,8 @@ def _to(config: Config, state: State[Phase], now: int, end: int, *, at_once: boo
     phase = cast("Stable | Decay", state.phase)
     horizon = Horizon(end, ends=(*state.horizon.ends, End(now, end, cooldown=at_once)))
     if isinstance(phase, Stable):
-        falls = line(config, now, end, at_once=at_once)
-        decay = Decay(**vars(phase), lines=(falls,))
-        return state.replace(phase=decay, horizon=horizon)
-    if config.decay == "plateau" and not at_once and not phase.lines:
+        phase = Decay(**vars(phase))
+    elif config.decay == "plateau" and not at_once and not phase.lines:
         return state.replace(horizon=horizon)
     share = share_left(phase.lines[-1], now) if phase.lines else 1.0
     falls = line(config, now, end, share=share, at_once=at_once)
@@ -94,11 +91,8 @@ def _check_goes_on(state: State[Phase], now: int, asked: str) -> None:
 
 
 def _count(name: str, value: object, low: int, what: str) -> int:
-    try:
-        number = operator.index(cast("Any", value))
-    except TypeError:
-        number = None
-    if number is None or isinstance(value, bool):
+    number = as_integer(value)
+    if number is None:
         raise TypeError(f"{name} must be an integer ≥ {low}, {what}, not {value!r:.80}")
     if not low <= number <= LONGEST:
         raise ValueError(f"{name} must be an integer in [{low}, {LONGEST}], {what}, not {value!r:.80}")

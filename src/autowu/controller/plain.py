@@ -14,7 +14,7 @@ import numpy as np
 from autowu.arrays import Array
 from autowu.config import Config
 from autowu.controller.machine import next_read
-from autowu.controller.state import AfterSwitch, Phase, State
+from autowu.controller.state import Phase, State
 
 VERSION: Final = 11  # of the plain form
 
@@ -50,63 +50,48 @@ def from_plain(plain: Mapping[str, Any], config: Config) -> State[Phase]:
     if version != VERSION:
         raise ValueError(f"the state's version must be {VERSION}, not {version!r:.80}")
     state: State[Phase] = _build(State, values, "the state")
-    _check_steps(config, state)
-    _check_stage(config, state)
+    _check(config, state)
     return state
 
 
 # --- what the types do not say -------------------------------------------------------------------------
 
 
-def _check_steps(config: Config, state: State[Phase]) -> None:
-    growth = state.phase.growth
-    if not 0 < growth.lr < math.inf:
-        raise ValueError(f"the state's 'growth' must have a finite lr > 0, not {growth.lr}")
-    if growth.span <= 0:
-        raise ValueError(f"the state's 'growth' must have a span > 0, not {growth.span}")
-    if growth.start > state.step:
-        raise ValueError(f"the state's 'growth' starts at {growth.start}, after step {state.step}")
-    if isinstance(state.phase, AfterSwitch):
-        switch = state.phase.switch
-        if not 0 < switch.peak_lr < math.inf:
-            raise ValueError(f"the state's 'switch' must have a finite peak_lr > 0, not {switch.peak_lr}")
-        if switch.step > state.step:
-            raise ValueError(f"the state's 'switch' is at {switch.step}, after step {state.step}")
-    if state.read > state.step:
-        raise ValueError(f"the state's 'read' is {state.read}, after its step {state.step}")
+def _check(config: Config, state: State[Phase]) -> None:
+    """``state`` must be one that ``config`` can come to."""
+    growth, switch, losses, end = state.phase.growth, state.switch, len(state.losses), state.horizon.end
+    _require(0 < growth.lr < math.inf, f"'growth' must have a finite lr > 0, not {growth.lr}")
+    _require(growth.span > 0, f"'growth' must have a span > 0, not {growth.span}")
+    _require(growth.start <= state.step, f"'growth' starts at {growth.start}, after step {state.step}")
+    if switch is not None:
+        peak_lr = switch.peak_lr
+        _require(0 < peak_lr < math.inf, f"'switch' must have a finite peak_lr > 0, not {peak_lr}")
+        _require(switch.step <= state.step, f"'switch' is at {switch.step}, after step {state.step}")
+    _require(state.read <= state.step, f"'read' is {state.read}, after its step {state.step}")
     try:
         due = next_read(config, state)
     except (ArithmeticError, ValueError) as error:
-        raise ValueError(
-            f"the state's 'growth' must have a span and an lr that it can grow from to step {state.read},"
-            f" not {growth}"
-        ) from error
-    if not state.read <= state.step < (math.inf if due is None else due):
-        raise ValueError(
-            f"the state's steps do not fit together: read {state.read}, step {state.step}, next read {due}"
-        )
-    if len(state.losses) > state.step:
-        raise ValueError(f"the state's 'losses' are {len(state.losses)}, more than its step, {state.step}")
-    held = len(state.losses) - (0 if due is None else state.step - state.read)  # of before the last read
-    if held < 0 or (held and isinstance(state.phase, AfterSwitch)):
-        raise ValueError(
-            f"the state's 'losses' are {len(state.losses)}, for steps {state.read} to {state.step}"
-        )
+        can_grow = f"a span and an lr that it can grow from to step {state.read}"
+        raise ValueError(f"the state's 'growth' must have {can_grow}, not {growth}") from error
+    _require(
+        due is None or state.step < due,
+        f"steps do not fit together: read {state.read}, step {state.step}, next read {due}",
+    )
+    _require(losses <= state.step, f"'losses' are {losses}, more than its step, {state.step}")
+    held = losses - (0 if due is None else state.step - state.read)  # of before the last read
+    _require(
+        held == 0 or (held > 0 and switch is None),
+        f"'losses' are {losses}, for steps {state.read} to {state.step}",
+    )
+    _require(due is None or end is None or due <= end, f"next read must be at most {end}, not {due}")
+    kind = type(state.phase).__name__
+    left_out = {"Sweep": config.growth != "two-speed", "Search": config.lift_off is None}
+    _require(not left_out.get(kind), f"'phase' is {kind}, which this configuration leaves out")
 
 
-def _check_stage(config: Config, state: State[Phase]) -> None:
-    """``state`` must be one that ``config`` can come to."""
-    phase = state.phase
-    kind, due = type(phase).__name__, next_read(config, state)
-    end = state.horizon.end
-    if due is not None and end is not None and due > end:
-        raise ValueError(f"the state's next read must be at most {end}, not {due}")
-    asked = {
-        "Sweep": config.growth == "two-speed",
-        "Search": config.lift_off is not None,
-    }
-    if not asked.get(kind, True):
-        raise ValueError(f"the state's 'phase' is {kind}, which this configuration leaves out")
+def _require(true: bool, what: str) -> None:
+    if not true:
+        raise ValueError(f"the state's {what}")
 
 
 # --- from plain values, by the types of the fields -----------------------------------------------------
