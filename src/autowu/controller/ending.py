@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Final, TypeVar
 
 import numpy as np
@@ -19,6 +18,7 @@ from autowu.controller.state import (
     Switch,
     WarmUp,
     no_losses,
+    replace,
 )
 from autowu.detector import noise, trend
 from autowu.detector.detect import Verdict, detect

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import cast
 
 from autowu.config import LONGEST, Config, as_integer
 from autowu.controller.rate import line, share_left
-from autowu.controller.state import AfterSwitch, Decay, End, Horizon, Phase, Stable, State
+from autowu.controller.state import AfterSwitch, Decay, End, Horizon, Phase, Stable, State, replace
 
 
 def extended(config: Config, state: State[Phase], now: int, total_steps: int) -> State[Phase]:

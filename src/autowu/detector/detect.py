@@ -128,16 +128,9 @@ def detect(
         return Verdict(step, start, no_evidence=reason), adam
     if y.min() == y.max():
         return Verdict(step, start, no_evidence="all losses are equal"), adam
-    x = usable / len(losses)
     try:
         with np.errstate(all="ignore"):
-            unit = _unit(y) if config.standardize and noise.fallen_tenfold(y) else None
-            if unit is not None:
-                y = np.log(y / unit)
-            if config.ceiling is not None:
-                y = noise.below_ceiling(y, config.ceiling)
-            verdict, adam = _test(config, x, y, step, start, adam)
-            return verdict if unit is None else _of_logarithms(verdict, unit), adam
+            return _test(config, usable / len(losses), y, step, start, adam)
     except (ArithmeticError, ValueError, np.linalg.LinAlgError) as error:
         return Verdict(step, start, no_evidence=f"numerical failure: {error}"), adam
 
@@ -150,9 +143,18 @@ def _test(
     start: int,
     adam: fit.AdamState | None,
 ) -> tuple[Verdict, fit.AdamState | None]:
-    if not math.isfinite(float(losses.max()) - float(losses.min())):
+    logged, unit = config.standardize and noise.fallen_tenfold(losses), 1.0
+    if logged:
+        unit = _power_of_two(float(losses.max()))
+        losses = np.log(losses / unit)
+    if config.ceiling is not None:
+        losses = noise.below_ceiling(losses, config.ceiling)
+    low, high = float(losses.min()), float(losses.max())
+    if not math.isfinite(high - low):
         raise FloatingPointError("the losses' range is too wide for floating point")
-    center, scale, y = _standardized(losses) if config.standardize else (0.0, 1.0, losses)
+    center, scale, y = 0.0, 1.0, losses
+    if config.standardize:
+        center, scale, y = _standardized(losses, _power_of_two(max(high, -low)))
     basis = gp.basis(config.length_scale)
     random: np.random.Generator | None = None
 
@@ -167,16 +169,7 @@ def _test(
     fit_size, size = (min(most or len(x), len(x)) for most in (config.fit_size, config.subset_size))
     drawn_to_fit = draw(fit_size, 1) if fit_size != size else None  # C_0 of the paper; else C_1 serves
     subsets = draw(size, config.subsets)
-    fitted = (subsets if drawn_to_fit is None else drawn_to_fit).of_set(0)
-    if config.fit == "maximum":
-        parameters = fit.maximum(fitted)
-    else:
-        mean = float(y.mean())
-        adam = adam or fit.AdamState.start(mean)
-        if config.fit == "published":
-            adam = replace(adam, raw=(mean, *adam.raw[1:]))  # Adam's moments go on
-        adam = fit.adam(fitted, adam)
-        parameters = adam.parameters
+    parameters, adam = _fitted(config, (drawn_to_fit or subsets).of_set(0), y, adam)
 
     f = gp.posterior(subsets, parameters)
     rise, rise_sd = gp.fall_to_end(basis, f)
@@ -184,46 +177,54 @@ def _test(
         rise_sd[..., :-1] = np.sqrt(rise_sd[..., :-1] ** 2 + PUBLISHED_VARIANCE)
     copies = config.subsets // len(rise)
     p_min = _p_min(rise if config.basin is None else _beyond(rise, config.basin), rise_sd) * copies
-    argmins = tuple(basis.grid[rise.argmax(-1)].tolist()) * copies
     mean, sd = gp.curve(basis.at_curve, f.of_set(0))
+    mean, sd, noise_sd = center + scale * mean, scale * sd, scale * math.sqrt(parameters.noise_variance)
+    if logged:  # as a verdict on losses; its errors to first order
+        mean = unit * np.exp(np.clip(mean, -LOGARITHMS, LOGARITHMS))
+        sd, noise_sd = mean * sd, noise_sd * float(mean.min())
     verdict = Verdict(
         step=step,
         start=start,
         p_min=p_min,
         detected=2 * sum(p > config.confidence for p in p_min) > len(p_min),
-        argmins=argmins,
-        mean=center + scale * mean,
-        sd=scale * sd,
-        noise=scale * math.sqrt(parameters.noise_variance),
+        argmins=tuple(basis.grid[rise.argmax(-1)].tolist()) * copies,
+        mean=mean,
+        sd=sd,
+        noise=noise_sd,
+        logged=logged,
     )
     return verdict, adam
 
 
-def _unit(losses: Array) -> float:
-    """A power of two of the size of the largest loss: to divide by it is exact."""
-    return math.ldexp(1.0, math.frexp(float(losses.max()))[1] - 1)
+def _fitted(
+    config: Config, of: gp.SufficientStatistics, y: Array, adam: fit.AdamState | None
+) -> tuple[gp.Hyperparameters, fit.AdamState | None]:
+    """The hyperparameters, and where the fit ended, if it goes on from one test to the next."""
+    if config.fit == "maximum":
+        return fit.maximum(of), adam
+    mean = float(y.mean())
+    adam = adam or fit.AdamState.start(mean)
+    if config.fit == "published":
+        adam = replace(adam, raw=(mean, *adam.raw[1:]))  # Adam's moments go on
+    adam = fit.adam(of, adam)
+    return adam.parameters, adam
 
 
-def _of_logarithms(verdict: Verdict, unit: float) -> Verdict:
-    """A verdict on logarithms of losses in a ``unit``, as one on losses; its errors to first order."""
-    if verdict.mean is None or verdict.sd is None or verdict.noise is None:
-        return verdict
-    mean = unit * np.exp(np.clip(verdict.mean, -LOGARITHMS, LOGARITHMS))
-    noise_there = verdict.noise * float(mean.min())
-    return replace(verdict, mean=mean, sd=mean * verdict.sd, noise=noise_there, logged=True)
+def _power_of_two(largest: float) -> float:
+    """A power of two of the size of the ``largest`` loss: to divide by it is exact."""
+    return math.ldexp(1.0, math.frexp(largest)[1] - 1)
 
 
-def _standardized(losses: Array) -> tuple[float, float, Array]:
+def _standardized(losses: Array, unit: float) -> tuple[float, float, Array]:
     """Mean, standard deviation, and ``losses`` less the one and over the other.
 
-    Without overflow; exact under multiplication by powers of two.
+    Without overflow, by a ``unit`` of their size; exact under multiplication by powers of two.
     """
-    largest = math.ldexp(1.0, math.frexp(max(float(losses.max()), -float(losses.min())))[1] - 1)
-    part = losses / largest
+    part = losses / unit
     mean = float(part.sum()) / len(part)
     part -= mean
     deviation = math.sqrt(float(part @ part) / len(part))
-    return mean * largest, deviation * largest, part / deviation
+    return mean * unit, deviation * unit, part / deviation
 
 
 def _beyond(rise: Array, basin: float) -> Array:

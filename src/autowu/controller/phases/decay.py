@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from autowu.arrays import Array
 from autowu.config import Config
 from autowu.controller.phases import watch
-from autowu.controller.state import Decay, Stable, State, no_losses
+from autowu.controller.state import Decay, Stable, State, no_losses, replace
 from autowu.detector import noise
 
 LEAST: Final = 1e-30

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Final
 
 from autowu.config import Config
 from autowu.controller import ending
 from autowu.controller.phases import sweep
 from autowu.controller.rate import grown, next_test
-from autowu.controller.state import Broke, Decay, Grow, Growth, Phase, Stable, State, no_losses
+from autowu.controller.state import Broke, Decay, Grow, Growth, Phase, Stable, State, no_losses, replace
 from autowu.detector import noise, trend
 
 SAME: Final = 2.0

@@ -6,7 +6,6 @@ A fall is lift-off. A rise sends growth back: noise hid the fall.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -26,6 +25,7 @@ from autowu.controller.state import (
     TooLarge,
     WarmUp,
     no_losses,
+    replace,
 )
 from autowu.detector import noise, trend
 from autowu.detector.trend import Level

@@ -11,14 +11,13 @@ LR goes back to what it was. A smaller rise that lasts for a tenth of the run is
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Final, TypeVar
 
 import numpy as np
 
 from autowu.config import Config
 from autowu.controller.cuts import factor, taken_back
-from autowu.controller.state import Cut, Decay, Phase, Reason, Stable, State
+from autowu.controller.state import Cut, Decay, Phase, Reason, Stable, State, replace
 from autowu.detector import noise, trend
 from autowu.detector.trend import Stretch
 
