@@ -1,6 +1,7 @@
 """What several files need: loss curves, runs that answer to the LR, and what is known of their states."""
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from autowu import Config, Switch
-from autowu.controller import machine
+from autowu.controller import machine, schedule
 from autowu.controller.cuts import taken_back
 from autowu.controller.plain import from_plain, to_plain
 from autowu.controller.rate import line
@@ -97,6 +98,11 @@ def falls(state: State, lrs: np.ndarray) -> bool:
     back = [cut.step for at, cut in enumerate(cuts) if taken_back(cuts, at)]
     steps = np.setdiff1d(np.arange(state.switch.step + 1, len(lrs)), back)
     return bool(np.all(np.diff(lrs)[steps - 1] <= 0))
+
+
+def exponential(t: float, span: float, low: float, high: float, start: float | None = None) -> float:
+    """Eq. 1 of the paper, ``t`` updates after a growth from ``start``, by default ``low``."""
+    return schedule.exponential(0, span, high / low, low if start is None else start, math.inf, t)
 
 
 def through_plain(config: Config, state: State) -> State:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from autowu import Config, Switch, Verdict
-from autowu.controller import machine, schedule
+from autowu.controller import machine
 from autowu.controller.rate import grown
 from autowu.controller.state import Grow, Reason, State
 
-from .helpers import follow, lift_off, noisy, response, run, v_shape, waits
+from .helpers import exponential, follow, lift_off, noisy, response, run, v_shape, waits
 from .made import default_state, paper_state, verdict
 
 DEFAULT = Config(total_steps=1000)
@@ -150,7 +150,7 @@ def test_the_paper_switches_on_a_v_after_patience() -> None:
     assert state.switch is not None
     assert state.switch.step == 25 * len(detected) == 175
     assert state.switch.t_star == pytest.approx(100, abs=3)
-    assert state.switch.peak_lr == pytest.approx(schedule.exponential(state.switch.t_star, 200, 1e-5, 1.0))
+    assert state.switch.peak_lr == pytest.approx(exponential(state.switch.t_star, 200, 1e-5, 1.0))
 
 
 @pytest.mark.parametrize("decay", ["cosine", "constant-cosine"])

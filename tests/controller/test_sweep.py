@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from autowu import Config
-from autowu.controller import machine, schedule
+from autowu.controller import machine
 from autowu.controller.rate import grown
 from autowu.controller.state import Grow, Growth, Reason, Search
 from autowu.detector import noise, trend
 
 from .helpers import (
+    exponential,
     follow,
     growth_of,
     lift_off,
@@ -91,7 +92,7 @@ def test_growth_without_tests_of_lift_off_is_eq_1() -> None:
     assert {test.start for test in state.verdicts} == {0}
     assert state.switch is not None
     assert state.switch.t_star == pytest.approx(300, abs=10)
-    assert state.switch.peak_lr == pytest.approx(schedule.exponential(state.switch.t_star, 500, 1e-5, 1))
+    assert state.switch.peak_lr == pytest.approx(exponential(state.switch.t_star, 500, 1e-5, 1))
 
 
 @pytest.mark.parametrize("growth", ["linear", "exponential"])

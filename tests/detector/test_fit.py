@@ -14,6 +14,7 @@ from controller.helpers import v_shape
 from reference import curves
 
 from .dense import dense, kernel
+from .likelihood import gradient, log_marginal_likelihood
 
 LENGTH_SCALE = 0.2
 PARAMETERS = [
@@ -45,9 +46,9 @@ def test_value_and_gradient_are_those_of_the_dense_formulas(n: int, at: gp.Hyper
     x, y = observations(n)
     s = spectrum(x, y)
     reference = dense(x, y, *astuple(at), LENGTH_SCALE)
-    value = fit.log_marginal_likelihood(s, at)
+    value = log_marginal_likelihood(s, at)
     assert value == pytest.approx(reference.log_marginal_likelihood, rel=1e-9, abs=1e-9)
-    assert fit.gradient(s, at) == pytest.approx(reference.gradient, rel=1e-7, abs=1e-7)
+    assert gradient(s, at) == pytest.approx(reference.gradient, rel=1e-7, abs=1e-7)
 
 
 @pytest.mark.parametrize("at", PARAMETERS)
@@ -58,10 +59,10 @@ def test_the_gradient_is_the_central_difference(at: gp.Hyperparameters) -> None:
         values = list(astuple(at))
         ends = [values[i] + h, values[i] - h]
         above, below = (gp.Hyperparameters(*[*values[:i], end, *values[i + 1 :]]) for end in ends)
-        rise = fit.log_marginal_likelihood(s, above) - fit.log_marginal_likelihood(s, below)
+        rise = log_marginal_likelihood(s, above) - log_marginal_likelihood(s, below)
         return rise / (ends[0] - ends[1])
 
-    for i, exact in enumerate(fit.gradient(s, at)):
+    for i, exact in enumerate(gradient(s, at)):
         h = 1e-3 * max(abs(astuple(at)[i]), math.sqrt(at.noise_variance) if i == 0 else 0)
         richardson = (4 * slope(i, h / 2) - slope(i, h)) / 3  # error h⁴
         assert exact == pytest.approx(richardson, rel=1e-6, abs=1e-5)
@@ -83,9 +84,9 @@ def test_value_and_gradient_are_those_of_scikit_learn(at: gp.Hyperparameters) ->
     value, slopes = model.log_marginal_likelihood(logs, eval_gradient=True)
 
     s = spectrum(x, y)
-    assert fit.log_marginal_likelihood(s, at) == pytest.approx(value, rel=1e-9, abs=1e-9)
+    assert log_marginal_likelihood(s, at) == pytest.approx(value, rel=1e-9, abs=1e-9)
     by_signal, by_noise = slopes / np.exp(logs)
-    assert fit.gradient(s, at)[1:] == pytest.approx((by_signal, by_noise), rel=1e-7, abs=1e-7)
+    assert gradient(s, at)[1:] == pytest.approx((by_signal, by_noise), rel=1e-7, abs=1e-7)
 
 
 @pytest.fixture(scope="module")
@@ -121,8 +122,8 @@ def test_value_and_gradient_are_those_of_gpytorch(
                                       model.likelihood.noise_covar.raw_noise)]  # fmt: skip
 
     s, at = spectrum(x, y), gp.Hyperparameters(at.mean, at.signal_variance, noise)
-    assert fit.log_marginal_likelihood(s, at) == pytest.approx(value.item(), rel=1e-9, abs=1e-9)
-    by_mean, by_signal, by_noise = fit.gradient(s, at)
+    assert log_marginal_likelihood(s, at) == pytest.approx(value.item(), rel=1e-9, abs=1e-9)
+    by_mean, by_signal, by_noise = gradient(s, at)
     chain = [-math.expm1(-v) for v in (at.signal_variance, noise - 1e-4)]  # softplus' at softplus = v
     assert (by_mean, by_signal * chain[0], by_noise * chain[1]) == pytest.approx(by_raw, rel=1e-7, abs=1e-7)
 
@@ -136,8 +137,8 @@ def test_losses_with_an_offset_have_the_same_likelihood() -> None:
     x, y = observations(100)
     at = gp.Hyperparameters(0.4, 1.3, 0.02)
     moved = gp.Hyperparameters(1000.4, 1.3, 0.02)
-    value = fit.log_marginal_likelihood(spectrum(x, y), at)
-    assert fit.log_marginal_likelihood(spectrum(x, y + 1000), moved) == pytest.approx(value, rel=1e-9)
+    value = log_marginal_likelihood(spectrum(x, y), at)
+    assert log_marginal_likelihood(spectrum(x, y + 1000), moved) == pytest.approx(value, rel=1e-9)
 
 
 # --- Adam, as in the paper ----------------------------------------------------------------------------

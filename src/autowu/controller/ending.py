@@ -236,11 +236,12 @@ def switch(
     else:
         falls = line(config, state.step, end, at_once=state.horizon.at_once)
         after = Decay(decided, phase.growth, least, kept, lines=(falls,))
+    watched = config.watch is not None and config.rewind and not state.ended
     return state.replace(
         phase=after,
         restores=state.restores + rewound,
         # The copy stays, for the watch; where none goes back, the weights of now are to be kept.
-        snapshot_step=(state.snapshot_step if rewound else state.step) if _watches(config, state) else None,
+        snapshot_step=(state.snapshot_step if rewound else state.step) if watched else None,
         nonfinite_reads=0,
         losses=no_losses(),
     )
@@ -256,18 +257,13 @@ def least_level(before: Stretch | None, seen: Stretch | None, kept: Stretch | No
     return seen if before is None or seen.high < before.high else before
 
 
-def _watches(config: Config, state: State[WarmUp]) -> bool:
-    return config.watch is not None and config.rewind and not state.ended
-
-
 def _at_snapshot(state: State[WarmUp]) -> Stretch | None:
     """The span of the losses up to the snapshot or, where they are not known, of the first after it."""
     at = (state.step if state.snapshot_step is None else state.snapshot_step) - state.first
     if at < 0:
         return None
     for losses in (state.losses[max(0, at - 2 * noise.ENDS) : at], state.losses[at : at + noise.ENDS]):
-        finite = losses[np.isfinite(losses)]
-        if len(finite) >= noise.ENDS:
+        if len(finite := noise.finite(losses)) >= noise.ENDS:
             return trend.stretch(finite, math.inf)
     return None
 

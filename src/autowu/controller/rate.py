@@ -22,7 +22,7 @@ def growth_function(config: Config, growth: Growth, most: float | None = None) -
     most = high if most is None else most
     if config.growth == "linear":
         return partial(_linear, config.warmup_steps, low, high, most, growth)
-    return partial(schedule.growing, growth.start, growth.span, high / low, growth.lr, most)
+    return partial(schedule.exponential, growth.start, growth.span, high / low, growth.lr, most)
 
 
 def grown(config: Config, growth: Growth, step: float) -> float:

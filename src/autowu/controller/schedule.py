@@ -9,30 +9,24 @@ from typing import Final
 # --- growth: the LR of a step of warm-up, and the step of an LR ---------------------------------------
 
 
-def exponential(step: float, span: float, low: float, high: float, start: float | None = None) -> float:
-    """η_t = η_0 γ^t with γ = (η_max / η_min)^(1 / span): Eq. 1 of the paper.
+def exponential(begin: float, span: float, ratio: float, start: float, most: float, step: float) -> float:
+    """η_t = η_0 γ^(t - t_0) with γ = (η_max / η_min)^(1 / span), up to ``most``: Eq. 1 of the paper.
 
     Args:
-        step: t, updates since the growth began; a real number, since t* of Eq. 5 is one.
-        span: updates in which the LR would grow from ``low`` to ``high``.
-        low, high: η_min and η_max.
-        start: η_0, the LR at t = 0, if it is not ``low``.
-    """
-    return growing(0, span, high / low, low if start is None else start, math.inf, step)
-
-
-def growing(begin: float, span: float, ratio: float, start: float, most: float, step: float) -> float:
-    """:func:`exponential` of a growth that begins at ``begin``, by η_max / η_min, and up to ``most``.
-
-    The step comes last, so that the rest can be bound once for many steps.
+        begin: t_0, the step at which the growth began.
+        span: updates in which the LR would grow by ``ratio``.
+        ratio: η_max / η_min.
+        start: η_0, the LR at t_0.
+        most: the LR that it never exceeds.
+        step: t, a real number, since t* of Eq. 5 is one; last, so that the rest can be bound once.
     """
     lr = start * ratio ** ((step - begin) / span)
     return lr if lr < most else most  # min() takes longer, and this is done at each update
 
 
-def exponential_step(lr: float, span: float, low: float, high: float, start: float | None = None) -> float:
-    """The t at which :func:`exponential` reaches ``lr``."""
-    return span * math.log(lr / (low if start is None else start)) / math.log(high / low)
+def exponential_step(lr: float, span: float, low: float, high: float, start: float) -> float:
+    """The t - t_0 at which :func:`exponential` reaches ``lr``, between η_min ``low`` and η_max ``high``."""
+    return span * math.log(lr / start) / math.log(high / low)
 
 
 def linear(step: float, span: float, low: float, high: float) -> float:

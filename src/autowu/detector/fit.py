@@ -46,34 +46,20 @@ def spectrum(of: SufficientStatistics) -> Spectrum:
     )
 
 
-def log_marginal_likelihood(s: Spectrum, at: Hyperparameters) -> float:
-    """log p(y | θ, σ_f², σ_n²) = -½ [rᵀK⁻¹r + log|K| + n log 2π], r = y - θ (R & W Eq. 2.30); O(m).
-
-    K = σ_f² ΦΦᵀ + σ_n² I has the eigenvalues v_j = σ_f² λ_j + σ_n² on the features' span and σ_n² on the
-    n - r directions outside.
-    """
-    v = at.signal_variance * s.eigenvalues + at.noise_variance
-    mean = at.mean - s.center
-    r = s.y - mean * s.one
-    rest = s.rest_yy - 2 * mean * s.rest_y1 + mean**2 * s.rest_11
-    fit = float(r @ (r / v)) + rest / at.noise_variance
-    logdet = float(np.log(v).sum()) + (s.n - len(v)) * math.log(at.noise_variance)
-    return -0.5 * (fit + logdet + s.n * math.log(2 * math.pi))
-
-
-def gradient(s: Spectrum, at: Hyperparameters) -> tuple[float, float, float]:
-    """The derivatives of :func:`log_marginal_likelihood` by θ, σ_f² and σ_n² (R & W Eq. 5.9); O(m)."""
-    return _slopes(s, _terms(s), at.mean, at.signal_variance, at.noise_variance)
-
-
-def _terms(s: Spectrum) -> list[tuple[float, float, float]]:
+def terms(s: Spectrum) -> list[tuple[float, float, float]]:
     """(λ_j, y_j, 1_j) as plain numbers: for so few of them a loop takes half the time of NumPy's calls."""
     return list(zip(s.eigenvalues.tolist(), s.y.tolist(), s.one.tolist(), strict=True))
 
 
-def _slopes(
+def slopes(
     s: Spectrum, terms: list[tuple[float, float, float]], mean: float, signal: float, noise: float
 ) -> tuple[float, float, float]:
+    """The derivatives by θ, σ_f² and σ_n² of the log marginal likelihood (R & W Eq. 5.9); O(m).
+
+    That is log p(y | θ, σ_f², σ_n²) = -½ [rᵀK⁻¹r + log|K| + n log 2π], r = y - θ (R & W Eq. 2.30). The
+    eigenvalues of K = σ_f² ΦΦᵀ + σ_n² I are σ_f² λ_j + σ_n², and σ_n² in the n - r directions outside of the
+    features' span.
+    """
     mean -= s.center
     rest = s.rest_yy - 2 * mean * s.rest_y1 + mean**2 * s.rest_11
     by_mean = (s.rest_y1 - mean * s.rest_11) / noise
@@ -158,10 +144,10 @@ class AdamState:
 def adam(of: SufficientStatistics, state: AdamState) -> AdamState:
     """100 steps of Adam (Kingma and Ba, 2014) with LR 0.01 on -log p(y) / n: Section 2.1.2 of the paper."""
     s = spectrum(of)
-    terms = _terms(s)
+    numbers = terms(s)
     mean, signal, noise = zip(state.raw, state.first, state.second, strict=True)
     for count in range(state.count + 1, state.count + STEPS + 1):
-        by = _slopes(s, terms, mean[0], _softplus(signal[0]), _softplus(noise[0]) + NOISE_FLOOR)
+        by = slopes(s, numbers, mean[0], _softplus(signal[0]), _softplus(noise[0]) + NOISE_FLOOR)
         step, unbias = LEARNING_RATE / (1 - BETA_1**count), 1 - BETA_2**count
         mean = _moved(mean, -by[0] / s.n, step, unbias)
         signal = _moved(signal, -by[1] * _sigmoid(signal[0]) / s.n, step, unbias)

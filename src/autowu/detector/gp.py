@@ -28,7 +28,10 @@ ROUNDING = 1e-15  # relative; features and eigenvalues below it are noise
 
 
 class Basis(NamedTuple):
-    """The feature map of one length-scale, and the grid S of Eq. 4 in it."""
+    """The feature map of one length-scale, with k(x, x') / σ_f² = φ(x)·φ(x'), and the grid S of Eq. 4 in it.
+
+    The features of ``x`` [n] in [0, 1] are ``powers(x, length_scale, order).T @ rotation`` [n, m].
+    """
 
     length_scale: float
     order: int  # powers that the features are made of
@@ -38,10 +41,6 @@ class Basis(NamedTuple):
     at_grid: Array  # [GRID, m]: features of the grid
     to_end: Array  # [GRID, m]: φ(1) - φ(x) on the grid; each feature's values lie side by side in memory
     at_curve: Array  # [CURVE_POINTS, m]: features of equally spaced points, for pictures
-
-    def features(self, x: Array) -> Array:
-        """Features of ``x`` [..., n] in [0, 1]: [..., n, m], with k(x, x') / σ_f² = φ(x)·φ(x')."""
-        return np.moveaxis(powers(x, self.length_scale, self.order), 0, -1) @ self.rotation
 
 
 def powers(x: Array, length_scale: float, order: int) -> Array:

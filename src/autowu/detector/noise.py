@@ -117,14 +117,11 @@ def below_ceiling(losses: Array, falls: float) -> Array:
     That a loss exceeds this says as much as by how far: the minimum is past. A divergence by many orders of
     magnitude would be all that a kernel of fixed length-scale can follow, and the least of the rest chance.
     """
-    first, largest = _first(losses), losses.max()
-    if not largest > first:
-        return losses
+    first = _first(losses)
     fall = falls * (first - _least(losses, first))
-    if not largest > first + fall:  # whatever σ is
+    if not losses.max() > first + fall:  # whatever σ is
         return losses
-    level = first + 4 * noise_level(losses)
-    return np.minimum(losses, level + fall) if largest > level else losses
+    return np.minimum(losses, first + 4 * noise_level(losses) + fall)
 
 
 def fallen_tenfold(losses: Array) -> bool:
