@@ -1,4 +1,7 @@
-"""The end of a run, set or moved while it goes on."""
+"""The end of a run, set or moved while it goes on.
+
+``config`` is the one that the run began with, ``state`` that of the last decision, ``now`` the updates done.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +14,10 @@ from autowu.controller.state import AfterSwitch, Decay, End, Horizon, Phase, Sta
 
 
 def extended(config: Config, state: State[Phase], now: int, total_steps: int) -> State[Phase]:
-    """The run ends after ``total_steps`` updates, of which ``now`` are done: more or fewer than was planned.
+    """The run ends after ``total_steps`` updates, more or fewer than was planned.
 
     Warm-up goes on as it began, up to ⌊ρ_w total_steps⌋ at most. A decay that has begun bends: what is left
     of its fall is stretched to the new end, so that the LR jumps nowhere. A stable phase becomes a decay.
-
-    Args:
-        config: the one that the run began with.
-        state: of the last decision.
-        now: updates done.
-        total_steps: T from now on.
 
     Raises:
         TypeError: ``total_steps`` is no integer.
@@ -45,14 +42,7 @@ def cooled(
     """The LR falls to zero in the next ``steps`` updates, by the shape of the decay.
 
     In warm-up the best LR known is gone back to first, as at the cap: a decision at ``now``, or after the
-    next update, where that has begun or none has come since the last decision.
-
-    Args:
-        config: the one that the run began with.
-        state: of the last decision.
-        now: updates done.
-        steps: from the peak to zero.
-        within_update: whether a part of the next update's losses is there already.
+    next update, where that has begun (``within_update``) or none has come since the last decision.
 
     Raises:
         TypeError: ``steps`` is no integer.

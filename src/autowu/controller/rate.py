@@ -75,14 +75,10 @@ def after_switch(config: Config, phase: AfterSwitch, since: float = math.inf) ->
 
 
 def line(config: Config, step: int, end: int, *, share: float = 1.0, at_once: bool = False) -> Line:
-    """The fall of the LR to zero at ``end``, as it is planned at ``step``.
+    """The fall of the LR to zero at step ``end``, as it is planned at ``step``.
 
-    Args:
-        config: the run's.
-        step: updates done.
-        end: T.
-        share: what is left of a fall that has begun.
-        at_once: whether it falls from now on, though the shape has a constant part.
+    ``share`` is what is left of a fall that has begun. ``at_once`` it falls from now on, though the shape has
+    a constant part.
     """
     falls_from = float(step)
     if share == 1.0 and not at_once:

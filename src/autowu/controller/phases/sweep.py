@@ -82,9 +82,8 @@ def decide(config: Config, state: State[Sweep | Search]) -> State[Phase]:
     state = state.replace(phase=phase)
     if not (dead or phase.rises >= config.patience):
         return state
-    return (
-        _next_rise(config, state, phase.too_large) if phase.too_large else _first_rise(config, state, losses)
-    )
+    before = phase.too_large
+    return _next_rise(config, state, before) if before else _first_rise(config, state, losses)
 
 
 # --- a fall --------------------------------------------------------------------------------------------
@@ -117,9 +116,10 @@ def slowed(config: Config, fast: Growth, step: int) -> tuple[Growth, int]:
 def _slower(
     config: Config, state: State[Sweep | Search | Grow], lr: float, too_large: TooLarge | None
 ) -> State[Search]:
-    """The fast growth went past whatever there was to see: from the initial weights, at the slow rate."""
+    """Growth went past whatever there was to see: from the initial weights at ``lr``, at the slow rate."""
+    growth = Growth(state.step, max(lr, config.min_lr), config.growth_steps, state.phase.growth)
     return state.replace(
-        phase=Search(Growth(state.step, lr, config.growth_steps, state.phase.growth), too_large=too_large),
+        phase=Search(growth, too_large=too_large),
         restores=state.restores + ending.older_snapshot(state),
         nonfinite_reads=0,
         losses=no_losses(),
@@ -138,7 +138,7 @@ def _first_rise(config: Config, state: State[Sweep | Search], losses: Array) -> 
     earlier = losses[: -trend.end_width(len(losses))]  # the last ones are those that have risen
     known = ending.older_snapshot(state) and len(earlier) > 0
     level = Level(trend.median(earlier), len(earlier)) if known else None
-    return _slower(config, state, max(lr / RETREAT, config.min_lr), TooLarge(lr, level))
+    return _slower(config, state, lr / RETREAT, TooLarge(lr, level))
 
 
 def hidden_fall(config: Config, state: State[Grow]) -> State[Phase]:
@@ -150,7 +150,7 @@ def hidden_fall(config: Config, state: State[Grow]) -> State[Phase]:
     """
     growth = state.phase.growth
     lr = grown(config, growth, state.step)
-    anew = _slower(config, state, max(growth.lr / RETREAT, config.min_lr), TooLarge(lr, None))
+    anew = _slower(config, state, growth.lr / RETREAT, TooLarge(lr, None))
     modest = ending.fallback(config, too_large=lr)
     if grown(config, anew.phase.growth, ending.last_step(config, anew)) > modest:
         return anew
@@ -162,9 +162,8 @@ def hidden_fall(config: Config, state: State[Grow]) -> State[Phase]:
 def _lr_of_least(config: Config, state: State[WarmUp]) -> float | None:
     """The LR of the least smoothed loss, by a test of now: noise may hide a rise until far beyond it."""
     verdict = ending.verdict_of_now(state)
-    if verdict is None or verdict.t_star is None:
-        return None
-    return grown(config, state.phase.growth, verdict.t_star)
+    t_star = None if verdict is None else verdict.t_star
+    return None if t_star is None else grown(config, state.phase.growth, t_star)
 
 
 def _next_rise(config: Config, state: State[Sweep | Search], before: TooLarge) -> State[Phase]:
@@ -181,16 +180,14 @@ def _next_rise(config: Config, state: State[Sweep | Search], before: TooLarge) -
         drifting = TooLarge(min(lr, before.lr), None, drifts=True)
         return state.replace(phase=Search(growth, too_large=drifting), losses=no_losses())
     if finite and lr < at_most / ending.MARGIN:
-        return _slower(config, state, max(lr / RETREAT, config.min_lr), TooLarge(lr, None))
-    least = None
+        return _slower(config, state, lr / RETREAT, TooLarge(lr, None))
     if finite:  # or else it is known at what LR the loss ceased to be finite
         # Noise may have hidden this rise, too, until the LR was more than ten times too large: the least loss
         # takes it down by up to ten times more.
         state, _ = ending.with_verdict(config, state)
-        least = _lr_of_least(config, state)
+    least = _lr_of_least(config, state) if finite else None
     peak_lr = ending.fallback(config, too_large=lr, least=least)
-    dead = state.nonfinite_reads >= config.patience
-    reason = Reason.NONFINITE if dead else Reason.RISE
+    reason = Reason.NONFINITE if state.nonfinite_reads >= config.patience else Reason.RISE
     return ending.switch(config, state, None, peak_lr, reason, rewind=True)
 
 
