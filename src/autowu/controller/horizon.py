@@ -9,7 +9,8 @@ import math
 from typing import cast
 
 from autowu.config import LONGEST, Config, as_integer
-from autowu.controller.rate import line, share_left
+from autowu.controller import schedule
+from autowu.controller.rate import line
 from autowu.controller.state import AfterSwitch, Decay, End, Horizon, Phase, Stable, State, replace
 
 
@@ -65,7 +66,9 @@ def _to(config: Config, state: State[Phase], now: int, end: int, *, at_once: boo
         phase = Decay(**vars(phase))
     elif config.decay == "plateau" and not at_once and not phase.lines:
         return state.replace(horizon=horizon)
-    share = share_left(phase.lines[-1], now) if phase.lines else 1.0
+    share, last = 1.0, phase.lines[-1] if phase.lines else None
+    if last is not None:
+        share = schedule.left(last.share, last.falls_from, last.end, now)
     falls = line(config, now, end, share=share, at_once=at_once)
     return state.replace(phase=replace(phase, lines=(*phase.lines, falls)), horizon=horizon)
 

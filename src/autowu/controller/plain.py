@@ -108,14 +108,12 @@ def _build(cls: type[Any], plain: Any, name: str) -> Any:
     return cls(**{key: _convert(hint, values[key], f"{name}'s {key!r}") for key, hint in hints.items()})
 
 
-def _convert(hint: Any, value: Any, name: str) -> Any:  # noqa: PLR0911 (one line for each kind of field)
+def _convert(hint: Any, value: Any, name: str) -> Any:
     """``value`` as the type that ``hint`` names; integers are counts or steps, and so not negative."""
     if hint == Phase:
-        return _phase(value, name, *PHASES)
+        return _phase(value, name)
     if get_origin(hint) is UnionType:  # else only X | None occurs
         return None if value is None else _convert(get_args(hint)[0], value, name)
-    if hint in PHASES.values():
-        return _phase(value, name, hint.__name__)
     if is_dataclass(hint):
         return _build(cast("type[Any]", hint), value, name)
     if get_origin(hint) is tuple and isinstance(value, (list, tuple)):
@@ -144,10 +142,10 @@ def _is_plain(hint: Any, value: Any) -> bool:
     return hint in (bool, str) and type(value) is hint
 
 
-def _phase(plain: Any, name: str, *allowed: str) -> Any:
+def _phase(plain: Any, name: str) -> Any:
     """A phase, whose ``kind`` says which."""
     values = dict(cast("Mapping[str, Any]", plain)) if isinstance(plain, Mapping) else dict[str, Any]()
     kind = values.pop(KIND, None)
-    if kind not in allowed:
-        raise ValueError(f"{name} must have a {KIND!r} of {', '.join(allowed)}, not {kind!r:.80}")
+    if kind not in list(PHASES):  # it may be unhashable
+        raise ValueError(f"{name} must have a {KIND!r} of {', '.join(PHASES)}, not {kind!r:.80}")
     return _build(PHASES[kind], values, name)

@@ -77,18 +77,12 @@ def after_switch(config: Config, phase: AfterSwitch, since: float = math.inf) ->
 def line(config: Config, step: int, end: int, *, share: float = 1.0, at_once: bool = False) -> Line:
     """The fall of the LR to zero at step ``end``, as it is planned at ``step``.
 
-    ``share`` is what is left of a fall that has begun. ``at_once`` it falls from now on, though the shape has
-    a constant part.
+    'constant-cosine' keeps the peak until the last ``cooldown_fraction`` of all ``end`` steps (Section 2.2),
+    unless it is to fall ``at_once``, or has begun to, and a ``share`` of the fall is left.
     """
-    falls_from = float(step)
-    if share == 1.0 and not at_once:
-        falls_from = float(schedule.falls_from(config.decay, step, end, config.cooldown_fraction))
-    return Line(step, falls_from, share, end)
-
-
-def share_left(line: Line, step: int) -> float:
-    """What is left of the fall at ``step``."""
-    return schedule.left(line.share, line.falls_from, line.end, step)
+    constant = config.decay == "constant-cosine" and share == 1.0 and not at_once
+    falls_from = max(step, end - config.cooldown_fraction * end) if constant else step
+    return Line(step, float(falls_from), share, end)
 
 
 def _linear(span: float, low: float, high: float, most: float, growth: Growth, step: float) -> float:

@@ -60,14 +60,6 @@ SHAPES: Final[dict[str, Callable[[float], float]]] = {
 }
 
 
-def falls_from(shape: str, begin: int, end: int, cooldown_fraction: float) -> float:
-    """The step, not before ``begin``, from which a decay to zero at step ``end`` falls.
-
-    'constant-cosine' keeps the peak until the last ``cooldown_fraction`` of all ``end`` steps (Section 2.2).
-    """
-    return max(begin, end - cooldown_fraction * end if shape == "constant-cosine" else 0.0)
-
-
 def left(share: float, begin: float, end: int, step: int) -> float:
     """v, what is left of the fall at ``step``: from ``share`` at ``begin`` to 0 at ``end``, linearly."""
     if step >= end:
