@@ -151,10 +151,13 @@ def fallback(
         return min(good, lr)
     if least is None:
         return lr
-    floor = (
-        _below(config, lr) if too_large is not None else math.sqrt(config.min_lr) * math.sqrt(config.max_lr)
-    )
+    floor = middle(config) if too_large is None else _below(config, lr)
     return min(lr, max(least, floor))
+
+
+def middle(config: Config) -> float:
+    """√(η_min η_max), whose product may be too small or too large for floating point."""
+    return math.sqrt(config.min_lr) * math.sqrt(config.max_lr)
 
 
 def _below(config: Config, lr: float) -> float:
@@ -177,8 +180,7 @@ def at_cap(config: Config, state: State[Grow]) -> State[Stable | Decay]:
         t_star = float(since) if verdict is None or verdict.no_evidence else verdict.peak_at(config.basin)
         if (state.snapshot_step or 0) < since and len(state.losses) and healthy(config, state):
             state = state.replace(snapshot_step=None)  # nothing is wrong with the weights of now
-    good = grown(config, grow.growth, state.step if t_star is None else t_star)
-    peak_lr = fallback(config, good=good)
+    peak_lr = grown(config, grow.growth, state.step if t_star is None else t_star)
     rewind, reason = t_star is not None, Reason.CAP if capped else Reason.ASKED
     return switch(config, state, t_star, peak_lr, reason, rewind=rewind, capped=capped)
 
@@ -198,8 +200,7 @@ def back(config: Config, state: State[Grow], *, capped: bool) -> State[Stable | 
     finite = np.flatnonzero(np.isfinite(state.losses))
     last = state.first + finite[-1] if len(finite) else growth.start
     good_at = min(float(last), well, math.inf if t_star is None else t_star)
-    good = grown(config, growth, good_at)
-    peak_lr = fallback(config, good=(DEAD_FACTOR if config.rewind else 1.0) * good)
+    peak_lr = (DEAD_FACTOR if config.rewind else 1.0) * grown(config, growth, good_at)
     return switch(config, state, good_at, peak_lr, Reason.NONFINITE, rewind=True, capped=capped)
 
 

@@ -207,8 +207,8 @@ def _never(config: Config, state: State[Sweep | Search], *, risen: bool) -> Stat
     reason = Reason.NONFINITE if dead else Reason.RISE if risen else unmoved
     if capped and not config.return_at_cap and not dead:
         return ending.switch(config, state, None, lr, reason, capped=True)
-    middle = math.sqrt(config.min_lr) * math.sqrt(config.max_lr)
-    good, too_large, least = min(middle, lr) if asked else middle, [lr] if risen else list[float](), None
+    good = min(ending.middle(config), lr) if asked else ending.middle(config)
+    too_large, least = [lr] if risen else list[float](), None
     before = phase.too_large if isinstance(phase, Search) else None
     if before is not None:
         # Growth may have come beyond the LR of the last rise, but not of one before.
