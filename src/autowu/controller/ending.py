@@ -253,7 +253,7 @@ def least_level(before: Stretch | None, seen: Stretch | None, kept: Stretch | No
 
     Weights that had not come down to that when they were ``kept`` have to fall to it anew.
     """
-    if seen is None or (kept is not None and kept.low > seen.high):
+    if seen is None or seen.below(kept):
         return before
     return seen if before is None or seen.high < before.high else before
 

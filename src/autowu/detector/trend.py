@@ -43,6 +43,10 @@ class Stretch:
     median: float
     high: float
 
+    def below(self, other: Stretch | None) -> bool:
+        """Whether it is below the ``other``, if there is one, by more than noise explains."""
+        return other is not None and self.high < other.low
+
 
 def stretch(losses: Array, errors: float) -> Stretch:
     """That of ``losses`` [n], with bounds of so many standard errors of the median.
@@ -192,7 +196,7 @@ def tail_above(losses: Array, height: float | None, level: float) -> bool:
 
 def worse(losses: Array, height: float | None, first: Stretch | None, least: Stretch | None) -> bool:
     """Whether the loss, which had fallen to ``least``, is on the mean above ``first`` by a few large ones."""
-    if first is None or least is None or not least.high < first.low:
+    if first is None or least is None or not least.below(first):
         return False
     return tail_above(losses, height, first.high)
 

@@ -147,11 +147,11 @@ def _worse(config: Config, state: State[P]) -> bool:
 
 def _to_fall_anew(state: State[P]) -> bool:
     """Whether the loss had fallen in warm-up, and has not done so since the weights went back."""
-    first, seen = state.origin, state.least
-    if first is None or _fallen(state):
+    seen = state.least
+    if state.origin is None or _fallen(state):
         return False
     # A minimum counts in warm-up only if a test sees it below the first losses.
-    return state.phase.switch.reason is Reason.MINIMUM or (seen is not None and seen.high < first.low)
+    return state.phase.switch.reason is Reason.MINIMUM or (seen is not None and seen.below(state.origin))
 
 
 def _stuck(state: State[P], now: Stretch) -> bool:
@@ -159,7 +159,7 @@ def _stuck(state: State[P], now: Stretch) -> bool:
     cuts, switch, kept, first = state.phase.cuts, state.phase.switch, state.phase.kept, state.origin
     if switch.rewound_to is None or first is None or now.median < first.low or not _to_fall_anew(state):
         return False
-    if kept is None or kept.low > first.high:  # other data than at first: from there it may be a fall
+    if kept is None or first.below(kept):  # other data than at first: from there it may be a fall
         return False
     since = cuts[-1].step if cuts else switch.step
     return state.step - since >= 2 * (switch.step - switch.rewound_to)
@@ -168,7 +168,7 @@ def _stuck(state: State[P], now: Stretch) -> bool:
 def _risen(state: State[P], now: Stretch, share: float = LOST) -> bool:
     """Whether ``now`` is above the least level for good. Of a loss that never fell that says nothing."""
     least = state.phase.least
-    return least is not None and now.low > least.high and _lost(state, now, share)
+    return least is not None and least.below(now) and _lost(state, now, share)
 
 
 def _lost(state: State[P], now: Stretch, share: float) -> bool:
@@ -191,8 +191,7 @@ def _lost(state: State[P], now: Stretch, share: float) -> bool:
 
 def _fallen(state: State[P]) -> bool:
     """Whether the least level is below the first losses by more than noise explains."""
-    least, origin = state.phase.least, state.origin
-    return least is not None and origin is not None and least.high < origin.low
+    return state.phase.least is not None and state.phase.least.below(state.origin)
 
 
 def _cut(state: State[P], now: Stretch) -> State[P]:
