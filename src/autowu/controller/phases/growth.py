@@ -110,10 +110,8 @@ def _after_break(
     if broke is None:
         return after
     first = trend.stretch(state.losses[: noise.ENDS], math.inf)
-    if (
-        broke.kept is not None and broke.kept.below(first) and first.low < math.inf
-    ):  # of the same weights: other data
-        return after.replace(origin=first)
+    if broke.kept is not None and broke.kept.below(first) and first.low < math.inf:
+        return after.replace(origin=first)  # higher with the same weights: other data
     again = found and switch.reason is broke.switch.reason
     if again and grown(config, state.phase.growth, state.step) <= SAME * broke.lr:
         believed = replace(broke.switch, step=switch.step, rewound_to=switch.rewound_to)
