@@ -31,7 +31,7 @@ class Spectrum(NamedTuple):
 def spectrum(of: SufficientStatistics) -> Spectrum:
     """From the eigenvectors of ΦᵀΦ to those of ΦΦᵀ: O(m³), whatever n is."""
     eigenvalues, vectors = np.linalg.eigh(of.gram)  # in ascending order
-    first = int(np.searchsorted(eigenvalues, ROUNDING * float(eigenvalues[-1]), side="right"))
+    first = int(eigenvalues.searchsorted(ROUNDING * float(eigenvalues[-1]), side="right"))
     eigenvalues, vectors = eigenvalues[first:], vectors[:, first:]
     y, one = (np.array([of.phi_y, of.phi_1]) @ vectors) / np.sqrt(eigenvalues)
     return Spectrum(
@@ -91,9 +91,9 @@ def maximum(of: SufficientStatistics) -> Hyperparameters:
     """
     s = spectrum(of)
     # The directions outside of the features' span have the eigenvalue 0: one entry stands for all of them.
-    eigenvalues = np.append(s.eigenvalues, 0.0)
-    counts = np.append(np.ones(len(s.eigenvalues)), s.n - len(s.eigenvalues))
-    products = np.empty((3, len(eigenvalues)))
+    rank = len(s.eigenvalues)
+    eigenvalues, counts, products = np.zeros(rank + 1), np.ones(rank + 1), np.empty((3, rank + 1))
+    eigenvalues[:-1], counts[-1] = s.eigenvalues, s.n - rank
     products[:, :-1] = s.y * s.y, s.y * s.one, s.one * s.one
     products[:, -1] = s.rest_yy, s.rest_y1, s.rest_11
     low, high = LOG_RATIO

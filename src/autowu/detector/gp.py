@@ -173,9 +173,10 @@ def posterior(of: SufficientStatistics, given: Hyperparameters) -> Posterior:
     """
     ratio = given.signal_variance / given.noise_variance
     factor = np.linalg.cholesky(np.eye(of.gram.shape[-1]) + ratio * of.gram)
-    root = cast("Array", np.swapaxes(np.linalg.inv(factor), -1, -2))
+    half = cast("Array", np.linalg.inv(factor))
+    root = half.swapaxes(-1, -2)
     residual = (of.phi_y - (given.mean - of.center)[..., None] * of.phi_1)[..., None]
-    weights = ratio * (root @ (np.swapaxes(root, -1, -2) @ residual))[..., 0]
+    weights = ratio * (root @ (half @ residual))[..., 0]
     return Posterior(given, weights, math.sqrt(given.signal_variance) * root)
 
 
@@ -195,5 +196,5 @@ def fall_to_end(basis: Basis, of: Posterior) -> tuple[Array, Array]:
 
 def project(phi: Array, of: Posterior) -> tuple[Array, Array]:
     """Mean and standard deviation of φ·w for each row of ``phi``."""
-    spread = np.swapaxes(of.covariance_root, -1, -2) @ phi.T
+    spread = of.covariance_root.swapaxes(-1, -2) @ phi.T
     return of.weights @ phi.T, np.sqrt(np.einsum("...ip,...ip->...p", spread, spread))
