@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -176,21 +175,22 @@ class AutoWU(Readable, Ends, SchedulerNames):
             self._compare()
         if self._lacked_loss:
             self._refuse_batch_size(loss)
-        # One that was interrupted, or failed, at the update before.
-        missed = self._decide() if session.due is not None and session.step >= session.due else ()
-        if session.due is None:
-            if loss is not None:
-                pending.add(loss)  # which looks at it
-            pending.drop_update()
-        elif loss is None:
-            pending.close_update()
-        else:
-            pending.add_update(loss)
-        session.step += 1
-        self._step_count += 1
-        self._updates.steps += 1
-        texts = self._decide() if session.step == session.due else ()
-        self._groups.write(session.lr_function(session.step))
+        try:
+            # One that was interrupted, or failed, at the update before.
+            missed = self._decide() if session.due is not None and session.step >= session.due else ()
+            if session.due is None:
+                pending.drop_update(loss)
+                session.step += 1
+            else:
+                session.step += 1
+                pending.add_update(loss)
+            self._step_count += 1
+            self._updates.steps += 1
+            texts = self._decide() if session.step == session.due else ()
+            self._groups.write(session.lr_function(session.step))
+        except BaseException:
+            self._settle()
+            raise
         for text in (*missed, *texts):
             warnings.warn(text, stacklevel=2)
         if session.due is None and (text := session.overrun()):
@@ -214,28 +214,37 @@ class AutoWU(Readable, Ends, SchedulerNames):
         """
         # Where only the log reads, other processes need not: theirs may have no log.
         group = None if self._session.logs_only else self._group()
-        session, before, losses = self._session, self._session.state, np.zeros(0)
+        session, before = self._session, self._session.state
         try:
             with torch.inference_mode(False), torch.no_grad():  # what is kept is written to again
                 self._groups.look_at_tensors()
                 losses = self._pending.read(group)
                 weights = OnAllRanks(self._snapshot, group)
                 texts = list(session.decide(losses, weights, lambda decide: leaders(decide, group)))
-        except BaseException:
-            if session.state is before:
-                self._pending.put_back(losses)
-            raise
+        finally:  # one that is interrupted is made up for at the next step
+            if session.state is not before:
+                self._pending.clear()
         texts += [*self._session.write_log(losses), *self._updates.idle()]
         self._expect()
         return [
             *texts,
             *self._told.gone(weights.gone, self._session.step),
             *self._told.settings(weights.settings, self._session.step),
-            *self._told.of_snapshot(self._snapshot, self._session.step),
-            *self._told.counted(losses, self._session.step),
-            *self._told.averaged(losses, self._session.step),
-            *self._told.strangers(self._snapshot.training),
+            *self._told.after_read(self._snapshot, losses, self._session.step),
         ]
+
+    def _settle(self) -> None:
+        """After Ctrl-C or an error: the update counts or it does not, and the LR is that of the next one."""
+        session, pending = self._session, self._pending
+        if session.due is not None:
+            if session.state.step == session.step:  # decided upon, and not yet forgotten
+                pending.clear()
+            session.step = session.state.step + len(pending)
+        self._step_count = session.step + 1
+        if session.state.snapshot_step is None:
+            self._snapshot.drop()
+        self._expect()
+        self._groups.settle(session.learning_rate)
 
     def _expect(self) -> None:
         session = self._session
