@@ -68,8 +68,12 @@ def test_the_run_goes_on_as_if_it_had_not_been_interrupted(monkeypatch, owner, n
 PARTS = ("scheduler.py", "pending.py", "groups.py", "session.py", "ranks.py")
 
 
-def lines_of_step(made, loss, at=None):
-    """The lines of a ``step(loss)``, in order; if ``at`` is one of them, Ctrl-C comes there."""
+def press():
+    raise KeyboardInterrupt
+
+
+def lines_of_step(made, loss, at=None, then=press):
+    """The lines of a ``step(loss)``, in order; if ``at`` is one of them, a signal comes there."""
     seen = {}
 
     def trace(frame, event, _):
@@ -80,7 +84,7 @@ def lines_of_step(made, loss, at=None):
         if event == "line" and line not in seen:
             seen[line] = None
             if line == at:
-                raise KeyboardInterrupt
+                then()
         return trace
 
     before = sys.gettrace()
@@ -126,6 +130,27 @@ def test_at_whatever_line_a_step_either_counts_or_does_not_and_the_lr_fits(step)
             assert weights(one)[0].item() == one.switch.rewound_to, at
         other = scheduler()
         other.load_state_dict(copy.deepcopy(one.state_dict()))
+        for again in (one, other):
+            while again.last_epoch < step + 2:
+                again.step(v_curve()[again.last_epoch])
+            assert again.switch == whole.switch, at
+            assert group_lrs(again) == lrs[-1:], at
+
+
+@pytest.mark.parametrize("step", [68, *(pytest.param(step, marks=pytest.mark.full) for step in (2, 27, 80))])
+def test_a_signals_handler_may_save_the_state_at_whatever_line(step):
+    whole, made = scheduler(), scheduler()
+    lrs = drive(whole, v_curve()[: step + 2])
+    for loss in v_curve()[: step - 1]:
+        update(made)
+        made.step(loss)
+    loss, states = v_curve()[step - 1], []
+    for at in lines_of_step(copy.deepcopy(made), loss):
+        one, other = copy.deepcopy(made), scheduler()
+        update(one)
+        lines_of_step(one, loss, at, lambda one=one: states.append(copy.deepcopy(one.state_dict())))
+        other.load_state_dict(states[-1])
+        assert other.last_epoch in (step - 1, step), at
         for again in (one, other):
             while again.last_epoch < step + 2:
                 again.step(v_curve()[again.last_epoch])

@@ -194,9 +194,13 @@ class PendingLosses:
         self._averaged = np.zeros(0)
 
     def look(self) -> Array:
-        """The mean loss of each closed update [n], in order, by this rank's own; they stay."""
-        self._flush()
-        return self._known()
+        """The mean loss of each closed update [n], in order, by this rank's own.
+
+        Nothing is changed: a signal's handler may ask within a step.
+        """
+        buffer: Any = self._buffer
+        parts = buffer[_FRONT : _FRONT + self._behind], buffer[: self._front]
+        return np.concatenate([self._averaged, *self._read, *map(_to_host, parts)])
 
     def _known(self) -> Array:
         """The closed updates that are in host memory."""
@@ -220,7 +224,7 @@ class PendingLosses:
 
     def __getstate__(self) -> dict[str, Any]:
         """Views of the buffer would be tensors of their own in a copy."""
-        return self.to_dict() | {"due": self._due}  # after the flush: of the updates that are still to come
+        return self.to_dict() | {"due": self._due - self._behind - self._front}  # updates still to come
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ = self.from_dict(state).__dict__
@@ -228,8 +232,8 @@ class PendingLosses:
 
     def to_dict(self) -> dict[str, Any]:
         """The closed updates' losses [n], the number that are means over ranks, and the open one's sum."""
-        losses = self.look()
-        partial = torch.as_tensor(self._buffer[0]).to("cpu", copy=True) if self._micro else None
+        losses, front = self.look(), self._front
+        partial = torch.as_tensor(self._buffer[front]).to("cpu", copy=True) if self._micro else None
         return {
             "losses": torch.from_numpy(losses),
             "averaged": len(self._averaged),

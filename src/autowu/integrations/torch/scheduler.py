@@ -28,6 +28,7 @@ from autowu.integrations.torch.nested import parameters as trained
 from autowu.integrations.torch.pending import PendingLosses
 from autowu.integrations.torch.published import check_arguments
 from autowu.integrations.torch.ranks import OnAllRanks, leaders, several
+from autowu.integrations.torch.settled import settle, to_dicts
 from autowu.integrations.torch.snapshot import Snapshot
 from autowu.integrations.torch.tensors import StateDict, to_arrays, to_tensors
 from autowu.integrations.torch.told import Told
@@ -235,11 +236,8 @@ class AutoWU(Readable, Ends, SchedulerNames):
 
     def _settle(self) -> None:
         """After Ctrl-C or an error: the update counts or it does not, and the LR is that of the next one."""
-        session, pending = self._session, self._pending
-        if session.due is not None:
-            if session.state.step == session.step:  # decided upon, and not yet forgotten
-                pending.clear()
-            session.step = session.state.step + len(pending)
+        session = self._session
+        settle(session, self._pending)
         self._step_count = session.step + 1
         if session.state.snapshot_step is None:
             self._snapshot.drop()
@@ -281,9 +279,9 @@ class AutoWU(Readable, Ends, SchedulerNames):
         if self._groups.changed:  # a group may have been added since the last step
             with suppress(RuntimeError, ValueError):  # what step() refuses keeps nobody from saving
                 self._groups.take_in()
-        session = self._session.to_dict()
-        kept, unjudged = self._snapshot.to_dict(), self._snapshot.unjudged()
-        run = (to_tensors(session.pop("controller")), self._pending.to_dict(), kept, unjudged)
+        session, pending = to_dicts(self._session, self._pending)
+        kept = None if self._session.state.snapshot_step is None else self._snapshot.to_dict()
+        run = (to_tensors(session.pop("controller")), pending, kept, self._snapshot.unjudged())
         return StateDict(**session, shares=self._groups.to_list(), run=run)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
