@@ -135,6 +135,10 @@ def test_the_scheduler_is_saved_as_accelerates_own_and_without_pickled_objects(t
     assert StateDict(saved)["snapshot"] is not None
 
 
+def test_it_is_printed_as_autowu() -> None:
+    assert repr(loop_over(v_curve(120)).scheduler) == "AutoWU(warmup, step 0 of 120, lr=1e-05)"
+
+
 def test_prepare_leaves_it_alone() -> None:
     loop = loop_over(v_curve(120))
     assert loop.accelerator.prepare(loop.scheduler) is loop.scheduler

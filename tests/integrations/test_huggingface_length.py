@@ -18,7 +18,7 @@ from transformers import EarlyStoppingCallback, TrainerCallback
 
 from integrations.contract.contract import core_trace, v_curve
 from integrations.contract.learner import Learner
-from integrations.huggingface import InOrder, LearningRates, arguments, trainer_for
+from integrations.huggingface import InOrder, LearningRates, Losses, arguments, trainer_for
 
 
 @pytest.mark.parametrize("stop", [100, 171])
@@ -58,3 +58,23 @@ def test_a_stream_without_a_length_is_planned_by_max_steps(tmp_path: Path) -> No
     trainer = InOrder(Learner(), args, train_dataset=Stream(), callbacks=[recorder])
     trainer.train()
     assert recorder.lrs == core_trace(losses)
+
+
+def test_a_smaller_batch_after_running_out_of_memory_begins_a_schedule_of_its_own(tmp_path: Path) -> None:
+    class Small(InOrder):
+        steps = 0
+
+        def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+            self.steps += 1
+            if self._train_batch_size > 1 and self.steps > 5:
+                raise RuntimeError("CUDA out of memory. Tried to allocate")
+            return super().training_step(*args, **kwargs)
+
+    losses = v_curve(60)
+    args = arguments(tmp_path, per_device_train_batch_size=2, auto_find_batch_size=True)
+    trainer = Small(Learner(), args, train_dataset=Losses(losses, 1))
+    lrs: list[float] = []
+    trainer.create_optimizer().register_step_pre_hook(lambda each, *_: lrs.append(each.param_groups[0]["lr"]))
+    trainer.train()
+    assert trainer.lr_scheduler.total_steps == trainer.state.global_step == 60
+    assert lrs[5:] == core_trace(losses)

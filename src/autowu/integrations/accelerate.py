@@ -154,6 +154,9 @@ class AcceleratedAutoWU(AcceleratedScheduler):
         accelerator.register_load_state_pre_hook(before_load)
         accelerator.end_training = end
 
+    def __repr__(self) -> str:
+        return repr(self.scheduler)
+
     def __getattr__(self, name: str) -> Any:
         """What AutoWU has: ``phase``, ``switch``, ``verdicts``, ``extend``, ``cooldown``, ``total_steps``."""
         if name == "scheduler":  # not set yet: as in a copy that is being made

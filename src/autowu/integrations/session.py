@@ -57,13 +57,14 @@ class Session:
 
     def enter(self, state: State[Phase]) -> None:
         """From now on, until the next decision, this is the state."""
-        self.state = state
-        self.lr_function = machine.lr_function(self.config, state)
-        self.due = machine.next_read(self.config, state)  # the step of the next decision; None: never
-        self.logs_only = self.due is None  # whether nothing is decided then, and losses are logged alone
+        lr_function = machine.lr_function(self.config, state)
+        due = machine.next_read(self.config, state)  # the step of the next decision; None: never
+        # At once: Ctrl-C in between would leave the LR of one state with another. With ``logs_only`` nothing
+        # is decided any more, and losses are logged alone.
+        self.state, self.lr_function, self.due, self.logs_only = state, lr_function, due, due is None
         if self.log is not None:
             self.log.entered(self)
-            self.due = self.log.next_read(self) if self.due is None else self.due
+            self.due = self.log.next_read(self) if due is None else due
 
     @property
     def total_steps(self) -> int | None:
@@ -159,12 +160,12 @@ class Session:
         obstacle = weights.restore() if after.restores > before.restores else None
         if obstacle:
             after = not_rewound(after).replace(restores=before.restores)
-        if after.snapshot_step is None:
-            weights.drop()
-        elif after.snapshot_step == after.step and not weights.take():
+        if after.snapshot_step == after.step and not weights.take():
             # The loss was finite, but the update after it broke the weights: the snapshot before is better.
             after = after.replace(snapshot_step=before.snapshot_step)
         self.enter(after)
+        if after.snapshot_step is None:
+            weights.drop()
         return warnings_of(self.config, before, after, known_nonfinite, self.nonfinite, obstacle)
 
     def write_log(self, losses: Array) -> Iterator[str]:

@@ -62,6 +62,19 @@ def test_a_copied_run_goes_on_as_the_original(way, at):
     assert all(map(torch.equal, expected, train_from(*one, at)))  # the copy took nothing from it
 
 
+@pytest.mark.parametrize("as_loss", [float, torch.tensor])
+def test_a_copy_of_a_copy_has_room_for_all_losses_that_are_still_to_come(as_loss):
+    made = autowu.AutoWU(
+        SGD([nn.Parameter(torch.ones(2))], lr=0.1), 4_000, preset="paper", steps_per_epoch=200
+    )
+    for at in (0, 20, 100, 130):
+        while made.last_epoch < at:
+            made.step(as_loss(1.0))
+        made = copy.deepcopy(made)
+    while made.last_epoch < 300:
+        made.step(as_loss(1.0))
+
+
 def train_from(model, optimizer, made, at):
     for step in range(at, STEPS):
         model(torch.linspace(-1, 1, 12).view(4, 3) * (step % 3 + 1)).square().mean().backward()

@@ -67,7 +67,8 @@ def test_other_devices_and_types_may_come_in_any_order(partial):
             pending.add(kinds[(update + i) % 4](loss))
         pending.close_update()
         expected.append(sum(losses) / len(losses))
-    assert pending.read(None).tolist() == expected
+    assert pending.read(None).tolist() == expected == pending.read(None).tolist()
+    pending.clear()
     assert len(pending) == 0
 
 
@@ -87,6 +88,7 @@ def test_a_wait_of_any_length_keeps_the_order(kind, micro):
                 pending.add(kind(1.0 + update + 8 * (i - micro // 2)))
             pending.close_update()
         assert pending.read(None).tolist() == [1.0 + update for update in range(wait)]
+        pending.clear()
         assert len(pending) == 0
 
 

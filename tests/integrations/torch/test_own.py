@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.optim import SGD
+from torch.optim import SGD, AdamW
 
 from integrations.torch.training import Training, v_curve
 
@@ -224,20 +224,32 @@ class Radius(SGD):
         return super().step(closure)
 
 
+class Clipped(AdamW):
+    """A setting of its own, which it keeps in an attribute."""
+
+    def __init__(self, params, lr=1e-3, radius=1.0):
+        super().__init__(params, lr=lr)
+        self.radius = radius
+
+
 @pytest.mark.parametrize("at", [30, 64])
-def test_a_setting_of_an_optimizers_own_that_goes_back_is_told(at, recwarn):
-    training = Training(Radius)
+@pytest.mark.parametrize(
+    ("optimizer", "named"), [(Radius, "radius of parameter group 0"), (Clipped, "radius of the optimizer")]
+)
+def test_a_setting_of_an_optimizers_own_that_goes_back_is_told(at, optimizer, named, recwarn):
+    training = Training(optimizer)
+    kept = training.optimizer.param_groups[0] if optimizer is Radius else vars(training.optimizer)
     for step, loss in enumerate(v_curve()):
         if step == at:
-            training.optimizer.param_groups[0]["radius"] = 0.5
+            kept["radius"] = 0.5
         training.update()
         training.scheduler.step(loss)
-    (group,), back_to = training.optimizer.param_groups, training.scheduler.switch.rewound_to
+    back_to = training.scheduler.switch.rewound_to
     assert at < training.scheduler.switch.step
     told = [str(each.message) for each in recwarn if "went back with the weights" in str(each.message)]
     assert len(told) == (at >= back_to)
-    assert group["radius"] == (1.0 if at >= back_to else 0.5)
-    assert all("radius of parameter group 0 went back" in each for each in told)
+    assert kept["radius"] == (1.0 if at >= back_to else 0.5)
+    assert all(f"{named} went back" in each for each in told)
 
 
 class History(SGD):

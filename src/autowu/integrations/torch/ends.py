@@ -29,6 +29,9 @@ class Ends:
     def _expect(self) -> None: ...
 
     @abstractmethod
+    def _settle(self) -> None: ...
+
+    @abstractmethod
     def _group(self) -> dist.ProcessGroup | None: ...
 
     def extend(self, total_steps: int) -> None:
@@ -81,8 +84,12 @@ class Ends:
         session = self._session
         if session.deciding:  # by a signal's handler: it comes right after
             return
-        texts = self._decide() if session.step == session.due else ()
-        self._expect()
-        self._groups.write(session.learning_rate)
+        try:
+            texts = self._decide() if session.step == session.due else ()
+            self._expect()
+            self._groups.write(session.learning_rate)
+        except BaseException:
+            self._settle()
+            raise
         for text in texts:
             warnings.warn(text, stacklevel=3)

@@ -100,10 +100,9 @@ class Groups:
         written = self._written
         # A group that was added since the last step has no share yet. (`strict` would take as long again.)
         for at, (group, share) in enumerate(zip(self._groups(), self._flat)):  # noqa: B905
-            held, before = group["lr"], written[at]
-            written[at] = value = lr * share
+            held, before, value = group["lr"], written[at], lr * share
             if type(held) is float:
-                if held != before and self.overwritten is None:
+                if held != before and self.overwritten is None and held != value:
                     self.overwritten = held, before
                 group["lr"] = value
             elif isinstance(held, Tensor):
@@ -112,6 +111,12 @@ class Groups:
                 if held != before and self.overwritten is None:
                     self.overwritten = number(held), before
                 group["lr"] = value
+            written[at] = value  # last, so that who was interrupted does not seem to be another hand
+
+    def settle(self, lr: float) -> None:
+        """:meth:`write`, if that is not what was last written."""
+        if any(lr * share != held for share, held in zip(self._flat, self._written, strict=False)):
+            self.write(lr)
 
     def look_at_tensors(self) -> None:
         """Notice what another hand has written into LRs that are tensors; reads from their devices."""
@@ -180,9 +185,14 @@ class Groups:
                 if id(group) not in of_known:
                     own_tensor(holder, group)
                     group.setdefault("initial_lr", number(group["lr"]))
-        self._holders, self._shares, self._written = holders, shares, written
-        self._flat = [share for of in shares for share in of]
-        self._know()
+        before_all = vars(self).copy()
+        try:
+            self._holders, self._shares, self._written = holders, shares, written
+            self._flat = [share for of in shares for share in of]
+            self._know()
+        except BaseException:  # Ctrl-C: it is done at the next step
+            vars(self).update(before_all)
+            raise
 
     def _written_in_order(self) -> dict[tuple[int, int], float]:
         """What was last written, by the holder and the number that a group had."""

@@ -77,7 +77,7 @@ class PendingLosses:
         self._micro += 1
 
     def add_update(self, loss: object) -> None:
-        """:meth:`add` and :meth:`close_update`, in less time where ``loss`` is the update's only one.
+        """:meth:`add`, if it is not None, and :meth:`close_update`; fast where it is the only one.
 
         Raises:
             TypeError, ValueError: as :meth:`add` does.
@@ -87,7 +87,8 @@ class PendingLosses:
             self._views[front].copy_(loss.detach() if loss.requires_grad else loss)
             self._front = front + 1
         else:
-            self.add(loss)
+            if loss is not None:
+                self.add(loss)
             self.close_update()
 
     def _like_last(self, loss: object) -> TypeGuard[Tensor]:
@@ -114,8 +115,14 @@ class PendingLosses:
             self._buffer[self._front] /= self._micro
         self._front, self._micro = self._front + 1, 0
 
-    def drop_update(self) -> None:
-        """Forget the losses of the update that is not closed yet."""
+    def drop_update(self, loss: object) -> None:
+        """Forget the losses of the update that is not closed yet, after a look at its last one, if not None.
+
+        Raises:
+            TypeError, ValueError: as :meth:`add` does.
+        """
+        if loss is not None:
+            self.add(loss)
         self._micro = 0
 
     def _fits(self, value: Tensor | float) -> bool:
@@ -134,29 +141,30 @@ class PendingLosses:
     def _open_buffer(self, value: Tensor | float) -> None:
         """A buffer for losses such as ``value``. What the old one holds goes to host memory."""
         self._flush()
-        partial = float(self._buffer[0]) if self._micro else None
-        self._room, self._views = max(self._due, _FRONT), ()
-        size = _FRONT if self._room == _FRONT else _FRONT + self._room
+        room, views = max(self._due, _FRONT), tuple[Tensor, ...]()
+        size = _FRONT if room == _FRONT else _FRONT + room
+        buffer: Any
         if isinstance(value, Tensor):
             # float32 holds every narrower type exactly.
             wide = value.dtype == torch.float64
             dtype = torch.float64 if wide else torch.float32
             with torch.inference_mode(False):  # written to outside of it, too
-                self._buffer = torch.zeros(size, dtype=dtype, device=value.device)
-            self._views = self._buffer[:_FRONT].unbind()
+                buffer = torch.zeros(size, dtype=dtype, device=value.device)
+            views = buffer[:_FRONT].unbind()
         else:
-            self._buffer = np.zeros(size)
-        if partial is not None:
-            self._buffer[0] = partial
+            buffer = np.zeros(size)
+        if self._micro:
+            buffer[0] = float(self._buffer[0])
+        self._buffer, self._views, self._room = buffer, views, room  # at once, or not at all
 
     def _flush(self) -> None:
         """Move closed updates to host memory, and the one that is not closed to the front of the buffer."""
         count, place = self._behind + self._front, self._front
         if count:
-            self._read.append(_to_host(self._closed()))
+            read, due = [*self._read, _to_host(self._closed())], self._due - count
+            self._read, self._behind, self._front, self._due = read, 0, 0, due  # at once, or not at all
             if self._micro:
                 self._buffer[0] = self._buffer[place]
-            self._behind, self._front, self._due = 0, 0, self._due - count
 
     def _closed(self) -> Tensor | Array:
         """The closed updates in the buffer, in order."""
@@ -166,7 +174,7 @@ class PendingLosses:
         return self._buffer[_FRONT : _FRONT + self._behind]
 
     def read(self, group: dist.ProcessGroup | None) -> Array:
-        """Take out the mean loss of each closed update [n], in order.
+        """The mean loss of each closed update [n], in order; they stay until :meth:`clear`.
 
         With a process group, the mean over its ranks' finite losses, by one all-reduce of sums and counts;
         NaN where no rank's loss is finite.
@@ -178,18 +186,21 @@ class PendingLosses:
             losses = self._read[0] if not len(self._averaged) and len(self._read) == 1 else self._known()
         else:
             losses = np.concatenate([self._averaged, mean_over_ranks(self._local(group), group)])
-        self._averaged, self._read, self._behind, self._front = np.zeros(0), [], 0, 0
+        self._averaged, self._read, self._behind, self._front = losses, [], 0, 0
         return losses
 
-    def put_back(self, losses: Array) -> None:
-        """What :meth:`read` gave is to be read again, since nothing has come of it."""
-        self._averaged = np.concatenate([losses, self._averaged])
-        self.expect(2)  # the next update may be given before the decision is made up for
+    def clear(self) -> None:
+        """Forget what :meth:`read` gave: it has been decided upon."""
+        self._averaged = np.zeros(0)
 
     def look(self) -> Array:
-        """The mean loss of each closed update [n], in order, by this rank's own; they stay."""
-        self._flush()
-        return self._known()
+        """The mean loss of each closed update [n], in order, by this rank's own.
+
+        Nothing is changed: a signal's handler may ask within a step.
+        """
+        buffer: Any = self._buffer
+        parts = buffer[_FRONT : _FRONT + self._behind], buffer[: self._front]
+        return np.concatenate([self._averaged, *self._read, *map(_to_host, parts)])
 
     def _known(self) -> Array:
         """The closed updates that are in host memory."""
@@ -213,16 +224,16 @@ class PendingLosses:
 
     def __getstate__(self) -> dict[str, Any]:
         """Views of the buffer would be tensors of their own in a copy."""
-        return self.to_dict() | {"due": self._due}
+        return self.to_dict() | {"due": self._due - self._behind - self._front}  # updates still to come
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ = self.from_dict(state).__dict__
-        self._due = state["due"] - len(self)
+        self.expect(state["due"])
 
     def to_dict(self) -> dict[str, Any]:
         """The closed updates' losses [n], the number that are means over ranks, and the open one's sum."""
-        losses = self.look()
-        partial = torch.as_tensor(self._buffer[0]).to("cpu", copy=True) if self._micro else None
+        losses, front = self.look(), self._front
+        partial = torch.as_tensor(self._buffer[front]).to("cpu", copy=True) if self._micro else None
         return {
             "losses": torch.from_numpy(losses),
             "averaged": len(self._averaged),

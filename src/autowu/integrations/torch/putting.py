@@ -75,13 +75,13 @@ def _held(holder: Any, field: Any) -> Any:
 
 
 def changed_settings(training: Training, stored: Stored) -> list[str]:
-    """The names of settings in the groups that are others than then, and go back."""
+    """The names of settings, in groups or attributes, that are others than then, and go back."""
     settings = arguments(training.optimizers())
     changed = {
         place.key: ""
         for place in training.places(stored.anchors)
-        if place.key[0] == "group"
-        and place.key[3] in settings
+        if place.key[0] in ("group", "attribute")
+        and place.key[-1] in settings
         and place.key in stored.values
         and never_changes(place.value)
         and stored.values[place.key] != place.value

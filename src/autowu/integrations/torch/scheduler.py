@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -29,6 +28,7 @@ from autowu.integrations.torch.nested import parameters as trained
 from autowu.integrations.torch.pending import PendingLosses
 from autowu.integrations.torch.published import check_arguments
 from autowu.integrations.torch.ranks import OnAllRanks, leaders, several
+from autowu.integrations.torch.settled import settle, to_dicts
 from autowu.integrations.torch.snapshot import Snapshot
 from autowu.integrations.torch.tensors import StateDict, to_arrays, to_tensors
 from autowu.integrations.torch.told import Told
@@ -176,21 +176,22 @@ class AutoWU(Readable, Ends, SchedulerNames):
             self._compare()
         if self._lacked_loss:
             self._refuse_batch_size(loss)
-        # One that was interrupted, or failed, at the update before.
-        missed = self._decide() if session.due is not None and session.step >= session.due else ()
-        if session.due is None:
-            if loss is not None:
-                pending.add(loss)  # which looks at it
-            pending.drop_update()
-        elif loss is None:
-            pending.close_update()
-        else:
-            pending.add_update(loss)
-        session.step += 1
-        self._step_count += 1
-        self._updates.steps += 1
-        texts = self._decide() if session.step == session.due else ()
-        self._groups.write(session.lr_function(session.step))
+        try:
+            # One that was interrupted, or failed, at the update before.
+            missed = self._decide() if session.due is not None and session.step >= session.due else ()
+            if session.due is None:
+                pending.drop_update(loss)
+                session.step += 1
+            else:
+                session.step += 1
+                pending.add_update(loss)
+            self._step_count += 1
+            self._updates.steps += 1
+            texts = self._decide() if session.step == session.due else ()
+            self._groups.write(session.lr_function(session.step))
+        except BaseException:
+            self._settle()
+            raise
         for text in (*missed, *texts):
             warnings.warn(text, stacklevel=2)
         if session.due is None and (text := session.overrun()):
@@ -214,28 +215,34 @@ class AutoWU(Readable, Ends, SchedulerNames):
         """
         # Where only the log reads, other processes need not: theirs may have no log.
         group = None if self._session.logs_only else self._group()
-        session, before, losses = self._session, self._session.state, np.zeros(0)
+        session, before = self._session, self._session.state
         try:
             with torch.inference_mode(False), torch.no_grad():  # what is kept is written to again
                 self._groups.look_at_tensors()
                 losses = self._pending.read(group)
                 weights = OnAllRanks(self._snapshot, group)
                 texts = list(session.decide(losses, weights, lambda decide: leaders(decide, group)))
-        except BaseException:
-            if session.state is before:
-                self._pending.put_back(losses)
-            raise
+        finally:  # one that is interrupted is made up for at the next step
+            if session.state is not before:
+                self._pending.clear()
         texts += [*self._session.write_log(losses), *self._updates.idle()]
         self._expect()
         return [
             *texts,
             *self._told.gone(weights.gone, self._session.step),
             *self._told.settings(weights.settings, self._session.step),
-            *self._told.of_snapshot(self._snapshot, self._session.step),
-            *self._told.counted(losses, self._session.step),
-            *self._told.averaged(losses, self._session.step),
-            *self._told.strangers(self._snapshot.training),
+            *self._told.after_read(self._snapshot, losses, self._session.step),
         ]
+
+    def _settle(self) -> None:
+        """After Ctrl-C or an error: the update counts or it does not, and the LR is that of the next one."""
+        session = self._session
+        settle(session, self._pending)
+        self._step_count = session.step + 1
+        if session.state.snapshot_step is None:
+            self._snapshot.drop()
+        self._expect()
+        self._groups.settle(session.learning_rate)
 
     def _expect(self) -> None:
         session = self._session
@@ -272,9 +279,9 @@ class AutoWU(Readable, Ends, SchedulerNames):
         if self._groups.changed:  # a group may have been added since the last step
             with suppress(RuntimeError, ValueError):  # what step() refuses keeps nobody from saving
                 self._groups.take_in()
-        session = self._session.to_dict()
-        kept, unjudged = self._snapshot.to_dict(), self._snapshot.unjudged()
-        run = (to_tensors(session.pop("controller")), self._pending.to_dict(), kept, unjudged)
+        session, pending = to_dicts(self._session, self._pending)
+        kept = None if self._session.state.snapshot_step is None else self._snapshot.to_dict()
+        run = (to_tensors(session.pop("controller")), pending, kept, self._snapshot.unjudged())
         return StateDict(**session, shares=self._groups.to_list(), run=run)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:

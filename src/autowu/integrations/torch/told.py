@@ -95,6 +95,13 @@ class Told:
                 " schedule."
             )
 
+    def after_read(self, snapshot: Snapshot, losses: Array, step: int) -> Iterator[str]:
+        """What there is to tell of the last snapshot, of the losses that were read, and of the model."""
+        yield from self.of_snapshot(snapshot, step)
+        yield from self.counted(losses, step)
+        yield from self.averaged(losses, step)
+        yield from self.strangers(snapshot.training)
+
     def counted(self, losses: Array, step: int) -> Iterator[str]:
         """That the losses are no losses: as long as nobody has been told, and they may be a count.
 
