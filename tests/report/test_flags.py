@@ -120,6 +120,28 @@ def test_replay_writes_no_file_called_minus(
     assert [path.name for path in sweep.parent.iterdir()] == ["sweep.csv"]
 
 
+@pytest.mark.parametrize("where", ["missing", "file"])
+@pytest.mark.parametrize("name", ["x.html", "x.png", "x.svg"])
+def test_what_cannot_be_written_is_refused_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], where: str, name: str
+) -> None:
+    pytest.importorskip("plotly" if name == "x.html" else "matplotlib")
+    (tmp_path / "file").touch()
+    for command in ("replay", "report"):
+        told = refused(capsys, command, "none.csv", "-o", tmp_path / where / name)  # the log is none either
+        assert f"{name}: cannot be written (" in told
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_of_events_that_cannot_be_made_is_refused_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "x"):
+        told = refused(capsys, "report", "none.csv", "--format", "tensorboard", "-o", path)
+        assert f"-o {path}: cannot be written: {tmp_path / 'file'} is not a folder" in told
+
+
 # --- writing ------------------------------------------------------------------------------------------
 
 
