@@ -150,6 +150,14 @@ def test_rows_of_one_step_that_fill_different_columns_are_one_row(tmp_path: Path
     assert (found.stride, found.notes) == (50, ())
 
 
+def test_rows_of_one_step_without_a_loss_are_an_evaluation_if_one_of_them_is(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.csv"
+    file.write_text("step,loss,lr,val\n0,3,.1,\n10,2,.1,\n20,1,.1,\n25,,.1,\n25,,,9.5\n30,0,.1,\n")
+    found = logs.read(str(file))
+    np.testing.assert_array_equal(found.losses, [3, 2, 1, 0])
+    assert (found.stride, found.notes) == (10, ())
+
+
 def test_an_empty_loss_is_missing_where_the_row_says_nothing_else(tmp_path: Path) -> None:
     content = "step,loss,lr,norm\n0,3,.1,1\n1,,.1,1\n2,2,.1,1\n3,,,\n4,,.1,1\n"
     np.testing.assert_array_equal(read(tmp_path, content), [3, NAN, 2, NAN, NAN])

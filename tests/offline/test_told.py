@@ -38,6 +38,7 @@ def first_of_all(path: str) -> str:
 @pytest.mark.parametrize(
     ("steps", "begins"),
     [
+        (range(5, 305), "5"),
         (range(20, 320), "20"),
         (range(5000, 5300), "5,000"),
         (range(50_000, 53_000, 10), "50,000"),
@@ -56,6 +57,13 @@ def test_a_record_that_begins_late_is_counted_from_there(tmp_path: Path, steps: 
 @pytest.mark.parametrize("steps", [range(0, 3000, 10), range(9, 3009, 10), range(10, 3010, 10), range(300)])
 def test_a_record_that_begins_at_the_beginning_has_no_note(tmp_path: Path, steps: range) -> None:
     assert numbered(tmp_path, steps).notes == ()
+
+
+def test_a_record_that_begins_a_little_later_lacks_the_losses_before(tmp_path: Path) -> None:
+    found = numbered(tmp_path, range(4, 304))
+    assert np.isnan(found.losses[:4]).all()
+    np.testing.assert_array_equal(found.losses[4:], LOSSES)
+    assert found.notes == ()
 
 
 # --- what it has of losses ----------------------------------------------------------------------------

@@ -141,6 +141,25 @@ def test_a_constant_rate_is_another_schedule_and_a_factor_is_none(tmp_path: Path
     assert decide(later).foreign is False
 
 
+@pytest.mark.parametrize(
+    ("factor", "every", "foreign"),
+    [
+        (1.015, 3, False),  # as far as a log with few digits tells
+        (1.025, 3, True),
+        (10, 11, False),  # few are others, such as the first ones after each resumption
+        (10, 9, True),
+    ],
+)
+def test_a_log_s_rounding_and_a_few_odd_rates_make_no_other_schedule(
+    tmp_path: Path, factor: float, every: int, foreign: bool
+) -> None:
+    decided = decide(own(tmp_path / "own.csv"))
+    assert decided.record.lrs is not None
+    lrs = decided.record.lrs.copy()
+    lrs[::every] *= factor
+    assert replace(decided, record=replace(decided.record, lrs=lrs)).foreign == foreign
+
+
 def test_a_run_that_is_not_over_is_told_by_its_length(tmp_path: Path) -> None:
     path = own(tmp_path / "mine.csv", total=1000, recorded=550)
     guessed, given = shown(path), shown(path, "--total-steps", "1000")
