@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,7 +16,8 @@ from keras import layers
 
 from autowu.integrations.keras import AutoWUCallback
 from integrations.contract.contract import v_curve
-from integrations.keras_trials import fit, prescribed
+from integrations.keras_changes import last_update, stack
+from integrations.keras_trials import History, fit, prescribed, prescribed_loss
 
 STEPS = 40
 
@@ -163,6 +166,29 @@ def interrupted(folder: Path) -> dict[str, Any]:
     model.fit(X, X, batch_size=1, verbose=0, callbacks=[autowu])
     model.save(folder / "model.keras")
     return {"message": message, "steps": autowu.driver.step_count}
+
+
+def copies(how: str) -> dict[str, Any]:
+    """A run goes on with a copy of the callback, and of the model that it has."""
+    losses, cut = v_curve(120), last_update()
+
+    def trained(copied: Any) -> History:
+        model, autowu = stack(), AutoWUCallback(120)
+        fit(model, losses[:cut], autowu)
+        autowu = copied(autowu)
+        history = fit(autowu.model, losses[cut:], autowu)
+        assert autowu.driver.switch.rewound_to is not None
+        return history
+
+    made = {"copy": copy.copy, "deepcopy": copy.deepcopy, "pickle": lambda it: pickle.loads(pickle.dumps(it))}
+    with told("another model") as found, keras.saving.custom_object_scope({"prescribed_loss": prescribed_loss}):
+        whole, other = trained(lambda autowu: autowu), trained(made[how])
+    weights = zip(whole.weights(), other.weights(), strict=True)
+    return {
+        "same LRs": whole.lrs == other.lrs,
+        "same weights": all(np.array_equal(one, two) for one, two in weights),
+        "told": found,
+    }
 
 
 def begun_anew(folder: Path) -> dict[str, Any]:

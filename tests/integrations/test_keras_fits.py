@@ -55,3 +55,11 @@ def test_weights_without_the_state_are_refused_with_the_way_to_begin_anew(
     assert "to begin anew with them, first `del model.optimizer.autowu`" in result["message"]
     assert "object at 0x" not in result["message"]
     assert result["steps"] == 10
+
+
+@pytest.mark.parametrize("how", ["copy", "deepcopy", "pickle"])
+def test_a_run_goes_on_with_a_copy_of_the_callback_and_its_model(backend: str, how: str) -> None:
+    result = run(backend, "copies", how)
+    assert result["same LRs"]
+    assert result["same weights"]
+    assert result["told"] == []
