@@ -12,12 +12,12 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
 
 from autowu.integrations.keras import AutoWUCallback
 from integrations.contract.contract import v_curve
 from integrations.keras_changes import last_update, stack
-from integrations.keras_trials import History, fit, prescribed, prescribed_loss
+from integrations.keras_trials import History, Prescribed, fit, prescribed, prescribed_loss
 
 STEPS = 40
 
@@ -95,6 +95,39 @@ def recompiled(optimizer: str, listed: str) -> dict[str, Any]:
 def plain() -> list[float]:
     """The LRs of the same run without such a callback."""
     return fit(prescribed(), v_curve(STEPS), AutoWUCallback(2 * STEPS), epochs=2).lrs
+
+
+class Own(Prescribed):
+    """Its `train_step` gives the loss to a metric of its own, which has the name of that of `compile`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.own = keras.metrics.Mean(name="loss")
+
+    def train_step(self, *arguments: Any) -> Any:
+        _, y = arguments[-1]
+        loss, slopes = ops.mean(y), [ops.zeros(each.shape) for each in self.trainable_variables]
+        if keras.backend.backend() == "torch":
+            self.optimizer.apply(slopes, self.trainable_variables)
+            self.own.update_state(loss)
+            return {"loss": loss}
+        weights, others, state, metrics = arguments[0]
+        weights, state = self.optimizer.stateless_apply(state, slopes, weights)
+        after: list[Any] = []
+        for metric in self.metrics:
+            mine = metrics[len(after) : len(after) + len(metric.variables)]
+            after += metric.stateless_update_state(mine, loss) if metric is self.own else mine
+        return {"loss": loss}, (weights, others, state, after)
+
+
+def two_of_one_name() -> tuple[int, bool]:
+    """How many metrics are called 'loss', and whether the losses are those that one of them is given."""
+    model, autowu = Own(), AutoWUCallback(STEPS)
+    model.compile("adam", "mse")
+    model.build((None, 4))
+    with seen(autowu) as losses:
+        fit(model, v_curve(STEPS), autowu)
+    return len([metric for metric in model.metrics if metric.name == "loss"]), same(losses)
 
 
 def message_of(*callbacks: Any) -> str:
@@ -181,7 +214,10 @@ def copies(how: str) -> dict[str, Any]:
         return history
 
     made = {"copy": copy.copy, "deepcopy": copy.deepcopy, "pickle": lambda it: pickle.loads(pickle.dumps(it))}
-    with told("another model") as found, keras.saving.custom_object_scope({"prescribed_loss": prescribed_loss}):
+    with (
+        told("another model") as found,
+        keras.saving.custom_object_scope({"prescribed_loss": prescribed_loss}),
+    ):
         whole, other = trained(lambda autowu: autowu), trained(made[how])
     weights = zip(whole.weights(), other.weights(), strict=True)
     return {

@@ -21,6 +21,10 @@ def test_a_callback_that_evaluates_before_autowu_reads_changes_no_loss(backend: 
     assert run(backend, "evaluating", known)
 
 
+def test_of_two_metrics_called_loss_the_one_that_is_given_it_counts(backend: str) -> None:
+    assert run(backend, "two_of_one_name") == (2, True)
+
+
 @pytest.mark.parametrize("listed", ["before", "after"])
 @pytest.mark.parametrize("optimizer", ["another", "the same"])
 def test_a_model_that_a_callback_compiles_anew_is_followed(backend: str, optimizer: str, listed: str) -> None:

@@ -23,7 +23,7 @@ from autowu.config import Config
 from autowu.integrations import keras_said
 from autowu.integrations.driver import Driver
 from autowu.integrations.ended import ended_early
-from autowu.integrations.keras_loss import remembering
+from autowu.integrations.keras_loss import given, remembering
 from autowu.integrations.keras_state import State, iterations, owner_of
 from autowu.integrations.keras_variables import Variables, other_optimizers
 from autowu.integrations.logged import Folder
@@ -76,7 +76,7 @@ class AutoWUCallback(keras.callbacks.Callback):
             log,
             {"host": "Keras", "packages": ("keras", keras.backend.backend())},
         )
-        self._metric: Any = None  # whose `last_value` is the last batch's loss
+        self._metrics: list[Any] = []  # of one of them `last_value` is the last batch's loss
         self._iterations: int | None = None  # the optimizer's, at the last look
         self._in_batch = False
         self._train_function: Any = None  # the model's, at the last look
@@ -91,7 +91,7 @@ class AutoWUCallback(keras.callbacks.Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         # What a copy's model has is other variables, of the same names.
-        known = {"_metric": None, "_iterations": None, "_train_function": None, "_written": None}
+        known = {"_metrics": [], "_iterations": None, "_train_function": None, "_written": None}
         return vars(self) | known | {"_variables": Variables()}
 
     def set_model(self, model: Any) -> None:
@@ -110,7 +110,7 @@ class AutoWUCallback(keras.callbacks.Callback):
                 f"steps_per_execution must be 1, not {model.steps_per_execution}: AutoWU needs each update's"
                 " loss and sets each update's learning rate"
             )
-        new, self._metric = self._metric is None, remembering(model)
+        new, self._metrics = not self._metrics, remembering(model)
         if again and owner_of(model.optimizer) is self and not self._in_batch:  # else it was interrupted
             self._look_for_uncounted(iterations(model.optimizer), 0)
         self._iterations = None
@@ -172,12 +172,13 @@ class AutoWUCallback(keras.callbacks.Callback):
         """Read the batch's loss; if the optimizer has made an update, close it, and rewind if need be."""
         self._in_batch = False
         model = self.model  # on JAX, this brings the variables up to date
-        self.driver.observe(float(self._metric.last_value.value))
+        metric = given(self._metrics)
+        self.driver.observe(float(metric.last_value.value))
         # Not after each batch with gradient_accumulation_steps, nor where the loss scale overflowed.
         if (made := iterations(model.optimizer)) == self._iterations:
             return
         self._look_for_uncounted(made, 1)
-        if not self._metric.was_given:
+        if not metric.was_given:
             raise ValueError(
                 "train_step has made an update, but has not given its loss to the metric called 'loss', from"
                 " which AutoWU reads it: let it call that metric's update_state(loss)"
