@@ -48,6 +48,8 @@ def inject(transformation: Any = optax.sgd, **rates: Any) -> Any:
         (optax.chain(inject(), optax.apply_every(4)), 4, 1, None),
         (optax.apply_if_finite(inject(), 5), 10, 1, "the optimizer has made"),
         (optax.apply_if_finite(inject(), 5), 1, 1, None),
+        (optax.conditionally_mask(inject(), lambda step: step < 50), 1, 1, None),
+        (optax.conditionally_transform(inject(), lambda step: step % 4 == 0), 1, 1, None),
     ],
 )
 def test_too_few_or_too_many_calls_are_told_once(

@@ -12,11 +12,16 @@ import jax
 import numpy as np
 from jax.tree_util import keystr
 
+from autowu.integrations.optax_trees import states
+
 _MISSED: Final = 25  # updates without a step(), until that is told
 _CROWDED: Final = 25  # calls of step() with too few updates, until that is told
 
 _LESS_OFTEN: Final = "grad_acc"  # a leaf of `apply_every`, which makes no update of some of its calls
-_UNCOUNTED: Final = "total_notfinite"  # of `apply_if_finite`, within which updates left out are not counted
+# Of transformations within which updates that are left out are not counted.
+_LEAVING_OUT: Final = frozenset(
+    {"ApplyIfFiniteState", "ConditionallyMaskState", "ConditionallyTransformState"}
+)
 
 
 class Updates:
@@ -104,8 +109,7 @@ def _counts(opt_state: Any) -> tuple[bool, bool, tuple[int, ...]]:
     by_multi_steps = [leaves[name][1] for name, field in last.items() if field == "gradient_step"]
     if by_multi_steps:
         return True, False, _numbers(by_multi_steps)
-    fields = {*last.values()}
-    if _LESS_OFTEN in fields:
+    if _LESS_OFTEN in last.values():
         return False, False, ()
     injecting = {
         keystr(path[:depth])
@@ -118,7 +122,7 @@ def _counts(opt_state: Any) -> tuple[bool, bool, tuple[int, ...]]:
         for name, (path, leaf) in leaves.items()
         if last.get(name) == "count" and keystr(path[:-1]) in injecting
     ]
-    return False, _UNCOUNTED in fields, _numbers(counts)
+    return False, bool(states(opt_state, _LEAVING_OUT)), _numbers(counts)
 
 
 def _numbers(leaves: list[Any]) -> tuple[int, ...]:
