@@ -66,6 +66,21 @@ def test_a_record_that_begins_a_little_later_lacks_the_losses_before(tmp_path: P
     assert found.notes == ()
 
 
+@pytest.mark.parametrize("name", ["split", "mode", "Phase"])
+def test_rows_of_evaluations_are_left_out_and_counted(tmp_path: Path, name: str) -> None:
+    rows = [f"{i},{'val' if i % 3 == 2 else 'train'},{i}\n" for i in range(30)]
+    (tmp_path / "log.csv").write_text(f"epoch,{name},loss\n" + "".join(rows))
+    found = logs.read(str(tmp_path / "log.csv"))
+    assert found.losses.tolist() == [i for i in range(30) if i % 3 != 2]
+    assert found.notes == ("10 rows are of an evaluation, and left out",)
+    one = [json.dumps({"step": i, name: "train", "loss": 1.0}) for i in range(30)]
+    one.append(json.dumps({"step": 29, name: " Test", "loss": 9.0}))
+    (tmp_path / "log.jsonl").write_text("\n".join(one))
+    found = logs.read(str(tmp_path / "log.jsonl"))
+    assert set(found.losses) == {1.0}
+    assert found.notes == ("1 row is of an evaluation, and left out",)
+
+
 # --- what it has of losses ----------------------------------------------------------------------------
 
 

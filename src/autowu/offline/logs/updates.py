@@ -12,7 +12,7 @@ from autowu.arrays import Array
 from autowu.errors import UserError
 from autowu.offline.logs import grid
 from autowu.offline.logs.columns import Choice, Columns, choose, shown
-from autowu.offline.logs.entries import collect
+from autowu.offline.logs.entries import Entries, collect
 from autowu.offline.logs.grid import Grid, Steps
 from autowu.offline.logs.table import Table
 
@@ -63,7 +63,7 @@ def place(table: Table, name: str, choice: Choice, total_steps: int | None) -> R
     at = choose(table.columns, name, choice)
     entries = collect(table, at, total_steps)
     losses, lrs, steps = entries.losses, entries.lrs, entries.steps
-    notes = [*table.notes, *at.notes, *_no_number(table, at, lrs, name, choice)]
+    notes = [*table.notes, *at.notes, *_left_out(entries), *_no_number(table, at, lrs, name, choice)]
     if steps is None or not len(steps):
         return Record(
             losses, _without_gaps(lrs), notes=tuple(notes), planned=table.planned, epochs=entries.epochs
@@ -89,6 +89,14 @@ def place(table: Table, name: str, choice: Choice, total_steps: int | None) -> R
     return Record(
         at_losses, _without_gaps(at_lrs), lies_on.stride, tuple(notes), table.planned, absent=absent
     )
+
+
+def _left_out(entries: Entries) -> list[str]:
+    """What is to be said of rows that say to be of an evaluation."""
+    if not entries.evaluations:
+        return []
+    count = entries.evaluations
+    return [f"{'1 row is' if count == 1 else f'{count:,} rows are'} of an evaluation, and left out"]
 
 
 def _no_number(table: Table, at: Columns, lrs: Array, name: str, choice: Choice) -> list[str]:
