@@ -98,7 +98,7 @@ def _replacing(output: Path) -> Generator[BinaryIO]:
     try:
         with file:
             yield file
-        os.replace(partial, output)
+        os.replace(partial, output.resolve())
     except BaseException as error:
         partial.unlink(missing_ok=True)
         # One of writing names no file, or this one; another is of a run that is read meanwhile.
@@ -108,10 +108,11 @@ def _replacing(output: Path) -> Generator[BinaryIO]:
 
 
 def _opened(output: Path) -> tuple[Path, BinaryIO]:
-    partial = output.with_name(f".{output.name[:40]}.{os.getpid()}.partial")  # a name may not be too long
     try:
         if output.exists() and not output.is_file():
             raise UserError(f"{output}: not a file; -o takes the path of the page")
+        place = output.resolve()  # a link stays one
+        partial = place.with_name(f".{place.name[:40]}.{os.getpid()}.partial")  # a name may not be too long
         return partial, partial.open("xb")
     except OSError as error:
         raise _unwritten(output, error) from error
