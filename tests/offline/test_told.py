@@ -135,11 +135,13 @@ def test_of_several_learning_rates_none_is_taken_and_all_are_named(tmp_path: Pat
     assert logs.read(path, choice=Choice(lr="lr-AdamW/pg2")).notes == ()
 
 
-def test_learning_rates_that_are_no_numbers_are_told_and_refused_if_asked_for(tmp_path: Path) -> None:
-    path = columns(tmp_path, "lr", *["high"] * 300)
-    note = "the column 'lr' has no number, so the recorded learning rates are not known"
+@pytest.mark.parametrize("rate", ["high", "0", "-3.5"])  # the last is the logarithm of one
+def test_learning_rates_that_are_none_are_told_and_refused_if_asked_for(tmp_path: Path, rate: str) -> None:
+    path = columns(tmp_path, "lr", *[rate] * 300)
+    note = "the column 'lr' has no number above 0, so the recorded learning rates are not known"
     assert logs.read(path).notes == (note,)
-    with pytest.raises(UserError, match="--lr-column 'lr' must have numbers, and has none"):
+    assert logs.read(path).lrs is None
+    with pytest.raises(UserError, match="--lr-column 'lr' must have numbers above 0, and has none"):
         logs.read(path, choice=Choice(lr="lr"))
 
 

@@ -100,17 +100,21 @@ def _left_out(entries: Entries) -> list[str]:
 
 
 def _no_number(table: Table, at: Columns, lrs: Array, name: str, choice: Choice) -> list[str]:
-    """What is to be said where the column of the learning rate has no number.
+    """What is to be said where the column of the learning rate has no number above 0.
 
     Raises:
         UserError: and the user has named it.
     """
-    if at.lr is None or not len(lrs) or np.isfinite(lrs).any():
+    if at.lr is None or not len(lrs) or _are_rates(lrs):
         return []
     column = shown(table.columns[at.lr])
     if choice.lr is not None:
-        raise UserError(f"{name}: --lr-column {column} must have numbers, and has none")
-    return [f"the column {column} has no number, so the recorded learning rates are not known"]
+        raise UserError(f"{name}: --lr-column {column} must have numbers above 0, and has none")
+    return [f"the column {column} has no number above 0, so the recorded learning rates are not known"]
+
+
+def _are_rates(lrs: Array) -> bool:
+    return bool((np.isfinite(lrs) & (lrs > 0)).any())
 
 
 def _repeated(steps: Steps, counts: Steps) -> list[str]:
@@ -143,9 +147,9 @@ def _off(of: Grid) -> list[str]:
 
 def _without_gaps(lrs: Array) -> Array | None:
     """``lrs`` with those of rows that are missing in a straight line between their neighbours."""
-    known = np.flatnonzero(np.isfinite(lrs))
-    if not len(known):
+    if not _are_rates(lrs):
         return None
+    known = np.flatnonzero(np.isfinite(lrs))
     first, end = int(known[0]), int(known[-1]) + 1
     lrs[first:end] = np.interp(np.arange(first, end), known, lrs[known])
     return lrs
