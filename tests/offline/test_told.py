@@ -108,6 +108,11 @@ def test_a_loss_for_each_epoch_is_told_first(tmp_path: Path, first: int) -> None
     assert first_of_all(path).startswith("A loss for each epoch, by its column epoch, and each is taken for")
 
 
+def test_a_loss_for_each_epoch_of_a_resumed_run_is_told_too(tmp_path: Path) -> None:
+    path = columns(tmp_path, "epoch", *map(str, [*range(20), *range(15, 30)]))
+    assert first_of_all(path).startswith("A loss for each epoch, by its column epoch")
+
+
 @pytest.mark.parametrize(
     "rows",
     [

@@ -186,6 +186,20 @@ def test_a_log_of_every_tenth_update_says_so_first(
     assert capsys.readouterr().out.startswith("A loss for every 10 updates only")
 
 
+@pytest.mark.parametrize("column", ["lr", "autowu/learning_rate"])
+def test_a_tenth_of_autowu_s_own_log_is_of_no_other_schedule(tmp_path: Path, column: str) -> None:
+    losses = v_shaped(10 * N)
+    columns = {"step": range(0, 10 * N, 10), "loss": losses[::10]}
+    rates = autowu.replay(losses).learning_rates[::10]
+    run = shown(write(tmp_path / "tenth.csv", **columns, **{column: rates}))
+    other = column == "lr"  # whose it is, nothing says
+    assert any("AutoWU did not run here" in note for note in run.notes) == other
+    assert run.notes[0].startswith("A loss for every 10 updates only") != other
+    place = star(run)
+    assert place is not None
+    assert place[1] == pytest.approx(np.interp(place[0], run.steps, run.lrs), rel=0.05)  # on the curve
+
+
 def test_the_command_says_above_the_table_what_a_log_cannot_tell(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -87,7 +87,8 @@ class _Collector:
     def _see_epoch(self, row: Sequence[Cell]) -> None:
         if self._epochs and self._at.epoch is not None:
             before, self._epoch = self._epoch, _lenient(row[self._at.epoch])
-            self._epochs = self._epoch == before + 1 or (not self._losses and self._epoch.is_integer())
+            first = not self._losses and self._epoch.is_integer()
+            self._epochs = first or self._epoch == before + 1 or self._epoch < before  # as by a resumed run
 
     def _numbered(self, row: Sequence[Cell], step: int) -> None:
         last = len(self._steps) - 1

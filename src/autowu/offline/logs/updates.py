@@ -37,6 +37,8 @@ class Record:
     without a known end."""
     epochs: bool = False
     """Whether each loss is of an epoch, by the column that numbers them."""
+    own: bool = False
+    """Whether AutoWU's callbacks say in the log that they set the learning rates."""
     absent: int = 0
     """How many entries the log does not have at all, missing or not finite, between those that it has."""
 
@@ -66,7 +68,12 @@ def place(table: Table, name: str, choice: Choice, total_steps: int | None) -> R
     notes = [*table.notes, *at.notes, *_left_out(entries), *_no_number(table, at, lrs, name, choice)]
     if steps is None or not len(steps):
         return Record(
-            losses, _without_gaps(lrs), notes=tuple(notes), planned=table.planned, epochs=entries.epochs
+            losses,
+            _without_gaps(lrs),
+            notes=tuple(notes),
+            planned=table.planned,
+            epochs=entries.epochs,
+            own=at.own,
         )
     distinct, counts = np.unique(steps, return_counts=True)
     lies_on = grid.of(distinct)
@@ -87,7 +94,13 @@ def place(table: Table, name: str, choice: Choice, total_steps: int | None) -> R
     at_losses, at_lrs = np.full(n, math.nan), np.full(n, math.nan)
     at_losses[places], at_lrs[places] = losses, lrs  # of two accounts of a step the last one stays
     return Record(
-        at_losses, _without_gaps(at_lrs), lies_on.stride, tuple(notes), table.planned, absent=absent
+        at_losses,
+        _without_gaps(at_lrs),
+        lies_on.stride,
+        tuple(notes),
+        table.planned,
+        own=at.own,
+        absent=absent,
     )
 
 
