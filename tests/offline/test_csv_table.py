@@ -1,5 +1,6 @@
 """Reading a CSV file of losses: what is accepted, and how the rest is refused."""
 
+import json
 import math
 from pathlib import Path
 
@@ -110,6 +111,16 @@ def test_a_last_line_that_is_being_written_is_left_out(tmp_path: Path, last: str
     found = logs.read(str(file))
     assert found.losses.tolist() == [3, 2]
     assert found.notes == ("the last line is cut off and left out",)
+
+
+@pytest.mark.parametrize("rows", [3, 3000])
+def test_a_file_that_ends_within_a_letter_is_read_as_far_as_it_goes(tmp_path: Path, rows: int) -> None:
+    lines = [f"{i},{3 - i / rows},Größe\n" for i in range(rows)]
+    (tmp_path / "a.csv").write_bytes(("step,loss,ö\n" + "".join(lines)).encode()[:-5])  # Gr and half of an ö
+    assert len(logs.read(str(tmp_path / "a.csv")).losses) == rows
+    lines = [json.dumps({"loss": 3 - i / rows, "of": "Größe"}, ensure_ascii=False) for i in range(rows)]
+    (tmp_path / "a.jsonl").write_bytes("\n".join(lines).encode()[:-6])
+    assert len(logs.read(str(tmp_path / "a.jsonl")).losses) == rows - 1
 
 
 def test_only_the_number_that_ends_the_file_may_be_cut_off(tmp_path: Path) -> None:
