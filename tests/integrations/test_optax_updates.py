@@ -77,6 +77,19 @@ def test_updates_that_apply_if_finite_leaves_out_are_no_calls_too_many() -> None
     assert texts == []
 
 
+def test_a_new_optimizer_state_on_the_way_is_no_sign_of_calls_too_many() -> None:
+    optimizer, schedule, params = inject(), AutoWU(STEPS), jnp.ones(2)
+    opt_state = schedule.set_learning_rate(optimizer.init(params))
+    update = jax.jit(optimizer.update)
+    with told("has made") as texts:
+        for index, loss in enumerate(v_curve(STEPS)):
+            if index % 70 == 69:  # as where parameters join
+                opt_state = schedule.set_learning_rate(optimizer.init(params))
+            _, opt_state = update(params, opt_state, params)
+            params, opt_state = schedule.step(loss, params, opt_state)
+    assert texts == []
+
+
 def test_several_updates_in_one_scan_are_told_of_by_name() -> None:
     optimizer, schedule, params = inject(), AutoWU(STEPS), jnp.ones(2)
     opt_state = schedule.set_learning_rate(optimizer.init(params))

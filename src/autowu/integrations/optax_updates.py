@@ -33,11 +33,12 @@ class Updates:
 
     def __init__(self) -> None:
         self._begin: _Made | None = None  # at the first look
+        self._last: _Made | None = None
         self._told: set[str] = set()
 
     def forget(self) -> None:
         """A rewind has put the counts back, or another state has been loaded."""
-        self._begin = None
+        self._begin = self._last = None
 
     def look(self, opt_state: Any, calls: int) -> None:
         """To be called now and then; reads a few numbers from the device.
@@ -47,7 +48,8 @@ class Updates:
             calls: of step() so far.
         """
         now, begin = _Made(calls, *_counts(opt_state)), self._begin
-        if begin is None or now.is_before(begin):
+        last, self._last = self._last, now
+        if begin is None or last is None or now.is_before(last):
             self._begin = now
             return
         steps = now.calls - begin.calls
