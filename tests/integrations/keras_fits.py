@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,11 +12,12 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
 
 from autowu.integrations.keras import AutoWUCallback
 from integrations.contract.contract import v_curve
-from integrations.keras_trials import fit, prescribed
+from integrations.keras_changes import last_update, stack
+from integrations.keras_trials import History, Prescribed, fit, prescribed, prescribed_loss
 
 STEPS = 40
 
@@ -94,6 +97,39 @@ def plain() -> list[float]:
     return fit(prescribed(), v_curve(STEPS), AutoWUCallback(2 * STEPS), epochs=2).lrs
 
 
+class Own(Prescribed):
+    """Its `train_step` gives the loss to a metric of its own, which has the name of that of `compile`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.own = keras.metrics.Mean(name="loss")
+
+    def train_step(self, *arguments: Any) -> Any:
+        _, y = arguments[-1]
+        loss, slopes = ops.mean(y), [ops.zeros(each.shape) for each in self.trainable_variables]
+        if keras.backend.backend() == "torch":
+            self.optimizer.apply(slopes, self.trainable_variables)
+            self.own.update_state(loss)
+            return {"loss": loss}
+        weights, others, state, metrics = arguments[0]
+        weights, state = self.optimizer.stateless_apply(state, slopes, weights)
+        after: list[Any] = []
+        for metric in self.metrics:
+            mine = metrics[len(after) : len(after) + len(metric.variables)]
+            after += metric.stateless_update_state(mine, loss) if metric is self.own else mine
+        return {"loss": loss}, (weights, others, state, after)
+
+
+def two_of_one_name() -> tuple[int, bool]:
+    """How many metrics are called 'loss', and whether the losses are those that one of them is given."""
+    model, autowu = Own(), AutoWUCallback(STEPS)
+    model.compile("adam", "mse")
+    model.build((None, 4))
+    with seen(autowu) as losses:
+        fit(model, v_curve(STEPS), autowu)
+    return len([metric for metric in model.metrics if metric.name == "loss"]), same(losses)
+
+
 def message_of(*callbacks: Any) -> str:
     try:
         fit(prescribed(), v_curve(4), *callbacks)
@@ -163,6 +199,32 @@ def interrupted(folder: Path) -> dict[str, Any]:
     model.fit(X, X, batch_size=1, verbose=0, callbacks=[autowu])
     model.save(folder / "model.keras")
     return {"message": message, "steps": autowu.driver.step_count}
+
+
+def copies(how: str) -> dict[str, Any]:
+    """A run goes on with a copy of the callback, and of the model that it has."""
+    losses, cut = v_curve(120), last_update()
+
+    def trained(copied: Any) -> History:
+        model, autowu = stack(), AutoWUCallback(120)
+        fit(model, losses[:cut], autowu)
+        autowu = copied(autowu)
+        history = fit(autowu.model, losses[cut:], autowu)
+        assert autowu.driver.switch.rewound_to is not None
+        return history
+
+    made = {"copy": copy.copy, "deepcopy": copy.deepcopy, "pickle": lambda it: pickle.loads(pickle.dumps(it))}
+    with (
+        told("another model") as found,
+        keras.saving.custom_object_scope({"prescribed_loss": prescribed_loss}),
+    ):
+        whole, other = trained(lambda autowu: autowu), trained(made[how])
+    weights = zip(whole.weights(), other.weights(), strict=True)
+    return {
+        "same LRs": whole.lrs == other.lrs,
+        "same weights": all(np.array_equal(one, two) for one, two in weights),
+        "told": found,
+    }
 
 
 def begun_anew(folder: Path) -> dict[str, Any]:

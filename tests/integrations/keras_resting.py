@@ -63,8 +63,12 @@ def changes() -> dict[str, bool]:
     swapped = start.copy()
     swapped[0, 0], swapped[0, 1] = start[0, 1], start[0, 0]
 
-    def seen(value: Any) -> bool:
-        variable, resting = keras.Variable(start), Resting()
+    large = np.float32(1) + np.tile(start, (20, 1)) * np.float32(0.02)
+    # Each of the four sums is zero, whatever all of them are multiplied by.
+    without_a_sum = np.concatenate([start, -start])
+
+    def seen(value: Any, before: Any = start) -> bool:
+        variable, resting = keras.Variable(before), Resting()
         resting.look([variable])
         variable.assign(value)
         changed = bool(resting.changed([variable]))
@@ -75,7 +79,11 @@ def changes() -> dict[str, bool]:
     return {
         "nothing": seen(start),
         "rounding": seen((start + np.float32(3)) - np.float32(3)),
+        "rounding of what has a large sum": any(
+            seen((large + step) - step, large) for step in np.float32(np.linspace(0.01, 0.1, 10))
+        ),
         "a little": seen(start * np.float32(1 + 1e-4)),
+        "a little of what has no sum": seen(without_a_sum * np.float32(1 + 1e-4), without_a_sum),
         "an exchange": seen(swapped),
         "NaN": seen(np.where(start == start[0, 0], np.nan, start)),
     }

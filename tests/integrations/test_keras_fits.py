@@ -21,6 +21,10 @@ def test_a_callback_that_evaluates_before_autowu_reads_changes_no_loss(backend: 
     assert run(backend, "evaluating", known)
 
 
+def test_of_two_metrics_called_loss_the_one_that_is_given_it_counts(backend: str) -> None:
+    assert run(backend, "two_of_one_name") == (2, True)
+
+
 @pytest.mark.parametrize("listed", ["before", "after"])
 @pytest.mark.parametrize("optimizer", ["another", "the same"])
 def test_a_model_that_a_callback_compiles_anew_is_followed(backend: str, optimizer: str, listed: str) -> None:
@@ -55,3 +59,11 @@ def test_weights_without_the_state_are_refused_with_the_way_to_begin_anew(
     assert "to begin anew with them, first `del model.optimizer.autowu`" in result["message"]
     assert "object at 0x" not in result["message"]
     assert result["steps"] == 10
+
+
+@pytest.mark.parametrize("how", ["copy", "deepcopy", "pickle"])
+def test_a_run_goes_on_with_a_copy_of_the_callback_and_its_model(backend: str, how: str) -> None:
+    result = run(backend, "copies", how)
+    assert result["same LRs"]
+    assert result["same weights"]
+    assert result["told"] == []

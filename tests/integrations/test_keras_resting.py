@@ -30,7 +30,9 @@ def test_what_counts_as_a_change(backend: str) -> None:
     assert run(backend, "changes") == {
         "nothing": False,
         "rounding": False,
+        "rounding of what has a large sum": False,
         "a little": True,
+        "a little of what has no sum": True,
         "an exchange": True,
         "NaN": True,
     }

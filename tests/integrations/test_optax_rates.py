@@ -63,6 +63,24 @@ def test_where_all_are_the_same_their_value_does_not_matter(value: float) -> Non
     assert list(found(after).values()) == [0.25, 0.25]
 
 
+@pytest.mark.parametrize("saved", [False, True])
+@pytest.mark.parametrize(("rates", "ratio"), [((0.0, 0.0), 1), ((0.1, 0.1), 1), ((0.1, 0.05), 0.5)])
+def test_a_learning_rate_that_joins_later_has_its_ratio_to_what_the_first_was_given_as(
+    rates: tuple[float, float], ratio: float, saved: bool
+) -> None:
+    first, second = (inject(optax.sgd)(learning_rate=rate).init(jnp.zeros(2)) for rate in rates)
+    schedule, params = AutoWU(STEPS), jnp.zeros(2)
+    opt_state = schedule.set_learning_rate({"a": first})
+    for loss in v_curve(STEPS)[:20]:
+        params, opt_state = schedule.step(loss, params, opt_state)
+    if saved:
+        state, schedule = schedule.state_dict(), AutoWU(STEPS)
+        schedule.load_state_dict(state)
+    opt_state = schedule.set_learning_rate(opt_state | {"b": second})
+    now = [float(opt_state[name].hyperparams["learning_rate"]) for name in "ab"]
+    assert now == pytest.approx([schedule.driver.learning_rate, ratio * schedule.driver.learning_rate])
+
+
 @pytest.mark.skipif(not hasattr(optax.contrib, "muon"), reason="optax 0.2.5 or newer has it")
 def test_muons_adam_follows_in_its_ratio_to_the_end_and_across_a_checkpoint() -> None:
     optimizer = inject(optax.contrib.muon)(learning_rate=0.02, adam_learning_rate=0.005)
@@ -139,7 +157,7 @@ def test_an_array_that_a_framework_wraps_is_found() -> None:
 @pytest.mark.parametrize(
     ("rates", "message"),
     [
-        ((0.0, 0.1), "in no ratio to opt_state.*, which is 0"),
+        ((0.0, 0.1), "in no ratio to opt_state.*, which was given as 0"),
         ((0.1, -0.1), "must be finite and ≥ 0, not -0.1"),
         ((np.nan, 0.1), "must be finite and ≥ 0, not nan"),
     ],

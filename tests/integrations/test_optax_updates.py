@@ -48,6 +48,8 @@ def inject(transformation: Any = optax.sgd, **rates: Any) -> Any:
         (optax.chain(inject(), optax.apply_every(4)), 4, 1, None),
         (optax.apply_if_finite(inject(), 5), 10, 1, "the optimizer has made"),
         (optax.apply_if_finite(inject(), 5), 1, 1, None),
+        (optax.conditionally_mask(inject(), lambda step: step < 50), 1, 1, None),
+        (optax.conditionally_transform(inject(), lambda step: step % 4 == 0), 1, 1, None),
     ],
 )
 def test_too_few_or_too_many_calls_are_told_once(
@@ -71,6 +73,19 @@ def test_updates_that_apply_if_finite_leaves_out_are_no_calls_too_many() -> None
     with told("has made") as texts:
         for index, loss in enumerate(v_curve(STEPS)):
             _, opt_state = update(params if index % 4 == 0 else params * jnp.nan, opt_state, params)
+            params, opt_state = schedule.step(loss, params, opt_state)
+    assert texts == []
+
+
+def test_a_new_optimizer_state_on_the_way_is_no_sign_of_calls_too_many() -> None:
+    optimizer, schedule, params = inject(), AutoWU(STEPS), jnp.ones(2)
+    opt_state = schedule.set_learning_rate(optimizer.init(params))
+    update = jax.jit(optimizer.update)
+    with told("has made") as texts:
+        for index, loss in enumerate(v_curve(STEPS)):
+            if index % 70 == 69:  # as where parameters join
+                opt_state = schedule.set_learning_rate(optimizer.init(params))
+            _, opt_state = update(params, opt_state, params)
             params, opt_state = schedule.step(loss, params, opt_state)
     assert texts == []
 

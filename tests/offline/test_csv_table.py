@@ -1,5 +1,6 @@
 """Reading a CSV file of losses: what is accepted, and how the rest is refused."""
 
+import json
 import math
 from pathlib import Path
 
@@ -112,6 +113,16 @@ def test_a_last_line_that_is_being_written_is_left_out(tmp_path: Path, last: str
     assert found.notes == ("the last line is cut off and left out",)
 
 
+@pytest.mark.parametrize("rows", [3, 3000])
+def test_a_file_that_ends_within_a_letter_is_read_as_far_as_it_goes(tmp_path: Path, rows: int) -> None:
+    lines = [f"{i},{3 - i / rows},Größe\n" for i in range(rows)]
+    (tmp_path / "a.csv").write_bytes(("step,loss,ö\n" + "".join(lines)).encode()[:-5])  # Gr and half of an ö
+    assert len(logs.read(str(tmp_path / "a.csv")).losses) == rows
+    lines = [json.dumps({"loss": 3 - i / rows, "of": "Größe"}, ensure_ascii=False) for i in range(rows)]
+    (tmp_path / "a.jsonl").write_bytes("\n".join(lines).encode()[:-6])
+    assert len(logs.read(str(tmp_path / "a.jsonl")).losses) == rows - 1
+
+
 def test_only_the_number_that_ends_the_file_may_be_cut_off(tmp_path: Path) -> None:
     for last in ("1e", "-"):
         assert read(tmp_path, f"loss\n3\n2\n{last}") == [3, 2]
@@ -148,6 +159,14 @@ def test_rows_of_one_step_that_fill_different_columns_are_one_row(tmp_path: Path
     assert found.lrs is not None
     assert found.lrs.tolist() == [0.01, 0.02, 0.03, 0.04, 0.05]
     assert (found.stride, found.notes) == (50, ())
+
+
+def test_rows_of_one_step_without_a_loss_are_an_evaluation_if_one_of_them_is(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.csv"
+    file.write_text("step,loss,lr,val\n0,3,.1,\n10,2,.1,\n20,1,.1,\n25,,.1,\n25,,,9.5\n30,0,.1,\n")
+    found = logs.read(str(file))
+    np.testing.assert_array_equal(found.losses, [3, 2, 1, 0])
+    assert (found.stride, found.notes) == (10, ())
 
 
 def test_an_empty_loss_is_missing_where_the_row_says_nothing_else(tmp_path: Path) -> None:

@@ -50,6 +50,13 @@ def test_the_interval_holds_the_peak_lr_and_narrows_with_the_noise() -> None:
     assert np.mean(widths[0.02]) < np.mean(widths[0.1])
 
 
+def test_rates_that_are_held_for_some_updates_make_it_no_surer() -> None:
+    held = np.repeat(np.sqrt(LRS[9::20] * LRS[10::20]), 20)  # each at the middle of what they would have been
+    smooth, stairs = sweep(losses(), LRS), sweep(losses(), held)
+    for name in ("peak_lr", "low", "high"):
+        assert getattr(stairs, name) == pytest.approx(getattr(smooth, name), rel=0.01)
+
+
 def test_the_same_sweep_says_the_same() -> None:
     assert sweep(losses(), LRS).to_json() == sweep(losses(), LRS).to_json()
 

@@ -38,6 +38,7 @@ def first_of_all(path: str) -> str:
 @pytest.mark.parametrize(
     ("steps", "begins"),
     [
+        (range(5, 305), "5"),
         (range(20, 320), "20"),
         (range(5000, 5300), "5,000"),
         (range(50_000, 53_000, 10), "50,000"),
@@ -56,6 +57,28 @@ def test_a_record_that_begins_late_is_counted_from_there(tmp_path: Path, steps: 
 @pytest.mark.parametrize("steps", [range(0, 3000, 10), range(9, 3009, 10), range(10, 3010, 10), range(300)])
 def test_a_record_that_begins_at_the_beginning_has_no_note(tmp_path: Path, steps: range) -> None:
     assert numbered(tmp_path, steps).notes == ()
+
+
+def test_a_record_that_begins_a_little_later_lacks_the_losses_before(tmp_path: Path) -> None:
+    found = numbered(tmp_path, range(4, 304))
+    assert np.isnan(found.losses[:4]).all()
+    np.testing.assert_array_equal(found.losses[4:], LOSSES)
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize("name", ["split", "mode", "Phase"])
+def test_rows_of_evaluations_are_left_out_and_counted(tmp_path: Path, name: str) -> None:
+    rows = [f"{i},{'val' if i % 3 == 2 else 'train'},{i}\n" for i in range(30)]
+    (tmp_path / "log.csv").write_text(f"epoch,{name},loss\n" + "".join(rows))
+    found = logs.read(str(tmp_path / "log.csv"))
+    assert found.losses.tolist() == [i for i in range(30) if i % 3 != 2]
+    assert found.notes == ("10 rows are of an evaluation, and left out",)
+    one = [json.dumps({"step": i, name: "train", "loss": 1.0}) for i in range(30)]
+    one.append(json.dumps({"step": 29, name: " Test", "loss": 9.0}))
+    (tmp_path / "log.jsonl").write_text("\n".join(one))
+    found = logs.read(str(tmp_path / "log.jsonl"))
+    assert set(found.losses) == {1.0}
+    assert found.notes == ("1 row is of an evaluation, and left out",)
 
 
 # --- what it has of losses ----------------------------------------------------------------------------
@@ -85,6 +108,11 @@ def test_a_loss_for_each_epoch_is_told_first(tmp_path: Path, first: int) -> None
     assert first_of_all(path).startswith("A loss for each epoch, by its column epoch, and each is taken for")
 
 
+def test_a_loss_for_each_epoch_of_a_resumed_run_is_told_too(tmp_path: Path) -> None:
+    path = columns(tmp_path, "epoch", *map(str, [*range(20), *range(15, 30)]))
+    assert first_of_all(path).startswith("A loss for each epoch, by its column epoch")
+
+
 @pytest.mark.parametrize(
     "rows",
     [
@@ -112,11 +140,13 @@ def test_of_several_learning_rates_none_is_taken_and_all_are_named(tmp_path: Pat
     assert logs.read(path, choice=Choice(lr="lr-AdamW/pg2")).notes == ()
 
 
-def test_learning_rates_that_are_no_numbers_are_told_and_refused_if_asked_for(tmp_path: Path) -> None:
-    path = columns(tmp_path, "lr", *["high"] * 300)
-    note = "the column 'lr' has no number, so the recorded learning rates are not known"
+@pytest.mark.parametrize("rate", ["high", "0", "-3.5"])  # the last is the logarithm of one
+def test_learning_rates_that_are_none_are_told_and_refused_if_asked_for(tmp_path: Path, rate: str) -> None:
+    path = columns(tmp_path, "lr", *[rate] * 300)
+    note = "the column 'lr' has no number above 0, so the recorded learning rates are not known"
     assert logs.read(path).notes == (note,)
-    with pytest.raises(UserError, match="--lr-column 'lr' must have numbers, and has none"):
+    assert logs.read(path).lrs is None
+    with pytest.raises(UserError, match="--lr-column 'lr' must have numbers above 0, and has none"):
         logs.read(path, choice=Choice(lr="lr"))
 
 

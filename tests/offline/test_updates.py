@@ -170,6 +170,21 @@ def test_steps_that_are_a_mess_are_refused(tmp_path: Path, content: str, message
     assert str(refusal.value).startswith(str(tmp_path / "losses.csv") + message)
 
 
+def test_a_count_that_begins_again_is_refused_in_json_lines_too(tmp_path: Path) -> None:
+    file = tmp_path / "log.jsonl"
+
+    def lines(epochs: int, ranks: int = 1) -> str:
+        steps = [step for _ in range(epochs) for step in range(50) for _ in range(ranks)]
+        return "".join(f'{{"iter": {step}, "loss": 1}}\n' for step in steps)
+
+    file.write_text(lines(3))
+    with pytest.raises(UserError, match=r"row 51: step 0 after step 49; .* but begin again 2 times"):
+        logs.read(str(file))
+    for epochs, ranks in ((2, 1), (1, 4)):  # as of a resumed run, and of several writers
+        file.write_text(lines(epochs, ranks))
+        assert logs.read(str(file)).notes[0].startswith("steps 0 to 49 are given ")
+
+
 # --- the length of the run ----------------------------------------------------------------------------
 
 

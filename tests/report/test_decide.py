@@ -141,6 +141,25 @@ def test_a_constant_rate_is_another_schedule_and_a_factor_is_none(tmp_path: Path
     assert decide(later).foreign is False
 
 
+@pytest.mark.parametrize(
+    ("factor", "every", "foreign"),
+    [
+        (1.015, 3, False),  # as far as a log with few digits tells
+        (1.025, 3, True),
+        (10, 11, False),  # few are others, such as the first ones after each resumption
+        (10, 9, True),
+    ],
+)
+def test_a_log_s_rounding_and_a_few_odd_rates_make_no_other_schedule(
+    tmp_path: Path, factor: float, every: int, foreign: bool
+) -> None:
+    decided = decide(own(tmp_path / "own.csv"))
+    assert decided.record.lrs is not None
+    lrs = decided.record.lrs.copy()
+    lrs[::every] *= factor
+    assert replace(decided, record=replace(decided.record, lrs=lrs)).foreign == foreign
+
+
 def test_a_run_that_is_not_over_is_told_by_its_length(tmp_path: Path) -> None:
     path = own(tmp_path / "mine.csv", total=1000, recorded=550)
     guessed, given = shown(path), shown(path, "--total-steps", "1000")
@@ -165,6 +184,20 @@ def test_a_log_of_every_tenth_update_says_so_first(
     assert shown(path).notes[0].startswith("A loss for every 10 updates only")
     cli.main(["replay", path])
     assert capsys.readouterr().out.startswith("A loss for every 10 updates only")
+
+
+@pytest.mark.parametrize("column", ["lr", "autowu/learning_rate"])
+def test_a_tenth_of_autowu_s_own_log_is_of_no_other_schedule(tmp_path: Path, column: str) -> None:
+    losses = v_shaped(10 * N)
+    columns = {"step": range(0, 10 * N, 10), "loss": losses[::10]}
+    rates = autowu.replay(losses).learning_rates[::10]
+    run = shown(write(tmp_path / "tenth.csv", **columns, **{column: rates}))
+    other = column == "lr"  # whose it is, nothing says
+    assert any("AutoWU did not run here" in note for note in run.notes) == other
+    assert run.notes[0].startswith("A loss for every 10 updates only") != other
+    place = star(run)
+    assert place is not None
+    assert place[1] == pytest.approx(np.interp(place[0], run.steps, run.lrs), rel=0.05)  # on the curve
 
 
 def test_the_command_says_above_the_table_what_a_log_cannot_tell(

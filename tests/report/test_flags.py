@@ -120,6 +120,36 @@ def test_replay_writes_no_file_called_minus(
     assert [path.name for path in sweep.parent.iterdir()] == ["sweep.csv"]
 
 
+@pytest.mark.parametrize("path", ["", ".", "/"])  # such as a variable of the shell that is not set
+def test_a_folder_is_no_place_for_a_page(capsys: pytest.CaptureFixture[str], path: str) -> None:
+    pytest.importorskip("plotly")
+    for command in ("replay", "report"):
+        told = refused(capsys, command, "none.csv", "-o", path)
+        assert told.endswith(f"{path or '.'}: not a file; -o takes the path of the page\n")
+
+
+@pytest.mark.parametrize("where", ["missing", "file"])
+@pytest.mark.parametrize("name", ["x.html", "x.png", "x.svg"])
+def test_what_cannot_be_written_is_refused_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], where: str, name: str
+) -> None:
+    pytest.importorskip("plotly" if name == "x.html" else "matplotlib")
+    (tmp_path / "file").touch()
+    for command in ("replay", "report"):
+        told = refused(capsys, command, "none.csv", "-o", tmp_path / where / name)  # the log is none either
+        assert f"{name}: cannot be written (" in told
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_of_events_that_cannot_be_made_is_refused_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "x"):
+        told = refused(capsys, "report", "none.csv", "--format", "tensorboard", "-o", path)
+        assert f"-o {path}: cannot be written: {tmp_path / 'file'} is not a folder" in told
+
+
 # --- writing ------------------------------------------------------------------------------------------
 
 
@@ -138,6 +168,17 @@ def test_a_full_disk_names_the_file_and_leaves_nothing(
     with pytest.raises(UserError, match=message):
         output.write_text(path, "all of it")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_link_stays_one_and_its_file_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    link = tmp_path / "page.html"
+    link.symlink_to(tmp_path / "there" / "target.html")
+    for text in ("first", "second"):
+        output.write_text(link, text)
+        assert link.is_symlink()
+        assert link.read_text() == text
+    assert [path.name for path in (tmp_path / "there").iterdir()] == ["target.html"]
 
 
 def test_an_error_of_a_run_that_is_read_meanwhile_is_not_of_the_page(tmp_path: Path) -> None:

@@ -20,14 +20,15 @@ except ModuleNotFoundError as error:
     raise ImportError(f"this needs Keras 3: {install('keras')}") from error
 
 from autowu.config import Config
+from autowu.integrations import keras_said
 from autowu.integrations.driver import Driver
 from autowu.integrations.ended import ended_early
-from autowu.integrations.keras_loss import remembering
-from autowu.integrations.keras_state import State, iterations, owner_of, uncounted
+from autowu.integrations.keras_loss import given, remembering
+from autowu.integrations.keras_state import State, iterations, owner_of
 from autowu.integrations.keras_variables import Variables, other_optimizers
 from autowu.integrations.logged import Folder
 from autowu.integrations.said import summary
-from autowu.integrations.weights import Leaf, Weights, some
+from autowu.integrations.weights import Leaf, Weights
 
 
 class AutoWUCallback(keras.callbacks.Callback):
@@ -75,7 +76,7 @@ class AutoWUCallback(keras.callbacks.Callback):
             log,
             {"host": "Keras", "packages": ("keras", keras.backend.backend())},
         )
-        self._metric: Any = None  # whose `last_value` is the last batch's loss
+        self._metrics: list[Any] = []  # of one of them `last_value` is the last batch's loss
         self._iterations: int | None = None  # the optimizer's, at the last look
         self._in_batch = False
         self._train_function: Any = None  # the model's, at the last look
@@ -87,6 +88,11 @@ class AutoWUCallback(keras.callbacks.Callback):
 
     def __repr__(self) -> str:
         return summary("AutoWUCallback", self.driver.session)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What a copy's model has is other variables, of the same names.
+        known = {"_metrics": [], "_iterations": None, "_train_function": None, "_written": None}
+        return vars(self) | known | {"_variables": Variables()}
 
     def set_model(self, model: Any) -> None:
         """Called by ``fit``: from here on the model's weights files hold the state, and loading sets it."""
@@ -104,18 +110,17 @@ class AutoWUCallback(keras.callbacks.Callback):
                 f"steps_per_execution must be 1, not {model.steps_per_execution}: AutoWU needs each update's"
                 " loss and sets each update's learning rate"
             )
-        self._metric = remembering(model)
+        new, self._metrics = not self._metrics, remembering(model)
         if again and owner_of(model.optimizer) is self and not self._in_batch:  # else it was interrupted
             self._look_for_uncounted(iterations(model.optimizer), 0)
         self._iterations = None
         model.optimizer.autowu = State(self)
         if others := other_optimizers(model):
-            self._warn(
-                f"AutoWU: the model has optimizers besides `model.optimizer` ({', '.join(others)}). Their LRs"
-                " stay as they are; a rewind puts the weights and the state of all back."
-            )
+            self._warn(keras_said.not_set(others))
         self._other_model = self.driver.step_count > 0 and self._variables.of_another(model)
         if (snapshot := self.driver.snapshot) is not None:
+            if new:  # a copy, such as one that was pickled
+                self._recognise()
             # What is unfrozen between two fits is still as it was when the snapshot left it out.
             self.driver.add_to_snapshot(self._variables.thawed(model, snapshot))
 
@@ -124,14 +129,14 @@ class AutoWUCallback(keras.callbacks.Callback):
         self.driver.load_state_dict(state)
         self._variables, self._written, self._other_model = Variables(), None, False
         self._iterations = None
+        self._recognise()
+
+    def _recognise(self) -> None:
         snapshot = self.driver.snapshot
         if snapshot is None:
             self._variables.named(self.model)
         elif gone := self._variables.recognised(self.model, snapshot):
-            self._warn(
-                f"AutoWU: the copy for rewinding in the file has {some(gone)}, which this model has not. The"
-                " rest goes back where warm-up ends; what the model has in their place stays as it is."
-            )
+            self._warn(keras_said.absent(gone))
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Forget how far the optimizer was: a callback may load weights at this point."""
@@ -148,10 +153,7 @@ class AutoWUCallback(keras.callbacks.Callback):
         optimizer = self.model.optimizer
         if self._other_model:
             self._other_model = False
-            self._warn(
-                f"AutoWU: this callback has made {self.driver.step_count} updates of another model, and goes"
-                " on with the LR from there. Make a new AutoWUCallback for each model."
-            )
+            self._warn(keras_said.another_model(self.driver.step_count))
         self._look_for_second_hand(batch)
         self._write_learning_rate()
         if self._iterations is None:
@@ -170,12 +172,13 @@ class AutoWUCallback(keras.callbacks.Callback):
         """Read the batch's loss; if the optimizer has made an update, close it, and rewind if need be."""
         self._in_batch = False
         model = self.model  # on JAX, this brings the variables up to date
-        self.driver.observe(float(self._metric.last_value.value))
+        metric = given(self._metrics)
+        self.driver.observe(float(metric.last_value.value))
         # Not after each batch with gradient_accumulation_steps, nor where the loss scale overflowed.
         if (made := iterations(model.optimizer)) == self._iterations:
             return
         self._look_for_uncounted(made, 1)
-        if not self._metric.was_given:
+        if not metric.was_given:
             raise ValueError(
                 "train_step has made an update, but has not given its loss to the metric called 'loss', from"
                 " which AutoWU reads it: let it call that metric's update_state(loss)"
@@ -240,10 +243,7 @@ class AutoWUCallback(keras.callbacks.Callback):
         """Nothing has been updated in it yet."""
         self._idle = True
         if epoch > 0 and self._iterations is None and self.driver.step_count == 0:
-            self._warn(
-                f"AutoWU: fit begins at epoch {epoch}, and AutoWU at update 0, in warm-up. To go on with a"
-                " run, call set_model(model) of this callback, and then model.load_weights(file)."
-            )
+            self._warn(keras_said.begins_later(epoch))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Log the epoch's last learning rate, where Keras' own schedules log theirs."""
@@ -251,10 +251,7 @@ class AutoWUCallback(keras.callbacks.Callback):
             self._in_batch = False
             self._note_written()
         if self._idle:
-            self._warn(
-                "AutoWU: `model.optimizer` has made no update in a whole epoch: there is nothing to set the"
-                " LR for. A model whose train_step uses other optimizers is trained without AutoWU."
-            )
+            self._warn(keras_said.IDLE)
         if logs is not None:
             logs["learning_rate"] = float(self.model.optimizer.learning_rate)
             known = self.driver.metrics()
@@ -296,7 +293,7 @@ class AutoWUCallback(keras.callbacks.Callback):
 
     def _look_for_uncounted(self, made: int, counted: int) -> None:
         if self._iterations is not None and made - self._iterations > counted:
-            self._warn(uncounted(made - self._iterations, counted), "uncounted")
+            self._warn(keras_said.uncounted(made - self._iterations, counted), "uncounted")
 
     def _look_for_second_hand(self, batch: int) -> None:
         variable = self.model.optimizer.learning_rate
@@ -305,12 +302,7 @@ class AutoWUCallback(keras.callbacks.Callback):
         here, written = float(variable), self._written[1]
         if here != written:
             others = "LearningRateScheduler or ReduceLROnPlateau" if batch == 0 else "another callback"
-            self._warn(
-                f"AutoWU: something else, such as {others}, sets the optimizer's learning rate too: it is"
-                f" {here:.6g}, where AutoWU had set {written:.6g}. Leave it out: AutoWU overrules it, and its"
-                " tests take an update made with such an LR for one with its own. This is said once.",
-                "second hand",
-            )
+            self._warn(keras_said.second_hand(others, here, written), "second hand")
 
     def _warn(self, text: str, kind: str = "") -> None:
         if (kind or text) not in self._warned:

@@ -13,32 +13,45 @@ from typing import Any, cast
 from keras import ops
 
 
-def remembering(model: Any) -> Any:
-    """The metric called 'loss', with a variable ``last_value`` for the loss of the last batch.
+def remembering(model: Any) -> list[Any]:
+    """The metrics called 'loss', each with a variable ``last_value`` for the loss of the last batch.
 
     ``logs['loss']`` is the epoch's running mean. To take it apart again costs digits, more with each batch,
     and after a NaN it is NaN to the epoch's end. So the metric behind it is made to remember what it was last
     given; ``was_given`` tells whether it ever was: a ``train_step`` may return its loss past it. What
     ``test_step`` gives is none of a batch that is trained on, and is not remembered.
+
+    There are several where a model has one of its own beside that of ``compile``.
     """
-    metric = next((metric for metric in model.metrics if metric.name == "loss"), None)
-    if metric is None:
+    metrics = [metric for metric in model.metrics if metric.name == "loss"]
+    if not metrics:
         raise ValueError("the model has no metric called 'loss', from which AutoWU could read the loss")
-    if not hasattr(metric, "last_value"):
-        metric.last_value = metric.add_variable((), initializer="zeros", name="last_value")
-        metric.was_given = False
-        update_state, evaluation = metric.update_state, _evaluation_of(model)
-
-        def remember(values: Any, *args: Any, **kwargs: Any) -> Any:
-            if not evaluation.runs:
-                metric.was_given = True  # on JAX, as soon as train_step is traced
-                metric.last_value.assign(ops.mean(values))
-            return update_state(values, *args, **kwargs)
-
-        metric.update_state = remember
+    new = [metric for metric in metrics if not hasattr(metric, "last_value")]
+    for metric in new:
+        _remember(metric, _evaluation_of(model))
+    if new:
         model.make_train_function(force=True)  # a compiled one would go on with what it knew
         model.test_function = None
-    return metric
+    return metrics
+
+
+def given(metrics: list[Any]) -> Any:
+    """Of those of :func:`remembering`, the one that is given the loss; the first, if none is."""
+    return next((metric for metric in metrics if metric.was_given), metrics[0])
+
+
+def _remember(metric: Any, evaluation: _Evaluation) -> None:
+    metric.last_value = metric.add_variable((), initializer="zeros", name="last_value")
+    metric.was_given = False
+    update_state = metric.update_state
+
+    def remember(values: Any, *args: Any, **kwargs: Any) -> Any:
+        if not evaluation.runs:
+            metric.was_given = True  # on JAX, as soon as train_step is traced
+            metric.last_value.assign(ops.mean(values))
+        return update_state(values, *args, **kwargs)
+
+    metric.update_state = remember
 
 
 class _Evaluation:

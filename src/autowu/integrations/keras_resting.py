@@ -63,8 +63,13 @@ class Resting:
 
 def _differ(before: list[float], now: list[float]) -> bool:
     """Whether two lots of sums are further apart than rounding each element would have them."""
-    within = _ROUNDED * _EPS * abs(before[-1]) ** 0.5
-    return not all(abs(one - other) <= within for one, other in zip(before[:-1], now[:-1], strict=True))
+    (*ours, squares), (*others, before_squares) = now, before
+    size = abs(before_squares) ** 0.5
+    # A sum is of single precision, too, and rounded as a whole.
+    pairs = [(one, other, max(size, abs(other))) for one, other in zip(ours, others, strict=True)]
+    # Weights whose sum is near zero keep it when all of them shrink; their squares do not.
+    pairs.append((squares, before_squares, 2 * abs(before_squares)))
+    return not all(abs(one - other) <= _ROUNDED * _EPS * most for one, other, most in pairs)  # NaN differs
 
 
 def _sums_of(variable: Any) -> list[float] | None:

@@ -46,13 +46,3 @@ def owner_of(optimizer: Any) -> Any:
 def iterations(optimizer: Any) -> int:
     """Updates that the optimizer has made; in Keras 3.8 what scales the loss for it counts none itself."""
     return int(getattr(optimizer, "inner_optimizer", optimizer).iterations)
-
-
-def uncounted(made: int, counted: int) -> str:
-    """What to warn of where the optimizer has made more updates than the batches of ``fit`` amount to."""
-    updates = "update" if made == 1 else "updates"
-    return (
-        f"AutoWU: `model.optimizer` has made {made} {updates} where AutoWU counts {counted}: by"
-        " train_on_batch, or in a train_step that makes several. A batch of fit counts as one, and sets the"
-        " LR of the next; total_steps is of these alone. This is said once."
-    )

@@ -51,7 +51,7 @@ def open_at(folder: Path, step: int) -> int:
     """Get the log ready for what comes after ``step``.
 
     What it tells of later steps, by a run that was killed, is cut off. At step 0 a run begins: what is there
-    is of a run before, and is put aside.
+    is of a run before, and is put aside. So is a file of that name which is no such log.
 
     Returns:
         The bytes that the log has.
@@ -61,13 +61,22 @@ def open_at(folder: Path, step: int) -> int:
     """
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / LOG
-    if step == 0 and log.exists() and log.stat().st_size:
+    if log.exists() and log.stat().st_size and (step == 0 or not _is_own(log)):
         _put_aside(folder)
     if log.exists() and log.stat().st_size:
         _cut_off(log, step)
     else:
         log.touch()
     return log.stat().st_size
+
+
+def _is_own(log: Path) -> bool:
+    """Whether the file begins as a log of AutoWU does."""
+    with open(log, "rb") as file:
+        try:
+            return "event" in json.loads(file.readline())
+        except (ValueError, TypeError, RecursionError):
+            return False
 
 
 def _put_aside(folder: Path) -> None:

@@ -65,7 +65,7 @@ class RunLog:
 
     Raises:
         TypeError: ``folder`` is not a path.
-        ValueError: the folder holds a run of `autowu train`.
+        ValueError: it is empty, or the folder holds a run of `autowu train`.
     """
 
     def __init__(
@@ -77,6 +77,8 @@ class RunLog:
     ) -> None:
         if not isinstance(folder, (str, os.PathLike)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"log must be the path of a folder, not {folder!r:.80}")
+        if not os.fspath(folder):  # such as a variable that is not set; it would be the folder of the process
+            raise ValueError("log must be the path of a folder, not ''; None for no log")
         self.folder = Path(folder).absolute()  # wherever the process goes later on
         log_files.check(self.folder)
         self._about, self._first = about, first

@@ -26,7 +26,7 @@ from autowu.config import Config
 from autowu.integrations import optax_trees
 from autowu.integrations.driver import Driver
 from autowu.integrations.logged import Folder
-from autowu.integrations.optax_rates import as_set, check_rate, is_close, ratios_of
+from autowu.integrations.optax_rates import as_set, from_dict, is_close, ratios_of, to_dict
 from autowu.integrations.optax_updates import Updates
 from autowu.integrations.said import summary
 from autowu.integrations.saved import check_keys
@@ -84,6 +84,7 @@ class AutoWU:
         self._structure: Any = None  # of the optimizer state last seen
         self._places: dict[str, int] = {}  # where its leaves are learning rates, by their paths
         self._ratios: dict[str, Leaf] = {}  # of learning rates to the leading one, by their paths
+        self._unit: float | None = None  # the leading one, as the user gave it
         self._written: dict[str, Leaf] = {}  # what they were set to last
         self._watched: dict[str, tuple[Any, Leaf]] = {}  # what came back of them, beside what was written
         self._second_hand = False
@@ -103,7 +104,9 @@ class AutoWU:
         """
         leaves, structure = jax.tree.flatten(opt_state)
         places = self._find(opt_state, leaves, structure)
-        self._ratios |= ratios_of({path: leaves[index] for path, index in places.items()}, self._ratios)
+        rates = {path: leaves[index] for path, index in places.items()}
+        new, self._unit = ratios_of(rates, self._ratios, self._unit)
+        self._ratios |= new
         self._written = {path: self._ratios[path] * self.driver.learning_rate for path in places}
         for path, index in places.items():
             # Type and sharding stay as they are, so that nothing is traced again.
@@ -271,8 +274,7 @@ class AutoWU:
 
         Up to the end of the run the copy for rewinding is part of it.
         """
-        ratios = {f"ratio.{path}": ratio for path, ratio in self._ratios.items()}
-        return self.driver.state_dict() | ratios
+        return self.driver.state_dict() | to_dict(self._ratios, self._unit)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on from :meth:`state_dict`; then call :meth:`set_learning_rate`.
@@ -281,18 +283,9 @@ class AutoWU:
             ValueError: the state is damaged, or of a run with another configuration; nothing is changed.
         """
         check_keys(state_dict, "schedule")
-        try:
-            ratios = {
-                key.removeprefix("ratio."): np.array(state_dict[key], np.float64)
-                for key in state_dict
-                if key.startswith("ratio.")
-            }
-        except (TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"the state of AutoWU is damaged: {type(error).__name__}: {error}") from error
-        for path, ratio in ratios.items():
-            check_rate(f"ratio.{path} of the saved state", ratio)
+        ratios, unit = from_dict(state_dict)
         self.driver.load_state_dict(state_dict)
-        self._ratios, self._written, self._watched = ratios, {}, {}
+        self._ratios, self._unit, self._written, self._watched = ratios, unit, {}, {}
         self._updates.forget()
 
 

@@ -14,24 +14,62 @@ import numpy as np
 from autowu.integrations.weights import Leaf
 
 
-def ratios_of(rates: Mapping[str, Any], known: Mapping[str, Leaf]) -> dict[str, Leaf]:
-    """Of those learning rates that are not ``known``, as the user gave them."""
+def ratios_of(
+    rates: Mapping[str, Any], known: Mapping[str, Leaf], unit: float | None
+) -> tuple[dict[str, Leaf], float | None]:
+    """Of those learning rates that are not ``known``, as the user gave them.
+
+    Args:
+        rates: all that there are, the leading one first.
+        known: ratios of before.
+        unit: what the leading one was when the user gave it; None: not known.
+
+    Returns:
+        The ratios of those that are new, and the unit from now on.
+    """
     new = {path: np.asarray(leaf, np.float64) for path, leaf in rates.items() if path not in known}
     if not new:
-        return {}
+        return {}, unit
     first, leaf = next(iter(rates.items()))
-    leading = np.asarray(leaf, np.float64)
-    for path, rate in {first: leading, **new}.items():
+    if len(new) == len(rates):  # all are as the user gave them
+        unit = float(np.asarray(leaf, np.float64).flat[0])
+    for path, rate in new.items():
         check_rate(f"opt_state{path}", rate)
-    if len({*leading.flat}.union(*(rate.flat for rate in new.values()))) == 1:
-        return {path: np.ones_like(rate) for path, rate in new.items()}  # one LR for all, whatever it is
-    unit = leading.flat[0]
+    if unit is None or all((rate == unit).all() for rate in new.values()):
+        return {path: np.ones_like(rate) for path, rate in new.items()}, unit  # one LR, whatever it is
     if unit == 0:
         raise ValueError(
-            f"the learning rates are in no ratio to opt_state{first}, which is 0, while others are not: give"
-            " numbers whose ratios are those of the learning rates that you want"
+            f"the learning rates are in no ratio to opt_state{first}, which was given as 0, while others are"
+            " not: give numbers whose ratios are those of the learning rates that you want"
         )
-    return {path: rate / unit for path, rate in new.items()}
+    return {path: rate / unit for path, rate in new.items()}, unit
+
+
+def to_dict(ratios: Mapping[str, Leaf], unit: float | None) -> dict[str, Leaf]:
+    """What a checkpoint keeps of them."""
+    more = {} if unit is None else {"unit": np.array(unit)}
+    return {f"ratio.{path}": ratio for path, ratio in ratios.items()} | more
+
+
+def from_dict(saved: Mapping[str, Any]) -> tuple[dict[str, Leaf], float | None]:
+    """Those of :func:`to_dict`, which may be anything.
+
+    Raises:
+        ValueError: the state is damaged.
+    """
+    try:
+        found = {
+            key: np.array(saved[key], np.float64)
+            for key in saved
+            if key.startswith("ratio.") or key == "unit"
+        }
+        unit = float(found["unit"]) if "unit" in found else None
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"the state of AutoWU is damaged: {type(error).__name__}: {error}") from error
+    for key, rate in found.items():
+        check_rate(f"{key} of the saved state", rate)
+    found.pop("unit", None)
+    return {key.removeprefix("ratio."): ratio for key, ratio in found.items()}, unit
 
 
 def as_set(leaf: Any, wanted: Leaf) -> tuple[Leaf, Leaf]:

@@ -26,19 +26,19 @@ _PRECISE: Final = 32  # bits that a hyperparameter needs
 _SCHEDULES: Final = frozenset({"ScaleByScheduleState", "ReduceLROnPlateauState"})
 
 
-def schedules(opt_state: Any) -> set[str]:
-    """The names of states in ``opt_state`` that are of another schedule."""
+def states(opt_state: Any, sought: Set[str]) -> set[str]:
+    """Of the names ``sought``, those that states in ``opt_state`` have."""
 
     def name(node: object) -> str:
         return type(node).__name__
 
-    nodes = jax.tree.leaves(opt_state, is_leaf=lambda node: name(node) in _SCHEDULES)
-    return {name(node) for node in nodes} & _SCHEDULES
+    nodes = jax.tree.leaves(opt_state, is_leaf=lambda node: name(node) in sought)
+    return {name(node) for node in nodes} & sought
 
 
 def troubles(opt_state: Any) -> Iterator[tuple[str, str]]:
     """What to warn of in an optimizer state that is seen for the first time: of which kind, and the text."""
-    if others := schedules(opt_state):
+    if others := states(opt_state, _SCHEDULES):
         yield (
             "schedules",
             f"AutoWU: the optimizer has a schedule of its own besides ({some(sorted(others))}): what it"

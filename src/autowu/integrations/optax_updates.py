@@ -12,11 +12,16 @@ import jax
 import numpy as np
 from jax.tree_util import keystr
 
+from autowu.integrations.optax_trees import states
+
 _MISSED: Final = 25  # updates without a step(), until that is told
 _CROWDED: Final = 25  # calls of step() with too few updates, until that is told
 
 _LESS_OFTEN: Final = "grad_acc"  # a leaf of `apply_every`, which makes no update of some of its calls
-_UNCOUNTED: Final = "total_notfinite"  # of `apply_if_finite`, within which updates left out are not counted
+# Of transformations within which updates that are left out are not counted.
+_LEAVING_OUT: Final = frozenset(
+    {"ApplyIfFiniteState", "ConditionallyMaskState", "ConditionallyTransformState"}
+)
 
 
 class Updates:
@@ -28,11 +33,12 @@ class Updates:
 
     def __init__(self) -> None:
         self._begin: _Made | None = None  # at the first look
+        self._last: _Made | None = None
         self._told: set[str] = set()
 
     def forget(self) -> None:
         """A rewind has put the counts back, or another state has been loaded."""
-        self._begin = None
+        self._begin = self._last = None
 
     def look(self, opt_state: Any, calls: int) -> None:
         """To be called now and then; reads a few numbers from the device.
@@ -42,7 +48,8 @@ class Updates:
             calls: of step() so far.
         """
         now, begin = _Made(calls, *_counts(opt_state)), self._begin
-        if begin is None or now.is_before(begin):
+        last, self._last = self._last, now
+        if begin is None or last is None or now.is_before(last):
             self._begin = now
             return
         steps = now.calls - begin.calls
@@ -104,8 +111,7 @@ def _counts(opt_state: Any) -> tuple[bool, bool, tuple[int, ...]]:
     by_multi_steps = [leaves[name][1] for name, field in last.items() if field == "gradient_step"]
     if by_multi_steps:
         return True, False, _numbers(by_multi_steps)
-    fields = {*last.values()}
-    if _LESS_OFTEN in fields:
+    if _LESS_OFTEN in last.values():
         return False, False, ()
     injecting = {
         keystr(path[:depth])
@@ -118,7 +124,7 @@ def _counts(opt_state: Any) -> tuple[bool, bool, tuple[int, ...]]:
         for name, (path, leaf) in leaves.items()
         if last.get(name) == "count" and keystr(path[:-1]) in injecting
     ]
-    return False, _UNCOUNTED in fields, _numbers(counts)
+    return False, bool(states(opt_state, _LEAVING_OUT)), _numbers(counts)
 
 
 def _numbers(leaves: list[Any]) -> tuple[int, ...]:

@@ -53,8 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 class Pages(Protocol):
     """As :mod:`autowu.report.replay_page`, which writes pages, and stands above: it is handed in."""
 
-    def form_of(self, path: Path) -> object:
-        """Raises UserError where the suffix of ``path`` stands for no form."""
+    def check(self, path: Path) -> None:
+        """Raises UserError where ``path`` cannot be written, or its suffix stands for no form."""
         ...
 
     def write(self, path: Path, decided: Decided, cases: Sequence[what_if.Case]) -> None:
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     output: Path | None = args.output
     pages: Pages | None = None if output is None else args.pages()
     if pages is not None and output is not None:
-        pages.form_of(output)  # before a file is read
+        pages.check(output)  # before a file is read
     decided = decide(args.losses, asked)
     if decided.range_test is not None:
         asked.refuse_for_sweep()

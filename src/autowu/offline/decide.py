@@ -44,6 +44,13 @@ class Decided:
         return self.range_test is None and lrs is not None and not _alike(lrs, self._own())
 
     @property
+    def elsewhere(self) -> bool:
+        """Whether they are another schedule's: AutoWU itself, which sees all losses, goes another way than a
+        replay of some of them."""
+        thinned = self.record.stride > 1 or self.record.epochs
+        return self.foreign and not (self.record.own and thinned)
+
+    @property
     def command(self) -> str:
         """The command line that decides the same."""
         return " ".join(["autowu replay", shlex.quote(printable(self.path)), *self.asked.flags()])
@@ -54,14 +61,14 @@ class Decided:
         if self.range_test is not None:
             return ()
         found += _sparse(record, self.replay.config)
-        if self.foreign and record.lrs is not None and _grows(record.lrs):
+        if self.elsewhere and record.lrs is not None and _grows(record.lrs):
             length = self.replay.config.total_steps
             run = "without a known end" if length is None else f"of {count(length, 'update')}"
             found.append(
                 f"The learning rates grow as AutoWU's do, but not as in a run {run} with these settings: "
                 "give those of the run, --total-steps first of all, or the peak is wrong"
             )
-        elif self.foreign and record.lrs is not None:
+        elif self.elsewhere and record.lrs is not None:
             known = record.lrs[np.isfinite(record.lrs)]
             least, most = f"{known.min():.3g}", f"{known.max():.3g}"
             rates = f"from {least} to {most}" if least != most else f"of {least}"
@@ -80,7 +87,7 @@ class Decided:
         """How long the run was taken to be, where nobody has said so; a sentence."""
         if self.asked.total_steps is not None or self.range_test is not None:
             return None
-        if self.foreign and self.record.lrs is not None and _grows(self.record.lrs):
+        if self.elsewhere and self.record.lrs is not None and _grows(self.record.lrs):
             return None  # the caveat has said it
         if self.record.planned is not None:
             length = self.replay.config.total_steps

@@ -114,7 +114,7 @@ def sweep(losses: Array, lrs: Array, seeds: int = SEEDS, **settings: Any) -> Ran
             continue
         assert outcome.peak_lr is not None
         peaks.append(outcome.peak_lr)
-        draws.append(lr_at(lrs, _minima(outcome.config, losses, deciding, DRAWS // len(runs))))
+        draws.append(lr_at(_smooth(lrs), _minima(outcome.config, losses, deciding, DRAWS // len(runs))))
     pooled = np.concatenate(draws) if draws else np.zeros(0)
     peak = first.peak_lr if _found(first) else None
     low, high = _interval(pooled, peak) if len(pooled) else (None, None)
@@ -141,9 +141,21 @@ def decision(losses: Array, lrs: Array, **settings: Any) -> Replay:
     outcome = replay(losses, **(settings | warmup | ends))
     state, phase = outcome.state, outcome.state.phase
     if isinstance(phase, Decay) and phase.switch.t_star is not None:
-        switch = replace(phase.switch, peak_lr=lr_at(lrs, phase.switch.t_star))
+        switch = replace(phase.switch, peak_lr=lr_at(_smooth(lrs), phase.switch.t_star))
         state = state.replace(phase=replace(phase, switch=switch))
     return Replay(outcome.config, state, lrs)
+
+
+def _smooth(lrs: Array) -> Array:
+    """``lrs`` [n], where some are held for several updates, in straight lines between the middles of these.
+
+    From logarithms. Else all draws would have the LR of one stair, and seem to be sure of it.
+    """
+    starts = np.flatnonzero(np.diff(lrs, prepend=0.0))
+    if len(starts) == len(lrs):
+        return lrs
+    middles = (starts + np.append(starts[1:], len(lrs)) - 1) / 2
+    return np.exp(np.interp(np.arange(len(lrs)), middles, np.log(lrs[starts])))
 
 
 def lr_at(lrs: Array, steps: Any) -> Any:

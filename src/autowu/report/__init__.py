@@ -83,15 +83,17 @@ def run(args: argparse.Namespace) -> int:
     layout = args.layout or "main"
     path = args.output or Path("report.html" if form == "html" else f"{layout}.{form}")
     if form == "tensorboard":
-        from autowu.report.tensorboard import export
+        from autowu.report import tensorboard
 
-        runs = export(read(args.runs, asked), args.output or Path("tensorboard"))
         path = args.output or Path("tensorboard")
+        tensorboard.check(path)
+        runs = tensorboard.export(read(args.runs, asked), path)
     elif form == "html":
         runs = output.write_page(path, lambda: read(args.runs, asked))
     else:
         from autowu.report import picture
 
+        output.check(path, form)
         runs = read(args.runs, asked)
         output.write_picture(path, form, lambda: picture.draw(layout, runs))
         if left := picture.left_out(layout, runs):

@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal, cast, get_args
 
@@ -36,6 +37,22 @@ def form_of(path: Path) -> Form:
         allowed = f"{', '.join(f'.{each}' for each in known[:-1])} or .{known[-1]}"
         raise UserError(f"-o {path}: the suffix must be {allowed}, not {path.suffix}")
     return cast("Form", form)
+
+
+def check(path: Path, form: Form) -> None:
+    """See before any work that ``path`` can be written, in that form.
+
+    Raises:
+        UserError: it cannot, or Plotly is not installed.
+        ImportError: matplotlib is not installed.
+    """
+    if form == "html":
+        plotly_source()
+    else:
+        import_module("matplotlib")
+    partial, file = _opened(path)
+    file.close()
+    partial.unlink()
 
 
 def write_page(path: Path, runs: Callable[[], Sequence[Run]], more: Sequence[Section] = ()) -> Sequence[Run]:
@@ -77,23 +94,28 @@ def plotly_source() -> str:
 @contextmanager
 def _replacing(output: Path) -> Generator[BinaryIO]:
     """A file that takes the place of ``output`` once it is complete; otherwise nothing is left behind."""
-    partial = output.with_name(f".{output.name[:40]}.{os.getpid()}.partial")  # a name may not be too long
-    try:
-        if output.exists() and not output.is_file():
-            raise UserError(f"{output}: not a file; -o takes the path of the page")
-        file = partial.open("xb")
-    except OSError as error:
-        raise _unwritten(output, error) from error
+    partial, file = _opened(output)
     try:
         with file:
             yield file
-        os.replace(partial, output)
+        os.replace(partial, output.resolve())
     except BaseException as error:
         partial.unlink(missing_ok=True)
         # One of writing names no file, or this one; another is of a run that is read meanwhile.
         if isinstance(error, OSError) and error.filename in (None, str(partial)):
             raise _unwritten(output, error) from error
         raise
+
+
+def _opened(output: Path) -> tuple[Path, BinaryIO]:
+    try:
+        if output.exists() and not output.is_file():
+            raise UserError(f"{output}: not a file; -o takes the path of the page")
+        place = output.resolve()  # a link stays one
+        partial = place.with_name(f".{place.name[:40]}.{os.getpid()}.partial")  # a name may not be too long
+        return partial, partial.open("xb")
+    except OSError as error:
+        raise _unwritten(output, error) from error
 
 
 def _unwritten(output: Path, error: OSError) -> UserError:

@@ -8,10 +8,17 @@ from pathlib import Path
 from autowu.offline.decide import Decided
 from autowu.offline.what_if import Case
 from autowu.report import output, picture, what_if_figure
-from autowu.report.output import form_of
 from autowu.report.replayed import run_of
 
-__all__ = ["form_of", "write"]
+
+def check(path: Path) -> None:
+    """See before any work that ``path`` can be written, in the form that its suffix says.
+
+    Raises:
+        UserError: it cannot, or the suffix stands for no form.
+        ImportError: a library of the extra ``report`` is not installed.
+    """
+    output.check(path, output.form_of(path))
 
 
 def write(path: Path, decided: Decided, cases: Sequence[Case]) -> None:

@@ -66,7 +66,7 @@ def _notes(decided: Decided) -> tuple[str, ...]:
     if decided.range_test is not None:
         doubt = " (--no-sweep if it is none)" if decided.asked.sweep is None else ""
         said.append(f"AutoWU did not run here: a range test{doubt}, all of which is read as its warm-up")
-    elif decided.foreign or record.lrs is None:
+    elif decided.elsewhere or record.lrs is None:
         rates = "the losses are" if record.lrs is None else "learning rates are"
         other = ", the learning rates those of AutoWU's warm-up" if record.lrs is None else ""
         whose = f"AutoWU did not run here: {rates} as recorded{other}; the tests and the switch are"

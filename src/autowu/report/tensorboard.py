@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import math
+import os
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -124,6 +125,19 @@ def records(run: Run) -> Iterator[dict[str, Any]]:
         yield {"event": "end"} | asdict(end)
     for evaluation in run.evaluations:
         yield {"event": "evaluation"} | asdict(evaluation)
+
+
+def check(folder: Path) -> None:
+    """See before any work that ``folder`` can be made, or written to.
+
+    Raises:
+        UserError: it cannot.
+    """
+    there = next((each for each in (folder, *folder.parents) if each.exists()), folder)
+    if not there.is_dir():
+        raise UserError(f"-o {folder}: cannot be written: {there} is not a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"-o {folder}: cannot be written: permission denied")
 
 
 def export(runs: Sequence[Run], folder: Path) -> Sequence[Run]:

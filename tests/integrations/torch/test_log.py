@@ -215,9 +215,24 @@ def test_a_run_of_the_trainer_is_not_written_over(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 
 
-def test_log_must_be_a_path() -> None:
+def test_a_log_of_somebody_else_is_put_aside_whole_also_by_a_run_that_goes_on(tmp_path: Path) -> None:
+    first, theirs = scheduler(), '{"step": 1, "loss": 2.0}\n{"step": 5000, "loss": 1.0}\n'
+    drive(first, v_curve()[:100])
+    (tmp_path / "log.jsonl").write_text(theirs)
+    made = scheduler(log=tmp_path)
+    made.load_state_dict(first.state_dict())
+    drive(made, v_curve()[100:])
+    assert (tmp_path / "earlier-1" / "log.jsonl").read_text() == theirs
+    assert read(tmp_path).losses[-1] == v_curve()[-1]
+
+
+def test_log_must_be_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TypeError, match="log must be the path of a folder, not True"):
         scheduler(log=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="log must be the path of a folder, not ''; None for no log"):
+        scheduler(log="")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_scheduler_that_dies_between_two_reads_logs_what_it_has(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ places             which file of a folder is the log
 
 from __future__ import annotations
 
+import codecs
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -27,6 +28,17 @@ from autowu.offline.logs.updates import Record, place
 __all__ = ["Choice", "Record", "places", "read"]
 
 STANDARD_INPUT: Final = "-"
+CUT_OFF: Final = "autowu: cut off"
+"""How a file is decoded: one that is being written may end within a letter."""
+
+
+def _without_the_rest(error: UnicodeError) -> tuple[str, int]:
+    if isinstance(error, UnicodeDecodeError) and error.reason == "unexpected end of data":
+        return "", error.end
+    raise error
+
+
+codecs.register_error(CUT_OFF, _without_the_rest)
 
 
 def read(path: str, total_steps: int | None = None, choice: Choice | None = None) -> Record:
@@ -57,9 +69,14 @@ def read(path: str, total_steps: int | None = None, choice: Choice | None = None
         if path != STANDARD_INPUT and tensorboard_table.is_one(Path(path)):
             record = place(tensorboard_table.read(Path(path)), name, choice, total_steps)
         else:
-            # utf-8-sig: spreadsheets begin a file with a byte order mark. newline: csv splits the lines.
             source = 0 if path == STANDARD_INPUT else path
-            with open(source, encoding="utf-8-sig", newline="", closefd=path != STANDARD_INPUT) as file:
+            with open(
+                source,
+                encoding="utf-8-sig",  # spreadsheets begin a file with a byte order mark
+                errors=CUT_OFF,
+                newline="",  # csv splits the lines
+                closefd=path != STANDARD_INPUT,
+            ) as file:
                 start = json_table.beginning(file)
                 if not start and Path(path).name == places.LOG:
                     raise UserError(f"{name}: no update is logged yet")

@@ -24,6 +24,7 @@ STEP: Final = (
     "iter",
 )
 EPOCH: Final = ("epoch",)
+KIND: Final = ("split", "mode", "phase", "stage", "subset")
 LR: Final = ("lr", "learning/rate", "train/learning/rate", "train/lr", "autowu/learning/rate", "lr/train")
 
 
@@ -43,6 +44,10 @@ class Columns:
     lr: int | None
     epoch: int | None = None
     """Where nothing else numbers the rows: each may be of an epoch."""
+    kinds: tuple[int, ...] = ()
+    """Where a row may say that it is of an evaluation, not of training."""
+    own: bool = False
+    """Whether AutoWU's callbacks have logged there."""
     notes: tuple[str, ...] = ()
     """What is not used, since its name leaves it open."""
 
@@ -63,6 +68,8 @@ def choose(columns: Sequence[str], name: str, choice: Choice) -> Columns:
         step=step[0] if step else None,
         lr=lrs[0] if len(lrs) == 1 else None,
         epoch=epoch[0] if epoch else None,
+        kinds=tuple(i for i, column in enumerate(columns) if _plain(column) in KIND),
+        own=any(_plain(column).startswith("autowu/") for column in columns),
         notes=_open(columns, lrs),
     )
 

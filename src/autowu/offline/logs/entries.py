@@ -17,6 +17,7 @@ from autowu.offline.logs.grid import Steps
 from autowu.offline.logs.table import Cell, Table
 
 MOST_STEPS: Final = 10**7  # updates; a step far beyond is a mistake, and gets no memory
+EVALUATION: Final = frozenset({"val", "valid", "validation", "eval", "evaluation", "dev", "test", "testing"})
 ROWS_A_RETURN: Final = 10  # rows, at least, for each time that steps may go back; with fewer they are a mess
 
 
@@ -32,6 +33,8 @@ class Entries:
     """As the log numbers them [n]; None where it does not."""
     epochs: bool = False
     """Whether each entry is of an epoch: nothing but a column of epochs numbers them, one by one."""
+    evaluations: int = 0
+    """How many rows say that they are of an evaluation, and so are left out."""
 
 
 def collect(table: Table, at: Columns, total_steps: int | None) -> Entries:
@@ -56,12 +59,15 @@ class _Collector:
         self._elsewhere = set(range(len(table.columns))) - {at.loss, at.step}
         """Columns that no row with a loss fills, so far."""
         self._returns, self._restarts, self._returned = 0, 0, ""
+        self._evaluations = 0
 
     def entries(self) -> Entries:
         for row in self._table.rows:
             if row[self._at.loss] is None and not self._table.strict:
                 continue
-            if self._at.step is not None:
+            if any(str(row[i]).strip().lower() in EVALUATION for i in self._at.kinds):
+                self._evaluations += 1
+            elif self._at.step is not None:
                 self._numbered(row, self._step(row[self._at.step]))
             elif len(self._losses) < self._end:
                 self._see_epoch(row)
@@ -70,18 +76,19 @@ class _Collector:
                 self._refuse_beyond(len(self._losses) + 1, "update")
         losses, lrs = np.array(self._losses), np.array(self._lrs)
         if self._at.step is None:
-            return Entries(losses, lrs, None, self._epochs and len(losses) > 1)
-        if self._table.strict:
-            self._check_order()
+            return Entries(losses, lrs, None, self._epochs and len(losses) > 1, self._evaluations)
+        self._check_order()
         # A row without a loss that tells of something else, an evaluation say, is not of a missing loss.
         kept = np.ones(len(losses), bool)
         kept[[entry for entry, filled in self._lossless.items() if filled & self._elsewhere]] = False
-        return Entries(losses[kept], lrs[kept], np.array(self._steps, dtype=np.int64)[kept])
+        steps = np.array(self._steps, dtype=np.int64)
+        return Entries(losses[kept], lrs[kept], steps[kept], evaluations=self._evaluations)
 
     def _see_epoch(self, row: Sequence[Cell]) -> None:
         if self._epochs and self._at.epoch is not None:
             before, self._epoch = self._epoch, _lenient(row[self._at.epoch])
-            self._epochs = self._epoch == before + 1 or (not self._losses and self._epoch.is_integer())
+            first = not self._losses and self._epoch.is_integer()
+            self._epochs = first or self._epoch == before + 1 or self._epoch < before  # as by a resumed run
 
     def _numbered(self, row: Sequence[Cell], step: int) -> None:
         last = len(self._steps) - 1
@@ -101,7 +108,7 @@ class _Collector:
         if step <= before:
             self._returned = self._returned or f"{self._table.where()}: step {step} after step {before}"
             self._returns += 1
-            self._restarts += step == start
+            self._restarts += step == start < before
         if lossless:
             self._lossless[last + 1] = filled
         self._steps.append(step)
@@ -123,7 +130,7 @@ class _Collector:
 
     def _check_order(self) -> None:
         """Steps may go back where a run was resumed, but a resumption is rare, and not a new count."""
-        if self._returns * ROWS_A_RETURN > len(self._steps):
+        if self._table.strict and self._returns * ROWS_A_RETURN > len(self._steps):
             raise UserError(
                 f"{self._returned}; steps must grow from row to row, "
                 f"and may go back, as in a resumed run, at most once in {ROWS_A_RETURN} rows"

@@ -12,7 +12,7 @@ from autowu.arrays import Array
 from autowu.errors import UserError
 from autowu.offline.logs import grid
 from autowu.offline.logs.columns import Choice, Columns, choose, shown
-from autowu.offline.logs.entries import collect
+from autowu.offline.logs.entries import Entries, collect
 from autowu.offline.logs.grid import Grid, Steps
 from autowu.offline.logs.table import Table
 
@@ -37,6 +37,8 @@ class Record:
     without a known end."""
     epochs: bool = False
     """Whether each loss is of an epoch, by the column that numbers them."""
+    own: bool = False
+    """Whether AutoWU's callbacks say in the log that they set the learning rates."""
     absent: int = 0
     """How many entries the log does not have at all, missing or not finite, between those that it has."""
 
@@ -63,10 +65,15 @@ def place(table: Table, name: str, choice: Choice, total_steps: int | None) -> R
     at = choose(table.columns, name, choice)
     entries = collect(table, at, total_steps)
     losses, lrs, steps = entries.losses, entries.lrs, entries.steps
-    notes = [*table.notes, *at.notes, *_no_number(table, at, lrs, name, choice)]
+    notes = [*table.notes, *at.notes, *_left_out(entries), *_no_number(table, at, lrs, name, choice)]
     if steps is None or not len(steps):
         return Record(
-            losses, _without_gaps(lrs), notes=tuple(notes), planned=table.planned, epochs=entries.epochs
+            losses,
+            _without_gaps(lrs),
+            notes=tuple(notes),
+            planned=table.planned,
+            epochs=entries.epochs,
+            own=at.own,
         )
     distinct, counts = np.unique(steps, return_counts=True)
     lies_on = grid.of(distinct)
@@ -87,22 +94,40 @@ def place(table: Table, name: str, choice: Choice, total_steps: int | None) -> R
     at_losses, at_lrs = np.full(n, math.nan), np.full(n, math.nan)
     at_losses[places], at_lrs[places] = losses, lrs  # of two accounts of a step the last one stays
     return Record(
-        at_losses, _without_gaps(at_lrs), lies_on.stride, tuple(notes), table.planned, absent=absent
+        at_losses,
+        _without_gaps(at_lrs),
+        lies_on.stride,
+        tuple(notes),
+        table.planned,
+        own=at.own,
+        absent=absent,
     )
 
 
+def _left_out(entries: Entries) -> list[str]:
+    """What is to be said of rows that say to be of an evaluation."""
+    if not entries.evaluations:
+        return []
+    count = entries.evaluations
+    return [f"{'1 row is' if count == 1 else f'{count:,} rows are'} of an evaluation, and left out"]
+
+
 def _no_number(table: Table, at: Columns, lrs: Array, name: str, choice: Choice) -> list[str]:
-    """What is to be said where the column of the learning rate has no number.
+    """What is to be said where the column of the learning rate has no number above 0.
 
     Raises:
         UserError: and the user has named it.
     """
-    if at.lr is None or not len(lrs) or np.isfinite(lrs).any():
+    if at.lr is None or not len(lrs) or _are_rates(lrs):
         return []
     column = shown(table.columns[at.lr])
     if choice.lr is not None:
-        raise UserError(f"{name}: --lr-column {column} must have numbers, and has none")
-    return [f"the column {column} has no number, so the recorded learning rates are not known"]
+        raise UserError(f"{name}: --lr-column {column} must have numbers above 0, and has none")
+    return [f"the column {column} has no number above 0, so the recorded learning rates are not known"]
+
+
+def _are_rates(lrs: Array) -> bool:
+    return bool((np.isfinite(lrs) & (lrs > 0)).any())
 
 
 def _repeated(steps: Steps, counts: Steps) -> list[str]:
@@ -135,9 +160,9 @@ def _off(of: Grid) -> list[str]:
 
 def _without_gaps(lrs: Array) -> Array | None:
     """``lrs`` with those of rows that are missing in a straight line between their neighbours."""
-    known = np.flatnonzero(np.isfinite(lrs))
-    if not len(known):
+    if not _are_rates(lrs):
         return None
+    known = np.flatnonzero(np.isfinite(lrs))
     first, end = int(known[0]), int(known[-1]) + 1
     lrs[first:end] = np.interp(np.arange(first, end), known, lrs[known])
     return lrs
