@@ -25,9 +25,8 @@ import numpy as np
 
 from autowu.arrays import Array
 from autowu.config import Config
-from autowu.controller.phases import decay, growth, sweep
-from autowu.controller.rate import after_switch, growth_function
-from autowu.controller.state import AfterSwitch, Grow, Growth, Horizon, Phase, Search, State, Sweep
+from autowu.controller.phases import decay, growth, stable, sweep
+from autowu.controller.state import Decay, Grow, Growth, Horizon, Phase, Search, Stable, State, Sweep
 from autowu.detector import noise, trend
 
 __all__ = ["learning_rate", "lr_function", "next_read", "observe", "start"]
@@ -44,6 +43,10 @@ class _PhaseFile(Protocol):
         """The step of the decision after the one at ``state.read``; None: never."""
         ...
 
+    def law(self, config: Config, state: State[Any]) -> Callable[[int], float]:
+        """η as a function of the step, good until the next decision."""
+        ...
+
 
 def _of(phase: Phase) -> _PhaseFile:
     match phase:
@@ -51,7 +54,9 @@ def _of(phase: Phase) -> _PhaseFile:
             return sweep
         case Grow():
             return growth
-        case AfterSwitch():
+        case Stable():
+            return stable
+        case Decay():
             return decay
 
 
@@ -130,6 +135,4 @@ def learning_rate(config: Config, state: State[Phase], step: int) -> float:
 
 def lr_function(config: Config, state: State[Phase]) -> Callable[[int], float]:
     """:func:`learning_rate` as a function of the step alone: good until the next decision."""
-    if isinstance(state.phase, AfterSwitch):
-        return after_switch(config, state.phase)
-    return growth_function(config, state.phase.growth)
+    return _of(state.phase).law(config, state)

@@ -1,8 +1,9 @@
-"""After the switch: the peak LR, held for as long as nobody says where the run ends, and the decay."""
+"""The decay phase, watched to its end."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -10,14 +11,20 @@ import numpy as np
 from autowu.arrays import Array
 from autowu.config import Config
 from autowu.controller.phases import watch
-from autowu.controller.state import Decay, Stable, State, no_losses, replace
+from autowu.controller.rate import after_switch
+from autowu.controller.state import Decay, State, no_losses, replace
 from autowu.detector import noise
 
 LEAST: Final = 1e-30
 """Share of the peak LR below which 'plateau' does not go, lest the LR become 0 in a run without an end."""
 
 
-def next_read(config: Config, state: State[Stable | Decay]) -> int | None:
+def law(config: Config, state: State[Decay]) -> Callable[[int], float]:
+    """The decay from the peak, times the factor of the last cut and the drops of 'plateau'."""
+    return after_switch(config, state.phase)
+
+
+def next_read(config: Config, state: State[Decay]) -> int | None:
     """The end of the stretch, or the run's; None where nobody looks, and after the last."""
     phase, plateau = state.phase, config.decay == "plateau"
     ends = math.inf if state.horizon.end is None else state.horizon.end
@@ -27,15 +34,15 @@ def next_read(config: Config, state: State[Stable | Decay]) -> int | None:
     due = state.read + stretch
     if not plateau and ends - due < stretch:  # none is shorter than the others
         due = ends
-    planned = phase.lines[-1].start + 1 if isinstance(phase, Decay) and phase.lines else 0
+    planned = phase.lines[-1].start + 1 if phase.lines else 0
     return int(min(max(due, planned), ends))
 
 
-def decide(config: Config, state: State[Stable | Decay]) -> State[Stable | Decay]:
+def decide(config: Config, state: State[Decay]) -> State[Decay]:
     """Whether the loss has risen for good; whether 'plateau' drops the LR."""
     state = watch.watched(config, state)
     phase = state.phase
-    if config.decay == "plateau" and isinstance(phase, Decay) and not phase.lines and not state.ended:
+    if config.decay == "plateau" and not phase.lines and not state.ended:
         phase = _plateau(config, phase, noise.finite(state.losses))
     return state.replace(phase=phase, losses=no_losses())
 

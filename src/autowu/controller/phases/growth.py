@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Final
 
 from autowu.config import Config
 from autowu.controller import ending
 from autowu.controller.phases import sweep
-from autowu.controller.rate import grown, next_test
+from autowu.controller.rate import grown, growth_function, next_test
 from autowu.controller.state import Broke, Decay, Grow, Growth, Phase, Stable, State, no_losses, replace
 from autowu.detector import noise, trend
 
 SAME: Final = 2.0
 """LRs are the same, to the loss, up to this factor."""
+
+
+def law(config: Config, state: State[Grow]) -> Callable[[int], float]:
+    """Eq. 1 of the paper."""
+    return growth_function(config, state.phase.growth)
 
 
 def next_read(config: Config, state: State[Grow]) -> int:

@@ -6,6 +6,7 @@ A fall is lift-off. A rise sends growth back: noise hid the fall.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from autowu.arrays import Array
 from autowu.config import Config
 from autowu.controller import ending
-from autowu.controller.rate import cap, grown, next_test
+from autowu.controller.rate import cap, grown, growth_function, next_test
 from autowu.controller.state import (
     Grow,
     Growth,
@@ -52,6 +53,11 @@ LOOKS: Final = 1.1
 
 The fast growth may cross the whole range of LRs within an epoch.
 """
+
+
+def law(config: Config, state: State[Sweep | Search]) -> Callable[[int], float]:
+    """Eq. 1 of the paper."""
+    return growth_function(config, state.phase.growth)
 
 
 def next_read(config: Config, state: State[Sweep | Search]) -> int:
