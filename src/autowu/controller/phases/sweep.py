@@ -42,12 +42,6 @@ ROOM: Final = 100.0
 MILD: Final = 0.1
 """Share of the loss by which it may rise once growth is slow: on a plateau it does, before that is left."""
 
-LATE: Final = 100.0
-"""Up to η_max at lift-off: the fast growth may have passed a good LR by an order of magnitude, or two.
-
-A plateau takes time to leave, of which the fast growth gives little. The weights may be spoiled by then.
-"""
-
 LOOKS: Final = 1.1
 """Growth of the LR, at most, between two reads of two-speed growth, however far tests are apart.
 
@@ -112,7 +106,9 @@ def _lifted(config: Config, state: State[Sweep | Search], origin: Level) -> Stat
     state = state.replace(phase=Grow(growth, state.step, origin, tests_from))
     if state.step >= ending.last_step(config, state):  # the weights of now are those to go on with
         return ending.at_cap(config, state.replace(snapshot_step=None))
-    late = grown(config, phase.growth, state.step) >= config.max_lr / LATE
+    # What left a plateau at so large an LR would have left it at a smaller one, given time; as it is, the
+    # weights may be spoiled.
+    late = grown(config, phase.growth, state.step) >= config.max_lr / ending.MARGIN
     if isinstance(phase, Sweep) and late and ending.older_snapshot(state):
         state = state.replace(restores=state.restores + 1)
     return state  # lift-off may be noise: the snapshot stays, until the loss is below the first ones again
