@@ -9,8 +9,6 @@ from autowu.controller.state import Grow, State, Sweep
 
 from .helpers import follow
 
-CONFIG = Config(total_steps=2000)  # five decades in 55 updates
-
 
 def falling_from(step: int) -> np.ndarray:
     """A loss that rests up to ``step``, and then falls plainly."""
