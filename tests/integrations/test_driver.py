@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from autowu.config import Config
+from autowu.controller.state import Reason
 from autowu.integrations import session
 from autowu.integrations.driver import Driver
 from autowu.offline.replay import replay
@@ -201,6 +202,17 @@ def test_a_cap_without_a_minimum_is_told_of_once_with_the_lr() -> None:
     assert model.driver.switch is not None
     assert f"LR of {model.driver.switch.peak_lr:.3g}." in str(caught[0].message)
     assert caught[0].filename == __file__
+
+
+def test_a_cap_that_a_max_lr_of_ones_own_brought_about_names_it() -> None:
+    falling = list(2 * 0.98 ** np.arange(400.0))
+    for settings, told in (({"max_lr": 0.01}, True), ({}, False)):
+        model = Model(Driver(Config(total_steps=400, **settings)))
+        with pytest.warns(UserWarning, match="warm-up ended at its cap") as caught:
+            model.train(falling)
+        assert model.driver.switch is not None
+        assert model.driver.switch.reason is Reason.CAP
+        assert ["max_lr=0.01 bounds its growth" in str(each.message) for each in caught] == [told]
 
 
 def test_more_updates_than_planned_warn_once_and_keep_the_lr() -> None:
