@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,3 +57,21 @@ def late(folder: Path) -> dict[str, Any]:
         "lrs": whole.lrs,
         "expected": core_trace(losses),
     }
+
+
+def interrupted() -> dict[str, Any]:
+    """Ctrl-C comes where the weights are about to be put back, and the next fit goes on."""
+    losses, autowu, model = late_fall(), AutoWUCallback(STEPS), prescribed()
+    first = fit(model, losses[: LATE - 1], autowu)
+    put = autowu._put_back
+
+    def press(weights: Any) -> None:
+        del autowu._put_back
+        raise KeyboardInterrupt
+
+    autowu._put_back = press
+    with suppress(KeyboardInterrupt):
+        fit(model, losses[LATE - 1 : LATE], autowu)
+    assert autowu._put_back == put
+    steps, last = autowu.driver.step_count, fit(model, losses[LATE : LATE + 1], autowu)
+    return {"steps": steps, "back": same(last.weights(), first.before[FIRST])}

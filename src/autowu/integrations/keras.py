@@ -183,12 +183,16 @@ class AutoWUCallback(keras.callbacks.Callback):
                 "train_step has made an update, but has not given its loss to the metric called 'loss', from"
                 " which AutoWU reads it: let it call that metric's update_state(loss)"
             )
-        self._idle, variables = False, self._variables
-        weights = self.driver.step(
-            lambda: variables.read(model), lambda snapshot: variables.check(model, snapshot)
-        )
-        self._put_back(weights)
-        self._iterations = iterations(model.optimizer)
+        self._idle, self._iterations = False, made
+        variables, weights = self._variables, None
+        try:
+            weights = self.driver.step(
+                lambda: variables.read(model), lambda snapshot: variables.check(model, snapshot)
+            )
+            self._put_back(weights)
+        except BaseException:  # Ctrl-C: they may not be back
+            self.driver.owe(weights)
+            raise
 
     def extend(self, total_steps: int) -> None:
         """The run ends after ``total_steps`` updates: more or fewer than was planned, or than were known.
