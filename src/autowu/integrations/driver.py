@@ -121,7 +121,8 @@ class Driver(Readable):
                 if that cannot be put back as a whole: it is then given up, and a warning says so once.
 
         Returns:
-            The weights that the host has to put back, or None, as nearly always.
+            The weights that the host has to put back, or None, as nearly always. Where a step is interrupted,
+            or raises an error, the next one returns them.
 
         Raises:
             TypeError: no loss has been observed since the last step; nothing is changed.

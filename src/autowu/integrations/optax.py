@@ -145,8 +145,8 @@ class AutoWU:
             opt_state: the optimizer's state.
 
         Returns:
-            ``params`` and ``opt_state`` for the next update: the same but for the learning rate, or, at the
-            end of warm-up, those of the minimum.
+            ``params`` and ``opt_state`` for the next update: the same but for the learning rate, or, where
+            weights go back, such as at the end of warm-up, those of then.
 
         After ``total_steps`` calls the learning rate stays as it is, and a warning says so once.
 
