@@ -60,18 +60,17 @@ def late(folder: Path) -> dict[str, Any]:
 
 
 def interrupted() -> dict[str, Any]:
-    """Ctrl-C comes where the weights are about to be put back, and the next fit goes on."""
+    """Ctrl-C comes while the weights are put back, and the next fit goes on."""
     losses, autowu, model = late_fall(), AutoWUCallback(STEPS), prescribed()
-    first = fit(model, losses[: LATE - 1], autowu)
-    put = autowu._put_back
+    first, variables = fit(model, losses[: LATE - 1], autowu), autowu._variables
 
-    def press(weights: Any) -> None:
-        del autowu._put_back
+    def press(*_: Any) -> None:
+        del variables.write  # the next time it is the true one
         raise KeyboardInterrupt
 
-    autowu._put_back = press
+    variables.write = press
     with suppress(KeyboardInterrupt):
         fit(model, losses[LATE - 1 : LATE], autowu)
-    assert autowu._put_back == put
-    steps, last = autowu.driver.step_count, fit(model, losses[LATE : LATE + 1], autowu)
-    return {"steps": steps, "back": same(last.weights(), first.before[FIRST])}
+    steps, rewinds = autowu.driver.step_count, autowu.driver.rewinds
+    last = fit(model, losses[LATE : LATE + 1], autowu)
+    return {"steps": steps, "rewinds": rewinds, "back": same(last.weights(), first.before[FIRST])}
