@@ -79,6 +79,9 @@ def test_rows_of_evaluations_are_left_out_and_counted(tmp_path: Path, name: str)
     found = logs.read(str(tmp_path / "log.jsonl"))
     assert set(found.losses) == {1.0}
     assert found.notes == ("1 row is of an evaluation, and left out",)
+    (tmp_path / "log.csv").write_text(f"step,{name},loss\n1,val,2.0\n2,val,1.0\n")
+    with pytest.raises(UserError, match=r"no loss .* \(2 rows are of an evaluation, and left out\)"):
+        logs.read(str(tmp_path / "log.csv"))
 
 
 # --- what it has of losses ----------------------------------------------------------------------------

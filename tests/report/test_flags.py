@@ -181,6 +181,14 @@ def test_a_link_stays_one_and_its_file_is_replaced(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "there").iterdir()] == ["target.html"]
 
 
+def test_a_link_that_leads_to_itself_is_replaced(tmp_path: Path) -> None:
+    link = tmp_path / "page.html"
+    link.symlink_to(link)
+    output.check(link, "html")
+    output.write_text(link, "all of it")
+    assert link.read_text() == "all of it"
+
+
 def test_an_error_of_a_run_that_is_read_meanwhile_is_not_of_the_page(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), output._replacing(tmp_path / "page.html"):  # pyright: ignore[reportPrivateUsage]
         (tmp_path / "missing").read_text()

@@ -14,12 +14,13 @@ import numpy as np
 
 from autowu.arrays import Array
 from autowu.config import Config
+from autowu.integrations.kept import Kept
 from autowu.integrations.logged import Folder, RunLog
 from autowu.integrations.readable import Readable
 from autowu.integrations.saved import check_keys
 from autowu.integrations.session import Session, not_rewound
 from autowu.integrations.unread import Unread
-from autowu.integrations.weights import Leaf, MisfitError, Weights
+from autowu.integrations.weights import Leaf, Weights
 
 ABOUT: Final = {"host": "a loop of its own"}
 
@@ -47,6 +48,8 @@ class Driver(Readable):
         self._micro: list[Any] = []  # losses of the update that is not closed yet
         self._pending: list[list[Any]] = []  # those of each update since the last decision
         self._snapshot: Weights | None = None
+        self._kept: Kept | None = None  # during a decision
+        self._owed: Weights | None = None  # to be put back, and not given to the host yet
         self._warned: set[str] = set()
         self._unread = Unread(self._session, partial(_means, self._pending)).written_with(self)
 
@@ -118,25 +121,55 @@ class Driver(Readable):
                 if that cannot be put back as a whole: it is then given up, and a warning says so once.
 
         Returns:
-            The weights that the host has to put back, or None, as nearly always.
+            The weights that the host has to put back, or None, as nearly always. Where a step is interrupted,
+            or raises an error, the next one returns them.
 
         Raises:
             TypeError: no loss has been observed since the last step; nothing is changed.
         """
         if not self._micro:
             raise TypeError("a step needs the training loss of the update, and none has been observed")
+        weights = None
+        try:
+            for text in self._advance(read, check):
+                warnings.warn(text, stacklevel=3)
+            weights, self._owed = self._owed, None
+            return weights
+        except BaseException:
+            self._settle()
+            self.owe(weights)
+            raise
+
+    def _advance(self, read: Callable[[], Weights], check: Callable[[Weights], None]) -> list[str]:
+        """Close an update, and decide if that is due. What to warn of."""
         session = self._session
         # A decision that was interrupted, or failed, at the update before.
         behind = session.due is not None and session.step >= session.due
-        missed = self._decide(read, check) if behind else None
+        texts = self._decide(read, check) if behind else []
         losses, self._micro = self._micro, []
         session.step += 1
-        if text := session.overrun():
-            warnings.warn(text, stacklevel=3)
         if session.due is None:
-            return missed
+            overrun = session.overrun()
+            return texts if overrun is None else [*texts, overrun]
         self._pending.append(losses)
-        return (self._decide(read, check) if session.step == session.due else None) or missed
+        if session.step != session.due or self._owed is not None:  # what is read now is to be put back first
+            return texts
+        return [*texts, *self._decide(read, check)]
+
+    def owe(self, weights: Weights | None) -> None:
+        """The host could not put back ``weights``, if it was given any: the next step gives them again."""
+        self._owed = self._owed if weights is None else weights
+
+    def _settle(self) -> None:
+        """After Ctrl-C or an error: the update counts or it does not, and all that was decided fits."""
+        session, kept = self._session, self._kept
+        if kept is not None and session.state.step > kept.before.step:
+            self._follow(kept)
+        self._kept = None
+        if session.due is not None:
+            session.step = session.state.step + len(self._pending)
+        if session.state.snapshot_step is None:
+            self._snapshot = None
 
     # --- the end of the run ---------------------------------------------------------------------------
 
@@ -173,33 +206,39 @@ class Driver(Readable):
         session.cooldown(steps, within_update=bool(self._micro))
         if session.deciding or session.step != session.due:  # by a signal's handler: the next step decides
             return None
-        return self._decide(read, check)
+        weights = None
+        try:
+            for text in self._decide(read, check):
+                warnings.warn(text, stacklevel=3)
+            weights, self._owed = self._owed, None
+            return weights
+        except BaseException:
+            self._settle()
+            self.owe(weights)
+            raise
 
-    def _decide(self, read: Callable[[], Weights], check: Callable[[Weights], None]) -> Weights | None:
-        losses, session, before = _means(self._pending), self._session, self._session.state
-        kept = _Kept(self._snapshot, read, check)
+    def _decide(self, read: Callable[[], Weights], check: Callable[[Weights], None]) -> list[str]:
+        """Let the session decide; where that is interrupted, the next step does. What to warn of."""
+        losses, session = _means(self._pending), self._session
+        kept = self._kept = Kept(self._snapshot, session.state, read, check)
         if not kept.fits():
             kept.drop()
-            session.enter(before.replace(snapshot_step=None))
-        undecided = session.state
-        try:
-            texts = list(session.decide(losses, kept))
-        finally:  # one that is interrupted is made up for at the next step
-            if session.state is not undecided:
-                self._pending.clear()  # the list that the log knows of
-        self._snapshot = kept.snapshot
-        if kept.refused:
-            self._not_rewound(before.restores)
+            session.enter(session.state.replace(snapshot_step=None))
+        texts = list(session.decide(losses, kept))
+        self._follow(kept)
         texts += session.write_log(losses)
         texts += [text for kind, text in kept.texts.items() if kind not in self._warned]
         self._warned |= kept.texts.keys()
-        for text in texts:
-            warnings.warn(text, stacklevel=4)
-        return kept.restored
+        return texts
 
-    def _not_rewound(self, restores: int) -> None:
-        """The controller has gone back, but the weights are those of now: its record says so."""
-        self._session.enter(not_rewound(self._session.state.replace(restores=restores)))
+    def _follow(self, kept: Kept) -> None:
+        """Take over what a decision has made of the snapshot."""
+        session = self._session
+        self._pending.clear()  # the list that the log knows of
+        if kept.refused:  # the controller has gone back, but the weights are those of now: its record says so
+            session.enter(not_rewound(session.state.replace(restores=kept.before.restores)))
+        owed = self._owed if kept.restored is None else kept.restored
+        self._snapshot, self._owed, self._kept = kept.snapshot, owed, None
 
     # --- checkpoints ----------------------------------------------------------------------------------
 
@@ -209,15 +248,18 @@ class Driver(Readable):
         ``schedule`` is JSON in UTF-8; the snapshot for rewinding follows while there is one, an array
         an entry, called "parameter.<name>" or "rest.<name>".
         """
+        owed = self._owed is not None
+        kept = self._owed if owed else self._snapshot
         schedule: dict[str, Any] = {
             **self._session.to_dict(),
             "pending": _means(self._pending),
             "micro": np.array([_number(loss) for loss in self._micro]),
-            "frozen": [] if self._snapshot is None else sorted(self._snapshot.frozen),
+            "frozen": [] if kept is None else sorted(kept.frozen),
         }
+        schedule |= {"owed": True} if owed else {}
         text = json.dumps(schedule, default=lambda array: {"array": array.tolist()})
         state: dict[str, Leaf] = {"schedule": np.frombuffer(text.encode(), np.uint8)}
-        return state if self._snapshot is None else state | self._snapshot.to_dict()
+        return state if kept is None else state | kept.to_dict()
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on from :meth:`state_dict`.
@@ -234,7 +276,8 @@ class Driver(Readable):
             pending, micro = _numbers(schedule, "pending"), _numbers(schedule, "micro")
             session = self._session.loaded(schedule, len(pending))
             snapshot = Weights.from_dict(state_dict, _names(schedule, "frozen"))
-            if (snapshot is not None) != (session.state.snapshot_step is not None):
+            keeps, owed = session.state.snapshot_step is not None, bool(schedule.get("owed"))
+            if (snapshot is not None) != (keeps or owed):
                 raise ValueError(
                     "the snapshot for rewinding and the saved state do not fit together: entries are"
                     " missing, as where they were restored by a template with others, or there are too many"
@@ -244,52 +287,7 @@ class Driver(Readable):
         self._session = session
         self._pending, self._micro = [[loss] for loss in pending], micro
         self._unread.follow(session, partial(_means, self._pending))
-        self._snapshot = snapshot
-
-
-class _Kept:
-    """The snapshot during a decision."""
-
-    def __init__(
-        self, snapshot: Weights | None, read: Callable[[], Weights], check: Callable[[Weights], None]
-    ) -> None:
-        self.snapshot, self._read, self._check = snapshot, read, check
-        self.restored: Weights | None = None
-        self.refused = False
-        self.texts: dict[str, str] = {}  # what to warn of, once of a kind
-
-    def fits(self) -> bool:
-        """Whether the snapshot can be put back as a whole, if there is one."""
-        try:
-            if self.snapshot is not None:
-                self._check(self.snapshot)
-        except MisfitError as error:
-            self.texts["restore"] = (
-                f"AutoWU: the snapshot for rewinding can no longer be put back: {error}. None of it is, and"
-                " the run goes on without rewinding until there is a new one. This is said once."
-            )
-            return False
-        return True
-
-    def take(self) -> bool:
-        try:
-            weights = self._read()
-        except MisfitError as error:
-            self.texts["take"] = (
-                f"AutoWU: no snapshot for rewinding can be taken: {error}. The run goes on without; this is"
-                " said once."
-            )
-            return False
-        healthy = weights.healthy()
-        self.snapshot = weights if healthy else self.snapshot
-        return healthy
-
-    def restore(self) -> None:
-        self.refused = self.snapshot is None or not self.fits()
-        self.restored = None if self.refused else self.snapshot
-
-    def drop(self) -> None:
-        self.snapshot = None
+        self._snapshot, self._owed = snapshot if keeps else None, snapshot if owed else None
 
 
 def _means(updates: list[list[Any]]) -> Array:

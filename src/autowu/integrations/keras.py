@@ -183,12 +183,12 @@ class AutoWUCallback(keras.callbacks.Callback):
                 "train_step has made an update, but has not given its loss to the metric called 'loss', from"
                 " which AutoWU reads it: let it call that metric's update_state(loss)"
             )
-        self._idle, variables = False, self._variables
+        self._idle, self._iterations = False, made
+        variables = self._variables
         weights = self.driver.step(
             lambda: variables.read(model), lambda snapshot: variables.check(model, snapshot)
         )
         self._put_back(weights)
-        self._iterations = iterations(model.optimizer)
 
     def extend(self, total_steps: int) -> None:
         """The run ends after ``total_steps`` updates: more or fewer than was planned, or than were known.
@@ -234,10 +234,14 @@ class AutoWUCallback(keras.callbacks.Callback):
 
     def _put_back(self, weights: Weights | None) -> None:
         model = self.model
-        self._variables.settle(model, self.driver.snapshot)
-        if weights is not None:
-            self._variables.write(model, weights)
-            self._iterations = iterations(model.optimizer)
+        try:
+            self._variables.settle(model, self.driver.snapshot)
+            if weights is not None:
+                self._variables.write(model, weights)
+                self._iterations = iterations(model.optimizer)
+        except BaseException:  # Ctrl-C: they may not be back
+            self.driver.owe(weights)
+            raise
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Nothing has been updated in it yet."""

@@ -145,8 +145,8 @@ class AutoWU:
             opt_state: the optimizer's state.
 
         Returns:
-            ``params`` and ``opt_state`` for the next update: the same but for the learning rate, or, at the
-            end of warm-up, those of the minimum.
+            ``params`` and ``opt_state`` for the next update: the same but for the learning rate, or, where
+            weights go back, such as at the end of warm-up, those of then.
 
         After ``total_steps`` calls the learning rate stays as it is, and a warning says so once.
 
@@ -157,11 +157,15 @@ class AutoWU:
         self._look_whether_set(opt_state, rates)
         if loss is not None:
             self.observe(loss)
-        due = self.driver.session.due
-        weights = self.driver.step(*_reading(params, opt_state, rates))
-        if weights is None and self.driver.session.due != due:
-            self._updates.look(opt_state, self.driver.step_count)
-        return self._put_back(weights, params, opt_state)
+        due, weights = self.driver.session.due, None
+        try:
+            weights = self.driver.step(*_reading(params, opt_state, rates))
+            if weights is None and self.driver.session.due != due:
+                self._updates.look(opt_state, self.driver.step_count)
+            return self._put_back(weights, params, opt_state)
+        except BaseException:  # Ctrl-C: nobody has got them
+            self.driver.owe(weights)
+            raise
 
     def extend(self, total_steps: int) -> None:
         """The run ends after ``total_steps`` updates: more or fewer than was planned, or than were known.
@@ -193,9 +197,13 @@ class AutoWU:
             TypeError: ``steps`` is no integer.
             ValueError: it is below 1, or the run is over; nothing is changed. Else as :meth:`step`.
         """
-        rates = self._rates(opt_state)
-        weights = self.driver.cooldown(steps, *_reading(params, opt_state, rates))
-        return self._put_back(weights, params, opt_state)
+        rates, weights = self._rates(opt_state), None
+        try:
+            weights = self.driver.cooldown(steps, *_reading(params, opt_state, rates))
+            return self._put_back(weights, params, opt_state)
+        except BaseException:
+            self.driver.owe(weights)
+            raise
 
     def _look_whether_set(self, opt_state: Any, rates: Set[str]) -> None:
         """Warn where the first update, of a run or after a checkpoint, was made with another LR."""

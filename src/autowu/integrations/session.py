@@ -55,13 +55,16 @@ class Session:
         self._asked_meanwhile: list[Callable[[], None]] = []
         self.enter(machine.start(self.config))
 
-    def enter(self, state: State[Phase]) -> None:
-        """From now on, until the next decision, this is the state."""
+    def enter(self, state: State[Phase], nonfinite: int | None = None) -> None:
+        """From now on, until the next decision, this is the state; ``nonfinite`` as the attribute, if new."""
         lr_function = machine.lr_function(self.config, state)
         due = machine.next_read(self.config, state)  # the step of the next decision; None: never
+        count = self.nonfinite if nonfinite is None else nonfinite
         # At once: Ctrl-C in between would leave the LR of one state with another. With ``logs_only`` nothing
         # is decided any more, and losses are logged alone.
-        self.state, self.lr_function, self.due, self.logs_only = state, lr_function, due, due is None
+        self.state, self.lr_function, self.nonfinite, self.due, self.logs_only = (
+            state, lr_function, count, due, due is None
+        )  # fmt: skip
         if self.log is not None:
             self.log.entered(self)
             self.due = self.log.next_read(self) if due is None else due
@@ -153,8 +156,7 @@ class Session:
         weights: Weights,
         for_all: Callable[[Callable[[], State[Phase]]], State[Phase]],
     ) -> Iterator[str]:
-        known_nonfinite = self.nonfinite
-        self.nonfinite += len(losses) - int(np.count_nonzero(np.isfinite(losses)))
+        nonfinite = self.nonfinite + len(losses) - int(np.count_nonzero(np.isfinite(losses)))
         before = self.state
         after = for_all(lambda: machine.observe(self.config, before, losses))
         obstacle = weights.restore() if after.restores > before.restores else None
@@ -163,10 +165,11 @@ class Session:
         if after.snapshot_step == after.step and not weights.take():
             # The loss was finite, but the update after it broke the weights: the snapshot before is better.
             after = after.replace(snapshot_step=before.snapshot_step)
-        self.enter(after)
+        known_nonfinite = self.nonfinite
+        self.enter(after, nonfinite)
         if after.snapshot_step is None:
             weights.drop()
-        return warnings_of(self.config, before, after, known_nonfinite, self.nonfinite, obstacle)
+        return warnings_of(self.config, before, after, known_nonfinite, nonfinite, obstacle)
 
     def write_log(self, losses: Array) -> Iterator[str]:
         """After a decision, and what followed: write it down, if there is a log.

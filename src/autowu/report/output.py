@@ -98,7 +98,7 @@ def _replacing(output: Path) -> Generator[BinaryIO]:
     try:
         with file:
             yield file
-        os.replace(partial, output.resolve())
+        os.replace(partial, os.path.realpath(output))
     except BaseException as error:
         partial.unlink(missing_ok=True)
         # One of writing names no file, or this one; another is of a run that is read meanwhile.
@@ -111,7 +111,7 @@ def _opened(output: Path) -> tuple[Path, BinaryIO]:
     try:
         if output.exists() and not output.is_file():
             raise UserError(f"{output}: not a file; -o takes the path of the page")
-        place = output.resolve()  # a link stays one
+        place = Path(os.path.realpath(output))  # a link stays one; `resolve` refuses one that leads to itself
         partial = place.with_name(f".{place.name[:40]}.{os.getpid()}.partial")  # a name may not be too long
         return partial, partial.open("xb")
     except OSError as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from autowu.integrations import session
 from autowu.integrations.torch import snapshot
 from autowu.integrations.torch.groups import Groups
 from autowu.integrations.torch.pending import PendingLosses
@@ -63,6 +64,27 @@ def test_the_run_goes_on_as_if_it_had_not_been_interrupted(monkeypatch, owner, n
     assert [each.step for each in made.verdicts] == [each.step for each in whole.verdicts]
     assert [each.p_min for each in made.verdicts] == [each.p_min for each in whole.verdicts]
     assert made.get_last_lr() == whole.get_last_lr()
+
+
+@pytest.mark.parametrize("by_handler", [False, True])
+def test_what_is_counted_and_asked_within_an_interrupted_decision_is_so_once(monkeypatch, by_handler):
+    made, observe = scheduler(), session.machine.observe
+    drive(made, v_curve()[:30])
+
+    def interrupted(*_):
+        monkeypatch.setattr(session.machine, "observe", observe)
+        if by_handler:
+            made.extend(300)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(session.machine, "observe", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        made.step(float("nan"))
+    assert made.last_epoch == 31
+    assert made.total_steps == (300 if by_handler else STEPS)
+    with pytest.warns(UserWarning, match="not finite"):
+        made.step(v_curve()[31])
+    assert (made.nonfinite, made.last_epoch) == (1, 32)
 
 
 PARTS = ("scheduler.py", "pending.py", "groups.py", "session.py", "ranks.py")

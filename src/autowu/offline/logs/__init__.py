@@ -89,7 +89,8 @@ def read(path: str, total_steps: int | None = None, choice: Choice | None = None
             f"{name}: not a text file in UTF-8; a CSV file with a column loss is needed"
         ) from error
     if not len(record.losses):
-        raise UserError(f"{name}: no loss after the first line, which names the columns")
+        why = f" ({'; '.join(record.notes)})" if record.notes else ""
+        raise UserError(f"{name}: no loss after the first line, which names the columns{why}")
     if not np.isfinite(record.losses).any():
         raise UserError(f"{name}: no finite loss; all {len(record.losses):,} are missing, NaN or infinite")
     planned = record.planned or (None if path == STANDARD_INPUT else places.planned(Path(path)))
