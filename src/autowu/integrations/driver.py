@@ -129,16 +129,7 @@ class Driver(Readable):
         """
         if not self._micro:
             raise TypeError("a step needs the training loss of the update, and none has been observed")
-        weights = None
-        try:
-            for text in self._advance(read, check):
-                warnings.warn(text, stacklevel=3)
-            weights, self._owed = self._owed, None
-            return weights
-        except BaseException:
-            self._settle()
-            self.owe(weights)
-            raise
+        return self._given(lambda: self._advance(read, check))
 
     def _advance(self, read: Callable[[], Weights], check: Callable[[Weights], None]) -> list[str]:
         """Close an update, and decide if that is due. What to warn of."""
@@ -206,10 +197,14 @@ class Driver(Readable):
         session.cooldown(steps, within_update=bool(self._micro))
         if session.deciding or session.step != session.due:  # by a signal's handler: the next step decides
             return None
+        return self._given(lambda: self._decide(read, check))
+
+    def _given(self, decide: Callable[[], list[str]]) -> Weights | None:
+        """What the host has to put back after ``decide``, once what that returns has been warned of."""
         weights = None
         try:
-            for text in self._decide(read, check):
-                warnings.warn(text, stacklevel=3)
+            for text in decide():
+                warnings.warn(text, stacklevel=4)
             weights, self._owed = self._owed, None
             return weights
         except BaseException:

@@ -140,9 +140,8 @@ def test_a_run_goes_on_with_another_length(host: Host, stop: int, steps: int, tm
 
 
 @pytest.mark.full
+@pytest.mark.parametrize("host", [name for name in HOSTS if HOSTS[name].processes], indirect=True)
 def test_two_processes_decide_by_their_mean_loss_and_one_saves_for_both(host: Host, tmp_path: Path) -> None:
-    if not host.processes:
-        pytest.skip("this host runs in one process")
     losses = np.stack([v_curve(STEPS, seed=1), np.float32(3 * v_curve(STEPS, minimum=0.4, seed=2))])
     losses[0, [5, 21]] = np.nan
     losses[1, [6, 21]] = np.nan
