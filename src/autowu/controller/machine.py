@@ -103,7 +103,7 @@ def _counted(config: Config, state: State[Phase]) -> State[Phase]:
     """With the levels that the watch compares with, and the reads in a row that found no finite loss."""
     if config.watch is not None:
         state = _with_levels(state, config.watch / math.sqrt(2))
-    if not state.nonfinite_reads and np.isfinite(state.losses[-1]):
+    if not state.nonfinite_reads and math.isfinite(state.losses[-1]):
         return state
     # In a short run each update is read: three that overflowed in a row are no dead network.
     last = state.losses[-max(noise.ENDS, state.step - state.read) :]

@@ -109,7 +109,7 @@ class SufficientStatistics(NamedTuple):
 
 
 def sufficient_statistics(basis: Basis, x: Array, y: Array) -> SufficientStatistics:
-    """The moments of ``x`` [..., n] in [0, 1] and ``y`` [..., n].
+    """The moments of ``x`` in [0, 1] and of ``y``: [n] or, of several sets, [sets, n].
 
     O(n m) time, and memory that does not grow with n: the products of features are sums of exp(-z²) u^q,
     and each of these is the product of a power with the first one or, for the higher q, with the last one.
@@ -125,7 +125,7 @@ def sufficient_statistics(basis: Basis, x: Array, y: Array) -> SufficientStatist
         u, r = powers(x[part], basis.length_scale, basis.order), y[part] - center[..., None]
         others = np.ones((*r.shape, 4))
         others[..., 0], others[..., 1], others[..., 2] = u[0], u[-1], r
-        sums += np.moveaxis(u, 0, -2) @ others
+        sums += u.swapaxes(0, -2) @ others
         sum_y, sum_yy = sum_y + r.sum(-1), sum_yy + (r * r).sum(-1)
     gram = np.concatenate([sums[..., 0], sums[..., 1:, 1]], axis=-1) @ basis.products
     rotated = basis.rotation.T @ sums[..., 2:]

@@ -71,7 +71,7 @@ def smallest_step(differences: Array) -> float:
 
 def usable(losses: Array, height: float | None) -> NDArray[np.intp]:
     """The places of the losses that are finite and, given the ``height`` of :func:`spikes`, of no spike."""
-    places = np.flatnonzero(np.isfinite(losses))
+    (places,) = np.isfinite(losses).nonzero()
     if height is None:
         return places
     found = spikes(losses if len(places) == len(losses) else losses[places], height)
@@ -100,11 +100,11 @@ def spikes(losses: Array, height: float) -> NDArray[np.bool_]:
 
 def _rare(found: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Those of ``found`` that are of a spike with at most one other near it."""
+    if np.count_nonzero(found) < 3:
+        return found
     begins = found.copy()
     begins[1:] &= ~found[:-1]
-    at = np.flatnonzero(begins)
-    if len(at) < 3:
-        return found
+    (at,) = begins.nonzero()
     near = at.searchsorted(at + RARE, side="right") - at.searchsorted(at - RARE)
     rare = np.append(near < 3, False)
     return found & rare[np.cumsum(begins) - 1]

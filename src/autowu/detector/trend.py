@@ -56,10 +56,10 @@ def stretch(losses: Array, errors: float) -> Stretch:
     least and the largest. Losses that are not finite are left out, unless they are half of all: then they
     count as infinite.
     """
-    finite = noise.finite(losses)
-    if 2 * len(finite) <= len(losses):
-        finite = np.where(np.isfinite(losses), losses, np.inf)
-    ranked = np.sort(finite)
+    ranked = noise.finite(losses)
+    if 2 * len(ranked) <= len(losses):
+        ranked = np.where(np.isfinite(losses), losses, np.inf)
+    ranked.sort()
     n = len(ranked)
     ranks = math.ceil(min(n, 0.5 * errors * math.sqrt(n)))
     low, high = max(0, (n - 1) // 2 - ranks), min(n - 1, n // 2 + ranks)

@@ -46,9 +46,13 @@ class Averages:
         losses = losses[: max(0, FIRST - self._number)]
         if not len(losses):
             return None
-        before = np.append(self._last, losses[:-1])
         with np.errstate(all="ignore"):
-            double = np.isfinite(losses) & ~_single(losses - losses.astype(np.float32))  # with many digits
+            rest = losses - losses.astype(np.float32)
+            if self._plain > FEW and not rest.any():  # of single precision, like those before
+                self._last, self._number = float(losses[-1]), self._number + len(losses)
+                return None
+            before = np.append(self._last, losses[:-1])
+            double = np.isfinite(losses) & ~_single(rest)  # with many digits
             if double.any():
                 self._seen += int(np.count_nonzero(double & np.isfinite(before)))
                 self._of_factors += self._smoothed(losses, before, double)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from operator import is_not
 from typing import Any, cast
 
 from torch import Tensor
@@ -61,9 +60,11 @@ class Groups:
         """Note the groups themselves, and which optimizers within others share theirs."""
         self._known = list(self._groups())  # themselves, so that no id is used twice
         shares = dict(zip(map(id, self._known), self._flat, strict=True))
+        every = within(self._given)
+        self._ids = [(each, [*map(id, each.param_groups)]) for each in every]
         self._sharing = [
-            (each, list(each.param_groups), [shares[id(group)] for group in each.param_groups])
-            for each in within(self._given)
+            (each, [shares[id(group)] for group in each.param_groups])
+            for each in every
             if all(each is not holder for holder in self._holders)
         ]
 
@@ -97,10 +98,10 @@ class Groups:
 
     def write(self, lr: float) -> None:
         """Set the LR of each group to its share of ``lr``; a tensor is changed in place."""
-        written = self._written
-        # A group that was added since the last step has no share yet. (`strict` would take as long again.)
-        for at, (group, share) in enumerate(zip(self._groups(), self._flat)):  # noqa: B905
-            held, before, value = group["lr"], written[at], lr * share
+        shares, written = self._flat, self._written
+        # A group that was added since the last step has no share yet.
+        for at, group in enumerate(self._groups()[: len(shares)]):
+            held, before, value = group["lr"], written[at], lr * shares[at]
             if type(held) is float:
                 if held != before and self.overwritten is None and held != value:
                     self.overwritten = held, before
@@ -132,15 +133,10 @@ class Groups:
     @property
     def changed(self) -> bool:
         """Whether there are other groups than before, or in another order."""
-        groups, known = self._groups(), self._known
-        if len(groups) != len(known) or any(map(is_not, groups, known)):
-            return True
-        if not self._sharing:
-            return False
-        return any(
-            len(each.param_groups) != len(known) or any(map(is_not, each.param_groups, known))
-            for each, known, _ in self._sharing
-        )
+        for optimizer, ids in self._ids:  # noqa: SIM110 (any() takes longer, and this is done at each update)
+            if [*map(id, optimizer.param_groups)] != ids:
+                return True
+        return False
 
     def take_in(self) -> None:
         """Give a share to groups, and to inner optimizers, that were added since the last update.
@@ -155,7 +151,7 @@ class Groups:
             ValueError: a new group has no LR; nothing is changed.
         """
         holders = with_own_groups(within(self._given))
-        before = {id(each): shares for each, _, shares in self._sharing}
+        before = {id(each): shares for each, shares in self._sharing}
         before |= {id(each): shares for each, shares in zip(self._holders, self._shares, strict=True)}
         in_order = self._written_in_order()
         # One that had groups may have none left, and so be no holder any more.

@@ -49,7 +49,8 @@ class PendingLosses:
 
         To be said before the losses are added, so that the buffer has room for them.
         """
-        self._due, self._last = self._behind + self._front + updates, None
+        self._due = self._behind + self._front + updates
+        self._last = self._last if self._due <= self._room else None
 
     def add(self, loss: object) -> None:
         """Add a loss to the update that is not closed yet: a tensor, NumPy or Python number with one element.
@@ -121,7 +122,7 @@ class PendingLosses:
         Raises:
             TypeError, ValueError: as :meth:`add` does.
         """
-        if loss is not None:
+        if loss is not None and not self._like_last(loss):
             self.add(loss)
         self._micro = 0
 
@@ -155,7 +156,8 @@ class PendingLosses:
             buffer = np.zeros(size)
         if self._micro:
             buffer[0] = float(self._buffer[0])
-        self._buffer, self._views, self._room = buffer, views, room  # at once, or not at all
+        # At once, or not at all.
+        self._buffer, self._views, self._room, self._last = buffer, views, room, None
 
     def _flush(self) -> None:
         """Move closed updates to host memory, and the one that is not closed to the front of the buffer."""

@@ -117,10 +117,11 @@ class Training:
         Args:
             anchors: the groups that parameters were in when the snapshot was taken. None: now.
         """
-        optimizers, found = within(self.given), self.parameters()
-        known = {id(parameter) for parameter in found}
-        own = Own(known)
-        for _, group in self._groups():
+        optimizers = within(self.given)
+        found = parameters(optimizers)
+        groups = list(self.groups(self.anchors() if anchors is None else anchors))
+        own = Own(map(id, found))
+        for _, _, group in groups:
             own.new(group)  # with its own rules, whoever else holds it
         for parameter in found:
             yield Place(("parameter", id(parameter)), parameter)
@@ -130,7 +131,7 @@ class Training:
                 yield from _entries(("state", id(optimizer)), state)
             for each in own.of(("attribute", id(optimizer)), vars(optimizer), attributes(optimizer)):
                 yield Place(*each)
-        for _, key, group in self.groups(self.anchors() if anchors is None else anchors):
+        for _, key, group in groups:
             yield from _entries(key, group, NOT_KEPT)
         if self.model is not None:
             averages = self.averages()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeVar, cast
 
+import torch
 import torch.distributed as dist
 
 from autowu.controller.state import Phase, State
@@ -23,6 +24,8 @@ class OnAllRanks:
         self.settings: list[str] = []
         """Settings of the groups that had changed since, and went back."""
 
+    @torch.inference_mode(False)  # what is kept is written to again
+    @torch.no_grad()
     def take(self) -> bool:
         """Keep a snapshot of now, if the weights are finite on every rank."""
         if not all(_gathered(self._snapshot.healthy(), self._group)):
@@ -30,6 +33,8 @@ class OnAllRanks:
         self._snapshot.take()
         return True
 
+    @torch.inference_mode(False)
+    @torch.no_grad()
     def restore(self) -> str | None:
         """Put the snapshot back, if it fits on every rank; else why not."""
         self.gone, settings = self._snapshot.gone(), self._snapshot.changed_settings()

@@ -159,7 +159,7 @@ class AutoWU(Readable, Ends, SchedulerNames):
                 after construction or loading, the ranks have different ``total_steps``; nothing is changed.
             RuntimeError: no loss was given, or the optimizer has lost a parameter group; nothing is changed.
         """
-        if torch.compiler.is_compiling() or compiler() is not None:  # as PyTorch's recipe has it
+        if torch.compiler.is_dynamo_compiling() or compiler() is not None:  # as PyTorch's recipe has it
             leave_out(AutoWU)
             self.step(loss)
             return
@@ -178,7 +178,7 @@ class AutoWU(Readable, Ends, SchedulerNames):
             self._refuse_batch_size(loss)
         try:
             # One that was interrupted, or failed, at the update before.
-            missed = self._decide() if session.due is not None and session.step >= session.due else ()
+            texts = self._decide() if session.due is not None and session.step >= session.due else []
             if session.due is None:
                 pending.drop_update(loss)
                 session.step += 1
@@ -187,12 +187,13 @@ class AutoWU(Readable, Ends, SchedulerNames):
                 pending.add_update(loss)
             self._step_count += 1
             self._updates.steps += 1
-            texts = self._decide() if session.step == session.due else ()
+            if session.step == session.due:
+                texts += self._decide()
             self._groups.write(session.lr_function(session.step))
         except BaseException:
             self._settle()
             raise
-        for text in (*missed, *texts):
+        for text in texts:
             warnings.warn(text, stacklevel=2)
         if session.due is None and (text := session.overrun()):
             warnings.warn(text, stacklevel=2)
@@ -217,11 +218,10 @@ class AutoWU(Readable, Ends, SchedulerNames):
         group = None if self._session.logs_only else self._group()
         session, before = self._session, self._session.state
         try:
-            with torch.inference_mode(False), torch.no_grad():  # what is kept is written to again
-                self._groups.look_at_tensors()
-                losses = self._pending.read(group)
-                weights = OnAllRanks(self._snapshot, group)
-                texts = list(session.decide(losses, weights, lambda decide: leaders(decide, group)))
+            self._groups.look_at_tensors()
+            losses = self._pending.read(group)
+            weights = OnAllRanks(self._snapshot, group)
+            texts = list(session.decide(losses, weights, lambda decide: leaders(decide, group)))
         finally:  # one that is interrupted is made up for at the next step
             if session.state.step > before.step:  # a signal's handler may have moved the end alone
                 self._pending.clear()

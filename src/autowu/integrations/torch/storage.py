@@ -39,7 +39,7 @@ def why_not_kept(tensor: Tensor) -> str | None:
 
 def written_part(tensor: Tensor) -> Tensor:
     """Of a tensor made by ``expand()`` each element once: all that can be written to."""
-    if type(tensor) is not Tensor or tensor.layout != torch.strided:
+    if type(tensor) is not Tensor or tensor.layout != torch.strided or tensor.is_contiguous():
         return tensor
     for axis, (size, stride) in enumerate(zip(tensor.shape, tensor.stride(), strict=True)):
         if stride == 0 and size > 1:
