@@ -34,7 +34,7 @@ def premise(name: str, record: Record, replay: Replay, preset: str) -> str:
     return (
         f"{name}: {of}{every}; {lost} missing or not finite.{notes} "
         f"Preset {preset}{epochs}. Learning rates are those of its warm-up, whatever the record's were: "
-        f"from {config.min_lr:g} to at most {config.max_lr:g} in at most {_limit(replay)}."
+        f"from {config.min_lr:g} to at most {config.high_lr:g} in at most {_limit(replay)}."
     )
 
 
