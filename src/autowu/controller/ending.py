@@ -12,6 +12,7 @@ from autowu.controller.rate import cap, grown, line
 from autowu.controller.state import (
     Decay,
     Grow,
+    Growth,
     Reason,
     Stable,
     State,
@@ -51,11 +52,16 @@ def older_snapshot(state: State[WarmUp]) -> bool:
 
 def last_step(config: Config, state: State[WarmUp]) -> int:
     """The last step of this growth: its cap, or when warm-up was asked to end."""
-    growth = state.phase.growth
-    last, asked = cap(config, growth), state.horizon.warmup_to
-    if isinstance(state.phase, Sweep) and config.max_lr is None:
-        last = min(growth.start + math.ceil(FURTHER * growth.span), config.warmup_steps)
+    growth, asked = state.phase.growth, state.horizon.warmup_to
+    last = cap(config, growth) if not isinstance(state.phase, Sweep) else sweep_end(config, growth)
     return last if asked is None else min(last, asked)
+
+
+def sweep_end(config: Config, growth: Growth) -> int:
+    """The last step of the fast growth, where the loss moves in none of it."""
+    if config.max_lr is not None:
+        return cap(config, growth)
+    return min(growth.start + math.ceil(FURTHER * growth.span), config.warmup_steps)
 
 
 def asked(state: State[WarmUp]) -> bool:
