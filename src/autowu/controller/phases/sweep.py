@@ -39,9 +39,6 @@ RETREAT: Final = 1000.0
 ROOM: Final = 100.0
 """Between η_min and an LR that is too large, at least, for a rise far below that to tell anything."""
 
-LATE: Final = 100.0
-"""Below η_max: the LR from which on the sweep may have spoiled the weights by lift-off."""
-
 MILD: Final = 0.1
 """Share of the loss by which it may rise once growth is slow: on a plateau it does, before that is left."""
 
@@ -109,9 +106,9 @@ def _lifted(config: Config, state: State[Sweep | Search], origin: Level) -> Stat
     state = state.replace(phase=Grow(growth, state.step, origin, tests_from))
     if state.step >= ending.last_step(config, state):  # the weights of now are those to go on with
         return ending.at_cap(config, state.replace(snapshot_step=None))
-    # What fell at so large an LR would have fallen at a smaller one, given time; as it is, the weights may be
-    # spoiled.
-    late = grown(config, phase.growth, state.step) >= config.high_lr / LATE
+    # What left a plateau at so large an LR would have left it at a smaller one, given time; as it is, the
+    # weights may be spoiled.
+    late = grown(config, phase.growth, state.step) >= config.high_lr / ending.MARGIN
     if isinstance(phase, Sweep) and late and ending.older_snapshot(state):
         state = state.replace(restores=state.restores + 1)
     return state  # lift-off may be noise: the snapshot stays, until the loss is below the first ones again
