@@ -74,10 +74,12 @@ def decide(config: Config, state: State[Sweep | Search]) -> State[Phase]:
     known = phase.too_large.level if isinstance(phase, Search) and phase.too_large else None
     mild = MILD if isinstance(phase, Search) else 0.0
     moved = trend.shift(losses, config.fall_threshold, known, mild=mild)
+    dead, lr = state.nonfinite_reads >= config.patience, grown(config, phase.growth, state.step)
+    if isinstance(phase, Sweep) and lr > config.high_lr and (moved or dead):
+        return _slower(config, state, lr * (config.min_lr / config.high_lr), None)
     if moved < 0:
         return _lifted(config, state, known or trend.beginning(losses))
     ended = state.step >= ending.last_step(config, state)
-    dead = state.nonfinite_reads >= config.patience
     if config.growth != "two-speed" or (ended and _last(config, state)):
         return _never(config, state, risen=moved > 0 or dead) if ended or dead else state
     if isinstance(phase, Sweep):
@@ -120,8 +122,7 @@ def slowed(config: Config, fast: Growth, step: int) -> tuple[Growth, int]:
     It begins at the LR from before the updates in whose losses the fall shows.
     """
     back = trend.end_width(step - fast.start)
-    beyond = grown(config, fast, step) >= config.high_lr
-    slow = Growth(step, grown(config, fast, step - back), config.growth_steps, fast, open=beyond)
+    slow = Growth(step, grown(config, fast, step - back), config.growth_steps, fast)
     return slow, step + math.ceil(back * config.growth_steps / config.sweep_steps)
 
 
