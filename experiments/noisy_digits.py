@@ -81,7 +81,7 @@ def middle(config: Config, **known: float | None) -> float:
     """The rule of before."""
     peak_lr = fallback(config, **known)
     if known.get("good") is None and known.get("too_large") is None:
-        peak_lr = min(peak_lr, math.sqrt(config.min_lr * config.max_lr))
+        peak_lr = min(peak_lr, math.sqrt(config.min_lr * config.high_lr))
     return peak_lr
 
 

@@ -34,6 +34,7 @@ OPTIONAL = {
     "steps_per_epoch",
     "subset_size",
     "fit_size",
+    "max_lr",
     "test_growth",
     "basin",
     "ceiling",
@@ -144,9 +145,11 @@ def test_max_lr_must_exceed_min_lr() -> None:
     with pytest.raises(ValueError, match=r"^max_lr must be in .*, not 0\.1; it has to be > min_lr \(0\.1\)$"):
         config(min_lr=0.1, max_lr=0.1)
     with pytest.raises(
-        ValueError, match=r"^max_lr must be in \(2, inf\), not 1\.0; it has to be > min_lr \(2\)$"
+        ValueError, match=r"^max_lr must be in \(2, inf\), not None, which is 1; it has to be > min_lr \(2\)$"
     ):
         config(min_lr=2.0)
+    assert config(min_lr=2.0, max_lr=3.0).high_lr == 3.0
+    assert (config().max_lr, config().high_lr) == (None, 1.0)
 
 
 def test_tests_at_epoch_ends_need_an_epoch() -> None:

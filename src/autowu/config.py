@@ -19,6 +19,7 @@ Preset = Literal["default", "paper"]
 LONGEST: Final = 2**53  # updates; the integers that floating point tells apart
 ROOT_FROM: Final = 600  # updates; in longer runs warm-up grows with the root of their length, up to a limit
 DECADES: Final = 100  # between two LRs, at most: their ratio is a number
+USUAL: Final = 1.0  # η_max, where none is given
 SHORTEST_SWEEP: Final = 40  # updates; a faster one overshoots lift-off, whatever its share of the run
 
 
@@ -46,8 +47,9 @@ class Config:
     it is Eq. 1, from the LR of a little before."""
     min_lr: float = 1e-5
     """η_min, the LR of the first update, > 0."""
-    max_lr: float = 1.0
-    """η_max, the LR that warm-up never exceeds, > min_lr."""
+    max_lr: float | None = None
+    """η_max, the LR that warm-up never exceeds, > min_lr. None: 1, and more with growth 'two-speed', where
+    the loss still falls there, or has not moved in the whole sweep."""
     warmup_fraction: float = 0.5
     """ρ_w in (0, 1), a fraction of total_steps: warm-up is capped at ⌊ρ_w T⌋ updates."""
     sweep_fraction: float = 0.05
@@ -150,10 +152,15 @@ class Config:
         self._integer("steps_per_epoch", 1, optional=True)
         _one_of("growth", self.growth, get_args(Growth))
         self._real("min_lr", 0, math.inf)
-        self._real("max_lr", self.min_lr, math.inf, above="min_lr")
-        if math.log10(self.max_lr) - math.log10(self.min_lr) > DECADES:
+        self._real("max_lr", self.min_lr, math.inf, above="min_lr", optional=True)
+        if self.max_lr is None and self.min_lr >= USUAL:
             raise ValueError(
-                f"max_lr must be at most 1e{DECADES} times min_lr ({self.min_lr:g}), not {self.max_lr:g}"
+                f"max_lr must be in ({self.min_lr:g}, inf), not None, which is {USUAL:g};"
+                f" it has to be > min_lr ({self.min_lr:g})"
+            )
+        if math.log10(self.high_lr) - math.log10(self.min_lr) > DECADES:
+            raise ValueError(
+                f"max_lr must be at most 1e{DECADES} times min_lr ({self.min_lr:g}), not {self.high_lr:g}"
             )
         self._real("warmup_fraction", 0, 1)
         self._real("sweep_fraction", 0, 1)
@@ -223,6 +230,11 @@ class Config:
             raise TypeError(f"{name} must be True or False, not {getattr(self, name)!r}")
 
     @cached_property
+    def high_lr(self) -> float:
+        """η_max; where none is given that of the paper, 1."""
+        return USUAL if self.max_lr is None else self.max_lr
+
+    @cached_property
     def fall_threshold(self) -> float:
         """``lift_off``; where that is None no fall is asked for, and none is more than noise explains."""
         return math.inf if self.lift_off is None else self.lift_off
@@ -266,6 +278,7 @@ class Config:
 
 
 _PAPER: Final[dict[str, Any]] = {
+    "max_lr": 1.0,
     "growth": "exponential",
     "basin": None,
     "lift_off": None,

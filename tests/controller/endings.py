@@ -53,6 +53,7 @@ ENDINGS = {
     ),
     "neither": Ending(Reason.NO_FALL, True, 0, False, FLAT),
     "a fall to the cap": Ending(Reason.CAP, True, 0, True, FALL),
+    "a fall to the cap, bounded": Ending(Reason.CAP, True, 0, True, FALL, settings={"max_lr": 1.0}),
     "a fall to the cap, paper": Ending(Reason.CAP, True, 0, False, FALL[:400], 400, PAPER),
     "lift-off at the cap": Ending(Reason.CAP, True, 0, True, 3 - 0.1 * np.arange(22), 22),
     "dead": Ending(Reason.NONFINITE, False, 3, True, dead(FALL, 260)),

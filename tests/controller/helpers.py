@@ -22,6 +22,11 @@ seeded = settings(
 )
 
 
+def bound(config: Config) -> float:
+    """The LR that none of a run exceeds."""
+    return math.inf if config.max_lr is None else config.max_lr
+
+
 def v_shape(n: int, lowest: int, noise: float = 0.0, seed: int = 0) -> np.ndarray:
     """``n`` losses that fall in a straight line from 2 to 1 at step ``lowest``, then rise as fast."""
     random = np.random.default_rng(seed)

@@ -67,7 +67,7 @@ def test_it_is_in_the_range_and_no_larger_than_what_is_known(
     good: float | None, too_large: float | None, least: float | None
 ) -> None:
     lr = ending.fallback(CONFIG, good=good, too_large=too_large, least=least)
-    assert CONFIG.min_lr <= lr <= CONFIG.max_lr
+    assert CONFIG.min_lr <= lr <= CONFIG.high_lr
     assert good is None or lr <= good
     assert too_large is None or lr <= max(too_large / ending.MARGIN, CONFIG.min_lr)
 
@@ -129,7 +129,7 @@ def test_it_begins_with_the_lr_of_the_minimum() -> None:
     [
         ("a rise, by the cap", MIDDLE),
         ("neither", 0.1),
-        ("a fall to the cap", 1.0),
+        ("a fall to the cap, bounded", 1.0),
         ("a fall to the cap, paper", 1.0),
         ("lift-off at the cap", grown_by(6, 11)),  # five losses before the last
         ("dead, paper", grown_by(89, 200)),  # its last finite loss; nothing is rewound

@@ -139,7 +139,7 @@ def test_the_cap_within_an_epoch_makes_no_test() -> None:
     assert [test.step for test in state.verdicts] == [30, 60, 90, 120, 150, 180]
     assert state.switch is not None
     assert (state.switch.step, state.switch.capped) == (203, True)
-    assert state.switch.peak_lr == pytest.approx(config.max_lr, rel=1e-12)
+    assert state.switch.peak_lr == pytest.approx(config.high_lr, rel=1e-12)
 
 
 def test_the_paper_switches_on_a_v_after_patience() -> None:

@@ -51,7 +51,7 @@ def test_it_does_not_wait_for_the_cap() -> None:
     again = until_search(states)
     assert again is not None
     assert again.step < CONFIG.growth_steps
-    assert lrs[: again.step].max() <= CONFIG.max_lr
+    assert lrs[: again.step].max() <= CONFIG.high_lr
 
 
 FLAT = Verdict(

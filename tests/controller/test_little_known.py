@@ -93,7 +93,7 @@ def test_a_break_takes_the_lr_back_also_where_it_grows_in_a_line() -> None:
     begin = anew.phase.growth
     assert lrs[begin.start] == pytest.approx(begin.lr)
     assert lrs[begin.start] < lrs[begin.start - 1]
-    slope = (config.max_lr - config.min_lr) / config.warmup_steps
+    slope = (config.high_lr - config.min_lr) / config.warmup_steps
     line = begin.lr + slope * np.arange(250 - begin.start)
     np.testing.assert_allclose(lrs[begin.start : 250], line, rtol=1e-9)
 
@@ -115,7 +115,7 @@ def test_without_a_snapshot_of_before_growth_is_not_tried_once_more() -> None:
 @pytest.mark.parametrize("after", [None, 3, 8, 15])
 def test_the_decay_never_begins_at_the_lr_that_made_the_loss_nan(deadly: float, after: int | None) -> None:
     """Not at the cap, nor where the end is brought forward before patience has run out."""
-    config, died, asked = Config(total_steps=600), [math.inf, -1.0], [False]
+    config, died, asked = Config(total_steps=600, max_lr=1.0), [math.inf, -1.0], [False]
 
     def loss(step: int, lr: float, state: State) -> float:
         if lr > deadly and step > 130:

@@ -13,7 +13,7 @@ from autowu.controller import machine
 from autowu.controller.plain import to_plain
 from autowu.controller.state import State
 
-from .helpers import equal, falls, follow, noisy, run, seeded, through_plain, v_shape
+from .helpers import bound, equal, falls, follow, noisy, run, seeded, through_plain, v_shape
 from .made import paper_state
 
 DEFAULT = Config(total_steps=1000)
@@ -55,7 +55,7 @@ def test_the_shortest_runs_end(total: int, per_epoch: int, curve: np.ndarray) ->
         state, lrs = run(config, lambda step, lr: float(curve[step]), 4 * total)
         assert state.switch is not None
         assert state.switch.step <= max(1, total // 2)
-        assert np.all((lrs >= 0) & (lrs <= config.max_lr))
+        assert np.all((lrs >= 0) & (lrs <= bound(config)))
         assert np.all(lrs[:total] > 0)
 
 
@@ -150,6 +150,7 @@ CURVES = {
 
 CONFIGS = {
     "default": Config(total_steps=500),
+    "bounded": Config(total_steps=500, max_lr=1.0),
     "paper": Config.paper(500, 20),
     "plateau": Config(total_steps=500, decay="plateau"),
     "constant-cosine": Config(total_steps=500, decay="constant-cosine"),
@@ -168,7 +169,7 @@ def test_the_lr_stays_in_its_range_and_rises_then_only_where_a_cut_is_taken_back
     assert state.switch is not None
     begin = state.switch.step
     assert begin <= config.warmup_steps
-    assert np.all((lrs[:500] > 0) & (lrs[:500] <= config.max_lr))
+    assert np.all((lrs[:500] > 0) & (lrs[:500] <= bound(config)))
     assert lrs[begin] == pytest.approx(state.switch.peak_lr, rel=1e-12, abs=0)
     assert falls(state, lrs)
     assert np.all(lrs[500:] == lrs[500])  # overrun
@@ -199,7 +200,7 @@ def test_no_losses_whatever_break_a_run(total: int, losses: list[float], preset:
     config = Config.preset(preset, total_steps=total, steps_per_epoch=7)
     state, lrs = run(config, lambda step, lr: losses[step % len(losses)])
     assert state.switch is not None
-    assert np.all((lrs > 0) & (lrs <= config.max_lr))
+    assert np.all((lrs > 0) & (lrs <= bound(config)))
     assert np.all(np.diff(lrs[state.switch.step :]) <= 0)
     assert equal(to_plain(through_plain(config, state)), to_plain(state))
 

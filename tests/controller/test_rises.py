@@ -38,7 +38,7 @@ def test_a_sweep_in_which_the_loss_rises_starts_again_three_decades_lower() -> N
     seen = again.phase.growth.start
     assert 38 <= seen <= 42  # with the third loss of five that is plainly above the first ones
     start = pytest.approx(1e-5 * 1e5 ** (seen / 40) / 1000, rel=1e-12)
-    assert again.phase.growth == Growth(seen, start, 387, before=Growth(0, 1e-5, 40))
+    assert again.phase.growth == Growth(seen, start, 387, before=Growth(0, 1e-5, 40, open=True))
     assert (again.restores, again.first) == (1, seen)
 
 
@@ -46,7 +46,7 @@ def test_a_rise_at_once_starts_again_at_the_start() -> None:
     losses = 1.0 + 0.5 * np.arange(30)
     states = follow(Config(total_steps=1000), losses)
     again = next(state for state in states if isinstance(state.phase, Search))
-    assert again.phase.growth == Growth(11, 1e-5, 387, before=Growth(0, 1e-5, 40))
+    assert again.phase.growth == Growth(11, 1e-5, 387, before=Growth(0, 1e-5, 40, open=True))
 
 
 def explodes(edge: float, sd: float = 0.1, seed: int = 0) -> Callable[[int, float], float]:
@@ -204,7 +204,7 @@ def test_where_nothing_fell_chance_takes_the_lr_down_by_another_decade_at_most(b
 @pytest.mark.parametrize(("total", "at"), [(120, 43), (160, 60), (400, 112)])
 def test_the_cap_does_not_fix_an_lr_at_which_the_loss_has_risen(total: int, at: int) -> None:
     """It rises in the slow growth; in what is left of warm-up the LR does not come so far again."""
-    config = Config(total_steps=total)
+    config = Config(total_steps=total, max_lr=1.0)
     draws = np.random.default_rng(0).standard_normal(total)
     states, goes_back = [machine.start(config)], 0
     for step in range(total // 2 + 1):
@@ -256,7 +256,7 @@ def test_no_lr_that_a_first_rise_was_seen_at_is_fixed_after_a_second_lower_one()
 
 
 def test_a_snapshot_made_after_the_rise_is_none_of_the_initial_weights() -> None:
-    config = Config(total_steps=26_600, warmup_limit=2000)  # a sweep of 200 updates
+    config = Config(total_steps=26_600, warmup_limit=2000, max_lr=1.0)  # a sweep of 200 updates
     losses = 2.3 + 0.01 * np.random.default_rng(0).standard_normal(200)
     losses[150:] += 5
     unread = machine.start(config).replace(step=199, read=199, losses=losses[:199])  # no read before 200

@@ -105,8 +105,10 @@ def test_the_two_speeds_join_at_lift_off(lifted: int) -> None:
 
 
 def test_growth_stops_at_max_lr() -> None:
-    config = Config(total_steps=1000)
-    assert grown(config, Growth(20, 0.5, 500), 499) == config.max_lr
+    assert grown(Config(total_steps=1000), Growth(20, 0.5, 500), 499) == 1.0
+    beyond = Growth(20, 0.5, 500, open=True)
+    assert grown(Config(total_steps=1000, max_lr=1.0), beyond, 499) == 1.0
+    assert grown(Config(total_steps=1000), beyond, 499) == close(0.5 * 1e5 ** (479 / 500))
 
 
 # --- decay --------------------------------------------------------------------------------------------

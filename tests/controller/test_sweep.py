@@ -60,11 +60,11 @@ def test_flat_losses_never_make_a_minimum() -> None:
 
 
 def test_a_failed_sweep_starts_again_slowly() -> None:
-    config = Config(total_steps=1000)
+    config = Config(total_steps=1000, max_lr=1.0)
     rng = np.random.default_rng(0)
     state = follow(config, 2.3 + 0.01 * rng.standard_normal(config.sweep_steps))[-1]
     assert state.step == 40
-    assert state.phase == Search(Growth(40, config.min_lr, 387, before=Growth(0, config.min_lr, 40)))
+    assert state.phase == Search(Growth(40, 1e-5, 387, before=Growth(0, 1e-5, 40, open=True)))
     assert machine.learning_rate(config, state, 40) == config.min_lr
     assert state.restores == 1
     assert (state.first, len(state.losses)) == (40, 0)
@@ -74,13 +74,15 @@ def test_a_failed_sweep_starts_again_slowly() -> None:
 
 def test_after_a_failed_sweep_tests_see_the_slow_growth_from_its_start() -> None:
     """Lift-off may come late, when noise hides the fall; the minimum may then be past."""
-    config = Config(total_steps=1000)
+    config = Config(total_steps=1000, max_lr=1.0)
     losses = 2.3 + 0.02 * np.random.default_rng(0).standard_normal(600)
     losses[config.sweep_steps :] -= 0.3 * np.minimum(np.arange(560) / 200, 1)
     states = follow(config, losses)
     lifted = next(state for state in states if isinstance(state.phase, Grow))
     assert (lifted.first, len(lifted.losses)) == (40, lifted.step - 40)
-    assert lifted.phase.growth == Growth(40, config.min_lr, 387, before=Growth(0, config.min_lr, 40))
+    assert lifted.phase.growth == Growth(
+        40, config.min_lr, 387, before=Growth(0, config.min_lr, 40, open=True)
+    )
     assert states[-1].verdicts[0].start == 40
 
 
@@ -132,7 +134,7 @@ def test_lift_off_is_asked_for_at_reads_of_all_finite_losses(monkeypatch: pytest
 def test_however_far_tests_are_apart_the_sweep_is_looked_at_all_the_same(spacing: float) -> None:
     """Epochs shorter and longer than the sweep, of 300 updates, or many times the LR between two tests."""
     settings = {"steps_per_epoch": spacing} if isinstance(spacing, int) else {}
-    long = Config(total_steps=60_000, warmup_limit=3000)
+    long = Config(total_steps=60_000, warmup_limit=3000, max_lr=1.0)
     config = replace(long, test_growth=None if settings else spacing, **settings)
     by_default, _ = watched(long, noisy(1e-2), 3500)
     states, lrs = watched(config, noisy(1e-2), 3500)
@@ -193,7 +195,7 @@ def test_the_slow_growth_begins_further_back_where_more_losses_show_the_fall() -
 
 def test_the_minimum_of_a_loss_that_never_fell_is_no_reason_for_a_large_lr() -> None:
     """At the cap it seems to be past its minimum; that the loss fell to it, lift-off does not see."""
-    config = Config(total_steps=1000)
+    config = Config(total_steps=1000, max_lr=1.0)
     losses = 2.3 + 0.05 * np.random.default_rng(1).standard_normal(600)
     losses -= 0.06 * np.exp(-(((np.arange(600) - 340) / 30) ** 2))
     losses[360:] += 0.0006 * np.arange(240)
@@ -238,7 +240,7 @@ def test_weights_go_back_where_only_the_test_at_the_cap_sees_that_the_loss_was_l
     for seed in range(20):
         draws = 1.5 * np.random.default_rng(seed).standard_normal(500)
         state, _ = run(
-            Config(total_steps=1200),
+            Config(total_steps=1200, max_lr=1.0),
             lambda step, lr, draws=draws: float(response(np.array(lr), best)) + float(draws[step]),
             480,
         )
@@ -254,13 +256,15 @@ def test_flat_noise_seldom_undoes_a_run() -> None:
     undone = 0
     for seed in range(60):
         draws = 0.1 * np.random.default_rng(seed).standard_normal(500)
-        state, _ = run(Config(total_steps=1200), lambda step, lr, draws=draws: 2.3 + float(draws[step]), 480)
+        state, _ = run(
+            Config(total_steps=1200, max_lr=1.0), lambda step, lr, draws=draws: 2.3 + float(draws[step]), 480
+        )
         assert state.switch is not None
         undone += state.switch.rewound_to is not None
     assert undone <= 4
 
 
-@pytest.mark.parametrize(("total", "cap", "peak_lr"), [(60, 30, math.sqrt(1e-5)), (1000, 427, 0.1)])
+@pytest.mark.parametrize(("total", "cap", "peak_lr"), [(60, 30, math.sqrt(1e-5)), (1000, 451, 0.1)])
 def test_a_loss_that_neither_falls_nor_rises_ends_at_a_tenth_of_max_lr(
     total: int, cap: int, peak_lr: float
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,11 @@ from autowu.controller import machine
 from autowu.controller.state import Grow, State
 
 Array = np.ndarray
+
+
+def bound(config: Config) -> float:
+    """The LR that none of a run exceeds."""
+    return math.inf if config.max_lr is None else config.max_lr
 
 
 def v_curve(steps: int, seed: int = 0, *, noise: float | None = None) -> Array:

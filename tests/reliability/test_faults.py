@@ -79,7 +79,7 @@ def verdict(found: Replay, curve: np.ndarray) -> list[str]:
     config, t_star, least = found.config, found.t_star, int(curve.argmin())
     if not found.switched:
         return []
-    growth = (config.max_lr / config.min_lr) ** (1 / config.warmup_steps)  # of the recorded LR, a step
+    growth = (config.high_lr / config.min_lr) ** (1 / config.warmup_steps)  # of the recorded LR, a step
     back = config.warmup_steps if t_star is None else t_star
     ratio = growth ** (back - min(least, config.warmup_steps))
     lost = curve[min(round(back), len(curve) - 1)] - curve[least]

@@ -16,7 +16,7 @@ from autowu.controller import machine
 from autowu.controller.cuts import taken_back
 from autowu.detector import noise
 from autowu.integrations.driver import Driver, Weights
-from reliability.curves import Run, follow, v_curve
+from reliability.curves import Run, bound, follow, v_curve
 from reliability.promises import Trials, promise
 from told import WATCH
 
@@ -77,7 +77,7 @@ def test_losses_that_are_not_finite(trials: Trials) -> None:
             warnings.filterwarnings("ignore", WATCH.removeprefix("ignore:"))
             for step, loss in enumerate(losses):
                 lr = driver.learning_rate
-                assert 0 <= lr <= config.max_lr
+                assert 0 <= lr <= bound(config)
                 settled = driver.switch is not None
                 driver.observe(float(loss))
                 driver.step(lambda: Weights({"w": np.zeros(1)}, {}))
@@ -113,7 +113,7 @@ def test_a_run_that_dies(trials: Trials) -> None:
         last_finite = lrs[dies - 1]
         if state.switch.capped or lift_off is None or lift_off >= dies:
             # It died before a fall was seen: a slow second attempt finds nothing either.
-            assert state.switch.peak_lr <= config.max_lr / 2
+            assert state.switch.peak_lr <= config.high_lr / 2
             continue
         tests = [v.step for v in state.verdicts if v.step >= dies + 2 * noise.ENDS]
         assert len(tests) <= 2 * config.patience + 1 + noise.ENDS
@@ -205,13 +205,13 @@ def test_the_least_there_can_be(trials: Trials) -> None:
         config = Config.preset(str(name), total_steps=total, steps_per_epoch=int(per_epoch), **changes)
         state, lrs, _ = follow(config, np.full(total, value))
         assert len(lrs) == total + 1
-        assert all(0 <= lr <= config.max_lr for lr in lrs)
+        assert all(0 <= lr <= bound(config) for lr in lrs)
         if math.isfinite(value):
             assert not any(verdict.detected for verdict in state.verdicts)
             assert all(verdict.no_evidence for verdict in state.verdicts)
             if name == "default" and total >= 2:
                 assert state.switch is not None
-                assert state.switch.peak_lr == pytest.approx(math.sqrt(config.min_lr * config.max_lr))
+                assert state.switch.peak_lr == pytest.approx(math.sqrt(config.min_lr * config.high_lr))
 
 
 @promise(

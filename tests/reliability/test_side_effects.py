@@ -26,7 +26,7 @@ from torch.optim import SGD
 
 import autowu
 from autowu.config import Config
-from reliability.curves import follow, v_curve
+from reliability.curves import bound, follow, v_curve
 from reliability.promises import Trials, promise
 
 STEPS = 120
@@ -143,7 +143,7 @@ def test_numerical_failure(trials: Trials, monkeypatch: pytest.MonkeyPatch) -> N
             patch.setattr(module, name, failing)
             state, lrs, _ = follow(config, losses)
         assert state.switch is not None
-        assert all(0 <= lr <= config.max_lr for lr in lrs)
+        assert all(0 <= lr <= bound(config) for lr in lrs)
         reasons = [v.no_evidence for v in state.verdicts if v.no_evidence and "numerical" in v.no_evidence]
         if failing.met and failure:
             assert reasons == [f"numerical failure: {failure}"]

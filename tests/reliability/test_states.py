@@ -133,7 +133,7 @@ def test_damaged_states_of_the_driver(trials: Trials) -> None:
 def another(name: str, value: Any) -> Any:
     """Another value for a setting, in its range."""
     others = {"growth": "linear", "fit": "adam", "decay": "cosine", "steps_per_epoch": 11}
-    others |= {"subset_size": 500, "fit_size": 100}
+    others |= {"subset_size": 500, "fit_size": 100, "max_lr": 2.0}
     if name in others:
         return others[name]
     if isinstance(value, bool):

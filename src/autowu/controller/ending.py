@@ -12,9 +12,11 @@ from autowu.controller.rate import cap, grown, line
 from autowu.controller.state import (
     Decay,
     Grow,
+    Growth,
     Reason,
     Stable,
     State,
+    Sweep,
     Switch,
     WarmUp,
     no_losses,
@@ -26,6 +28,9 @@ from autowu.detector.trend import Stretch
 
 # As in LR range tests: the loss explodes at some ten times a good LR (docs/algorithm.md, "Two speeds").
 MARGIN: Final = 10.0
+
+# Of the time for the whole range, in which a sweep that has seen nothing goes on: three decades beyond η_max.
+FURTHER: Final = 1.6
 
 # A run whose loss ended in NaN never showed its minimum: it goes on at half of the last LR known as good.
 DEAD_FACTOR: Final = 0.5
@@ -47,8 +52,16 @@ def older_snapshot(state: State[WarmUp]) -> bool:
 
 def last_step(config: Config, state: State[WarmUp]) -> int:
     """The last step of this growth: its cap, or when warm-up was asked to end."""
-    last, asked = cap(config, state.phase.growth), state.horizon.warmup_to
+    growth, asked = state.phase.growth, state.horizon.warmup_to
+    last = cap(config, growth) if not isinstance(state.phase, Sweep) else sweep_end(config, growth)
     return last if asked is None else min(last, asked)
+
+
+def sweep_end(config: Config, growth: Growth) -> int:
+    """The last step of the fast growth, where the loss moves in none of it."""
+    if config.max_lr is not None:
+        return cap(config, growth)
+    return min(growth.start + math.ceil(FURTHER * growth.span), config.warmup_steps)
 
 
 def asked(state: State[WarmUp]) -> bool:
@@ -146,7 +159,7 @@ def fallback(
     """
     if too_large is None and good is not None:
         return good
-    lr = _below(config, config.max_lr if too_large is None else too_large)
+    lr = _below(config, config.high_lr if too_large is None else too_large)
     if good is not None:
         return min(good, lr)
     if least is None:
@@ -157,7 +170,7 @@ def fallback(
 
 def middle(config: Config) -> float:
     """√(η_min η_max), whose product may be too small or too large for floating point."""
-    return math.sqrt(config.min_lr) * math.sqrt(config.max_lr)
+    return math.sqrt(config.min_lr) * math.sqrt(config.high_lr)
 
 
 def _below(config: Config, lr: float) -> float:

@@ -64,7 +64,7 @@ def start(config: Config) -> State[Phase]:
     """The state before the first update."""
     horizon = Horizon(config.total_steps)
     if config.growth == "two-speed":
-        return State(Sweep(Growth(0, config.min_lr, config.sweep_steps)), horizon)
+        return State(Sweep(Growth(0, config.min_lr, config.sweep_steps, open=True)), horizon)
     slow = Growth(0, config.min_lr, config.growth_steps)
     return State(Grow(slow, lift_off=0, origin=None) if config.lift_off is None else Search(slow), horizon)
 

@@ -18,8 +18,9 @@ def growth_function(config: Config, growth: Growth, most: float | None = None) -
 
     The step may be t*, and so a real number.
     """
-    low, high = config.min_lr, config.max_lr
-    most = high if most is None else most
+    low, high = config.min_lr, config.high_lr
+    if most is None:
+        most = math.inf if growth.open and config.max_lr is None else high
     if config.growth == "linear":
         return partial(_linear, config.warmup_steps, low, high, most, growth)
     return partial(schedule.exponential, growth.start, growth.span, high / low, growth.lr, most)
@@ -36,7 +37,7 @@ def grown_by(config: Config, growth: Growth, step: int, factor: float) -> int:
     An LR that has come to η_max before the cap stays there; the answer is as if it grew.
     """
     target = min(growth_function(config, growth, math.inf)(step) * factor, sys.float_info.max)
-    low, high = config.min_lr, config.max_lr
+    low, high = config.min_lr, config.high_lr
     if config.growth == "linear":
         at = growth.start + schedule.linear_step(target - (growth.lr - low), config.warmup_steps, low, high)
     else:

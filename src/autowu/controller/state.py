@@ -35,6 +35,8 @@ class Growth:
     span: int
     before: Growth | None = None
     """The growth that this one took the place of."""
+    open: bool = False
+    """Whether it goes on beyond η_max, if none was given."""
 
 
 @dataclass(frozen=True)

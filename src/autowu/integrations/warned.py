@@ -68,7 +68,7 @@ def warnings_of(
         never = f" The loss has shown no fall, so that no learning rate is known to be good. {NOT_FOR_IT}"
     begins = "stable phase" if after.stage == "stable" else "decay"
     bound = ""
-    if switch.reason is Reason.CAP and config.max_lr < Config.max_lr:
+    if switch.reason is Reason.CAP and config.max_lr is not None:
         bound = f" (max_lr={config.max_lr:g} bounds its growth: a larger one may let it come to the minimum)"
     yield (
         f"AutoWU: warm-up ended at its cap, step {switch.step}{_of(after)}, before a minimum of the loss was"

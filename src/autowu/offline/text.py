@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from autowu.controller.cuts import taken_back
+from autowu.controller.ending import sweep_end
 from autowu.controller.rate import cap
 from autowu.controller.state import Grow, Reason, Search, Sweep, Switch
 from autowu.detector.detect import Verdict
@@ -30,11 +31,14 @@ def premise(name: str, record: Record, replay: Replay, preset: str) -> str:
         of = f"{count(record.updates, 'update')}{known}"
     else:
         of = f"{record.updates:,} of {count(config.total_steps, 'update')}"
+    given = config.max_lr is not None or config.growth != "two-speed"
+    most = f"{config.high_lr:g}"
+    bound = f"at most {most}" if given else f"{most}, or more if the loss still falls,"
     epochs = f", {count(config.steps_per_epoch, 'update')} in an epoch" if config.steps_per_epoch else ""
     return (
         f"{name}: {of}{every}; {lost} missing or not finite.{notes} "
         f"Preset {preset}{epochs}. Learning rates are those of its warm-up, whatever the record's were: "
-        f"from {config.min_lr:g} to at most {config.max_lr:g} in at most {_limit(replay)}."
+        f"from {config.min_lr:g} to {bound} in at most {_limit(replay)}."
     )
 
 
@@ -49,7 +53,7 @@ def _limit(replay: Replay) -> str:
     if switch is not None and switch.capped:
         return count(switch.step, "update")
     if isinstance(phase, Sweep):  # the slow growth that follows begins at its end, or before
-        most = min(config.sweep_steps + config.growth_steps, config.warmup_steps)
+        most = min(sweep_end(config, phase.growth) + config.growth_steps, config.warmup_steps)
     else:
         most = cap(config, phase.growth)
     anew = isinstance(phase, (Sweep, Search)) and config.growth == "two-speed" and most < config.warmup_steps

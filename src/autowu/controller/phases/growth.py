@@ -13,6 +13,9 @@ from autowu.controller.rate import grown, growth_function, next_test
 from autowu.controller.state import Broke, Decay, Grow, Growth, Phase, Stable, State, no_losses, replace
 from autowu.detector import noise, trend
 
+STEEP: Final = 0.3
+"""Share of η_max beyond which the middle of the flat part lies, where the loss still falls there."""
+
 SAME: Final = 2.0
 """LRs are the same, to the loss, up to this factor."""
 
@@ -38,19 +41,38 @@ def decide(config: Config, state: State[Grow]) -> State[Phase]:
             return state
     plain = not ended and config.screen is not None and trend.falling(state.losses, config.screen)
     if plain and not ending.worse(config, state):
-        return _falling(config, state)
+        return _falling(config, _further(config, state))
     epoch_ends = state.step % (config.steps_per_epoch or 1) == 0
     if not ended or config.return_at_cap or ending.asked(state) or epoch_ends:
         state = ending.test(config, state)
     state, found = _looked_for_the_fall(config, state), state.phase.detections >= config.patience
-    at_most = grown(config, grow.growth, state.step) >= config.max_lr
+    at_most = not grow.growth.open and grown(config, grow.growth, state.step) >= config.high_lr
     if (found or ended or at_most or state.phase.rises >= config.patience) and _never_fallen(config, state):
         return sweep.hidden_fall(config, state)
     if found and not ended and _broke(config, state):
         return _once_more(config, state)
-    if found:
-        return _after_break(config, state, ending.back(config, state, capped=False), found)
-    return _after_break(config, state, ending.at_cap(config, state), found) if ended else state
+    if found or ended:
+        after = ending.back(config, state, capped=False) if found else ending.at_cap(config, state)
+        return _after_break(config, state, after, found)
+    return _further(config, state)
+
+
+def _further(config: Config, state: State[Grow]) -> State[Grow]:
+    """Growth goes on beyond η_max, if none was given and the loss still falls as it comes to that.
+
+    A loss that is flat for half a decade before does not: a larger LR would gain nothing, and take time.
+    """
+    growth, verdict = state.phase.growth, ending.verdict_of_now(state)
+    comes = grown(config, growth, state.read) < config.high_lr <= grown(config, growth, state.step)
+    if not comes or growth.open or config.max_lr is not None:
+        return state
+    if verdict is not None:  # else it falls too plainly for a test
+        flat = verdict.peak_at(config.basin)
+        if verdict.streak or flat is None or grown(config, growth, flat) < STEEP * config.high_lr:
+            return state
+    lr = growth_function(config, growth, math.inf)(state.step)
+    beyond = Growth(state.step, lr, growth.span, growth, open=True)
+    return state.replace(phase=replace(state.phase, growth=beyond))
 
 
 def _looked_for_the_fall(config: Config, state: State[Grow]) -> State[Grow]:

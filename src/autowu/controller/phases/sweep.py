@@ -74,16 +74,17 @@ def decide(config: Config, state: State[Sweep | Search]) -> State[Phase]:
     known = phase.too_large.level if isinstance(phase, Search) and phase.too_large else None
     mild = MILD if isinstance(phase, Search) else 0.0
     moved = trend.shift(losses, config.fall_threshold, known, mild=mild)
-    if moved < 0:
+    dead, lr = state.nonfinite_reads >= config.patience, grown(config, phase.growth, state.step)
+    beyond = isinstance(phase, Sweep) and lr > config.high_lr
+    if moved < 0 and not beyond:
         return _lifted(config, state, known or trend.beginning(losses))
     ended = state.step >= ending.last_step(config, state)
-    dead = state.nonfinite_reads >= config.patience
     if config.growth != "two-speed" or (ended and _last(config, state)):
         return _never(config, state, risen=moved > 0 or dead) if ended or dead else state
     if isinstance(phase, Sweep):
-        if moved > 0 or dead:
+        if (moved or dead) and not beyond:
             return _first_rise(config, state, losses)
-        return _slower(config, state, config.min_lr, None) if ended else state
+        return _passed(config, state, lr if moved or dead else None) if ended or moved or dead else state
     phase = replace(phase, rises=phase.rises + 1 if moved > 0 else 0)
     state = state.replace(phase=phase)
     if not (dead or phase.rises >= config.patience):
@@ -108,7 +109,7 @@ def _lifted(config: Config, state: State[Sweep | Search], origin: Level) -> Stat
         return ending.at_cap(config, state.replace(snapshot_step=None))
     # What left a plateau at so large an LR would have left it at a smaller one, given time; as it is, the
     # weights may be spoiled.
-    late = grown(config, phase.growth, state.step) >= config.max_lr / ending.MARGIN
+    late = grown(config, phase.growth, state.step) >= config.high_lr / ending.MARGIN
     if isinstance(phase, Sweep) and late and ending.older_snapshot(state):
         state = state.replace(restores=state.restores + 1)
     return state  # lift-off may be noise: the snapshot stays, until the loss is below the first ones again
@@ -134,6 +135,16 @@ def _slower(
         restores=state.restores + ending.older_snapshot(state),
         nonfinite_reads=0,
         losses=no_losses(),
+    )
+
+
+def _passed(config: Config, state: State[Sweep | Search], end: float | None) -> State[Search]:
+    """The loss has not moved in the whole range: once more, slowly, in one that ends at ``end``, if known.
+
+    That is the LR beyond η_max at which it moved. A fall there tells no more than a rise: it comes late.
+    """
+    return _slower(
+        config, state, config.min_lr if end is None else end * config.min_lr / config.high_lr, None
     )
 
 
