@@ -25,7 +25,11 @@ def remembering(model: Any) -> list[Any]:
     """
     metrics = [metric for metric in model.metrics if metric.name == "loss"]
     if not metrics:
-        raise ValueError("the model has no metric called 'loss', from which AutoWU could read the loss")
+        names = ", ".join(metric.name for metric in model.metrics) or "none"
+        raise ValueError(
+            "the model has no metric called 'loss', from which AutoWU could read the loss: let train_step"
+            f" give it to keras.metrics.Mean(name='loss'), among the model's metrics (they are: {names})"
+        )
     new = [metric for metric in metrics if not hasattr(metric, "last_value")]
     for metric in new:
         _remember(metric, _evaluation_of(model))
