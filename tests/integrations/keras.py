@@ -18,7 +18,7 @@ import numpy as np
 from integrations.contract.contract import Host, Job
 from told import WATCH
 
-BACKENDS = tuple(filter(find_spec, ("jax", "torch")))  # of those that are installed
+BACKENDS = tuple(filter(find_spec, ("jax", "torch", "tensorflow")))  # of those that are installed
 # What a process with Keras in it must be given before it starts.
 ENVIRONMENT = {
     "KERAS_BACKEND": "",

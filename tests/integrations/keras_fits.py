@@ -15,6 +15,7 @@ import numpy as np
 from keras import layers, ops
 
 from autowu.integrations.keras import AutoWUCallback
+from autowu.integrations.keras_state import number
 from integrations.contract.contract import v_curve
 from integrations.keras_changes import last_update, stack
 from integrations.keras_trials import History, Prescribed, fit, prescribed, prescribed_loss
@@ -107,7 +108,7 @@ class Own(Prescribed):
     def train_step(self, *arguments: Any) -> Any:
         _, y = arguments[-1]
         loss, slopes = ops.mean(y), [ops.zeros(each.shape) for each in self.trainable_variables]
-        if keras.backend.backend() == "torch":
+        if keras.backend.backend() != "jax":
             self.optimizer.apply(slopes, self.trainable_variables)
             self.own.update_state(loss)
             return {"loss": loss}
@@ -243,3 +244,55 @@ def begun_anew(folder: Path) -> dict[str, Any]:
     autowu = AutoWUCallback(40)
     model.fit(X, X, batch_size=1, verbose=0, callbacks=[autowu])
     return {"message": message, "steps": autowu.driver.step_count}
+
+
+class Named(Prescribed):
+    """As the autoencoder of Keras' examples, its metrics are its own, and none is called 'loss'."""
+
+    @property
+    def metrics(self) -> list[Any]:
+        return [keras.metrics.Mean(name="total_loss"), keras.metrics.Mean(name="kl_loss")]
+
+
+def without_the_name() -> str:
+    model = Named()
+    model.compile("sgd")
+    try:
+        AutoWUCallback(STEPS).set_model(model)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+class Strategy:
+    """In the place of TensorFlow's, which is not installed with each backend."""
+
+    def __init__(self) -> None:
+        self.entered = 0
+
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        self.entered += 1
+        yield
+
+
+class Strategic(Prescribed):
+    """A model that TensorFlow trains in several replicas has their strategy."""
+
+    distribute_strategy = Strategy()
+
+
+class Replicated:
+    """A value of several replicas: no number in Python's eyes."""
+
+    def __array__(self, *_: Any, **__: Any) -> np.ndarray:
+        return np.array(2.5, np.float32)
+
+
+def replicas() -> tuple[int, set[str], float]:
+    """How often the scope is entered, how losses of replicas are made one, and a replicated number."""
+    model = Strategic()
+    model.compile("sgd", "mse")
+    AutoWUCallback(STEPS).set_model(model)
+    kinds = {metric.last_value.aggregation for metric in model.metrics if metric.name == "loss"}
+    return model.distribute_strategy.entered, kinds, number(Replicated())

@@ -124,5 +124,6 @@ def streamed(when: str) -> bool:
         warnings.filterwarnings("ignore", "Your input ran out of data")  # as Keras says of each
         model.fit(batches(0, end), verbose=0, callbacks=[autowu, keras.callbacks.LambdaCallback(**hooks)])
         model.fit(batches(end, end + 1), verbose=0, callbacks=[autowu, after])
-    minimum = before[autowu.driver.switch.rewound_to]
-    return all(np.array_equal(a, b) for a, b in zip(after.before[0], minimum, strict=True))
+    pairs = zip(after.before[0], before[autowu.driver.switch.rewound_to], strict=True)
+    counts = keras.backend.backend() == "tensorflow"  # the end of a stream as an update
+    return all(np.array_equal(a, b) for a, b in pairs if not (counts and a.dtype.kind == "i"))

@@ -167,6 +167,18 @@ def test_without_rewind_nothing_is_read_or_restored() -> None:
     assert (model.reads, model.restored) == ([], [])
 
 
+@pytest.mark.parametrize("given", [None, {"w": np.ones(3)}, (np.ones(3),)])
+def test_what_read_gives_must_be_weights_and_the_run_can_go_on(given: Any) -> None:
+    model, whole = Model(Driver(config())), Model(Driver(config()))
+    driver = model.driver
+    driver.observe(losses()[0])
+    with pytest.raises(TypeError, match=r"read must return Weights\(parameters, rest\), not (None|\{|\()"):
+        driver.step(lambda: given)
+    model.updates = driver.step_count
+    assert model.train(losses()[1:]) == whole.train(losses())[1:]
+    assert driver.switch == whole.driver.switch
+
+
 def test_broken_weights_are_not_kept() -> None:
     whole = Model(Driver(config()))
     whole.train(losses())

@@ -25,6 +25,16 @@ def test_of_two_metrics_called_loss_the_one_that_is_given_it_counts(backend: str
     assert run(backend, "two_of_one_name") == (2, True)
 
 
+def test_without_a_metric_called_loss_the_error_says_which_there_are_and_what_to_do(backend: str) -> None:
+    message = run(backend, "without_the_name")
+    assert "let train_step give it to keras.metrics.Mean(name='loss')" in message
+    assert message.endswith("(they are: total_loss, kl_loss)")
+
+
+def test_the_loss_of_several_replicas_is_their_mean(backend: str) -> None:
+    assert run(backend, "replicas") == (1, {"mean"}, 2.5)
+
+
 @pytest.mark.parametrize("listed", ["before", "after"])
 @pytest.mark.parametrize("optimizer", ["another", "the same"])
 def test_a_model_that_a_callback_compiles_anew_is_followed(backend: str, optimizer: str, listed: str) -> None:

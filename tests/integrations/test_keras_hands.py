@@ -39,6 +39,10 @@ def test_the_end_of_a_stream_is_taken_for_no_second_hand(backend: str) -> None:
     assert len(found["scheduler"]) == 1
 
 
+def test_the_end_of_a_stream_is_no_update_even_where_the_optimizer_counts_one(backend: str) -> None:
+    assert run(backend, "of_counted_ends") == (30, [])
+
+
 def test_a_run_that_ends_before_its_lr_has_fallen_says_so(backend: str) -> None:
     found = {
         name: [text for text in texts if "the run ended after" in text]

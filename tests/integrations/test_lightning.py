@@ -67,6 +67,22 @@ def test_a_batch_that_training_step_skips_is_a_loss_that_is_missing() -> None:
         assert fit(AutoWUCallback(), losses, Skipping()) == core_trace(missing)
 
 
+@pytest.mark.filterwarnings("ignore:AutoWU. .* not finite", "ignore:.training_step. returned .None.")
+@pytest.mark.filterwarnings("ignore:AutoWU. warm-up ended at its cap")
+def test_of_the_batches_of_an_update_those_that_are_skipped_do_not_count() -> None:
+    skipped = {1, 7, *range(20, 24)}  # within an update, at its end, and a whole one
+
+    class Skipping(OneParameter):
+        def training_step(self, batch: Tensor, batch_idx: int) -> Tensor | None:
+            return None if batch_idx in skipped else super().training_step(batch, batch_idx)
+
+    losses = np.float32(v_curve(240)).astype(float)
+    kept = np.where(np.isin(np.arange(240), list(skipped)), np.nan, losses).reshape(-1, 4)
+    expected = [np.nan if np.isnan(batches).all() else np.nanmean(batches) for batches in kept]
+    lrs = fit(AutoWUCallback(), losses, Skipping(), accumulate_grad_batches=4)
+    assert np.allclose(lrs, core_trace(expected), rtol=1e-6)
+
+
 def test_an_update_that_mixed_precision_skips_counts_with_its_loss() -> None:
     """As Lightning counts it: in max_steps, global_step and the trainer's estimate of the run's length."""
     skipped = [4, 5, 50]

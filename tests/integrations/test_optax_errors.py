@@ -28,6 +28,13 @@ def test_an_optimizer_state_without_an_injected_lr_is_refused() -> None:
         AutoWU(100).set_learning_rate(optax.adam(1e-3).init(jnp.zeros(2)))
 
 
+def test_an_optimizer_in_the_place_of_its_state_is_refused_with_what_to_give() -> None:
+    optimizer = optax.inject_hyperparams(optax.adam)(learning_rate=0.0)
+    message = "of type GradientTransformationExtraArgs.*give what its init"
+    with pytest.raises(ValueError, match=message):
+        AutoWU(100).set_learning_rate(optimizer)
+
+
 def test_a_schedule_in_the_optimizer_is_refused() -> None:
     schedule = optax.cosine_decay_schedule(0.1, 100)
     opt_state = optax.inject_hyperparams(optax.adam)(learning_rate=schedule).init(jnp.zeros(2))

@@ -202,6 +202,8 @@ DECAY = optax.cosine_decay_schedule(1.0, STEPS)
         ([inject(optax.adam)(learning_rate=0.0), optax.scale_by_schedule(DECAY)], "ScaleByScheduleState"),
         ([inject(optax.adam)(learning_rate=0.0), optax.contrib.reduce_on_plateau()], "ReduceLROnPlateau"),
         ([inject(optax.adamw)(learning_rate=0.0), optax.add_decayed_weights(DECAY)], None),
+        ([inject(lambda learning_rate: optax.lbfgs(learning_rate, 5))(0.1)], "ScaleByZoomLinesearchState"),
+        ([inject(lambda learning_rate: optax.lbfgs(learning_rate, linesearch=None))(0.1)], None),
     ],
 )
 def test_a_schedule_elsewhere_in_the_optimizer_is_told_of_once(chain: Any, told: str | None) -> None:

@@ -66,8 +66,16 @@ def test_too_few_or_too_many_calls_are_told_once(
     assert [expected in text for text in texts] == ([True] if expected else []), texts
 
 
-def test_updates_that_apply_if_finite_leaves_out_are_no_calls_too_many() -> None:
-    optimizer, schedule, params = optax.apply_if_finite(inject(), 999), AutoWU(STEPS), jnp.ones(2)
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        optax.apply_if_finite(inject(), 999),
+        optax.MultiSteps(inject(), 1, should_skip_update_fn=optax.skip_not_finite),
+    ],
+    ids=["apply_if_finite", "skip_not_finite"],
+)
+def test_updates_that_are_left_out_are_no_calls_too_many(optimizer: Any) -> None:
+    schedule, params = AutoWU(STEPS), jnp.ones(2)
     opt_state = schedule.set_learning_rate(optimizer.init(params))
     update = jax.jit(optimizer.update)
     with told("has made") as texts:

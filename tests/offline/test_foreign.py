@@ -48,6 +48,7 @@ def test_json_lines(tmp_path: Path) -> None:
 
 FORMS: dict[str, Any] = {
     "rows": ROWS,
+    "losses": LOSSES.tolist(),
     "columns": {"loss": LOSSES.tolist(), "lr": [1e-3] * 300},
     "pandas": {"loss": {str(i): loss for i, loss in enumerate(LOSSES)}},
     "W&B table": {"columns": ["_step", "train/loss"], "data": [[i, x] for i, x in enumerate(LOSSES)]},
@@ -181,7 +182,7 @@ def test_a_few_gaps_are_missing_losses(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ['{"a": 1}', "[1, 2]", "[]", "{}", "[" * 100_000, '{"loss": [[1]]}', '{"loss": {}}']
+    "text", ['{"a": 1}', "[[1, 2]]", "[]", "{}", "[" * 100_000, '{"loss": [[1]]}', '{"loss": {}}']
 )
 def test_json_that_is_no_log_is_refused_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str

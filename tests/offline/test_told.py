@@ -11,6 +11,7 @@ from tests.offline.curves import printed, v_shaped, words, write
 from autowu.config import LONGEST
 from autowu.errors import UserError
 from autowu.offline import logs
+from autowu.offline.arguments import Asked
 from autowu.offline.decide import decide
 from autowu.offline.logs import Choice, Record
 
@@ -129,6 +130,16 @@ def test_an_epoch_that_does_not_number_the_losses_says_nothing(tmp_path: Path, r
     assert first_of_all(columns(tmp_path, "epoch,step", *(f"{i},{i}" for i in range(30)))) == ""
 
 
+@pytest.mark.parametrize(("every", "told"), [(1, True), (100, False)])
+def test_a_loss_that_is_called_one_of_an_epoch_is_told_too(tmp_path: Path, every: int, told: bool) -> None:
+    rows = (f"{i * every},{loss}\n" for i, loss in enumerate(LOSSES[:30]))
+    (tmp_path / "log.csv").write_text("step,epoch_loss\n" + "".join(rows))
+    asked = Asked(choice=Choice(loss="epoch_loss"))
+    first = " ".join(decide(str(tmp_path / "log.csv"), asked).caveats())
+    assert first.startswith("A loss for each epoch, by its column epoch_loss, and each is") == told
+    assert first.startswith("A loss for every 100 updates") != told
+
+
 # --- learning rates that are not used -----------------------------------------------------------------
 
 
@@ -218,6 +229,7 @@ def test_what_is_no_end_of_a_line_loses_no_row(tmp_path: Path, mark: str, end: s
         ("step;loss\n0;3\n", "among 'step;loss'; the cells of a line must be separated by commas"),
         ("step\tloss\n0\t3\n", r"among 'step\tloss'; the cells of a line must be separated by commas"),
         ("0,2.5\n1,-3e-1\n", "among '0', '2.5'; the first line must name the columns, one of them loss"),
+        ("0 2.5\n1 -3e-1\n", "must name the columns, one of them loss, and commas separate their cells"),
         ("step,cost\n0,3\n", "among 'step', 'cost'; name it with --loss-column"),
         ('[\n {\n  "loss": 3\n },\n {\n  "lo', ": JSON that is cut off or broken (Unterminated string"),
         ('{"log_history": [{"loss": 3}, {"l', ": JSON that is cut off or broken (Unterminated string"),

@@ -238,6 +238,9 @@ def test_files_that_are_none(tmp_path):
         (tmp_path / "broken.npz").write_bytes(content)
         with pytest.raises(UserError, match=r"broken\.npz: "):
             task(str(tmp_path / "broken.npz"))
+    (tmp_path / "page.npz").write_text("<!DOCTYPE html>\n<title>Not found</title>")
+    with pytest.raises(UserError, match=r"page\.npz: not an \.npz file; it begins with b'<!DOCTYPE html>"):
+        task(str(tmp_path / "page.npz"))
     with open(tmp_path / "array.npz", "wb") as file:
         np.save(file, np.zeros(3))
     with pytest.raises(UserError, match=r"not an \.npz file but a single array"):

@@ -40,6 +40,7 @@ class Hooks:
         self._start = Start(0, 0, 0)
         self._loaded: dict[str, Any] | None = None
         self._told_of_others = self._told_of_ceased = self._told_of_unread = False
+        self._given = False  # any loss of the update that is not closed yet
         self._hooks: list[RemovableHandle] = []  # on the steps of optimizers that are stepped by hand
         self._announced: set[int] = set()  # in this batch by Lightning: the ids of those that it steps
         self._steps: list[_Steps] = []  # of each of several optimizers, since training started
@@ -57,7 +58,7 @@ class Hooks:
         """Make the scheduler: the optimizer is there, and a checkpoint's state is in it."""
         self._check(trainer)
         loaded, self._loaded = self._loaded, None
-        self._start = Start.of(trainer)
+        self._start, self._given = Start.of(trainer), False
         if loaded is not None and not self._is_over(loaded, trainer, pl_module):
             # Before there were all three, a run was planned from the beginning of its first epoch.
             self._start = Start(
@@ -132,17 +133,19 @@ class Hooks:
         self._announced.clear()
         self._look_for_others(trainer)
         updates = self._updates(trainer)
-        loss = _loss(trainer, pl_module, outputs)
-        if loss is None:
-            if updates:
-                raise ValueError(
-                    "training_step must return its loss, as a tensor or under the key 'loss' of a dict"
-                )
-            return
-        self.scheduler.observe(loss)
+        loss = _loss(trainer, outputs)
+        if loss is not None:
+            self.scheduler.observe(loss)
+            self._given = True
+        elif updates and not pl_module.automatic_optimization:
+            raise ValueError(
+                "training_step must return its loss, as a tensor or under the key 'loss' of a dict"
+            )
         before = _decided(self.scheduler)
-        for update in range(updates):  # several only if training_step itself makes several
-            self.scheduler.step(loss if update else None)
+        for _ in range(updates):  # several only if training_step itself makes several
+            missing = math.nan if loss is None else loss
+            self.scheduler.step(None if self._given else missing)
+            self._given = False
         if updates:
             _log(trainer, self.scheduler, news=_decided(self.scheduler) != before)
 
@@ -301,9 +304,6 @@ def _log(trainer: Trainer, scheduler: AutoWU, *, news: bool) -> None:
             logger.log_metrics(scheduler.metrics(), step=step)
 
 
-def _loss(trainer: Trainer, pl_module: LightningModule, outputs: Any) -> Tensor | float | None:
-    """The batch's own loss: Lightning has divided it by the batches of an update."""
-    if outputs and "loss" in outputs:
-        return outputs["loss"] * trainer.accumulate_grad_batches
-    # training_step gave None, and so skipped the batch: a loss that is missing.
-    return math.nan if pl_module.automatic_optimization else None
+def _loss(trainer: Trainer, outputs: Any) -> Tensor | None:
+    """The batch's own loss: Lightning has divided it by the batches of an update. None if there is none."""
+    return outputs["loss"] * trainer.accumulate_grad_batches if outputs and "loss" in outputs else None

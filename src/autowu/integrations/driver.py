@@ -115,17 +115,19 @@ class Driver(Readable):
         """Close an update, whose loss is the mean of those observed, and set the LR of the next.
 
         Args:
-            read: called where a snapshot for rewinding is needed; gives the weights as they are. It raises a
-                MisfitError if they cannot be copied: the run then goes on, and a warning says so once.
+            read: called where a snapshot for rewinding is needed; gives copies of the weights as they are. It
+                raises a MisfitError if they cannot be copied: the run goes on, and a warning says so once.
             check: called with the snapshot before each decision while there is one. It raises a MisfitError
                 if that cannot be put back as a whole: it is then given up, and a warning says so once.
 
         Returns:
-            The weights that the host has to put back, or None, as nearly always. Where a step is interrupted,
-            or raises an error, the next one returns them.
+            The weights that the host has to put back, or None, as nearly always. The driver keeps these
+            arrays: copy them, and do not train in them. Where a step is interrupted, or raises an error, the
+            next one returns them.
 
         Raises:
-            TypeError: no loss has been observed since the last step; nothing is changed.
+            TypeError: no loss has been observed since the last step; nothing is changed. Or ``read`` gives
+                something else: the update counts, and is decided on at the next step.
         """
         if not self._micro:
             raise TypeError("a step needs the training loss of the update, and none has been observed")

@@ -46,6 +46,8 @@ class Kept:
                 " said once."
             )
             return False
+        if not isinstance(weights, Weights):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"read must return Weights(parameters, rest), not {weights!r:.80}")
         healthy = weights.healthy()
         self.snapshot = weights if healthy else self.snapshot
         return healthy

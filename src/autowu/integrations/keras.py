@@ -24,7 +24,7 @@ from autowu.integrations import keras_said
 from autowu.integrations.driver import Driver
 from autowu.integrations.ended import ended_early
 from autowu.integrations.keras_loss import given, remembering
-from autowu.integrations.keras_state import State, iterations, owner_of
+from autowu.integrations.keras_state import State, iterations, number, owner_of
 from autowu.integrations.keras_variables import Variables, other_optimizers
 from autowu.integrations.logged import Folder
 from autowu.integrations.said import summary
@@ -173,7 +173,7 @@ class AutoWUCallback(keras.callbacks.Callback):
         self._in_batch = False
         model = self.model  # on JAX, this brings the variables up to date
         metric = given(self._metrics)
-        self.driver.observe(float(metric.last_value.value))
+        self.driver.observe(number(metric.last_value))
         # Not after each batch with gradient_accumulation_steps, nor where the loss scale overflowed.
         if (made := iterations(model.optimizer)) == self._iterations:
             return
@@ -230,7 +230,7 @@ class AutoWUCallback(keras.callbacks.Callback):
 
     def _note_written(self) -> None:
         variable = self.model.optimizer.learning_rate
-        self._written = variable, float(variable)
+        self._written = variable, number(variable)
 
     def _put_back(self, weights: Weights | None) -> None:
         model = self.model
@@ -251,13 +251,14 @@ class AutoWUCallback(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Log the epoch's last learning rate, where Keras' own schedules log theirs."""
-        if self._in_batch:  # a stream's end came in its place, and on JAX the LR written for it is lost
+        if self._in_batch:  # a stream's end came in its place
             self._in_batch = False
-            self._note_written()
+            self._note_written()  # on JAX, what was written for it is lost
+            self._iterations = iterations(self.model.optimizer)  # TensorFlow has counted it
         if self._idle:
             self._warn(keras_said.IDLE)
         if logs is not None:
-            logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+            logs["learning_rate"] = number(self.model.optimizer.learning_rate)
             known = self.driver.metrics()
             # The same in each epoch, as CSVLogger has it.
             logs |= {f"autowu/{name}": known.get(f"autowu/{name}", math.nan) for name in ("phase", "p_min")}
@@ -303,7 +304,7 @@ class AutoWUCallback(keras.callbacks.Callback):
         variable = self.model.optimizer.learning_rate
         if self._written is None or self._written[0] is not variable:
             return
-        here, written = float(variable), self._written[1]
+        here, written = number(variable), self._written[1]
         if here != written:
             others = "LearningRateScheduler or ReduceLROnPlateau" if batch == 0 else "another callback"
             self._warn(keras_said.second_hand(others, here, written), "second hand")

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import wraps
 from typing import Any, cast
 
@@ -25,10 +26,16 @@ def remembering(model: Any) -> list[Any]:
     """
     metrics = [metric for metric in model.metrics if metric.name == "loss"]
     if not metrics:
-        raise ValueError("the model has no metric called 'loss', from which AutoWU could read the loss")
+        names = ", ".join(metric.name for metric in model.metrics) or "none"
+        raise ValueError(
+            "the model has no metric called 'loss', from which AutoWU could read the loss: let train_step"
+            f" give it to keras.metrics.Mean(name='loss'), among the model's metrics (they are: {names})"
+        )
     new = [metric for metric in metrics if not hasattr(metric, "last_value")]
-    for metric in new:
-        _remember(metric, _evaluation_of(model))
+    strategy = getattr(model, "distribute_strategy", None)  # of TensorFlow: each replica has its own loss
+    with nullcontext() if strategy is None else strategy.scope():
+        for metric in new:
+            _remember(metric, _evaluation_of(model))
     if new:
         model.make_train_function(force=True)  # a compiled one would go on with what it knew
         model.test_function = None
@@ -41,7 +48,7 @@ def given(metrics: list[Any]) -> Any:
 
 
 def _remember(metric: Any, evaluation: _Evaluation) -> None:
-    metric.last_value = metric.add_variable((), initializer="zeros", name="last_value")
+    metric.last_value = metric.add_variable((), initializer="zeros", aggregation="mean", name="last_value")
     metric.was_given = False
     update_state = metric.update_state
 

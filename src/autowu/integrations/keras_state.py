@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote
 
 import keras
 import numpy as np
+from keras import ops
 
 
 class State(keras.losses.Loss):  # the lightest of the classes whose objects Keras saves
@@ -45,4 +46,9 @@ def owner_of(optimizer: Any) -> Any:
 
 def iterations(optimizer: Any) -> int:
     """Updates that the optimizer has made; in Keras 3.8 what scales the loss for it counts none itself."""
-    return int(getattr(optimizer, "inner_optimizer", optimizer).iterations)
+    return int(number(getattr(optimizer, "inner_optimizer", optimizer).iterations))
+
+
+def number(variable: Any) -> float:
+    """The value of a variable; under a strategy of TensorFlow what its replicas have together."""
+    return float(np.asarray(ops.convert_to_numpy(variable)))

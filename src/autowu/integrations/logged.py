@@ -94,13 +94,13 @@ class RunLog:
 
     def _begin(self, config: Config) -> None:
         """Have something to show before the first decision; a run that is there may be gone on with."""
-        if self._writes() and not log_files.is_there(self.folder):
-            try:
+        try:  # to look for it may fail, too, as in a folder that may not be read
+            if self._writes() and not log_files.is_there(self.folder):
                 self.folder.mkdir(parents=True, exist_ok=True)
                 (self.folder / writer.LOG).touch()
                 writer.write_about(self.folder, self._described(config, config.total_steps))
-            except OSError as error:
-                warnings.warn(self._failure(error), stacklevel=4)
+        except OSError as error:
+            warnings.warn(self._failure(error), stacklevel=4)
 
     # --- what a session says ----------------------------------------------------------------------------
 

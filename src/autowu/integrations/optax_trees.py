@@ -22,8 +22,13 @@ _LEARNING_RATE: Final = re.compile(r"(?!(.*_)?(min|max)_)(.*_)?(learning_rates?|
 
 _PRECISE: Final = 32  # bits that a hyperparameter needs
 
-# States of transformations that scale the updates by a schedule of their own, beside any learning rate.
-_SCHEDULES: Final = frozenset({"ScaleByScheduleState", "ReduceLROnPlateauState"})
+# States of transformations that scale the updates by a schedule of their own, or a step size that they seek.
+_SCHEDULES: Final = frozenset(
+    {
+        *("ScaleByScheduleState", "ReduceLROnPlateauState"),
+        *("ScaleByBacktrackingLinesearchState", "ScaleByZoomLinesearchState"),
+    }
+)
 
 
 def states(opt_state: Any, sought: Set[str]) -> set[str]:
@@ -42,8 +47,8 @@ def troubles(opt_state: Any) -> Iterator[tuple[str, str]]:
         yield (
             "schedules",
             f"AutoWU: the optimizer has a schedule of its own besides ({some(sorted(others))}): what it"
-            " scales is not made with AutoWU's learning rate. Take scale_by_schedule and"
-            " reduce_on_plateau out of the chain.",
+            " scales is not made with AutoWU's learning rate. Take scale_by_schedule, reduce_on_plateau and"
+            " line searches (lbfgs has one, unless linesearch=None) out of the chain.",
         )
     rates = learning_rates(opt_state)
     for path, leaf in jax.tree_util.tree_flatten_with_path(opt_state)[0]:
@@ -97,8 +102,9 @@ def learning_rates(opt_state: Any) -> dict[str, int]:
                 found = {keystr(path): index} | found if leads else found | {keystr(path): index}
     if not found:
         raise ValueError(
-            "no learning rate is injected into this optimizer state: make the optimizer with"
-            " optax.inject_hyperparams(optax.adamw)(learning_rate=0.0), for example"
+            f"no learning rate is injected into this optimizer state (of type {type(opt_state).__name__}):"
+            " make the optimizer with optax.inject_hyperparams(optax.adamw)(learning_rate=0.0), for example,"
+            " and give what its init(params) returns"
         )
     return found
 

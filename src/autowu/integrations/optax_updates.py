@@ -18,6 +18,7 @@ _MISSED: Final = 25  # updates without a step(), until that is told
 _CROWDED: Final = 25  # calls of step() with too few updates, until that is told
 
 _LESS_OFTEN: Final = "grad_acc"  # a leaf of `apply_every`, which makes no update of some of its calls
+_SKIPPING: Final = "skip_state"  # of MultiSteps: with leaves, where it leaves updates out
 # Of transformations within which updates that are left out are not counted.
 _LEAVING_OUT: Final = frozenset(
     {"ApplyIfFiniteState", "ConditionallyMaskState", "ConditionallyTransformState"}
@@ -57,7 +58,7 @@ class Updates:
         if not more:
             return
         # Without MultiSteps: what makes its updates in another way than by `update` counts none at all.
-        counted = now.by_multi_steps or (max(more) > 0 and not now.leaves_out)
+        counted = (now.by_multi_steps or max(more) > 0) and not now.leaves_out
         if steps >= max(_CROWDED, 2 * max(more)) and counted:
             self._tell(
                 "crowded",
@@ -110,7 +111,8 @@ def _counts(opt_state: Any) -> tuple[bool, bool, tuple[int, ...]]:
     last = {name: getattr(path[-1], "name", None) for name, (path, _) in leaves.items() if path}
     by_multi_steps = [leaves[name][1] for name, field in last.items() if field == "gradient_step"]
     if by_multi_steps:
-        return True, False, _numbers(by_multi_steps)
+        skips = any(getattr(key, "name", None) == _SKIPPING for path, _ in leaves.values() for key in path)
+        return True, skips, _numbers(by_multi_steps)
     if _LESS_OFTEN in last.values():
         return False, False, ()
     injecting = {

@@ -120,8 +120,8 @@ def _sparse(record: Record, config: Config) -> list[str]:
     finite, n = int(np.isfinite(record.losses).sum()), len(record.losses)
     if record.epochs:
         return [
-            "A loss for each epoch, by its column epoch, and each is taken for that of an update: such a log "
-            "cannot tell the peak"
+            f"A loss for each epoch, by its column {printable(record.epochs):.40}, and each is taken for "
+            "that of an update: such a log cannot tell the peak"
         ]
     if 2 * record.absent > n:
         return [

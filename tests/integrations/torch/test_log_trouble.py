@@ -31,10 +31,13 @@ def test_a_disk_that_fails_ends_the_log_and_not_the_run(tmp_path: Path) -> None:
     assert lrs == drive(scheduler(), losses)
 
 
-def test_a_folder_that_cannot_be_made_is_told_of_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("folder", "why"), [("runs/mine", "Not a directory"), ("x" * 300, "File name too long")]
+)
+def test_a_folder_that_cannot_be_made_is_told_of_once(tmp_path: Path, folder: str, why: str) -> None:
     (tmp_path / "runs").touch()
-    with pytest.warns(UserWarning, match="cannot be written: Not a directory") as told:
-        lrs = drive(scheduler(log=tmp_path / "runs" / "mine"), v_curve())
+    with pytest.warns(UserWarning, match=f"cannot be written: {why}") as told:
+        lrs = drive(scheduler(log=tmp_path / folder), v_curve())
     assert of_the_log(told) == 1
     assert lrs == drive(scheduler(), v_curve())
 

@@ -46,6 +46,8 @@ class Columns:
     """Where nothing else numbers the rows: each may be of an epoch."""
     kinds: tuple[int, ...] = ()
     """Where a row may say that it is of an evaluation, not of training."""
+    of_epochs: bool = False
+    """Whether the loss is called one of an epoch, as Keras' loggers call it: `epoch_loss`."""
     own: bool = False
     """Whether AutoWU's callbacks have logged there."""
     notes: tuple[str, ...] = ()
@@ -63,12 +65,14 @@ def choose(columns: Sequence[str], name: str, choice: Choice) -> Columns:
             raise UserError(f"{name}: {columns.count(column)} columns {column}; there must be one")
     step, lrs = _first(columns, STEP), _lrs(columns, name, choice.lr)
     epoch = [] if step else _first(columns, EPOCH)
+    loss = _loss(columns, name, choice.loss)
     return Columns(
-        loss=_loss(columns, name, choice.loss),
+        loss=loss,
         step=step[0] if step else None,
         lr=lrs[0] if len(lrs) == 1 else None,
         epoch=epoch[0] if epoch else None,
         kinds=tuple(i for i, column in enumerate(columns) if _plain(column) in KIND),
+        of_epochs=_plain(columns[loss]).startswith("epoch/"),
         own=any(_plain(column).startswith("autowu/") for column in columns),
         notes=_open(columns, lrs),
     )
@@ -92,8 +96,12 @@ def _remedy(columns: Sequence[str]) -> str:
     """What to do about ``columns`` of which none is the loss."""
     if len(columns) == 1 and re.search(r"[;\t|]| .*loss|loss .", columns[0]):
         return "the cells of a line must be separated by commas"
-    if all(re.fullmatch(r"[-+\d.eE]*\d[-+\d.eE]*|nan|inf", column) for column in columns):
-        return "the first line must name the columns, one of them loss"
+    numbers = [
+        re.fullmatch(r"[-+\d.eE]*\d[-+\d.eE]*|nan|inf", word) for column in columns for word in column.split()
+    ]
+    if all(numbers):
+        commas = ", and commas separate their cells" if len(numbers) > len(columns) else ""
+        return f"the first line must name the columns, one of them loss{commas}"
     return "name it with --loss-column"
 
 

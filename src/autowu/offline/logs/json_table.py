@@ -114,10 +114,12 @@ def _of_lines(of: Iterable[str], notes: list[str]) -> Iterator[Mapping[str, Any]
         notes.append(f"{broken:,} {'line is' if broken == 1 else 'lines are'} cut off and left out")
 
 
-def _rows(value: Any) -> list[Mapping[str, Any]]:
-    """The rows of one JSON value; none where it is no table."""
+def _rows(value: Any) -> Iterable[Mapping[str, Any]]:
+    """The rows of one JSON value, a list of losses among them; none where it is no table."""
     if isinstance(value, list):
-        return [row for row in cast("list[Any]", value) if isinstance(row, dict)]
+        entries = cast("list[Any]", value)
+        rows = [cast("dict[str, Any]", row) for row in entries if isinstance(row, dict)]
+        return rows or ({"loss": entry} for entry in entries if not isinstance(entry, list))
     if not isinstance(value, dict):
         return []
     table = cast("dict[str, Any]", value)
@@ -125,9 +127,9 @@ def _rows(value: Any) -> list[Mapping[str, Any]]:
         return _rows(table["log_history"])
     if isinstance(table.get("columns"), list) and isinstance(table.get("data"), list):
         names = [str(column) for column in cast("list[Any]", table["columns"])]
-        rows = cast("list[Any]", table["data"])
+        data = cast("list[Any]", table["data"])
         return [
-            dict(zip(names, cast("list[Any]", row), strict=False)) for row in rows if isinstance(row, list)
+            dict(zip(names, cast("list[Any]", row), strict=False)) for row in data if isinstance(row, list)
         ]
     columns = {key: _values(column) for key, column in table.items()}
     columns = {key: column for key, column in columns.items() if column is not None}

@@ -35,8 +35,8 @@ class Record:
     planned: float | None = None
     """Updates of the whole run, where the log says so, no fewer than :attr:`updates`; infinity for a run
     without a known end."""
-    epochs: bool = False
-    """Whether each loss is of an epoch, by the column that numbers them."""
+    epochs: str | None = None
+    """The column by which each loss is of an epoch: it numbers them, or is the loss, and called so."""
     own: bool = False
     """Whether AutoWU's callbacks say in the log that they set the learning rates."""
     absent: int = 0
@@ -66,13 +66,15 @@ def place(table: Table, name: str, choice: Choice, total_steps: int | None) -> R
     entries = collect(table, at, total_steps)
     losses, lrs, steps = entries.losses, entries.lrs, entries.steps
     notes = [*table.notes, *at.notes, *_left_out(entries), *_no_number(table, at, lrs, name, choice)]
+    of_epochs = at.epoch if entries.epochs else at.loss if at.of_epochs else None
+    by = None if of_epochs is None else table.columns[of_epochs]
     if steps is None or not len(steps):
         return Record(
             losses,
             _without_gaps(lrs),
             notes=tuple(notes),
             planned=table.planned,
-            epochs=entries.epochs,
+            epochs=by,
             own=at.own,
         )
     distinct, counts = np.unique(steps, return_counts=True)
@@ -99,6 +101,7 @@ def place(table: Table, name: str, choice: Choice, total_steps: int | None) -> R
         lies_on.stride,
         tuple(notes),
         table.planned,
+        epochs=by if lies_on.stride == 1 else None,
         own=at.own,
         absent=absent,
     )

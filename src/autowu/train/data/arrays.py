@@ -7,7 +7,7 @@ import zipfile
 import zlib
 from importlib import resources
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +18,8 @@ from autowu.errors import UserError
 from autowu.text import printable
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
+
+_BEGINNINGS: Final = (b"PK", b"\x93NUMPY")  # of files .npz and .npy
 
 
 class Split(NamedTuple):
@@ -70,6 +72,10 @@ def read(path: str) -> Images:
 
 def _read(file: IO[bytes]) -> dict[str, NDArray[Any]]:
     """The four arrays of an open file."""
+    beginning = file.read(20)
+    if beginning and not beginning.startswith(_BEGINNINGS):  # NumPy would take it for pickled objects
+        raise ValueError(f"not an .npz file; it begins with {beginning!r}")
+    file.seek(0)
     try:
         archive: Any = np.load(file, allow_pickle=False)
         if isinstance(archive, np.ndarray):
