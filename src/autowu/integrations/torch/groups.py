@@ -21,6 +21,7 @@ from autowu.integrations.torch.bases import (
     scale_of,
     scaled,
     scales_of,
+    set_apart,
     simple,
 )
 from autowu.integrations.torch.nested import with_own_groups, within
@@ -60,6 +61,7 @@ class Groups:
     def _know(self) -> None:
         """Note the groups themselves, and which optimizers within others share theirs."""
         self._known = list(self._groups())  # themselves, so that no id is used twice
+        set_apart(self._known, self._flat)
         shares = dict(zip(map(id, self._known), self._flat, strict=True))
         self._sharing = [
             (each, list(each.param_groups), [shares[id(group)] for group in each.param_groups])
