@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
+import torch.distributed.checkpoint as dcp
 from torch import Tensor, nn
 from torch.distributed.algorithms.join import Join
 from torch.distributed.device_mesh import init_device_mesh
@@ -190,8 +191,8 @@ def seen(optimizer: Optimizer) -> list[Tensor]:
     ]
 
 
-def fully_sharded(rank: int, name: str) -> tuple[list[Tensor], list[Tensor], list[Tensor], Any]:
-    """Train with FSDP2: what was there at the step of the copy, right after the switch, and before it."""
+def by_fsdp2(name: str) -> Training:
+    """A run whose parameters FSDP2 has sharded."""
     torch.manual_seed(0)
     model = Sharded()
     mesh = init_device_mesh("cpu", (dist.get_world_size(),))
@@ -202,7 +203,28 @@ def fully_sharded(rank: int, name: str) -> tuple[list[Tensor], list[Tensor], lis
     made_of = {"AdamW": AdamW, "SGD": lambda params: SGD(params, lr=0.1, momentum=0.9)}
     training = Training(made_of[name], model=model)
     assert all(isinstance(p, DTensor) for p in model.parameters())
-    return until_the_switch(training, rank)
+    return training
+
+
+def fully_sharded(rank: int, name: str) -> tuple[list[Tensor], list[Tensor], list[Tensor], Any]:
+    """Train with FSDP2: what was there at the step of the copy, right after the switch, and before it."""
+    return until_the_switch(by_fsdp2(name), rank)
+
+
+def in_one_checkpoint(rank: int, folder: str) -> tuple[list[Tensor], list[Tensor]]:
+    """What is there after the switch, and what is in a run that loads the scheduler just before it."""
+    whole, again = by_fsdp2("AdamW"), by_fsdp2("AdamW")
+    for loss in v_curve()[:66]:
+        whole.update()
+        whole.scheduler.step(loss)
+    dcp.save({"scheduler": whole.scheduler}, checkpoint_id=folder)
+    dcp.load({"scheduler": again.scheduler}, checkpoint_id=folder)
+    for run in (whole, again):
+        for loss in v_curve()[66:]:
+            if run.scheduler.switch is None:
+                run.update()
+                run.scheduler.step(loss)
+    return seen(whole.optimizer), seen(again.optimizer)
 
 
 def until_the_switch(training: Training, rank: int) -> tuple[list[Tensor], list[Tensor], list[Tensor], Any]:

@@ -145,5 +145,11 @@ def test_fully_sharded_models(world, name):
 
 
 @SHARDING
+def test_all_ranks_shards_are_in_one_checkpoint(world, tmp_path):
+    for whole, again in world.run(ranks.in_one_checkpoint, str(tmp_path / "checkpoint")):
+        assert_equal(again, whole)
+
+
+@SHARDING
 def test_parameters_and_losses_that_are_dtensors(world):
     assert_rewound(world.run(ranks.sharded_by_hand))
