@@ -114,6 +114,7 @@ class AcceleratedAutoWU(AcceleratedScheduler):
         """
         checkpoint, self._checkpoint = self._checkpoint, None
         (checkpoint or self.scheduler).load_state_dict(state_dict)
+        self._losses = []  # of an update that was given up for the checkpoint
 
     def _in(self, folder: str) -> PerRank:
         accelerator = self._accelerator
