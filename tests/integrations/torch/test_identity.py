@@ -197,8 +197,9 @@ def test_the_names_of_a_group_are_those_of_its_parameters(joins):
     assert ("first.weight" in group["param_names"]) is joins
 
 
+@pytest.mark.parametrize("around", [lambda model: model, nn.DataParallel])
 @pytest.mark.parametrize("make", [layers, scaled_twice])
-def test_a_saved_snapshot_goes_by_the_models_names(make):
+def test_a_saved_snapshot_goes_by_the_models_names(make, around):
     """A checkpoint's parameters may stand in another order where the optimizer was made otherwise."""
     model = make()
     optimizer = AdamW(model.parameters())
@@ -208,7 +209,7 @@ def test_a_saved_snapshot_goes_by_the_models_names(make):
     state, weights = made.state_dict(), copy.deepcopy(model.state_dict())
     other = make()
     other.load_state_dict(weights)
-    again = autowu.AutoWU(AdamW(reversed(list(other.parameters()))), STEPS, model=other)
+    again = autowu.AutoWU(AdamW(reversed(list(other.parameters()))), STEPS, model=around(other))
     again.load_state_dict(state)
     for each in (*other.parameters(), *other.buffers()):
         each.data.add_(1.0)

@@ -175,10 +175,19 @@ def _reference(tensor: Tensor) -> Callable[[], Tensor | None]:
 
 
 def plain(names: Iterable[str]) -> dict[str, str]:
-    """Names in the model, each without what wrappers put into it, but where two would become one."""
-    short = {name: _WRAPPER.sub("", name) for name in names}
-    times = Counter(short.values())
-    return {name: of if times[of] == 1 else name for name, of in short.items()}
+    """Names in the model, each without what wrappers put into it, but where two would become one.
+
+    These are without what is around the whole model.
+    """
+    given = list(names)
+    inner = given
+    while inner and all(map(_WRAPPER.match, inner)):
+        inner = [_WRAPPER.sub("", name, count=1) for name in inner]
+    short = [_WRAPPER.sub("", name) for name in inner]
+    times = Counter(short)
+    return {
+        name: of if times[of] == 1 else within for name, within, of in zip(given, inner, short, strict=True)
+    }
 
 
 def _entries(key: Key, holder: dict[Any, Any], without: Set[str] = frozenset()) -> Iterator[Place]:
