@@ -96,10 +96,18 @@ class AcceleratedAutoWU(AcceleratedScheduler):
         if not self.gradient_state.sync_gradients:
             return
         losses, self._losses = self._losses, []
-        if not self._accelerator.optimizer_step_was_skipped:
+        if not self._was_skipped():
             for micro in losses:
                 self.scheduler.observe(micro)
             self.scheduler.step()
+
+    def _was_skipped(self) -> bool:
+        """Whether mixed precision has skipped the update; others' optimizers may have been, long ago."""
+        own = self.scheduler.optimizers
+        known: list[Any] = self._accelerator._optimizers  # pyright: ignore[reportPrivateUsage]
+        return any(
+            each.step_was_skipped for each in known if any(mine in (each, each.optimizer) for mine in own)
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """The scheduler's; while Accelerate saves sharded parameters, without this process's part."""
