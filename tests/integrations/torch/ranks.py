@@ -13,6 +13,7 @@ import torch.distributed.checkpoint as dcp
 from torch import Tensor, nn
 from torch.distributed.algorithms.join import Join
 from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD, AdamW, Optimizer
 
@@ -225,6 +226,31 @@ def in_one_checkpoint(rank: int, folder: str) -> tuple[list[Tensor], list[Tensor
                 run.update()
                 run.scheduler.step(loss)
     return seen(whole.optimizer), seen(again.optimizer)
+
+
+def with_the_first_ranks_state(rank: int, by: str) -> str | None:
+    """The error, where a run of which each rank has a part loads what the first rank has saved."""
+    from torch.distributed.optim import ZeroRedundancyOptimizer  # which warns where it is imported
+
+    runs = list[autowu.AutoWU]()
+    for _ in range(2):
+        model: nn.Module = nn.Linear(4, 4)
+        if by == "FSDP1":
+            model = FullyShardedDataParallel(model, device_id=torch.device("cpu"))
+        parameters = model.parameters()
+        optimizer = AdamW(parameters) if by == "FSDP1" else ZeroRedundancyOptimizer(parameters, AdamW)
+        runs.append(autowu.AutoWU(optimizer, STEPS, model=model))
+        model(torch.ones(1, 4)).sum().backward()
+        for loss in v_curve()[: 66 * (len(runs) == 1)]:
+            optimizer.step()
+            runs[0].step(loss)
+    state = [runs[0].state_dict()]
+    dist.broadcast_object_list(state, src=0)
+    try:
+        runs[1].load_state_dict(state[0])
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def until_the_switch(training: Training, rank: int) -> tuple[list[Tensor], list[Tensor], list[Tensor], Any]:

@@ -31,7 +31,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from autowu.integrations.torch.masters import linked
-from autowu.integrations.torch.nested import attributes, parameters, with_own_groups, within
+from autowu.integrations.torch.nested import attributes, parameters, partitioned, with_own_groups, within
 from autowu.integrations.torch.own import Own, as_part
 
 Key: TypeAlias = tuple[Any, ...]
@@ -91,8 +91,10 @@ class Training:
         return [of.get(id(parameter)) for parameter in self.parameters()]
 
     def shard(self) -> int | None:
-        """This process's rank, if a parameter is sharded over the ranks; else None."""
-        sharded = any(hasattr(each, "to_local") for each in self.parameters()) or bool(linked(self.served()))
+        """This process's rank, if parameters or their state are sharded over the ranks; else None."""
+        marks = ("to_local", "_fsdp_flattened")  # of a DTensor; of version 1 of FSDP
+        sharded = any(hasattr(each, mark) for each in self.parameters() for mark in marks)
+        sharded = sharded or partitioned(self.given) or bool(linked(self.served()))
         return dist.get_rank() if sharded and dist.is_initialized() else None
 
     def anchors(self) -> dict[int, tuple[int, int]]:
