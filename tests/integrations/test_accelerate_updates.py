@@ -34,6 +34,18 @@ def test_a_loop_that_gives_an_update_up_halfway_and_goes_back_has_the_lrs_of_one
     assert loop.run(40) == core_trace(losses[::2])
 
 
+@pytest.mark.filterwarnings("ignore:AutoWU. warm-up ended at its cap")
+def test_micro_batches_may_write_their_losses_into_the_same_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    observed, buffer = list[float](), torch.zeros(())
+    monkeypatch.setattr(AutoWU, "observe", lambda _, loss: observed.append(loss.item()))
+    monkeypatch.setattr(AutoWU, "step", lambda _: None)
+    loop = Loop([0.0] * 4, Accelerator(cpu=True, gradient_accumulation_steps=4), 1)
+    for loss in (1.0, 2.0, 3.0, 4.0):
+        with loop.accelerator.accumulate(loop.model):
+            loop.scheduler.step(buffer.fill_(loss))
+    assert observed == [1.0, 2.0, 3.0, 4.0]
+
+
 @pytest.mark.parametrize("prepared_first", [True, False])
 def test_an_update_of_another_optimizer_that_was_skipped_once_is_none_of_its_own(
     prepared_first: bool,

@@ -92,7 +92,8 @@ class AcceleratedAutoWU(AcceleratedScheduler):
         Raises:
             TypeError, ValueError: as :meth:`autowu.AutoWU.step`, at the end of an update.
         """
-        self._losses.append(loss.detach() if isinstance(loss, torch.Tensor) else loss)
+        # A copy: the next micro-batch may write its loss into the same memory, as in a CUDA graph.
+        self._losses.append(loss.detach().clone() if isinstance(loss, torch.Tensor) else loss)
         if not self.gradient_state.sync_gradients:
             return
         losses, self._losses = self._losses, []

@@ -251,7 +251,9 @@ class _UpdateLoss(TrainerCallback):
         """A micro-batch; its loss is kept for the scheduler."""
         before = len(self.losses)
         loss = training_step(*args, **kwargs)
-        self.losses[before:] = [loss]  # one that was put around this one has the last word
+        # One that was put around this one has the last word. A copy: the next micro-batch may write its loss
+        # into the same memory, as in a CUDA graph.
+        self.losses[before:] = [loss.detach().clone()]
         return loss
 
     def on_train_begin(self, *_: Any, lr_scheduler: object, **__: Any) -> None:
