@@ -76,7 +76,7 @@ class AcceleratedAutoWU(AcceleratedScheduler):
                 " or rewind=False"
             )
         super().__init__(scheduler, scheduler.optimizers)
-        self._accelerator = accelerator
+        self._reference = weakref.ref(accelerator)  # it holds this one: together they would not be set free
         self._losses: list[object] = []  # of the update's micro-batches, still on their device
         self._checkpoint: PerRank | None = None  # that Accelerate saves or loads next
         self._register()
@@ -125,6 +125,12 @@ class AcceleratedAutoWU(AcceleratedScheduler):
         (checkpoint or self.scheduler).load_state_dict(state_dict)
         self._losses = []  # of an update that was given up for the checkpoint
 
+    @property
+    def _accelerator(self) -> Accelerator:
+        if (accelerator := self._reference()) is None:
+            raise RuntimeError("the Accelerator that AcceleratedAutoWU was made with is gone")
+        return accelerator
+
     def _in(self, folder: str) -> PerRank:
         accelerator = self._accelerator
         index = cast("list[object]", accelerator._schedulers).index(self)  # pyright: ignore[reportPrivateUsage]
@@ -134,10 +140,11 @@ class AcceleratedAutoWU(AcceleratedScheduler):
     def _register(self) -> None:
         """Have Accelerate call it until ``free_memory`` forgets it, which has to set its weights free."""
         accelerator, reference = self._accelerator, weakref.ref(self)
+        its, given = self._reference, vars(accelerator).get("end_training")
 
         def in_use() -> AcceleratedAutoWU | None:
-            here = reference()
-            known: list[object] = accelerator._schedulers  # pyright: ignore[reportPrivateUsage]
+            here, there = reference(), its()
+            known: list[object] = [] if there is None else there._schedulers  # pyright: ignore[reportPrivateUsage]
             return here if any(each is here for each in known) else None
 
         def before_save(models: object, weights: object, folder: str) -> None:
@@ -150,11 +157,13 @@ class AcceleratedAutoWU(AcceleratedScheduler):
                 here._checkpoint = here._in(folder)
 
         # Accelerate has no hook for the end, but what its trackers have, which would be asked to log as well.
-        end_training = accelerator.end_training
-
         def end() -> None:
-            here = in_use() if accelerator.is_main_process else None
-            end_training()
+            there = cast("Accelerator", its())  # whose method this is
+            here = in_use() if there.is_main_process else None
+            if given is None:
+                type(there).end_training(there)
+            else:
+                given()  # another's of these, or the user's
             text = None if here is None else scheduler_ended_early(here.scheduler)
             if text is not None:
                 warnings.warn(text, stacklevel=2)
