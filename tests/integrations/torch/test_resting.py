@@ -210,6 +210,15 @@ def test_an_adversary_that_is_frozen_while_the_other_trains_goes_back():
     assert told == []
 
 
+def test_a_frozen_mask_of_infinities_rests_and_keeps_nothing_from_being_copied():
+    model = layers()
+    model.mask = nn.Parameter(torch.full((3, 3), -torch.inf).triu(1), requires_grad=False)
+    made, kept, told = run(model, AdamW(model.parameters()))
+    assert made.switch.rewound_to == SNAPSHOT
+    assert differ(model, kept) == []
+    assert told == []
+
+
 NORMAL = torch.Generator().manual_seed(0)
 
 
@@ -232,6 +241,11 @@ CHANGES = [
     (torch.arange(9, dtype=torch.uint8), lambda t: t[0].add_(1), True),
     (normal(9), lambda t: t[0].fill_(torch.nan), True),
     (normal(9), lambda t: t, False),
+    (torch.full((9, 9), -torch.inf).triu(1), lambda t: t, False),
+    (torch.full((9, 9), -torch.inf).triu(1), lambda t: t[1:, 0].add_(1e-3), True),
+    (torch.full((9, 9), -torch.inf).triu(1).to(torch.bfloat16), lambda t: t[0, 0].fill_(torch.nan), True),
+    (torch.full((9,), torch.nan, dtype=torch.complex64), lambda t: t, False),
+    (torch.full((9,), -1.7e308, dtype=torch.float64), lambda t: t, False),
     (torch.zeros(0), lambda t: t, False),
     (torch.zeros(3, device="meta"), lambda t: t, False),
 ]
