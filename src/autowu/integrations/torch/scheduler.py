@@ -303,7 +303,10 @@ class AutoWU(Readable, Ends, SchedulerNames):
             session = self._session.loaded({**state_dict, "controller": to_arrays(controller)}, len(pending))
             shares = self._groups.check(state_dict["shares"])
             if (kept is not None) != (session.state.snapshot_step is not None):
-                raise ValueError("the snapshot for rewinding and the saved state do not fit together")
+                raise ValueError(
+                    "the snapshot for rewinding and the saved state do not fit together (sharded parameters"
+                    " go on with as many processes as have saved them)"
+                )
             snapshot = self._snapshot.loaded(kept, unjudged[0] if unjudged else None)
         except (LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError) as error:
             raise ValueError(f"the state of AutoWU is damaged: {type(error).__name__}: {error}") from error
