@@ -24,6 +24,7 @@ except ModuleNotFoundError as error:
 
 from autowu.integrations.ended import scheduler_ended_early
 from autowu.integrations.sharded import PerRank
+from autowu.integrations.torch.nested import within
 from autowu.integrations.torch.scheduler import AutoWU
 
 
@@ -168,7 +169,14 @@ class AcceleratedAutoWU(AcceleratedScheduler):
             if text is not None:
                 warnings.warn(text, stacklevel=2)
 
-        accelerator.prepare_scheduler(cast(Any, self))
+        own = set(map(id, within(self.scheduler.optimizers)))
+        known: list[object] = accelerator._schedulers  # pyright: ignore[reportPrivateUsage]
+        for at, each in enumerate(known):
+            if isinstance(each, AcceleratedAutoWU) and own & set(map(id, within(each.scheduler.optimizers))):
+                known[at] = self  # it is out of use: a cell that is run again has made it
+                break
+        else:
+            accelerator.prepare_scheduler(cast(Any, self))
         accelerator.register_save_state_pre_hook(before_save)
         accelerator.register_load_state_pre_hook(before_load)
         accelerator.end_training = end
