@@ -210,10 +210,12 @@ def test_an_adversary_that_is_frozen_while_the_other_trains_goes_back():
     assert told == []
 
 
-def test_a_frozen_mask_of_infinities_rests_and_keeps_nothing_from_being_copied():
+@pytest.mark.parametrize("thaws_at", [30, STEPS])
+def test_a_frozen_mask_of_infinities_keeps_nothing_from_being_copied_also_where_it_thaws(thaws_at):
     model = layers()
     model.mask = nn.Parameter(torch.full((3, 3), -torch.inf).triu(1), requires_grad=False)
-    made, kept, told = run(model, AdamW(model.parameters()))
+    optimizer = AdamW(model.parameters())
+    made, kept, told = run(model, optimizer, change=lambda step: model.mask.requires_grad_(step >= thaws_at))
     assert made.switch.rewound_to == SNAPSHOT
     assert differ(model, kept) == []
     assert told == []
