@@ -6,7 +6,7 @@ import warnings
 import pytest
 import torch
 from torch import nn
-from torch.optim import SGD, Adam, AdamW
+from torch.optim import SGD, Adagrad, Adam, AdamW
 from torch.optim.swa_utils import AveragedModel
 
 import autowu
@@ -216,6 +216,22 @@ def test_a_frozen_mask_of_infinities_keeps_nothing_from_being_copied_also_where_
     model.mask = nn.Parameter(torch.full((3, 3), -torch.inf).triu(1), requires_grad=False)
     optimizer = AdamW(model.parameters())
     made, kept, told = run(model, optimizer, change=lambda step: model.mask.requires_grad_(step >= thaws_at))
+    assert made.switch.rewound_to == SNAPSHOT
+    assert differ(model, kept) == []
+    assert told == []
+
+
+def test_a_frozen_mask_that_has_state_keeps_nothing_from_being_copied_in_a_resumed_run():
+    model = layers()
+    model.mask = nn.Parameter(torch.full((3, 3), -torch.inf).triu(1), requires_grad=False)
+    optimizer = Adagrad(model.parameters())  # which has state for all from the start
+    made = autowu.AutoWU(optimizer, STEPS, model=model)
+
+    def resume(step):
+        if step == 40:
+            made.load_state_dict(copy.deepcopy(made.state_dict()))
+
+    _, kept, told = run(model, optimizer, made=made, change=resume)
     assert made.switch.rewound_to == SNAPSHOT
     assert differ(model, kept) == []
     assert told == []
