@@ -161,7 +161,6 @@ WRONG: list[tuple[Any, type[Exception], str]] = [
     (np.ma.array(1.0, mask=True), TypeError, "not a masked one"),
     (torch.ones(1).to_sparse(), TypeError, r"not a torch\.sparse_coo one"),
     (torch.nested.nested_tensor([torch.ones(1)], layout=torch.jagged), TypeError, "not a nested one"),
-    (torch.ones((), device="meta"), TypeError, "a tensor on the meta device has not"),
 ]
 
 

@@ -276,8 +276,6 @@ def _as_scalar(loss: object) -> Tensor | float:
             raise TypeError(
                 f"loss must be a dense tensor, not a {'nested' if loss.is_nested else loss.layout} one"
             )
-        if loss.is_meta:
-            raise TypeError("loss must be a number, which a tensor on the meta device has not")
         value = loss.detach()  # or else the buffer would keep the graph
         if type(value) is not Tensor and hasattr(value, "to_local"):
             # A DTensor (whose import takes a second); the loss is the same on each of its ranks.
