@@ -109,8 +109,17 @@ class Twice(huggingface.AutoWUTrainer):
         return super().training_step(*arguments)
 
 
+class OneBuffer(huggingface.AutoWUTrainer):
+    """Each micro-batch writes its loss into the same memory, as a CUDA graph does."""
+
+    def training_step(self, *arguments: Any) -> Tensor:
+        loss = super().training_step(*arguments)
+        self.buffer = getattr(self, "buffer", torch.zeros_like(loss))
+        return self.buffer.copy_(loss)
+
+
 @pytest.mark.filterwarnings("ignore:AutoWU. warm-up ended at its cap")
-@pytest.mark.parametrize("kind", [OwnStep, Twice])
+@pytest.mark.parametrize("kind", [OwnStep, Twice, OneBuffer])
 def test_a_training_step_of_a_subclass_gives_the_loss_by_what_it_returns(
     kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

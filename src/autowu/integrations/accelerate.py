@@ -24,6 +24,7 @@ except ModuleNotFoundError as error:
 
 from autowu.integrations.ended import scheduler_ended_early
 from autowu.integrations.sharded import PerRank
+from autowu.integrations.torch.nested import within
 from autowu.integrations.torch.scheduler import AutoWU
 
 
@@ -76,7 +77,7 @@ class AcceleratedAutoWU(AcceleratedScheduler):
                 " or rewind=False"
             )
         super().__init__(scheduler, scheduler.optimizers)
-        self._accelerator = accelerator
+        self._reference = weakref.ref(accelerator)  # it holds this one: together they would not be set free
         self._losses: list[object] = []  # of the update's micro-batches, still on their device
         self._checkpoint: PerRank | None = None  # that Accelerate saves or loads next
         self._register()
@@ -92,14 +93,23 @@ class AcceleratedAutoWU(AcceleratedScheduler):
         Raises:
             TypeError, ValueError: as :meth:`autowu.AutoWU.step`, at the end of an update.
         """
-        self._losses.append(loss.detach() if isinstance(loss, torch.Tensor) else loss)
+        # A copy: the next micro-batch may write its loss into the same memory, as in a CUDA graph.
+        self._losses.append(loss.detach().clone() if isinstance(loss, torch.Tensor) else loss)
         if not self.gradient_state.sync_gradients:
             return
         losses, self._losses = self._losses, []
-        if not self._accelerator.optimizer_step_was_skipped:
+        if not self._was_skipped():
             for micro in losses:
                 self.scheduler.observe(micro)
             self.scheduler.step()
+
+    def _was_skipped(self) -> bool:
+        """Whether mixed precision has skipped the update; others' optimizers may have been, long ago."""
+        own = self.scheduler.optimizers
+        known: list[Any] = self._accelerator._optimizers  # pyright: ignore[reportPrivateUsage]
+        return any(
+            each.step_was_skipped for each in known if any(mine in (each, each.optimizer) for mine in own)
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """The scheduler's; while Accelerate saves sharded parameters, without this process's part."""
@@ -114,6 +124,13 @@ class AcceleratedAutoWU(AcceleratedScheduler):
         """
         checkpoint, self._checkpoint = self._checkpoint, None
         (checkpoint or self.scheduler).load_state_dict(state_dict)
+        self._losses = []  # of an update that was given up for the checkpoint
+
+    @property
+    def _accelerator(self) -> Accelerator:
+        if (accelerator := self._reference()) is None:
+            raise RuntimeError("the Accelerator that AcceleratedAutoWU was made with is gone")
+        return accelerator
 
     def _in(self, folder: str) -> PerRank:
         accelerator = self._accelerator
@@ -124,10 +141,11 @@ class AcceleratedAutoWU(AcceleratedScheduler):
     def _register(self) -> None:
         """Have Accelerate call it until ``free_memory`` forgets it, which has to set its weights free."""
         accelerator, reference = self._accelerator, weakref.ref(self)
+        its, given = self._reference, vars(accelerator).get("end_training")
 
         def in_use() -> AcceleratedAutoWU | None:
-            here = reference()
-            known: list[object] = accelerator._schedulers  # pyright: ignore[reportPrivateUsage]
+            here, there = reference(), its()
+            known: list[object] = [] if there is None else there._schedulers  # pyright: ignore[reportPrivateUsage]
             return here if any(each is here for each in known) else None
 
         def before_save(models: object, weights: object, folder: str) -> None:
@@ -140,16 +158,25 @@ class AcceleratedAutoWU(AcceleratedScheduler):
                 here._checkpoint = here._in(folder)
 
         # Accelerate has no hook for the end, but what its trackers have, which would be asked to log as well.
-        end_training = accelerator.end_training
-
         def end() -> None:
-            here = in_use() if accelerator.is_main_process else None
-            end_training()
+            there = cast("Accelerator", its())  # whose method this is
+            here = in_use() if there.is_main_process else None
+            if given is None:
+                type(there).end_training(there)
+            else:
+                given()  # another's of these, or the user's
             text = None if here is None else scheduler_ended_early(here.scheduler)
             if text is not None:
                 warnings.warn(text, stacklevel=2)
 
-        accelerator.prepare_scheduler(cast(Any, self))
+        own = set(map(id, within(self.scheduler.optimizers)))
+        known: list[object] = accelerator._schedulers  # pyright: ignore[reportPrivateUsage]
+        for at, each in enumerate(known):
+            if isinstance(each, AcceleratedAutoWU) and own & set(map(id, within(each.scheduler.optimizers))):
+                known[at] = self  # it is out of use: a cell that is run again has made it
+                break
+        else:
+            accelerator.prepare_scheduler(cast(Any, self))
         accelerator.register_save_state_pre_hook(before_save)
         accelerator.register_load_state_pre_hook(before_load)
         accelerator.end_training = end

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -88,24 +89,33 @@ class AutoWUMixin(_Base):
         self._settings = _settings(autowu)
         super().__init__(*args, **kwargs)
         self._update = _UpdateLoss()
-        self._keep_losses()
         self._updates = 0  # of the whole run, by the Trainer
         self._first_step = 0  # the Trainer's global_step when the scheduler had done no update
         self.add_callback(self._update)
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """The Trainer's; the losses are those of the ``training_step`` that there is by now."""
-        self._keep_losses()
         # Who clears the list, to train without a screen, means the Trainer's callbacks.
         if self._update not in cast("list[object]", self.callback_handler.callbacks):
             self.add_callback(self._update)
-        return super().train(*args, **kwargs)
+        with self._keeping_losses():
+            return super().train(*args, **kwargs)
 
-    def _keep_losses(self) -> None:
-        """Around whichever step there is: that of a subclass need not call another, or may call it twice."""
-        trainer, keep = cast(Any, self), self._update.keep
-        if getattr(trainer.training_step, "func", None) != keep:
-            trainer.training_step = partial(keep, trainer.training_step)
+    @contextmanager
+    def _keeping_losses(self) -> Generator[None]:
+        """Around whichever step there is: that of a subclass need not call another, or may call it twice.
+
+        Afterwards the Trainer holds no reference to itself, which would keep the memory of its model.
+        """
+        trainer, given = cast(Any, self), vars(self).get("training_step")
+        trainer.training_step = partial(self._update.keep, trainer.training_step)
+        try:
+            yield
+        finally:
+            if given is None:
+                vars(self).pop("training_step", None)
+            else:
+                trainer.training_step = given
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
@@ -251,7 +261,9 @@ class _UpdateLoss(TrainerCallback):
         """A micro-batch; its loss is kept for the scheduler."""
         before = len(self.losses)
         loss = training_step(*args, **kwargs)
-        self.losses[before:] = [loss]  # one that was put around this one has the last word
+        # One that was put around this one has the last word. A copy: the next micro-batch may write its loss
+        # into the same memory, as in a CUDA graph.
+        self.losses[before:] = [loss.detach().clone()]
         return loss
 
     def on_train_begin(self, *_: Any, lr_scheduler: object, **__: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 import torch
 import torch.distributed as dist
 
-from autowu.integrations.torch.nested import parameters, within
+from autowu.integrations.torch.nested import parameters, partitioned, within
 from autowu.integrations.torch.scheduler import AutoWU
 from autowu.integrations.torch.tensors import with_snapshot
 
@@ -21,8 +21,9 @@ PARTS: Final = "snapshot_parts"
 
 
 def is_sharded(scheduler: AutoWU) -> bool:
-    """Whether a parameter is a DTensor: FSDP2 and tensor parallelism make them."""
-    return any(hasattr(parameter, "to_local") for parameter in parameters(within(scheduler.optimizers)))
+    """Whether a parameter is a DTensor, as FSDP2 and tensor parallelism make them, or its state sharded."""
+    held = parameters(within(scheduler.optimizers))
+    return any(hasattr(parameter, "to_local") for parameter in held) or partitioned(scheduler.optimizers)
 
 
 class PerRank:

@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
+import torch.distributed.checkpoint as dcp
 from torch import Tensor, nn
 from torch.distributed.algorithms.join import Join
 from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD, AdamW, Optimizer
 
@@ -190,8 +192,8 @@ def seen(optimizer: Optimizer) -> list[Tensor]:
     ]
 
 
-def fully_sharded(rank: int, name: str) -> tuple[list[Tensor], list[Tensor], list[Tensor], Any]:
-    """Train with FSDP2: what was there at the step of the copy, right after the switch, and before it."""
+def by_fsdp2(name: str) -> Training:
+    """A run whose parameters FSDP2 has sharded."""
     torch.manual_seed(0)
     model = Sharded()
     mesh = init_device_mesh("cpu", (dist.get_world_size(),))
@@ -202,7 +204,53 @@ def fully_sharded(rank: int, name: str) -> tuple[list[Tensor], list[Tensor], lis
     made_of = {"AdamW": AdamW, "SGD": lambda params: SGD(params, lr=0.1, momentum=0.9)}
     training = Training(made_of[name], model=model)
     assert all(isinstance(p, DTensor) for p in model.parameters())
-    return until_the_switch(training, rank)
+    return training
+
+
+def fully_sharded(rank: int, name: str) -> tuple[list[Tensor], list[Tensor], list[Tensor], Any]:
+    """Train with FSDP2: what was there at the step of the copy, right after the switch, and before it."""
+    return until_the_switch(by_fsdp2(name), rank)
+
+
+def in_one_checkpoint(rank: int, folder: str) -> tuple[list[Tensor], list[Tensor]]:
+    """What is there after the switch, and what is in a run that loads the scheduler just before it."""
+    whole, again = by_fsdp2("AdamW"), by_fsdp2("AdamW")
+    for loss in v_curve()[:66]:
+        whole.update()
+        whole.scheduler.step(loss)
+    dcp.save({"scheduler": whole.scheduler}, checkpoint_id=folder)
+    dcp.load({"scheduler": again.scheduler}, checkpoint_id=folder)
+    for run in (whole, again):
+        for loss in v_curve()[66:]:
+            if run.scheduler.switch is None:
+                run.update()
+                run.scheduler.step(loss)
+    return seen(whole.optimizer), seen(again.optimizer)
+
+
+def with_the_first_ranks_state(rank: int, by: str) -> str | None:
+    """The error, where a run of which each rank has a part loads what the first rank has saved."""
+    from torch.distributed.optim import ZeroRedundancyOptimizer  # which warns where it is imported
+
+    runs = list[autowu.AutoWU]()
+    for _ in range(2):
+        model: nn.Module = nn.Linear(4, 4)
+        if by == "FSDP1":
+            model = FullyShardedDataParallel(model, device_id=torch.device("cpu"))
+        parameters = model.parameters()
+        optimizer = AdamW(parameters) if by == "FSDP1" else ZeroRedundancyOptimizer(parameters, AdamW)
+        runs.append(autowu.AutoWU(optimizer, STEPS, model=model))
+        model(torch.ones(1, 4)).sum().backward()
+        for loss in v_curve()[: 66 * (len(runs) == 1)]:
+            optimizer.step()
+            runs[0].step(loss)
+    state = [runs[0].state_dict()]
+    dist.broadcast_object_list(state, src=0)
+    try:
+        runs[1].load_state_dict(state[0])
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def until_the_switch(training: Training, rank: int) -> tuple[list[Tensor], list[Tensor], list[Tensor], Any]:

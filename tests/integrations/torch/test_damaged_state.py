@@ -10,6 +10,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 import autowu
 from autowu.controller import plain
+from autowu.integrations.torch.tensors import with_snapshot
 from integrations.torch.training import PAPER, STEPS, assert_equal, drive, parameters, scheduler, v_curve
 
 STAGES = {
@@ -167,3 +168,10 @@ def test_a_snapshot_without_the_models_buffers_resumes_and_they_stay():
     model[1].running_mean.fill_(7)
     drive(made, v_curve()[50:])
     assert made.switch.rewound_to > 50  # the next snapshot has them
+
+
+def test_a_state_without_the_part_of_this_rank_says_where_that_comes_from():
+    made = scheduler()
+    drive(made, v_curve()[:40])
+    with pytest.raises(ValueError, match="go on with as many processes as have saved them"):
+        scheduler().load_state_dict(with_snapshot(made.state_dict(), None))

@@ -145,5 +145,19 @@ def test_fully_sharded_models(world, name):
 
 
 @SHARDING
+def test_all_ranks_shards_are_in_one_checkpoint(world, tmp_path):
+    for whole, again in world.run(ranks.in_one_checkpoint, str(tmp_path / "checkpoint")):
+        assert_equal(again, whole)
+
+
+@pytest.mark.parametrize("by", ["FSDP1", "ZeroRedundancyOptimizer"])
+def test_another_ranks_part_is_refused(world, by):
+    first, *others = world.run(ranks.with_the_first_ranks_state, by)
+    assert first is None
+    for rank, error in enumerate(others, 1):
+        assert f"is of rank 0, and this is rank {rank}, which has other shards" in error
+
+
+@SHARDING
 def test_parameters_and_losses_that_are_dtensors(world):
     assert_rewound(world.run(ranks.sharded_by_hand))

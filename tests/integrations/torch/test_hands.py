@@ -180,6 +180,22 @@ def test_groups_get_the_factor_that_timm_gives_them():
         assert group_lrs(made) == [0.25 * lr, 0.5 * lr, lr]
 
 
+def test_groups_with_other_factors_do_not_share_the_tensor_of_the_default_lr():
+    def optimizer():
+        groups = [{"params": parameters(2), "lr_scale": scale} for scale in (0.25, 0.5, 0.25)]
+        return AdamW(groups, lr=torch.tensor(1e-3))
+
+    made = autowu.AutoWU(optimizer(), STEPS)
+    drive(made, v_curve()[:50])
+    loaded = autowu.AutoWU(SGD([{"params": parameters(2)} for _ in range(3)], lr=torch.tensor(1e-3)), STEPS)
+    loaded.load_state_dict(autowu.AutoWU(optimizer(), STEPS).state_dict())
+    for each in (made, loaded):
+        for loss in v_curve()[50:60]:
+            each.step(loss)
+            lr = each.learning_rate
+            assert group_lrs(each) == pytest.approx([0.25 * lr, 0.5 * lr, 0.25 * lr])
+
+
 def test_a_factor_that_is_in_the_lrs_already_is_not_applied_twice():
     groups = [{"params": parameters(2), "lr_scale": scale, "lr": 1e-3 * scale} for scale in (0.25, 1.0)]
     made = autowu.AutoWU(AdamW(groups, lr=1e-3), STEPS)

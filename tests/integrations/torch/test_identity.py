@@ -39,6 +39,19 @@ def layers(count=4):
     return nn.Sequential(*[nn.Linear(3, 3) for _ in range(count)])
 
 
+class Scaled(nn.Module):
+    """Around another module, as wrappers are; and with weights and a buffer of its own."""
+
+    def __init__(self, module, mean):
+        super().__init__()
+        self.module, self.scale = module, nn.Parameter(torch.full((3,), mean))
+        self.register_buffer("mean", torch.tensor(mean))
+
+
+def scaled_twice():
+    return Scaled(Scaled(nn.Linear(3, 3), 1.0), 2.0)
+
+
 def freeze_first(model, optimizer):
     """As a container of trainable parameters does: the group is made anew, without a layer's."""
     model[0].requires_grad_(False)
@@ -184,21 +197,29 @@ def test_the_names_of_a_group_are_those_of_its_parameters(joins):
     assert ("first.weight" in group["param_names"]) is joins
 
 
-def test_a_saved_snapshot_goes_by_the_models_names():
+@pytest.mark.parametrize("around", [lambda model: model, nn.DataParallel])
+@pytest.mark.parametrize("make", [layers, scaled_twice])
+def test_a_saved_snapshot_goes_by_the_models_names(make, around):
     """A checkpoint's parameters may stand in another order where the optimizer was made otherwise."""
-    model = layers()
+    model = make()
     optimizer = AdamW(model.parameters())
     made = autowu.AutoWU(optimizer, STEPS, model=model)
     for loss in v_curve()[:SNAPSHOT]:
         made.step(loss)
     state, weights = made.state_dict(), copy.deepcopy(model.state_dict())
-    other = layers()
+    other = make()
     other.load_state_dict(weights)
-    again = autowu.AutoWU(AdamW(reversed(list(other.parameters()))), STEPS, model=other)
+    again = autowu.AutoWU(AdamW(reversed(list(other.parameters()))), STEPS, model=around(other))
     again.load_state_dict(state)
-    for parameter in other.parameters():
-        parameter.data.add_(1.0)
+    for each in (*other.parameters(), *other.buffers()):
+        each.data.add_(1.0)
     for loss in v_curve()[SNAPSHOT:70]:
         again.step(loss)
     assert again.switch.rewound_to == SNAPSHOT
     assert all(torch.equal(value, weights[name]) for name, value in other.state_dict().items())
+
+
+def test_a_name_that_only_ends_like_a_wrappers_is_told_whole():
+    model = nn.ModuleDict({"image_module": nn.Linear(3, 3), "module": nn.Linear(3, 3)})
+    with pytest.warns(UserWarning, match="holds image_module.weight, image_module.bias of model="):
+        autowu.AutoWU(SGD(model["module"].parameters(), lr=0.1), STEPS, model=model)

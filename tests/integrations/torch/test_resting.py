@@ -6,7 +6,7 @@ import warnings
 import pytest
 import torch
 from torch import nn
-from torch.optim import SGD, Adam, AdamW
+from torch.optim import SGD, Adagrad, Adam, AdamW
 from torch.optim.swa_utils import AveragedModel
 
 import autowu
@@ -210,6 +210,33 @@ def test_an_adversary_that_is_frozen_while_the_other_trains_goes_back():
     assert told == []
 
 
+@pytest.mark.parametrize("thaws_at", [30, STEPS])
+def test_a_frozen_mask_of_infinities_keeps_nothing_from_being_copied_also_where_it_thaws(thaws_at):
+    model = layers()
+    model.mask = nn.Parameter(torch.full((3, 3), -torch.inf).triu(1), requires_grad=False)
+    optimizer = AdamW(model.parameters())
+    made, kept, told = run(model, optimizer, change=lambda step: model.mask.requires_grad_(step >= thaws_at))
+    assert made.switch.rewound_to == SNAPSHOT
+    assert differ(model, kept) == []
+    assert told == []
+
+
+def test_a_frozen_mask_that_has_state_keeps_nothing_from_being_copied_in_a_resumed_run():
+    model = layers()
+    model.mask = nn.Parameter(torch.full((3, 3), -torch.inf).triu(1), requires_grad=False)
+    optimizer = Adagrad(model.parameters())  # which has state for all from the start
+    made = autowu.AutoWU(optimizer, STEPS, model=model)
+
+    def resume(step):
+        if step == 40:
+            made.load_state_dict(copy.deepcopy(made.state_dict()))
+
+    _, kept, told = run(model, optimizer, made=made, change=resume)
+    assert made.switch.rewound_to == SNAPSHOT
+    assert differ(model, kept) == []
+    assert told == []
+
+
 NORMAL = torch.Generator().manual_seed(0)
 
 
@@ -232,6 +259,11 @@ CHANGES = [
     (torch.arange(9, dtype=torch.uint8), lambda t: t[0].add_(1), True),
     (normal(9), lambda t: t[0].fill_(torch.nan), True),
     (normal(9), lambda t: t, False),
+    (torch.full((9, 9), -torch.inf).triu(1), lambda t: t, False),
+    (torch.full((9, 9), -torch.inf).triu(1), lambda t: t[1:, 0].add_(1e-3), True),
+    (torch.full((9, 9), -torch.inf).triu(1).to(torch.bfloat16), lambda t: t[0, 0].fill_(torch.nan), True),
+    (torch.full((9,), torch.nan, dtype=torch.complex64), lambda t: t, False),
+    (torch.full((9,), -1.7e308, dtype=torch.float64), lambda t: t, False),
     (torch.zeros(0), lambda t: t, False),
     (torch.zeros(3, device="meta"), lambda t: t, False),
 ]

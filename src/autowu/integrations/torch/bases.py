@@ -56,6 +56,15 @@ def own_tensor(optimizer: Optimizer, group: dict[str, Any]) -> None:
             group["lr"] = lr.clone()
 
 
+def set_apart(groups: Sequence[dict[str, Any]], shares: Sequence[float]) -> None:
+    """One tensor cannot hold the LRs of groups with different shares: the first keeps it."""
+    share_of = dict[int, float]()
+    for group, share in zip(groups, shares, strict=True):
+        lr = group["lr"]
+        if isinstance(lr, Tensor) and share_of.setdefault(id(lr), share) != share:
+            group["lr"] = lr.detach().clone()
+
+
 def bases_of(optimizer: Optimizer) -> list[float]:
     """The LRs that the groups came with; 'initial_lr' keeps them in checkpoints of the optimizer."""
     if isinstance(default := _defaults(optimizer).get("lr"), Tensor):

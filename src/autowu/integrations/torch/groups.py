@@ -20,6 +20,7 @@ from autowu.integrations.torch.bases import (
     scale_of,
     scaled,
     scales_of,
+    set_apart,
     simple,
 )
 from autowu.integrations.torch.nested import with_own_groups, within
@@ -59,6 +60,7 @@ class Groups:
     def _know(self) -> None:
         """Note the groups themselves, and which optimizers within others share theirs."""
         self._known = list(self._groups())  # themselves, so that no id is used twice
+        set_apart(self._known, self._flat)
         shares = dict(zip(map(id, self._known), self._flat, strict=True))
         every = within(self._given)
         self._ids = [(each, [*map(id, each.param_groups)]) for each in every]

@@ -127,6 +127,11 @@ def arguments(optimizers: Iterable[Optimizer]) -> set[str]:
     return {name for of in classes if "__init__" in vars(of) for name in signature(of.__init__).parameters}
 
 
+def partitioned(optimizers: Iterable[Optimizer]) -> bool:
+    """Whether each rank has the state of some parameters alone: PyTorch's ZeRO, and fairscale's."""
+    return any(hasattr(each, "consolidate_state_dict") for each in within(optimizers))
+
+
 def facades(optimizers: Sequence[Optimizer]) -> set[int]:
     """The ids of those that only stand for others: they hold optimizers that step all of their parameters."""
     found = set[int]()

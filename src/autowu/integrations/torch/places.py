@@ -17,9 +17,10 @@ In a checkpoint the ids are numbers: of the parameter among all, of the optimize
 
 from __future__ import annotations
 
+import re
 import weakref
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, cast
 
@@ -30,7 +31,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from autowu.integrations.torch.masters import linked
-from autowu.integrations.torch.nested import attributes, parameters, with_own_groups, within
+from autowu.integrations.torch.nested import attributes, parameters, partitioned, with_own_groups, within
 from autowu.integrations.torch.own import Own, as_part
 
 Key: TypeAlias = tuple[Any, ...]
@@ -43,7 +44,7 @@ NOT_KEPT: Final = frozenset(
     | {"maximize", "foreach", "fused", "capturable", "differentiable", "amsgrad", "centered"}
 )
 # What wrappers put before a model's names: torch.compile, DataParallel, FSDP and checkpointing.
-WRAPPERS: Final = ("_orig_mod.", "module.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
+_WRAPPER: Final = re.compile(r"(?<![^.])(_orig_mod|module|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,14 +85,16 @@ class Training:
 
     def names(self) -> list[str | None]:
         """The model's name of each of :meth:`parameters`, without what wrappers put into it."""
-        named = (
-            {} if self.model is None else {id(of): plain(name) for name, of in self.model.named_parameters()}
-        )
-        return [named.get(id(parameter)) for parameter in self.parameters()]
+        named = {} if self.model is None else dict(self.model.named_parameters())
+        short = plain(named)
+        of = {id(parameter): short[name] for name, parameter in named.items()}
+        return [of.get(id(parameter)) for parameter in self.parameters()]
 
     def shard(self) -> int | None:
-        """This process's rank, if a parameter is sharded over the ranks; else None."""
-        sharded = any(hasattr(each, "to_local") for each in self.parameters()) or bool(linked(self.served()))
+        """This process's rank, if parameters or their state are sharded over the ranks; else None."""
+        marks = ("to_local", "_fsdp_flattened")  # of a DTensor; of version 1 of FSDP
+        sharded = any(hasattr(each, mark) for each in self.parameters() for mark in marks)
+        sharded = sharded or partitioned(self.given) or bool(linked(self.served()))
         return dist.get_rank() if sharded and dist.is_initialized() else None
 
     def anchors(self) -> dict[int, tuple[int, int]]:
@@ -134,13 +137,14 @@ class Training:
         for _, key, group in groups:
             yield from _entries(key, group, NOT_KEPT)
         if self.model is not None:
-            averages = self.averages()
-            for name, parameter in self.model.named_parameters():
-                rests = not parameter.requires_grad or id(parameter) in averages
-                if rests and own.new(parameter):
-                    yield Place(("frozen", plain(name)), parameter)
-            for name, buffer in self.model.named_buffers():
-                yield Place(("buffer", plain(name)), buffer)
+            averages, named = self.averages(), dict(self.model.named_parameters())
+            for name, short in plain(named).items():
+                rests = not named[name].requires_grad or id(named[name]) in averages
+                if rests and own.new(named[name]):
+                    yield Place(("frozen", short), named[name])
+            buffers = dict(self.model.named_buffers())
+            for name, short in plain(buffers).items():
+                yield Place(("buffer", short), buffers[name])
 
     def averages(self) -> set[int]:
         """The ids of parameters that only average others: PyTorch's own class leaves them trainable."""
@@ -154,12 +158,15 @@ class Training:
 
     def caches(self) -> set[Key]:
         """Buffers that the model says are no part of its state: what it computes anew when it needs more."""
-        modules = [] if self.model is None else [*cast("Any", self.model).named_modules()]
-        return {
-            ("buffer", plain(f"{path}.{name}" if path else name))
-            for path, module in modules
+        if self.model is None:
+            return set()
+        short = plain(name for name, _ in self.model.named_buffers())
+        names = (
+            f"{path}.{name}" if path else name
+            for path, module in cast("Any", self.model).named_modules()
             for name in module._non_persistent_buffers_set
-        }
+        )
+        return {("buffer", short[name]) for name in names if name in short}
 
 
 def _reference(tensor: Tensor) -> Callable[[], Tensor | None]:
@@ -170,11 +177,20 @@ def _reference(tensor: Tensor) -> Callable[[], Tensor | None]:
     return weakref.ref(tensor)
 
 
-def plain(name: str) -> str:
-    """A name in the model without what wrappers put into it."""
-    for wrapper in WRAPPERS:
-        name = name.replace(wrapper, "")
-    return name
+def plain(names: Iterable[str]) -> dict[str, str]:
+    """Names in the model, each without what wrappers put into it, but where two would become one.
+
+    These are without what is around the whole model.
+    """
+    given = list(names)
+    inner = given
+    while inner and all(map(_WRAPPER.match, inner)):
+        inner = [_WRAPPER.sub("", name, count=1) for name in inner]
+    short = [_WRAPPER.sub("", name) for name in inner]
+    times = Counter(short)
+    return {
+        name: of if times[of] == 1 else within for name, within, of in zip(given, inner, short, strict=True)
+    }
 
 
 def _entries(key: Key, holder: dict[Any, Any], without: Set[str] = frozenset()) -> Iterator[Place]:

@@ -30,7 +30,7 @@ from autowu.integrations.torch.published import check_arguments
 from autowu.integrations.torch.ranks import OnAllRanks, leaders, several
 from autowu.integrations.torch.settled import settle, to_dicts
 from autowu.integrations.torch.snapshot import Snapshot
-from autowu.integrations.torch.tensors import StateDict, to_arrays, to_tensors
+from autowu.integrations.torch.tensors import StateDict, of_rank, snapshot_of, to_arrays, to_tensors
 from autowu.integrations.torch.told import Told
 from autowu.integrations.torch.updates import Updates
 from autowu.integrations.unread import Unread
@@ -282,7 +282,9 @@ class AutoWU(Readable, Ends, SchedulerNames):
         session, pending = to_dicts(self._session, self._pending)
         kept = None if self._session.state.snapshot_step is None else self._snapshot.to_dict()
         run = (to_tensors(session.pop("controller")), pending, kept, self._snapshot.unjudged())
-        return StateDict(**session, shares=self._groups.to_list(), run=run)
+        state = StateDict(**session, shares=self._groups.to_list(), run=run)
+        rank = self._snapshot.training.shard()
+        return state if rank is None or several(None) is None else of_rank(state, rank)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on from :meth:`state_dict`, and write the LR into the optimizer.
@@ -295,12 +297,16 @@ class AutoWU(Readable, Ends, SchedulerNames):
         try:
             check_keys(state_dict, "version", "config")
             check_origin(state_dict, VERSION, self._session.asked)
-            controller, pending_losses, kept, *unjudged = state_dict["run"]
+            controller, pending_losses, _, *unjudged = state_dict["run"]
+            kept = snapshot_of(state_dict)
             pending = PendingLosses.from_dict(pending_losses)
             session = self._session.loaded({**state_dict, "controller": to_arrays(controller)}, len(pending))
             shares = self._groups.check(state_dict["shares"])
             if (kept is not None) != (session.state.snapshot_step is not None):
-                raise ValueError("the snapshot for rewinding and the saved state do not fit together")
+                raise ValueError(
+                    "the snapshot for rewinding and the saved state do not fit together (sharded parameters"
+                    " go on with as many processes as have saved them)"
+                )
             snapshot = self._snapshot.loaded(kept, unjudged[0] if unjudged else None)
         except (LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError) as error:
             raise ValueError(f"the state of AutoWU is damaged: {type(error).__name__}: {error}") from error

@@ -276,7 +276,9 @@ class Snapshot:
 
     def _keep(self, stored: Stored) -> None:
         self._stored = stored
-        self._resting.moving |= self._frozen(self._training.places()).keys() & stored.tensors.keys()
+        # What has state was kept for that, and need not have moved.
+        kept = stored.tensors.keys() - stored.with_state()
+        self._resting.moving |= self._frozen(self._training.places()).keys() & kept
 
     def __getstate__(self) -> dict[str, Any]:
         """Keys are made of ids, which are others in a copy of all this."""

@@ -28,6 +28,11 @@ class Stored:
         self._parameters = {id(each): each for each in training.parameters()}
         self._named = dict(zip(self._parameters, training.names(), strict=True))
 
+    def with_state(self) -> set[Key]:
+        """The parameters for which an optimizer had state."""
+        keys = [key for key in (*self.tensors, *self.values) if key[0] == "state"]
+        return {part for key in keys for part in key[2:] if isinstance(part, tuple)}
+
     def gone(self, training: Training) -> list[str]:
         """The parameters of then that are trained no longer."""
         now = {id(each) for each in training.parameters()}

@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import numpy as np
 import torch
 from torch import Tensor
+
+_OF_RANK: Final = "snapshot-rank-"
 
 
 def to_tensors(value: Any) -> Any:
@@ -50,7 +52,7 @@ class StateDict(dict[str, Any]):
     def __missing__(self, name: str) -> Any:
         if name not in self.PARTS:
             raise KeyError(name)
-        return self["run"][self.PARTS.index(name)]
+        return snapshot_of(self) if name == "snapshot" else self["run"][self.PARTS.index(name)]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return OrderedDict, (list(self.items()),)  # which torch.load(weights_only=True) takes
@@ -62,4 +64,19 @@ class StateDict(dict[str, Any]):
 def with_snapshot(state: Mapping[str, Any], snapshot: Any) -> dict[str, Any]:
     """A scheduler's ``state`` with another snapshot, or none."""
     controller, pending, _, *unjudged = state["run"]
-    return {**state, "run": (controller, pending, snapshot, *unjudged)}
+    rest = {name: value for name, value in state.items() if not name.startswith(_OF_RANK)}
+    return {**rest, "run": (controller, pending, snapshot, *unjudged)}
+
+
+def of_rank(state: StateDict, rank: int) -> StateDict:
+    """``state`` with the rank in the name of its snapshot, which has the rank's shards.
+
+    Of what has one name on all ranks `torch.distributed.checkpoint` saves one rank's.
+    """
+    return StateDict({**with_snapshot(state, None), f"{_OF_RANK}{rank}": (state["snapshot"],)})
+
+
+def snapshot_of(state: Mapping[str, Any]) -> Any:
+    """The snapshot in a scheduler's ``state``, or None."""
+    named = (value[0] for name, value in state.items() if name.startswith(_OF_RANK))
+    return next(named, state["run"][StateDict.PARTS.index("snapshot")])

@@ -72,10 +72,11 @@ class Told:
             return
         known = (*training.parameters(), *training.came_with(), *linked(training.served()))
         held = {id(each) for each in known} | training.averages()
+        named = dict(model.named_parameters())
         names = [
             name
-            for full, each in model.named_parameters()
-            if each.requires_grad and id(each) not in held and (name := plain(full)) not in self._strangers
+            for full, name in plain(named).items()
+            if named[full].requires_grad and id(named[full]) not in held and name not in self._strangers
         ]
         self._strangers.update(names)
         if names:
