@@ -67,6 +67,9 @@ def changes() -> dict[str, bool]:
     # Each of the four sums is zero, whatever all of them are multiplied by.
     without_a_sum = np.concatenate([start, -start])
 
+    mask = np.where(start > 1, -np.inf, start).astype(np.float32)
+    assert start[0, 0] <= 1
+
     def seen(value: Any, before: Any = start) -> bool:
         variable, resting = keras.Variable(before), Resting()
         resting.look([variable])
@@ -86,4 +89,6 @@ def changes() -> dict[str, bool]:
         "a little of what has no sum": seen(without_a_sum * np.float32(1 + 1e-4), without_a_sum),
         "an exchange": seen(swapped),
         "NaN": seen(np.where(start == start[0, 0], np.nan, start)),
+        "a mask of -inf": seen(mask, mask),
+        "one more in it": seen(np.where(start == start[0, 0], -np.inf, mask), mask),
     }

@@ -35,4 +35,6 @@ def test_what_counts_as_a_change(backend: str) -> None:
         "a little of what has no sum": True,
         "an exchange": True,
         "NaN": True,
+        "a mask of -inf": False,
+        "one more in it": True,
     }

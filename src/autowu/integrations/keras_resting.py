@@ -63,20 +63,31 @@ class Resting:
 
 def _differ(before: list[float], now: list[float]) -> bool:
     """Whether two lots of sums are further apart than rounding each element would have them."""
-    (*ours, squares), (*others, before_squares) = now, before
+    (*ours, squares, lost), (*others, before_squares, before_lost) = now, before
+    if lost != before_lost:
+        return True
     size = abs(before_squares) ** 0.5
     # A sum is of single precision, too, and rounded as a whole.
     pairs = [(one, other, max(size, abs(other))) for one, other in zip(ours, others, strict=True)]
     # Weights whose sum is near zero keep it when all of them shrink; their squares do not.
     pairs.append((squares, before_squares, 2 * abs(before_squares)))
-    return not all(abs(one - other) <= _ROUNDED * _EPS * most for one, other, most in pairs)  # NaN differs
+    return not all(
+        one == other or abs(one - other) <= _ROUNDED * _EPS * most  # what overflows is equal
+        for one, other, most in pairs
+    )
 
 
 def _sums_of(variable: Any) -> list[float] | None:
-    """Of each fourth element, and of all squares; None of what has none, such as a seed or a text."""
+    """Of each fourth element, and of all squares; None of what has none, such as a seed or a text.
+
+    Elements that are not finite, as in a mask of -inf, are left out, and their number is the last.
+    """
     try:
         flat = ops.reshape(ops.cast(variable.value, "float32"), (-1,))
+        finite = ops.isfinite(flat)
+        flat = ops.where(finite, flat, 0.0)
         sums = [ops.sum(flat[first::_SUMS]) for first in range(_SUMS)]
-        return np.asarray(ops.convert_to_numpy(ops.stack([*sums, ops.sum(flat * flat)]))).tolist()
+        lost = ops.sum(ops.cast(ops.logical_not(finite), "float32"))
+        return np.asarray(ops.convert_to_numpy(ops.stack([*sums, ops.sum(flat * flat), lost]))).tolist()
     except (TypeError, ValueError, RuntimeError):
         return None
