@@ -143,7 +143,7 @@ def test_a_run_goes_back_to_its_copy_where_it_is_told_to() -> None:
     of = simulated.Task(0, steps, 20, model, 1.0, 0.0, 0.0, "normal", 0.01)
     config = Config(total_steps=steps)
     simulated.train(config, of)
-    fast = config.sweep_steps
+    fast = math.ceil(1.6 * config.sweep_steps)  # three decades beyond 1
     copied = 1  # updates: the first copy is made at the first read
     again = range(copied, copied + config.growth_steps)
     assert model.updates == [*range(fast), *again]

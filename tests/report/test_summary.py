@@ -27,8 +27,10 @@ SAID = {
     "reached its limit at step 397. Training went back to the learning rate of step 311, the middle of the",
     "two rises": f"{GROWTH} ended at step 197, since the loss had risen and never fallen; it fell from",
     "a rise, by the cap": f"{THE_GROWTH} reached its limit at step 500, since the loss had risen and never",
-    "neither": f"{THE_GROWTH} reached its limit at step 427, without a fall of the loss; it fell from 0.1",
-    "a fall to the cap": f"{FAILED}it was lowest near step 398, and had not plainly risen when growth "
+    "neither": f"{THE_GROWTH} reached its limit at step 451, without a fall of the loss; it fell from 0.1",
+    "a fall to the cap": f"{FAILED}it was lowest near step 500, and had not plainly risen when growth "
+    "reached its limit at step 500. Training went back to the learning rate of step 489, the middle of the",
+    "a fall to the cap, bounded": f"{FAILED}it was lowest near step 398, and had not plainly risen when growth "
     "reached its limit at step 398. Training went back to the learning rate of step 390, the middle of the",
     "a fall to the cap, paper": f"{THE_GROWTH} reached its limit at step 200; it fell from 1 on.",
     "lift-off at the cap": f"{FAILED}at step 11 growth reached its limit before a test could tell where the "

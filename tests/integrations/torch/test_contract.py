@@ -151,7 +151,7 @@ def test_a_warm_up_that_ends_at_its_cap_without_a_minimum_says_so_once():
 
 
 def test_a_warm_up_that_ends_at_its_cap_in_a_longer_run():
-    made = scheduler(300)
+    made = scheduler(300, max_lr=1.0)
     with pytest.warns(UserWarning, match="cap, step 150 of 300, ") as caught:
         drive(made, np.linspace(2, 1, 300))  # it falls all the time
     (warning,) = caught
