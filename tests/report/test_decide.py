@@ -145,7 +145,7 @@ def test_a_constant_rate_is_another_schedule_and_a_factor_is_none(tmp_path: Path
     ("factor", "every", "foreign"),
     [
         (1.015, 3, False),  # as far as a log with few digits tells
-        (1.04, 3, True),
+        (1.1, 3, True),
         (10, 11, False),  # few are others, such as the first ones after each resumption
         (10, 9, True),
     ],
