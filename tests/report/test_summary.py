@@ -31,7 +31,7 @@ SAID = {
     "a fall to the cap": f"{FAILED}it was lowest near step 500, and had not plainly risen when growth "
     "reached its limit at step 500. Training went back to the learning rate of step 489, the middle of the",
     "a fall to the cap, bounded": f"{FAILED}it was lowest near step 398, and had not plainly risen when "
-    "growth reached its limit at step 398. Training went back to the learning rate of step 390, the middle of",
+    "growth reached its limit at step 398. Training went back to the learning rate of step 390, the middle",
     "a fall to the cap, paper": f"{THE_GROWTH} reached its limit at step 200; it fell from 1 on.",
     "lift-off at the cap": f"{FAILED}at step 11 growth reached its limit before a test could tell where the "
     f"loss is lowest, and {BACK} of step 11, 0.00534, and let it decay",
