@@ -1,5 +1,7 @@
 """Where no ``max_lr`` is given, the LR goes on beyond 1: while the loss falls, or has not moved at all."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -36,6 +38,23 @@ def test_the_lr_comes_beyond_it_without_a_jump_and_is_known_afterwards() -> None
     np.testing.assert_allclose(found, lrs[: len(steps)], rtol=1e-12)
     beyond = next(state for state in states if isinstance(state.phase, Grow) and state.phase.growth.open)
     assert equal(to_plain(through_plain(config, beyond)), to_plain(beyond))
+
+
+def test_where_it_ends_in_nan_growth_is_tried_once_more_beyond_1() -> None:
+    """One bad batch may do that: the LR is not held at 1 from then on."""
+    fine, broken = noisy(20.0), list[int]()
+
+    def dies(step: int, lr: float) -> float:
+        if lr > 8.0 and not broken:
+            broken.append(step)
+        return math.nan if broken and step < broken[0] + 20 else fine(step, lr)
+
+    states, lrs = watched(Config(total_steps=STEPS), dies, 501)
+    again = next(s for s in states if isinstance(s.phase, Grow) and s.phase.broke is not None)
+    assert 1.0 < again.phase.growth.lr < 8.0
+    assert lrs[again.phase.growth.start] == again.phase.growth.lr
+    assert states[-1].switch is not None
+    assert 20.0 / 3 < states[-1].switch.peak_lr < 60.0
 
 
 def test_a_loss_that_is_flat_before_it_stays_below() -> None:

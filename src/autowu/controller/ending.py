@@ -53,7 +53,7 @@ def older_snapshot(state: State[WarmUp]) -> bool:
 def last_step(config: Config, state: State[WarmUp]) -> int:
     """The last step of this growth: its cap, or when warm-up was asked to end."""
     growth, asked = state.phase.growth, state.horizon.warmup_to
-    last = cap(config, growth) if not isinstance(state.phase, Sweep) else sweep_end(config, growth)
+    last = sweep_end(config, growth) if isinstance(state.phase, Sweep) else cap(config, growth)
     return last if asked is None else min(last, asked)
 
 

@@ -14,7 +14,7 @@ from autowu.controller.state import AfterSwitch, Decay, Growth, Line
 
 
 def growth_function(config: Config, growth: Growth, most: float | None = None) -> Callable[[float], float]:
-    """η of warm-up as a function of the step, never above ``most`` (by default η_max).
+    """η of warm-up as a function of the step, never above ``most`` (by default η_max, unless it is open).
 
     The step may be t*, and so a real number.
     """

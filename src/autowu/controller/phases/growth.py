@@ -116,7 +116,7 @@ def _once_more(config: Config, state: State[Grow]) -> State[Grow]:
     grow, dead = state.phase, state.nonfinite_reads > 0
     at = max(state.snapshot_step or 0, grow.growth.start)  # the snapshot may be of a growth before
     start = max(config.min_lr, grown(config, grow.growth, at - 2 * config.min_losses))
-    growth = Growth(state.step, start, config.growth_steps, grow.growth)
+    growth = Growth(state.step, start, config.growth_steps, grow.growth, open=grow.growth.open)
     would = ending.back(config, state, capped=False).phase
     broke = Broke(grown(config, grow.growth, state.step), would.switch, would.kept)
     # Other data may have another level, of which the first losses say nothing.
