@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +11,7 @@ import pytest
 from autowu.integrations import session
 from autowu.integrations.driver import Driver
 from integrations.driven import Model, config, losses, weights
+from integrations.interrupted import lines_of
 from integrations.late import FIRST, LATE, late_fall
 
 PARTS = ("driver.py", "session.py")
@@ -26,29 +25,11 @@ def driver_after(updates: int, **settings: Any) -> Driver:
 
 def lines_of_step(made: Driver, loss: float, at: Any = None) -> tuple[list[Any], list[Any]]:
     """The lines of a step, and what it gave back; if ``at`` is one of them, Ctrl-C comes there."""
-    seen, given = dict[Any, None](), list[Any]()
-
-    def trace(frame: Any, event: str, _: Any) -> Any:
-        file = Path(frame.f_code.co_filename)
-        if "integrations" not in file.parts or file.name not in PARTS:
-            return None
-        line = (file.name, frame.f_lineno)
-        if event == "line" and line not in seen:
-            seen[line] = None
-            if line == at:
-                raise KeyboardInterrupt
-        return trace
-
+    given = list[Any]()
     made.observe(loss)
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        given.append(made.step(lambda: weights(float(made.step_count))))
-    except KeyboardInterrupt:
-        assert at is not None
-    finally:
-        sys.settrace(before)
-    return list(seen), given
+    return lines_of(
+        lambda: given.append(made.step(lambda: weights(float(made.step_count)))), PARTS, at
+    ), given
 
 
 def switch_step(**settings: Any) -> int:

@@ -1,8 +1,6 @@
 """A decision that is interrupted (Ctrl-C waits for the device there), or fails, is made up for."""
 
 import copy
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +9,7 @@ from autowu.integrations import session
 from autowu.integrations.torch import snapshot
 from autowu.integrations.torch.groups import Groups
 from autowu.integrations.torch.pending import PendingLosses
+from integrations.interrupted import lines_of, press
 from integrations.torch.training import STEPS, drive, group_lrs, scheduler, v_curve
 
 
@@ -90,34 +89,8 @@ def test_what_is_counted_and_asked_within_an_interrupted_decision_is_so_once(mon
 PARTS = ("scheduler.py", "pending.py", "groups.py", "session.py", "ranks.py")
 
 
-def press():
-    raise KeyboardInterrupt
-
-
 def lines_of_step(made, loss, at=None, then=press):
-    """The lines of a ``step(loss)``, in order; if ``at`` is one of them, a signal comes there."""
-    seen = {}
-
-    def trace(frame, event, _):
-        file = Path(frame.f_code.co_filename)
-        if "integrations" not in file.parts or file.name not in PARTS:
-            return None
-        line = (file.name, frame.f_lineno)
-        if event == "line" and line not in seen:
-            seen[line] = None
-            if line == at:
-                then()
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        made.step(loss)
-    except KeyboardInterrupt:
-        assert at is not None
-    finally:
-        sys.settrace(before)
-    return list(seen)
+    return lines_of(lambda: made.step(loss), PARTS, at, then)
 
 
 def weights(made):
