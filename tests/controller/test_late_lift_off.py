@@ -25,15 +25,15 @@ def lifted(config: Config, losses: np.ndarray) -> tuple[State, State]:
 
 
 @pytest.mark.parametrize(
-    ("falls_from", "late"), [(8, False), (20, False), (34, False), (43, True), (50, True)]
+    ("falls_from", "late"), [(8, False), (20, False), (34, True), (43, True), (50, True)]
 )
 @pytest.mark.parametrize("unit", [1.0, 1e-4, 1e4])
-def test_from_a_tenth_of_max_lr_on_the_first_weights_go_back(
+def test_from_a_hundredth_of_max_lr_on_the_first_weights_go_back(
     falls_from: int, late: bool, unit: float
 ) -> None:
     config = Config(total_steps=2000, min_lr=1e-5 * unit, max_lr=unit)
     before, after = lifted(config, falling_from(falls_from))
-    assert (grown(config, before.phase.growth, after.step) >= 0.1 * unit) == late
+    assert (grown(config, before.phase.growth, after.step) >= 0.01 * unit) == late
     assert after.restores - before.restores == late
     assert after.snapshot_step == before.snapshot_step == 1
 

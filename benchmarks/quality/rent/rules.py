@@ -104,6 +104,11 @@ def always_forgotten(config: Config, state: State[Any]) -> State[Any]:
     return found.replace(losses=found.since(found.read)) if back else found
 
 
+def closed(config: Config, state: State[Any]) -> State[Any]:
+    """The LR stays at 1 once it has come to that."""
+    return state
+
+
 def least_alone(self: Verdict, basin: float | None) -> float | None:
     """The flat part, without what is within a standard error."""
     return _peak_at(self if self.sd is None else replace(self, sd=np.zeros_like(self.sd)), basin)
@@ -132,6 +137,14 @@ def never_the_data(state: State[Any], now: trend.Stretch, *, dead: bool) -> Stat
     return _cut(state, now) if len(state.phase.cuts) < watch.MOST else state
 
 
+_least_level = ending.least_level
+
+
+def least_before(before: Any, seen: Any, kept: Any) -> Any:
+    """The least level is that before t*, whatever warm-up saw elsewhere."""
+    return _least_level(before, None, kept)
+
+
 RULES: Final[dict[str, Rule]] = {
     "two speeds": Rule({"growth": "exponential"}),
     "a rise before lift-off sends growth back": Rule(
@@ -152,6 +165,10 @@ RULES: Final[dict[str, Rule]] = {
     ),
     "a mild rise is none": Rule(stand_ins={f"{CONTROLLER}.phases.sweep.MILD": 0.0}),
     "slow growth begins further back": Rule(stand_ins={f"{CONTROLLER}.phases.sweep.slowed": from_here}),
+    "weights of a late lift-off go back": Rule(stand_ins={f"{CONTROLLER}.phases.sweep.LATE": math.inf}),
+    "growth goes on beyond 1": Rule(stand_ins={f"{CONTROLLER}.phases.growth._further": closed}),
+    "the sweep goes on beyond 1": Rule(stand_ins={f"{CONTROLLER}.ending.FURTHER": 1.0}),
+    "one bad batch is no minimum": Rule(stand_ins={f"{CONTROLLER}.phases.growth._broke": _never}),
     "no test on the way back": Rule(stand_ins={f"{CONTROLLER}.phases.sweep.slowed": tests_at_once}),
     "a rise on the way back is kept": Rule(
         stand_ins={f"{CONTROLLER}.phases.growth._resting": always_forgotten}
@@ -180,6 +197,13 @@ RULES: Final[dict[str, Rule]] = {
         stand_ins={"autowu.detector.trend.tail_grows": _never}
     ),
     "watch": Rule({"watch": None}),
+    "watch: the least level of all of warm-up": Rule(
+        stand_ins={f"{CONTROLLER}.ending.least_level": least_before}
+    ),
+    "watch: half is lost for three stretches": Rule(
+        stand_ins={f"{CONTROLLER}.phases.watch.MOSTLY": math.inf}
+    ),
+    "watch: a rise by decades": Rule(stand_ins={f"{CONTROLLER}.phases.watch.DECADES": math.inf}),
     "watch: the data are blamed": Rule(stand_ins={f"{CONTROLLER}.phases.watch._cut_or_not": never_the_data}),
     "watch: after a cut the loss falls anew": Rule(
         stand_ins={f"{CONTROLLER}.phases.watch._cut": least_stays}

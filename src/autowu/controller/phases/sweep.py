@@ -42,6 +42,9 @@ ROOM: Final = 100.0
 MILD: Final = 0.1
 """Share of the loss by which it may rise once growth is slow: on a plateau it does, before that is left."""
 
+LATE: Final = 0.01
+"""Share of η_max from which on lift-off is late: medians show a fall an order of magnitude beyond its LR."""
+
 LOOKS: Final = 1.1
 """Growth of the LR, at most, between two reads of two-speed growth, however far tests are apart.
 
@@ -107,9 +110,9 @@ def _lifted(config: Config, state: State[Sweep | Search], origin: Level) -> Stat
     state = state.replace(phase=Grow(growth, state.step, origin, tests_from))
     if state.step >= ending.last_step(config, state):  # the weights of now are those to go on with
         return ending.at_cap(config, state.replace(snapshot_step=None))
-    # What left a plateau at so large an LR would have left it at a smaller one, given time; as it is, the
-    # weights may be spoiled.
-    late = grown(config, phase.growth, state.step) >= config.high_lr / ending.MARGIN
+    # What fell at so large an LR would have fallen at a smaller one, given time; as it is, the weights may be
+    # spoiled, be they of a network that has left a plateau or of one that was trained before.
+    late = grown(config, phase.growth, state.step) >= LATE * config.high_lr
     if isinstance(phase, Sweep) and late and ending.older_snapshot(state):
         state = state.replace(restores=state.restores + 1)
     return state  # lift-off may be noise: the snapshot stays, until the loss is below the first ones again
