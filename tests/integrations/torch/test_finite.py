@@ -42,6 +42,25 @@ def test_weights_that_cannot_move_any_more_are_not_what_is_gone_back_to(load_at)
     assert all(each.isfinite().all() for state in states for each in state.values())
 
 
+def test_a_weight_that_no_loss_depends_on_is_told_of_once():
+    # Else no copy would be taken any more, and nobody would know: the losses are as ever.
+    training, curve = Training(AdamW), v_curve()
+    with pytest.warns(UserWarning, match="copy for rewinding") as seen:
+        while not training.scheduler.rewinds:
+            if training.scheduler.last_epoch == OVERFLOWS:
+                with torch.no_grad():
+                    next(training.model.parameters()).view(-1)[0] = torch.nan
+            training.optimizer.step()
+            training.scheduler.step(curve[training.scheduler.last_epoch])
+    message = (
+        "AutoWU: at step 59 0.weight is not finite, though the last loss is. As long as it is so no copy for"
+        " rewinding is taken; the one before stays."
+    )
+    assert [str(each.message) for each in seen] == [message]
+    assert training.scheduler.switch.rewound_to <= OVERFLOWS
+    assert all(each.isfinite().all() for each in training.model.parameters())
+
+
 class Least(AdamW):
     """It keeps least values, which begin infinite, and remain so where nothing is compared."""
 
@@ -70,7 +89,7 @@ def test_the_state_of_what_is_frozen_by_now_is_not_judged():
     assert training.scheduler._snapshot.healthy()
     training.optimizer.state[first]["exp_avg_sq"].fill_(torch.inf)
     assert not training.scheduler._snapshot.healthy()
-    assert training.scheduler._snapshot.broken() == "0.weight / exp_avg_sq of the optimizer"
+    assert training.scheduler._snapshot.broken() == ("0.weight / exp_avg_sq of the optimizer", False)
     first.requires_grad_(False)
     assert training.scheduler._snapshot.healthy()
     assert training.scheduler._snapshot.broken() is None

@@ -22,7 +22,7 @@ class Finite:
         self._never: set[Key] | None = None  # None: nobody has looked yet
         self._weights = set[Key]()  # that have been looked at; none after loading
         self.broken: Key | None = None
-        """At the last look: state of an optimizer that was no longer finite, though all weights were."""
+        """At the last look: a weight that was no longer finite; or state of an optimizer, if no weight was."""
 
     def healthy(self, places: Iterable[Place], moving: Sequence[Tensor]) -> bool:
         """Whether all that trains is finite now (reads from the device, once).
@@ -50,11 +50,10 @@ class Finite:
         # What has become finite is as the rest from then on.
         never = {key for key in never if key in everything and not all_finite([everything[key]])}
         self._never = never
-        if all_finite([*(tensor for key, tensor in everything.items() if key not in never), *moving]):
+        judged = {key: tensor for key, tensor in everything.items() if key not in never}
+        if all_finite([*judged.values(), *moving]):
             return True
-        if all_finite([*(tensor for key, tensor in weights.items() if key not in never), *moving]):
-            judged = (key for key in state if key not in never)
-            self.broken = next((key for key in judged if not all_finite([state[key]])), None)
+        self.broken = next((key for key, tensor in judged.items() if not all_finite([tensor])), None)
         return False
 
     def to_list(self, numbers: Numbers) -> list[Any] | None:

@@ -86,10 +86,11 @@ class Snapshot:
         moving = [local(parameter) for key, parameter in frozen.items() if key in known]
         return self._finite.healthy(places, moving)
 
-    def broken(self) -> str | None:
-        """The name of what the optimizer keeps, if it was that which was not finite at the last look."""
+    def broken(self) -> tuple[str, bool] | None:
+        """The name of what was not finite at the last look, and whether that is a weight."""
         key = self._finite.broken
-        return None if key is None else next(iter(called(self._training, {key: ""})), None)
+        names = called(self._training, {} if key is None else {key: ""})
+        return next(((name, key is not None and key[0] == "parameter") for name in names), None)
 
     def take(self) -> None:
         """Keep what is there now, in the memory of the snapshot before where it fits.

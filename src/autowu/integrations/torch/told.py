@@ -166,11 +166,16 @@ class Told:
     def of_snapshot(self, snapshot: Snapshot, step: int) -> Iterator[str]:
         """What the last snapshot had to leave out, or why none was taken."""
         yield from self._what(snapshot.left_out)
-        if not self._broken and (name := snapshot.broken()):
-            self._broken = True
+        if not self._broken and (broken := snapshot.broken()):
+            self._broken, (name, weight) = True, broken
+            why = (
+                "though the last loss is"
+                if weight
+                else "though all weights are: a gradient overflowed, it seems, and these weights may not move any"
+                " more"
+            )
             yield (
-                f"AutoWU: at step {step} {name} is not finite, though all weights are: a gradient overflowed,"
-                " it seems, and these weights may not move any more. As long as it is so no copy for"
+                f"AutoWU: at step {step} {name} is not finite, {why}. As long as it is so no copy for"
                 " rewinding is taken; the one before stays."
             )
         if not self._out_of_reach and (reason := snapshot.out_of_reach):
