@@ -54,6 +54,17 @@ def test_what_cannot_be_copied_is_told_of_once_and_the_run_goes_on() -> None:
     assert run.driver.switch.rewound_to is None
 
 
+def test_a_weight_that_is_not_finite_is_told_of_once() -> None:
+    run = Run()
+    run.train(read=lambda: Weights({"w": np.array([np.nan])}, {}))
+    assert run.texts[:1] == [
+        "AutoWU: w is not finite, though the last loss is. As long as it is so no copy for rewinding is"
+        " taken; the one before stays. This is said once."
+    ]
+    assert [text for text in run.texts if "not finite" in text] == run.texts[:1]
+    assert run.restored == []
+
+
 def test_a_snapshot_that_fits_no_more_is_given_up_and_the_next_one_is_good() -> None:
     run, whole = Run(), Run()
     whole.train()
@@ -121,5 +132,5 @@ def test_a_type_whose_name_was_lost_in_a_file_is_found_again() -> None:
 def test_any_type_of_number_can_be_healthy(dtype: str) -> None:
     ml_dtypes = pytest.importorskip("ml_dtypes")
     leaf = np.ones(3).astype(getattr(ml_dtypes, dtype))
-    assert Weights({"w": leaf}, {}).healthy()
-    assert not Weights({"w": leaf, "other": np.array([1.0, np.nan])}, {}).healthy()
+    assert Weights({"w": leaf}, {}).broken() is None
+    assert Weights({"w": leaf, "other": np.array([1.0, np.nan])}, {}).broken() == "other"

@@ -48,9 +48,14 @@ class Kept:
             return False
         if not isinstance(weights, Weights):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"read must return Weights(parameters, rest), not {weights!r:.80}")
-        healthy = weights.healthy()
-        self.snapshot = weights if healthy else self.snapshot
-        return healthy
+        if (broken := weights.broken()) is not None:
+            self.texts["broken"] = (
+                f"AutoWU: {broken} is not finite, though the last loss is. As long as it is so no copy for"
+                " rewinding is taken; the one before stays. This is said once."
+            )
+            return False
+        self.snapshot = weights
+        return True
 
     def restore(self) -> None:
         """Have the snapshot put back, or ``refused``."""

@@ -31,9 +31,9 @@ class Weights:
     frozen: frozenset[str] = field(default_factory=frozenset[str])
     """What was there and is left out, since training did not change it."""
 
-    def healthy(self) -> bool:
-        """Whether all parameters are finite."""
-        return all(map(_finite, self.parameters.values()))
+    def broken(self) -> str | None:
+        """The first parameter that is not finite."""
+        return next((name for name, leaf in self.parameters.items() if not _finite(leaf)), None)
 
     def to_dict(self) -> dict[str, Leaf]:
         """A flat dict."""

@@ -45,13 +45,17 @@ def test_weights_that_cannot_move_any_more_are_not_what_is_gone_back_to(load_at)
 def test_a_weight_that_no_loss_depends_on_is_told_of_once():
     # Else no copy would be taken any more, and nobody would know: the losses are as ever.
     training, curve = Training(AdamW), v_curve()
-    with pytest.warns(UserWarning, match="copy for rewinding") as seen:
+
+    def run():
         while not training.scheduler.rewinds:
             if training.scheduler.last_epoch == OVERFLOWS:
                 with torch.no_grad():
                     next(training.model.parameters()).view(-1)[0] = torch.nan
             training.optimizer.step()
             training.scheduler.step(curve[training.scheduler.last_epoch])
+
+    with pytest.warns(UserWarning, match="copy for rewinding") as seen:
+        run()
     message = (
         "AutoWU: at step 59 0.weight is not finite, though the last loss is. As long as it is so no copy for"
         " rewinding is taken; the one before stays."

@@ -22,7 +22,7 @@ class Finite:
         self._never: set[Key] | None = None  # None: nobody has looked yet
         self._weights = set[Key]()  # that have been looked at; none after loading
         self.broken: Key | None = None
-        """At the last look: a weight that was no longer finite; or state of an optimizer, if no weight was."""
+        """At the last look: a weight that was no longer finite or, if none was, state of an optimizer."""
 
     def healthy(self, places: Iterable[Place], moving: Sequence[Tensor]) -> bool:
         """Whether all that trains is finite now (reads from the device, once).

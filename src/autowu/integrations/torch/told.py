@@ -171,8 +171,8 @@ class Told:
             why = (
                 "though the last loss is"
                 if weight
-                else "though all weights are: a gradient overflowed, it seems, and these weights may not move any"
-                " more"
+                else "though all weights are: a gradient overflowed, it seems, and these weights may not move"
+                " any more"
             )
             yield (
                 f"AutoWU: at step {step} {name} is not finite, {why}. As long as it is so no copy for"
