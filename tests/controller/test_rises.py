@@ -171,10 +171,24 @@ def test_a_plateau_may_rise_by_a_tenth_before_it_is_left(level: float, rise: flo
     draws = np.random.default_rng(0).standard_normal(600)
 
     def loss(step: int, lr: float) -> float:
-        return level + abs(level) * (rise * (lr > 0.05) + 0.003 * float(draws[step]))
+        return level + abs(level) * (rise * (lr > 0.05) + 0.02 * float(draws[step]))
 
     states, lrs = watched(Config(total_steps=1200), loss, 600)
     assert too_large(states) is not None  # the fast growth goes back for any
+    assert bool(lrs.max() < 0.2) is ends
+
+
+@pytest.mark.parametrize("level", [-3000.0, 40.0, 3000.0])
+@pytest.mark.parametrize(("rise", "ends"), [(3.0, False), (8.0, True)])
+def test_of_a_large_level_a_small_share_may_be_a_real_rise(level: float, rise: float, ends: bool) -> None:
+    """Such as that of a likelihood of many values: what counts there is five noise levels."""
+    draws = np.random.default_rng(0).standard_normal(600)
+
+    def loss(step: int, lr: float) -> float:
+        return level + rise * (lr > 0.05) + float(draws[step])
+
+    states, lrs = watched(Config(total_steps=1200), loss, 600)
+    assert too_large(states) is not None
     assert bool(lrs.max() < 0.2) is ends
 
 
