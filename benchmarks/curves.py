@@ -18,6 +18,6 @@ def falling(n: int) -> NDArray[np.float64]:
 
 
 def hidden(n: int) -> NDArray[np.float64]:
-    """A quick fall, then one that noise hides: no read is plain, and nearly all of them need a test."""
+    """A quick fall, within the sweep, then one that noise hides: no read is plain, and most need a test."""
     x = np.arange(n) / n
-    return 2.3 - 1.5 * np.minimum(x / 0.02, 1) - 0.5 * x + 0.6 * np.random.default_rng(0).standard_normal(n)
+    return 2.3 - 1.5 * np.minimum(x / 0.004, 1) - 0.5 * x + 0.6 * np.random.default_rng(0).standard_normal(n)
