@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from benchmarks.quality.kinds import data, finetune, held_out, runner, schedules, table, train
+from benchmarks.quality import records
+from benchmarks.quality.kinds import data, finetune, held_out, runner, schedules, search, table, train
 from benchmarks.quality.kinds.registry import KINDS
 
 CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz \n"
@@ -98,6 +99,47 @@ def test_a_fixed_peak_is_reached_after_five_percent_and_falls_to_zero():
     assert lrs[9] == max(lrs) == pytest.approx(0.5)
     assert lrs[105] == pytest.approx(0.25)
     assert 0 < lrs[-1] < 0.01
+
+
+def test_a_trial_has_a_peak_a_warm_up_and_a_weight_decay_of_its_own():
+    task = SMOOTH.make(0, None)
+    decay = task.weight_decay
+    driver = schedules.driven("trial 0.5 0.2 3", task, 200, {})
+    (group,) = driver.optimizers[0].param_groups
+    assert group["weight_decay"] == pytest.approx(3 * decay)
+    assert group["lr"] == pytest.approx(0.5 / 40)
+    names = [search.trial(kind, number) for kind in (SMOOTH, SMALL) for number in range(search.TRIALS)]
+    assert len(set(names)) == 2 * search.TRIALS
+    peaks = [float(name.split()[1]) / SMOOTH.centre for name in names[: search.TRIALS]]
+    assert 0.055 < min(peaks) < max(peaks) < 18
+
+
+def test_the_best_trial_is_tried_with_other_seeds(tmp_path, monkeypatch):
+    kind, results, trials = (
+        replace(SMALL, total_steps=20),
+        tmp_path / "found.jsonl",
+        tmp_path / "trials.jsonl",
+    )
+    scores = {search.trial(kind, number): float(number % 7) for number in range(search.TRIALS)}
+
+    def run(wanted, _data, file, _processes):
+        for job in wanted:
+            score = scores[job.method] if job.label.startswith("trial") else 0.0
+            record = {
+                "kind": kind.name,
+                "method": job.label,
+                "seed": job.seed,
+                "score": score,
+                "of": job.method,
+            }
+            records.add(file, record)
+
+    monkeypatch.setattr(runner, "run", run)
+    search.run([kind], tmp_path, results, trials, 1)
+    assert len(list(records.lines(trials))) == search.TRIALS
+    tuned = list(records.lines(results))
+    assert [(each["method"], each["seed"]) for each in tuned] == [("tuned", 1), ("tuned", 2)]
+    assert {each["of"] for each in tuned} == {search.trial(kind, 6)}
 
 
 def test_a_range_test_puts_the_weights_back_and_stops_short_of_what_ruins_them():

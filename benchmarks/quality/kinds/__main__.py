@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks.quality import records
 from benchmarks.quality.kinds import runner, table
+from benchmarks.quality.kinds import search as tuning
 from benchmarks.quality.kinds.registry import KINDS
 
 
@@ -32,11 +33,20 @@ def main() -> None:
         "--set", nargs="+", type=_setting, default=[], metavar="NAME=VALUE", help="settings of AutoWU"
     )
     command.add_argument("--label", default="autowu", help="what AutoWU with these settings is called")
+    search = commands.add_parser("search", help="random search on the short kinds, what is not done yet")
+    search.add_argument("--data", type=Path, required=True, help="as for run")
+    search.add_argument("--results", type=Path, required=True, help="as for run: what came of the best")
+    search.add_argument("--trials", type=Path, required=True, help="file of the trials, appended to")
+    search.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
     shown = commands.add_parser("table", help="print a table")
     shown.add_argument("files", nargs="+", type=Path)
     options = parser.parse_args()
     if options.command == "table":
         print(table.write([record for file in options.files for record in records.lines(file)]))
+        return
+    if options.command == "search":
+        short = [kind for kind in KINDS.values() if not kind.long]
+        tuning.run(short, options.data, options.results, options.trials, options.processes)
         return
     if options.set and options.label == "autowu":
         command.error("--set needs a --label other than autowu, the name of the default")

@@ -82,11 +82,11 @@ class Own(Driven):
 
 
 class Fixed(Driven):
-    """5% of linear warm-up to a peak, and a linear decay to zero."""
+    """A linear warm-up to a peak, 5% of the run by default, and a linear decay to zero."""
 
-    def __init__(self, task: Task, steps: int, peak_lr: float) -> None:
+    def __init__(self, task: Task, steps: int, peak_lr: float, warmup_share: float = WARMUP) -> None:
         self.optimizers, self.steps, self.peak_lr = task.optimizers(peak_lr), steps, peak_lr
-        warmup = max(1, round(WARMUP * steps))
+        warmup = max(1, round(warmup_share * steps))
 
         def share(step: int) -> float:
             return min((step + 1) / warmup, (steps - step) / (steps - warmup))
@@ -236,6 +236,8 @@ def update(
 def driven(method: str, task: Task, steps: int, settings: Mapping[str, Any]) -> Driven:
     """The method of that name on a task: 'autowu', 'fixed PEAK', or a peer, also one as its authors advise.
 
+    Or a trial of :mod:`benchmarks.quality.kinds.search`.
+
     Raises:
         ValueError: there is none of that name.
     """
@@ -243,6 +245,10 @@ def driven(method: str, task: Task, steps: int, settings: Mapping[str, Any]) -> 
         return Own(task, steps, settings)
     if method.startswith("fixed "):
         return Fixed(task, steps, float(method.removeprefix("fixed ")))
+    if method.startswith("trial "):
+        peak_lr, warmup_share, decay = map(float, method.split()[1:])
+        task.weight_decay *= decay
+        return Fixed(task, steps, peak_lr, warmup_share)
     makers: dict[str, Callable[[], Driven]] = {
         "lr-finder": lambda: RangeTest(task, steps, steepest),
         "lr-finder, minimum / 10": lambda: RangeTest(task, steps, advised.tenth_of_minimum),
