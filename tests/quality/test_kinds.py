@@ -138,7 +138,7 @@ def test_the_best_trial_is_tried_with_other_seeds(tmp_path, monkeypatch):
     search.run([kind], tmp_path, results, trials, 1)
     assert len(list(records.lines(trials))) == search.TRIALS
     tuned = list(records.lines(results))
-    assert [(each["method"], each["seed"]) for each in tuned] == [("tuned", 1), ("tuned", 2)]
+    assert [(each["method"], each["seed"]) for each in tuned] == [("tuned 10", 1), ("tuned 10", 2)]
     assert {each["of"] for each in tuned} == {search.trial(kind, 6)}
 
 

@@ -14,7 +14,7 @@ from benchmarks.quality.evidence.bootstrap import Difference
 from benchmarks.quality.evidence.pairs import Task
 from benchmarks.quality.methods import ADVISED, AUTOWU
 
-SEARCHES: Final = ("tuned 20", "tuned 5", "tuned 1", pairs.BEST_FIXED)
+SEARCHES: Final = ("tuned 20", "tuned 10", "tuned 5", "tuned 1", pairs.BEST_FIXED)
 """Not peers: they have trials."""
 OWN: Final = (AUTOWU, "paper")
 FREE: Final = "lr-finder, range test for free"

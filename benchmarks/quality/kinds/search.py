@@ -16,6 +16,7 @@ from benchmarks.quality.kinds.table import floored
 from benchmarks.quality.kinds.task import Kind
 
 TRIALS: Final = 10
+TUNED: Final = f"tuned {TRIALS}"
 WARMUPS: Final = (0.02, 0.05, 0.1, 0.2)
 """Shares of the run."""
 TRIED, CHECKED = 0, (1, 2)
@@ -34,12 +35,12 @@ def trial(kind: Kind, number: int) -> str:
 
 
 def run(kinds: Iterable[Kind], data: Path, results: Path, trials: Path, processes: int) -> None:
-    """The trials that are not done yet, and then the best of each kind as 'tuned'."""
+    """The trials that are not done yet, and then the best of each kind as :data:`TUNED`."""
     kinds = tuple(kinds)
     names = {kind.name: [trial(kind, number) for number in range(TRIALS)] for kind in kinds}
     wanted = [Job(kind, name, name, TRIED, {}) for kind in kinds for name in names[kind.name]]
     runner.run(wanted, data, trials, processes)
     scores = {(each["kind"], each["method"]): floored(each) for each in records.lines(trials)}
     best = {kind: max(of, key=lambda name, kind=kind: scores[kind, name]) for kind, of in names.items()}
-    wanted = [Job(kind, best[kind.name], "tuned", seed, {}) for seed in CHECKED for kind in kinds]
+    wanted = [Job(kind, best[kind.name], TUNED, seed, {}) for seed in CHECKED for kind in kinds]
     runner.run(wanted, data, results, processes)
