@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from benchmarks.quality.rent import faults, rules, runs, table
+from benchmarks.quality.rent import faults, hard, rules, runs, table
 
 from autowu import Config
 from autowu.controller.phases import sweep
@@ -117,3 +117,30 @@ def test_the_table_counts_the_runs_that_differ():
     text = table.write(default + without)
     assert "| spike | 2 of 3, +8.50 | – | – | lstm +20.0; parity -3.0 |" in text
     assert "| screen | – | – | – |  |" in text
+
+
+def test_the_table_counts_the_runs_that_are_lost():
+    def record(rule, task, seed, score, trivial):
+        key = runs.Job("hard", task, seed, None, rule)._asdict()
+        return {**key, "same": False, "score": score, "trivial": trivial}
+
+    default = [record(None, "parity-sgd", seed, 100.0, 50.0) for seed in range(3)]
+    default += [record(None, "raw-diabetes", 0, -52.0, -60.0), record(None, "raw-diabetes", 1, -61.0, -60.0)]
+    without = [
+        record("spike", "parity-sgd", 0, 76.0, 50.0),
+        record("spike", "parity-sgd", 1, 74.0, 50.0),  # less than halfway
+        record("spike", "raw-diabetes", 0, None, -60.0),
+        record("spike", "raw-diabetes", 1, -61.0, -60.0),  # the same
+    ]
+    text = hard.write(default + without)
+    assert "| without | rare examples (0) | raw targets (2) | plateaus, noise, adapters (3) | lost |" in text
+    assert "| *nothing* | 0 lost | 1 lost | 0 lost | 1 |" in text
+    assert "| spike | – | 1 differ, 2 lost | 2 differ, 1 lost | 3 |" in text
+    assert "screen" not in text
+
+
+def test_hard_tasks_are_of_the_suite_or_have_rare_examples(tmp_path):
+    assert set(hard.SEEDS) <= set(hard.KINDS)
+    task = hard.KINDS["rare-0.3%-64"].make(0, tmp_path)
+    assert 0.002 < float(task.y.mean()) < 0.02
+    assert task.loss() > 0

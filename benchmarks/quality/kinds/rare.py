@@ -13,19 +13,25 @@ from benchmarks.quality.kinds.task import Task
 
 
 class RareExamples(Task):
-    """Some 5 of 100 rows of a table are positive, by a product of two columns and a sum of all."""
+    """Some 5 of 100 rows of a table are positive, by a product of two columns and a sum of all.
 
-    columns, rows, tested, share, batch = 30, 16_000, 4_000, 0.03, 16
+    Args:
+        seed: of initial weights and batches.
+        share: of rows that are above the threshold; a few more are positive.
+        batch: rows in a batch.
+    """
 
-    def __init__(self, seed: int, _: Path) -> None:
+    columns, rows, tested = 30, 16_000, 4_000
+
+    def __init__(self, seed: int, _: Path, share: float = 0.03, batch: int = 16) -> None:
         super().__init__(seed)
         draw = torch.Generator().manual_seed(5)  # of the table, which is the same for all seeds
         count = self.rows + self.tested
         x = torch.randn(count, self.columns, generator=draw)
         z = x @ torch.randn(self.columns, generator=draw) / 3 + x[:, 0] * x[:, 1]
-        z -= z.kthvalue(int(count * (1 - self.share))).values
+        z -= z.kthvalue(int(count * (1 - share))).values
         self.x, self.y = x, (torch.rand(count, generator=draw) < (4 * z).sigmoid()).float()
-        self.model = mlp([self.columns, 64, 1])
+        self.batch, self.model = batch, mlp([self.columns, 64, 1])
 
     def loss(self) -> Tensor:
         """Binary cross-entropy of random rows."""

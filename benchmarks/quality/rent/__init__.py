@@ -6,6 +6,7 @@
 Contents:
     rules   the rules, and how each is taken away
     faults  what is put into a real run
+    hard    tasks of which single seeds are lost without some rule, and how many are
     runs    one run of either suite, with a rule taken away
     table   records -> a table
 

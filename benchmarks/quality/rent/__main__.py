@@ -1,4 +1,4 @@
-"""Run both suites without each rule, and print the table."""
+"""Run both suites and the hard tasks without each rule, and print the tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Final
 from benchmarks.quality import records
 from benchmarks.quality.kinds.registry import KINDS
 from benchmarks.quality.kinds.runner import PRELOADED
-from benchmarks.quality.rent import faults, rules, runs, table
+from benchmarks.quality.rent import faults, hard, rules, runs, table
 from benchmarks.quality.rent.runs import Job
 from benchmarks.quality.workloads import SMALL
 
@@ -37,7 +37,11 @@ def main() -> None:
         "--work", type=Path, required=True, help="folder of the losses of the default's runs"
     )
     command.add_argument(
-        "--suites", nargs="+", choices=("kinds", "first", "faults"), default=["kinds", "first", "faults"]
+        "--suites",
+        nargs="+",
+        choices=("kinds", "first", "faults", "hard"),
+        default=["kinds", "first", "faults"],
+        help="by default all but the hard tasks, which have seeds of their own",
     )
     command.add_argument("--rules", nargs="+", choices=rules.RULES, default=list(rules.RULES), metavar="RULE")
     command.add_argument("--seeds", nargs="+", type=int, default=[0])
@@ -46,7 +50,8 @@ def main() -> None:
     shown.add_argument("files", nargs="+", type=Path)
     options = parser.parse_args()
     if options.command == "table":
-        print(table.write([record for file in options.files for record in records.lines(file)]))
+        found = [record for file in options.files for record in records.lines(file)]
+        print(hard.write(found) if found and found[0]["suite"] == "hard" else table.write(found))
         return
     os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     for seed, suite in product(options.seeds, options.suites):
@@ -63,6 +68,10 @@ def _jobs(suite: str, seed: int, rule: str | None) -> Iterator[Job]:
         for kind in KINDS.values():
             if not kind.long:
                 yield Job(suite, kind.name, seed, None, rule)
+    elif suite == "hard":
+        for task, seeds in hard.SEEDS.items():
+            for each in seeds:
+                yield Job(suite, task, each, None, rule)
     else:
         for kind, fault in product(SPOILED, faults.FAULTS):
             yield Job("kinds", kind, seed, fault, rule)

@@ -13,9 +13,19 @@ from autowu.arrays import Array
 from autowu.config import Config
 from autowu.controller import machine
 from benchmarks.quality import records
-from benchmarks.quality.rent import faults, rules
+from benchmarks.quality.rent import faults, hard, rules
 
-KEPT: Final = ("peak_lr", "switch_step", "t_star", "capped", "reason", "cuts", "train_loss", "seconds")
+KEPT: Final = (
+    "trivial",
+    "peak_lr",
+    "switch_step",
+    "t_star",
+    "capped",
+    "reason",
+    "cuts",
+    "train_loss",
+    "seconds",
+)
 """What of the suites' records goes into this one's."""
 
 ONLY_OF_THE_TRAINER: Final = ("growth", "decay")
@@ -26,7 +36,7 @@ class Job(NamedTuple):
     """A run to be done."""
 
     suite: str
-    """'first' or 'kinds'."""
+    """'first', 'kinds' or 'hard'."""
     task: str
     seed: int
     fault: str | None
@@ -83,11 +93,11 @@ def decisions(config: Config, losses: Array) -> Array:
 
 def _trained(job: Job, data: Path, settings: Mapping[str, Any]) -> tuple[dict[str, Any], Array]:
     """By either suite; the score is higher if better, and none where the run diverged."""
-    if job.suite == "kinds":
-        from benchmarks.quality.kinds import registry, train
+    if job.suite in ("kinds", "hard"):
+        from benchmarks.quality.kinds import train
 
         spoil = None if job.fault is None else faults.FAULTS[job.fault]
-        return train.trained(registry.KINDS[job.task], "autowu", job.seed, data, settings, spoil)
+        return train.trained(hard.KINDS[job.task], "autowu", job.seed, data, settings, spoil)
     from benchmarks.quality import methods, trial
     from benchmarks.quality.workloads import WORKLOADS
 

@@ -1,0 +1,99 @@
+"""Tasks of which single seeds are lost: what a mean over a few runs of each kind does not show."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import partial
+from itertools import product
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from benchmarks.quality.kinds import rare, registry
+from benchmarks.quality.kinds.task import Kind
+from benchmarks.quality.rent.rules import RULES
+
+Record = dict[str, Any]
+
+RESULTS: Final = Path(__file__).parent / "hard.jsonl"
+
+HALF: Final = 0.5
+"""Of the way from a constant answer to the default's median run, for a run that is measured in accuracy."""
+
+
+def _rare(share: float, batch: int, steps: int) -> Kind:
+    make = partial(rare.RareExamples, share=share, batch=batch)
+    return Kind(f"rare-{100 * share:g}%-{batch}", make, steps, "adamw", 1e-2, "loss")
+
+
+RARE: Final = {
+    kind.name: kind
+    for kind in (
+        _rare(share, batch, steps)
+        for share, (batch, steps) in product((0.03, 0.01, 0.003), ((16, 1_000), (32, 2_500), (64, 800)))
+    )
+}
+
+KINDS: Final = {**registry.KINDS, **RARE}
+"""By their names, those of the suite and nine with rare examples."""
+
+GROUPS: Final = {
+    "rare examples": tuple(RARE),
+    "raw targets": ("raw-diabetes", "raw-thousands"),
+    "plateaus, noise, adapters": ("deep-tanh", "parity-sgd", "noise-batch-2", "lora-gpt"),
+}
+"""The tasks of each column."""
+
+_SEEDS: Final[dict[str, Sequence[int]]] = {
+    "rare examples": range(8),
+    "raw targets": range(100),
+    "plateaus, noise, adapters": range(5, 20),  # those before are in other tables
+}
+
+SEEDS: Final = {task: _SEEDS[group] for group, tasks in GROUPS.items() for task in tasks}
+
+
+def write(found: list[Record]) -> str:
+    """Markdown: a row for each rule that changes a run, and the lost runs with it and without."""
+    default = {_key(each): each for each in found if each["rule"] is None}
+    usual = _usual(default.values())
+    heads = [f"{name} ({sum(key[0] in tasks for key in default)})" for name, tasks in GROUPS.items()]
+    lines = [f"| without | {' | '.join(heads)} | lost |", "|---" * (len(heads) + 2) + "|"]
+    counts = [
+        sum(_lost(run, usual) for key, run in default.items() if key[0] in GROUPS[name]) for name in GROUPS
+    ]
+    lines.append(f"| *nothing* | {' | '.join(f'{count} lost' for count in counts)} | {sum(counts)} |")
+    for rule in RULES:
+        others = {_key(each): each for each in found if each["rule"] == rule and not each["same"]}
+        others = {key: run for key, run in others.items() if run["score"] != default[key]["score"]}
+        if not others:
+            continue
+        cells, total = list[str](), 0
+        for tasks, before in zip(GROUPS.values(), counts, strict=True):
+            here = {key: run for key, run in others.items() if key[0] in tasks}
+            change = sum(_lost(run, usual) - _lost(default[key], usual) for key, run in here.items())
+            cells.append(f"{len(here)} differ, {before + change} lost" if here else "–")
+            total += before + change
+        lines.append(f"| {rule} | {' | '.join(cells)} | {total} |")
+    return "\n".join(lines)
+
+
+def _key(record: Record) -> tuple[str, int]:
+    return record["task"], record["seed"]
+
+
+def _usual(default: Any) -> dict[str, float]:
+    """Each task's median score."""
+    scores = defaultdict[str, list[float]](list)
+    for each in default:
+        scores[each["task"]].append(-float("inf") if each["score"] is None else each["score"])
+    return {task: median(values) for task, values in scores.items()}
+
+
+def _lost(record: Record, usual: dict[str, float]) -> bool:
+    """Whether the run diverged, ends below a constant answer or, in accuracy, less than halfway above it."""
+    score, constant = record["score"], record["trivial"]
+    if KINDS[record["task"]].unit == "%":
+        constant += HALF * (usual[record["task"]] - constant)
+    return score is None or score < constant
