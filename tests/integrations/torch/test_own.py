@@ -4,6 +4,8 @@ import copy
 import io
 import time
 from collections import Counter, OrderedDict, defaultdict, deque
+from enum import Enum, IntEnum
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -128,6 +130,61 @@ def test_it_is_in_checkpoints_of_plain_types_and_goes_back_where_they_are_loaded
         now = {key: value for key, value in its.pop(name).items() if key in then[name]}
         assert now == dict(then.pop(name))
     assert_same(its, then)
+
+
+class Mode(IntEnum):
+    FIRST = 1
+    LATER = 2
+
+
+class Kind(str, Enum):
+    PLAIN = "plain"
+
+
+class Pair(NamedTuple):
+    left: int
+    mode: Mode
+
+
+class OfItsOwnKinds(SGD):
+    """What it notes down equals plain numbers, texts and lists, but PyTorch loads none of it."""
+
+    def __init__(self, params):
+        super().__init__(params, lr=0.1)
+        self.mode, self.kind, self.done, self.text = Mode.FIRST, Kind.PLAIN, np.bool_(False), np.str_("a")
+        self.pair, self.modes, self.flags = Pair(0, Mode.FIRST), [Mode.FIRST], {"done": np.bool_(False)}
+        self.by_kind, self.sums = {Kind.PLAIN: [torch.zeros(1)]}, Counter({None: 0})
+
+    def step(self, closure=None):
+        now = self.sums[None] = self.sums[None] + 1
+        self.mode, self.done = Mode(1 + now % 2), np.bool_(now % 3 == 0)
+        self.pair, self.modes = Pair(now, self.mode), [self.mode, Mode.LATER]
+        self.flags["done"] = self.done
+        self.by_kind[Kind.PLAIN][0] += 1
+        return super().step(closure)
+
+
+def of_its_own_kinds(optimizer):
+    names = ("mode", "kind", "done", "text", "pair", "modes", "flags", "by_kind", "sums")
+    return copy.deepcopy({name: getattr(optimizer, name) for name in names})
+
+
+@pytest.mark.parametrize("loaded", [False, True], ids=["at once", "loaded"])
+def test_numbers_and_texts_of_their_own_kinds_are_saved_as_plain_ones_and_go_back_as_they_were(loaded):
+    training, record = Training(OfItsOwnKinds), {}
+    for loss in v_curve():
+        training.update()
+        record[training.scheduler.last_epoch + 1] = of_its_own_kinds(training.optimizer)
+        training.scheduler.step(loss)
+        if loaded and training.scheduler.last_epoch == 64:
+            file = io.BytesIO()
+            torch.save(training.scheduler.state_dict(), file)
+            file.seek(0)
+            training.scheduler.load_state_dict(torch.load(file, weights_only=True))
+        if training.scheduler.rewinds:
+            break
+    assert training.scheduler.switch.rewound_to == 62
+    assert_same(of_its_own_kinds(training.optimizer), record[62])
 
 
 class Listing(SGD):

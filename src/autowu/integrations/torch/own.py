@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import numpy as np
 from torch import Tensor, nn
@@ -27,11 +27,23 @@ def is_flat(value: Any) -> bool:
     return _is(value, (list, tuple, deque, set, frozenset)) and _PLAIN.issuperset(map(type, value))
 
 
+def as_atom(value: Any) -> Any:
+    """A number or a text of a class of its own, such as an enumeration's, as the plain one that it equals."""
+    if type(value) in _PLAIN:
+        return value
+    if isinstance(value, np.generic):
+        return cast("Any", value).item()
+    if isinstance(value, str):
+        return str.__str__(value)
+    kind = next((kind for kind in (int, float) if isinstance(value, kind)), None)
+    return value if kind is None else kind(value)
+
+
 def as_part(field: Any) -> Any:
     """A field of a dict, as a part of a key: parameters and modules by their identity."""
     if isinstance(field, Tensor):
         return "parameter", id(field)
-    return ("module", id(field)) if isinstance(field, nn.Module) else field
+    return ("module", id(field)) if isinstance(field, nn.Module) else as_atom(field)
 
 
 class Own:

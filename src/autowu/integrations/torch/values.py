@@ -7,7 +7,7 @@ a function. A copy of that in its place would train other weights than the model
 from __future__ import annotations
 
 import copy
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from autowu.integrations.torch.own import is_flat
+from autowu.integrations.torch.own import as_atom, is_flat
 from autowu.integrations.torch.places import Training
 
 # Types whose values never change.
@@ -46,8 +46,8 @@ class Values:
         """
         if never_changes(value):
             return value, True
-        if _is_numpys(value):  # PyTorch loads none by weights_only=True
-            return value.item(), True
+        if isinstance(value, np.generic):  # PyTorch loads none by weights_only=True
+            return as_atom(value), True
         if isinstance(value, _NAMES) or self._is_part(value):
             return value, False
         if is_flat(value):
@@ -67,8 +67,10 @@ def as_held(value: Any, held: Any) -> Any:
 
     Arrays, lists, sets and dicts are written to, where they fit: others may hold them.
     """
-    if _is_numpys(held) and isinstance(value, (int, float)):
-        return type(held)(value)
+    if type(value) in (bool, int, float, str):
+        return _as_atom_of(value, held)
+    if isinstance(held, tuple) and isinstance(value, tuple):
+        return _as_tuple(_alike(value, held), type(cast("Any", held)))
     if isinstance(held, np.ndarray) and isinstance(value, (np.ndarray, Tensor)):
         return _written(np.asarray(cast("Any", value)), cast("Any", held))
     if isinstance(held, frozenset) and isinstance(value, set):
@@ -78,8 +80,8 @@ def as_held(value: Any, held: Any) -> Any:
         filled = _alike(cast("Any", value), cast("Any", held))
     elif isinstance(held, dict) and isinstance(value, dict):
         its = cast("dict[Any, Any]", held)
-        entries = cast("dict[Any, Any]", value).items()
-        filled = {field: as_held(each, its.get(field)) for field, each in entries}
+        entries, fields = cast("dict[Any, Any]", value).items(), dict(zip(its, its, strict=True))
+        filled = {fields.get(field, field): as_held(each, its.get(field)) for field, each in entries}
     elif isinstance(held, set) and isinstance(value, set):
         filled = cast("set[Any]", value)
     else:
@@ -109,20 +111,30 @@ def as_plain(value: Any) -> Any:
     if type(value) is np.ndarray:
         with suppress(TypeError, ValueError):  # numbers of a type that PyTorch has not
             return torch.from_numpy(cast("Any", value))
-    elif _is_numpys(value):
-        return value.item()
-    elif type(value) in (list, tuple, deque):
-        plain = list(value) if is_flat(value) else [as_plain(each) for each in value]
-        return tuple(plain) if type(value) is tuple else plain
-    elif type(value) in (dict, defaultdict):
-        return {field: as_plain(each) for field, each in value.items()}
-    elif type(value) is frozenset:
-        return set(cast("frozenset[Any]", value))
-    return cast("Any", value)
+    elif isinstance(value, (list, tuple, deque)):
+        its = list(cast("Iterable[Any]", value))
+        plain = its if is_flat(its) else [as_plain(each) for each in its]
+        return tuple(plain) if isinstance(value, tuple) else plain
+    elif isinstance(value, dict):
+        entries = cast("dict[Any, Any]", value).items()
+        return {as_plain(field): as_plain(each) for field, each in entries}
+    elif isinstance(value, (set, frozenset)):
+        return {as_plain(each) for each in cast("set[Any]", value)}
+    return as_atom(value)
 
 
-def _is_numpys(value: Any) -> bool:
-    return isinstance(value, np.number)
+def _as_atom_of(value: Any, held: Any) -> Any:
+    if type(as_atom(held)) is not type(held) and isinstance(held, str) == isinstance(value, str):
+        with suppress(TypeError, ValueError):  # it is no member of the enumeration that is there now
+            return type(held)(value)
+    return value
+
+
+def _as_tuple(values: list[Any], kind: Any) -> Any:
+    """A tuple of this ``kind``, which may be one with names."""
+    with suppress(TypeError, ValueError):
+        return kind._make(values) if hasattr(kind, "_make") else kind(values)
+    return tuple(values)
 
 
 class _Memo(dict[int, Any]):
