@@ -50,6 +50,18 @@ def overlapping():
     return with_buffer(torch.arange(5.0).as_strided((3, 3), (1, 1)))
 
 
+def conjugate():
+    return with_buffer(torch.ones(3, dtype=torch.complex64).conj())
+
+
+def negative():
+    return with_buffer(torch.ones(3, dtype=torch.complex64).conj().imag)
+
+
+def nested():
+    return with_buffer(torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged))
+
+
 def inference():
     with torch.inference_mode():
         buffer = torch.zeros(3)
@@ -80,6 +92,9 @@ def frozen_meta():
     [
         (expanded, None),
         (overlapping, "buffer extra cannot be rewound: buffer extra has elements that share their memory"),
+        (conjugate, None),
+        (negative, None),
+        (nested, "buffer extra cannot be rewound: buffer extra is nested"),
         (inference, None),
         (meta, "buffer extra cannot be rewound: buffer extra is on the meta device"),
         (frozen(torch.float8_e4m3fn), None),
@@ -200,6 +215,53 @@ def test_weights_of_a_type_that_cannot_be_judged_are_copied(recwarn):
             break
     assert model.weight.as_subclass(torch.Tensor).eq(made.switch.rewound_to).all()
     assert not [each for each in recwarn if "cannot be rewound" in str(each.message)]
+
+
+class Eight(torch.Tensor):
+    """Two tensors as one that cannot be cloned, as torchao's state of eight bits."""
+
+    @staticmethod
+    def __new__(cls, codes, scale):
+        return torch.Tensor._make_wrapper_subclass(cls, codes.shape)
+
+    def __init__(self, codes, scale):
+        self.codes, self.scale = codes, scale
+
+    def __tensor_flatten__(self):
+        return ["codes", "scale"], None
+
+    @classmethod
+    def __tensor_unflatten__(cls, parts, context, size, stride):
+        return cls(parts["codes"], parts["scale"])
+
+    @classmethod
+    def __torch_dispatch__(cls, function, types, args=(), kwargs=None):
+        if function is torch.ops.aten.detach.default:
+            return cls(args[0].codes, args[0].scale)
+        if function is torch.ops.aten.copy_.default:
+            args[0].codes.copy_(args[1].codes)
+            args[0].scale.copy_(args[1].scale)
+            return args[0]
+        raise NotImplementedError(function)
+
+
+@pytest.mark.parametrize("loaded", [False, True], ids=["at once", "loaded"])
+def test_state_that_cannot_be_cloned_goes_back_by_the_tensors_that_it_is_made_of(loaded):
+    (weight,) = model = nn.ParameterList([torch.zeros(3)])
+    optimizer = SGD(model, lr=0.1)
+    made = autowu.AutoWU(optimizer, STEPS, model=model)
+    optimizer.state[weight]["average"] = average = Eight(torch.zeros(3, dtype=torch.int8), torch.zeros(1))
+    for step, loss in enumerate(v_curve(), 1):
+        average.codes.fill_(step % 100)
+        average.scale.fill_(step)
+        made.step(loss)
+        if step == 64 and loaded:
+            made.load_state_dict(made.state_dict())
+        if made.switch:
+            break
+    assert optimizer.state[weight]["average"] is average
+    assert average.codes.eq(made.switch.rewound_to).all()
+    assert average.scale.eq(made.switch.rewound_to).all()
 
 
 class Quantised(AdamW):

@@ -32,6 +32,8 @@ def why_not_kept(tensor: Tensor) -> str | None:
         return "has no shape yet"
     if tensor.is_meta:
         return "is on the meta device, and has no values"
+    if tensor.is_nested:
+        return "is nested"
     if _overlaps(written_part(tensor)):
         return "has elements that share their memory"
     return None
@@ -66,7 +68,18 @@ def clone_of(tensor: Tensor, device: torch.device | None) -> Tensor:
     part = written_part(tensor)
     if device is not None and part.device != device:
         return part.to(device, copy=True)
-    return part.clone()
+    try:
+        return part.clone()
+    except NotImplementedError:  # such as torchao's state of eight bits
+        return _clone_by_parts(part)
+
+
+def _clone_by_parts(tensor: Any) -> Tensor:
+    """A copy of a subclass by the tensors that it is made of."""
+    kind: Any = type(tensor)
+    names, context = tensor.__tensor_flatten__()
+    parts = {name: clone_of(getattr(tensor, name), None) for name in names}
+    return kind.__tensor_unflatten__(parts, context, tensor.shape, tensor.stride())
 
 
 def as_of(kept: Tensor, tensor: Tensor) -> Tensor:
@@ -100,12 +113,18 @@ def copy_all(pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
     plain = list[tuple[Tensor, Tensor]]()
     for to, of in pairs:
         to_part, of_part = written_part(to), written_part(of)
-        if type(to_part) is Tensor and type(of_part) is Tensor and to_part.layout == torch.strided:
+        if type(of_part) is Tensor and _is_plain(to_part):
             plain.append((to_part, of_part))
         else:
             to_part.copy_(of_part)  # quantised or sparse: as the type itself does it
     if plain:  # all in one call, as the optimizers do it: one launch, not one a tensor
         torch._foreach_copy_([to for to, _ in plain], [of for _, of in plain])  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether it can be written to beside others: not as the conjugate, or the negative, of its memory."""
+    plain = type(tensor) is Tensor and tensor.layout == torch.strided
+    return plain and not tensor.is_conj() and not tensor.is_neg()
 
 
 def write(pairs: Sequence[tuple[Tensor, Tensor]]) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from autowu.integrations.torch.nested import class_names
 from autowu.integrations.torch.places import Key, Numbers, Training
-from autowu.integrations.torch.storage import as_of, local, written_part
+from autowu.integrations.torch.storage import as_of, clone_of, local, written_part
 from autowu.integrations.torch.values import as_plain
 
 
@@ -157,7 +157,7 @@ def from_plain(training: Training, device: torch.device | None, plain: Mapping[s
                     " rewinding"
                 )
         where = device or (first if tensor is None else tensor.device)
-        copied = kept.detach().to(where, copy=True)
+        copied = clone_of(kept.detach(), where)
         stored.tensors[key] = copied if tensor is None else as_of(copied, tensor)
     stored.left = {numbers.key(at, order) for at in plain.get("left", ())}
     known = stored.tensors.keys() | stored.values.keys()
