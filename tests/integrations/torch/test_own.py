@@ -5,6 +5,7 @@ import io
 import time
 from collections import Counter, OrderedDict, defaultdict, deque
 from enum import Enum, IntEnum
+from itertools import count
 from typing import NamedTuple
 
 import numpy as np
@@ -243,6 +244,30 @@ def test_ids_of_parameters_are_in_no_checkpoint():
         again.scheduler.step(loss)
     assert again.scheduler.rewinds
     assert again.optimizer.ids == ids
+
+
+class Skipping(SGD):
+    """As Opacus': what loads the data says ahead of time which calls of step() make no update."""
+
+    def __init__(self, params):
+        super().__init__(params, lr=0.1)
+        self._skip_queue = []
+
+    def step(self, closure=None):
+        return None if self._skip_queue.pop(0) else super().step(closure)
+
+
+@pytest.mark.parametrize("ahead", [1, 5])
+def test_what_is_queued_for_the_steps_to_come_stays(ahead):
+    training = Training(Skipping)
+    queue, asked = training.optimizer._skip_queue, (at % 3 == 0 or at % 7 == 0 for at in count())
+    for loss in v_curve():
+        queue.extend(next(asked) for _ in range(ahead - len(queue)))
+        training.update()
+        before = list(queue)
+        training.scheduler.step(loss)
+        assert queue == before
+    assert training.scheduler.rewinds
 
 
 class Wrapper(SGD):

@@ -67,7 +67,7 @@ class Own:
         """What is found in these attributes."""
         for name in names:
             value = holder[name]
-            if not (isinstance(value, _FLAGS) and name.startswith("_")):  # of PyTorch and of hosts
+            if not (name.startswith("_") and _is_flags(value)):  # of PyTorch and of hosts
                 entry = None if isinstance(value, Tensor) else (holder, name)
                 yield from self._in((*key, name), value, entry)
 
@@ -111,6 +111,12 @@ class Own:
     def _is_name(self, value: object) -> bool:
         """Whether a number is the id of a parameter."""
         return type(value) is int and value in self._parameters
+
+
+def _is_flags(value: Any) -> bool:
+    """Whether it is a flag or a text, or a queue of flags: Opacus' of what the next calls of step() skip."""
+    queued = _is(value, (list, deque)) and {bool}.issuperset(map(type, value))
+    return queued or isinstance(value, _FLAGS)
 
 
 def _is(value: Any, kinds: Any) -> bool:

@@ -76,10 +76,9 @@ def clone_of(tensor: Tensor, device: torch.device | None) -> Tensor:
 
 def _clone_by_parts(tensor: Any) -> Tensor:
     """A copy of a subclass by the tensors that it is made of."""
-    kind: Any = type(tensor)
     names, context = tensor.__tensor_flatten__()
     parts = {name: clone_of(getattr(tensor, name), None) for name in names}
-    return kind.__tensor_unflatten__(parts, context, tensor.shape, tensor.stride())
+    return tensor.__tensor_unflatten__(parts, context, tensor.shape, tensor.stride())
 
 
 def as_of(kept: Tensor, tensor: Tensor) -> Tensor:
