@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from torch.optim import SGD, Rprop
+from torch.optim import SGD, AdamW, Optimizer, Rprop
 
 import autowu
 from autowu.integrations.torch.told import Count
@@ -96,3 +96,39 @@ def test_several_models_are_told_how_to_be_one():
     models = [torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)]
     with pytest.raises(TypeError, match=r"several are one as torch\.nn\.ModuleList"):
         scheduler(model=models)
+
+
+class Lion(AdamW):
+    """As lion-pytorch's: its decay is divided by the first LR."""
+
+    def __init__(self, params, decoupled_weight_decay, weight_decay=0.1):
+        super().__init__(params, weight_decay=weight_decay)
+        self._init_lr, self.decoupled_wd = 1e-3, decoupled_weight_decay
+
+
+def with_setting(name):
+    def make(params, value, weight_decay=0.1):
+        return AdamW([{"params": params, name: value}], weight_decay=weight_decay)
+
+    return make
+
+
+class Holder(Optimizer):
+    def __init__(self, inner):
+        self.inner = inner
+        super().__init__(inner.param_groups, {})
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["itself", "held"])
+@pytest.mark.parametrize("name", ["decoupled_weight_decay", "corrected_weight_decay", "decouple_lr"])
+def test_a_decay_that_goes_by_the_lr_of_the_start_is_told(name, held, recwarn):
+    make = Lion if name == "decoupled_weight_decay" else with_setting(name)
+    for optimizer in (make(parameters(3), False), make(parameters(3), True, weight_decay=0.0)):
+        autowu.AutoWU(optimizer, STEPS)
+    assert not recwarn
+    optimizer = make(parameters(3), True)
+    with pytest.warns(
+        UserWarning, match=f"with {name} the weight decay of {type(optimizer).__name__}"
+    ) as told:
+        autowu.AutoWU(Holder(optimizer) if held else optimizer, STEPS)
+    assert len(told) == 1

@@ -74,10 +74,10 @@ class AutoWU(Readable, Ends, SchedulerNames):
             group has no LR, or the default LR is not positive while the groups' LRs differ.
 
     Warns:
-        UserWarning: no group has the default LR, no optimizer holds a parameter of the model, or one does not
-            follow its LR; later on, once each: losses were not finite, had jumped, are a count or averages,
-            warm-up has found no minimum, something cannot be rewound or sets the LR too, updates lack a
-            ``step``, ``total_steps`` is over, the loss has risen a little and stays there; at each cut.
+        UserWarning: no group has the default LR, no optimizer holds a parameter of the model, or one follows
+            not its LR, or its first one; later on, once each: losses were not finite, had jumped, repeat, are
+            a count or averages, warm-up has found no minimum, something cannot be rewound or sets the LR too,
+            updates lack a ``step``, ``total_steps`` is over, the loss has risen a little and stays; each cut.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class AutoWU(Readable, Ends, SchedulerNames):
             from autowu.integrations.torch.uneven import join_with_ddp  # only several processes need it
 
             join_with_ddp(self)
-        for text in (*self._told.strangers(self._snapshot.training), *self._told.deaf(self.optimizers)):
+        for text in self._told.at_start(self._snapshot.training):
             warnings.warn(text, stacklevel=2)
 
     @property

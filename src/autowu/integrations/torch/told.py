@@ -15,7 +15,11 @@ from autowu.integrations.torch.groups import Groups
 from autowu.integrations.torch.masters import linked
 from autowu.integrations.torch.nested import within
 from autowu.integrations.torch.places import Training, plain
+from autowu.integrations.torch.repeated import Repeats
 from autowu.integrations.torch.snapshot import Snapshot
+
+# Settings of groups by which the weight decay depends on the LR at the start: timm's, and optimi's.
+ANCHORED: Final = ("corrected_weight_decay", "decouple_lr")
 
 FEW: Final = 10  # losses that a count has at least, before it is told
 
@@ -63,8 +67,14 @@ class Told:
         self._overwritten = False
         self._left_out = set[str]()
         self._stateless = self._broken = False
-        self._count, self._averages = Count(), Averages()
+        self._count, self._averages, self._repeats = Count(), Averages(), Repeats()
         self._out_of_reach = self._cramped = False
+
+    def at_start(self, training: Training) -> Iterator[str]:
+        """What there is to tell before the first update."""
+        yield from self.strangers(training)
+        yield from self.deaf(training.given)
+        yield from self.anchored(training.given)
 
     def strangers(self, training: Training) -> Iterator[str]:
         """What the model trains, and none of the optimizers has held: at the start, or after a change."""
@@ -96,11 +106,28 @@ class Told:
                 " schedule."
             )
 
+    @staticmethod
+    def anchored(optimizers: Sequence[Optimizer]) -> Iterator[str]:
+        """Which optimizers reckon by the LR that they were made with, so that it matters: at the start."""
+        asked = dict[str, str]()
+        for each in within(optimizers):  # of a wrapper and what it holds that counts which is within
+            groups, kind = [group for group in each.param_groups if group.get("weight_decay")], type(each)
+            asked |= {name: kind.__name__ for group in groups for name in ANCHORED if group.get(name)}
+            if groups and getattr(each, "decoupled_wd", False) and hasattr(each, "_init_lr"):
+                asked["decoupled_weight_decay"] = kind.__name__  # lion-pytorch's
+        for name, kind in asked.items():
+            yield (
+                f"AutoWU: with {name} the weight decay of {kind} goes by how the LR stands to the one that it"
+                " was made with. That one does matter then, and may make the decay many times too strong or"
+                f" too weak: {name}=False is without it."
+            )
+
     def after_read(self, snapshot: Snapshot, losses: Array, step: int) -> Iterator[str]:
         """What there is to tell of the last snapshot, of the losses that were read, and of the model."""
         yield from self.of_snapshot(snapshot, step)
         yield from self.counted(losses, step)
         yield from self.averaged(losses, step)
+        yield from self.repeated(losses, step)
         yield from self.strangers(snapshot.training)
 
     def counted(self, losses: Array, step: int) -> Iterator[str]:
@@ -129,6 +156,20 @@ class Told:
                 f"AutoWU: up to step {step} what step() was given in place of the loss is {what}. An average"
                 " shows a minimum only long after it, and hides noise that AutoWU reckons with. Call"
                 " step(loss) with the loss of the update itself."
+            )
+
+    def repeated(self, losses: Array, step: int) -> Iterator[str]:
+        """That each loss is given for many updates: once, where it is certain.
+
+        Args:
+            losses: of the updates since the last decision [n].
+            step: the updates done.
+        """
+        if (times := self._repeats.add(losses)) is not None:
+            yield (
+                f"AutoWU: up to step {step} what step() was given in place of the loss is the same {times}"
+                " times each: one that is read now and then, for a progress bar? Call step(loss) with the"
+                " loss of the update itself; a tensor is not waited for."
             )
 
     def overwritten(self, groups: Groups, step: int) -> str | None:
