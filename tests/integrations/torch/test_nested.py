@@ -179,6 +179,22 @@ def test_optimizers_are_found_however_they_are_held(put):
         assert optimizer.held.elsewhere[0].param_groups[0]["lr"] == 0.5  # it is somebody else's
 
 
+class Data(list):
+    """What is never to be gone through."""
+
+    def __iter__(self):
+        raise AssertionError("each sample was looked at")
+
+
+def test_the_data_of_a_trainer_that_is_referred_to_are_not_gone_through():
+    optimizer = SGD([nn.Parameter(torch.ones(2))], lr=0.1)
+    optimizer.trainer = SimpleNamespace(optimizers=[optimizer], data=Data([{}] * 20_000))
+    made = autowu.AutoWU(optimizer, STEPS)
+    for loss in v_curve()[:70]:
+        made.step(loss)
+    assert made.rewinds
+
+
 def test_what_an_optimizer_keeps_in_lists_and_as_numbers_goes_back_also_where_it_is_loaded():
     def go(made, optimizer, model):
         kept = None

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 _HOLDERS: Final = (Mapping, list, tuple, set, frozenset)
+_MOST: Final = 10_000  # in one list: what has more is data, such as a trainer's
 
 
 def listed(optimizer: Any) -> list[Optimizer]:
@@ -76,6 +77,8 @@ def _optimizers_of(value: Any, seen: set[int]) -> Iterator[Optimizer]:
         yield value
     elif isinstance(value, _HOLDERS) and id(cast("Any", value)) not in seen:
         holder = cast("Any", value)
+        if len(holder) > _MOST:
+            return
         seen.add(id(holder))
         members = holder.values() if isinstance(value, Mapping) else holder
         # A long history of numbers is looked at by its types alone: in a hundredth of the time.
