@@ -169,6 +169,25 @@ def test_weights_buffers_and_optimizer_state_go_back_also_in_a_resumed_run(tmp_p
         assert_equal(found, whole.after[step])
 
 
+def test_an_average_of_weights_begins_anew_where_they_go_back() -> None:
+    averages = pytest.importorskip("lightning.pytorch.callbacks.weight_averaging")
+
+    class Averaging(averages.WeightAveraging):
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, *rest: Any) -> None:
+            super().on_train_batch_end(trainer, pl_module, *rest)
+            counts.append(int(self._average_model.n_averaged))
+            if counts[-1] == 1:
+                assert_equal(self._average_model.module.state_dict(), pl_module.state_dict())
+
+    counts: list[int] = []
+    callback = AutoWUCallback()
+    fit(callback, v_curve(120), WithBatchNorm(), callbacks=[Averaging()])
+    switch = callback.scheduler.switch
+    assert switch.rewound_to is not None
+    assert counts[switch.step - 2 : switch.step + 1] == [switch.step - 1, 1, 2]
+    assert counts.count(1) == 1 + callback.scheduler.rewinds
+
+
 # --- several optimizers -------------------------------------------------------------------------------
 
 

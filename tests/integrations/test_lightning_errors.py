@@ -163,6 +163,12 @@ def test_no_rewind_where_weights_are_sharded() -> None:
     assert lrs == core_trace(losses, rewind=False)
 
 
+@pytest.mark.parametrize("name", ["model", "optimizer"])
+def test_what_lightning_gives_is_refused_where_the_callback_is_made(name: str) -> None:
+    with pytest.raises(TypeError, match=rf"AutoWUCallback must be without '{name}', which is the Trainer's"):
+        AutoWUCallback(**{name: None})
+
+
 WITHOUT = """
 import sys
 class Absent:

@@ -11,8 +11,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
+from autowu.integrations._lightning_averages import Averages
 from autowu.integrations._lightning_length import Start, updates_from
 from autowu.integrations.ended import is_over, may_end_early, scheduler_ended_early
+from autowu.integrations.given import refuse
 from autowu.integrations.saved import check_keys
 from autowu.integrations.sharded import gathered, is_sharded, with_part
 from autowu.integrations.torch.scheduler import AutoWU
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
 
 
 CEASED: Final = 250  # updates of one optimizer without any of another, until that is told
+
+_GIVEN: Final = {  # by Lightning, and where it is told
+    "optimizer": "those that configure_optimizers gives",
+    "model": "the module that it trains",
+}
 
 UNREAD: Final = "unread"  # in a checkpoint: updates whose loss AutoWU had not seen yet
 
@@ -34,6 +41,7 @@ class Hooks:
 
     def __init__(self, total_steps: int | None = None, **settings: Any) -> None:
         super().__init__()
+        refuse(settings, _GIVEN, type(self).__name__)
         self.scheduler = None
         self._total_steps = total_steps
         self._settings = settings
@@ -80,6 +88,7 @@ class Hooks:
             self.scheduler.load_state_dict(with_part(loaded["scheduler"]))
             for _ in range(loaded.get(UNREAD, 0)):
                 self.scheduler.step(math.nan)
+        self._averages = Averages(self.scheduler)
         several = trainer.optimizers if len(trainer.optimizers) > 1 else []
         self._steps, self._closed, self._most = [_Steps(optimizer) for optimizer in several], 0, 0
         self._let_go()
@@ -146,6 +155,7 @@ class Hooks:
             missing = math.nan if loss is None else loss
             self.scheduler.step(None if self._given else missing)
             self._given = False
+        self._averages.follow(self.scheduler, cast("Any", trainer).callbacks)
         if updates:
             _log(trainer, self.scheduler, news=_decided(self.scheduler) != before)
 

@@ -25,6 +25,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 from autowu.integrations.ended import is_over, may_end_early, scheduler_ended_early
+from autowu.integrations.given import refuse
 from autowu.integrations.huggingface_checkpoints import (
     FILE,
     FIRST_STEP,
@@ -222,12 +223,7 @@ def _settings(autowu: object) -> dict[str, Any]:
             f"autowu must be a dict of AutoWU's arguments, such as {{'seed': 1}}, not {autowu!r:.80}"
         )
     settings = dict(cast("Mapping[str, Any]", autowu))
-    for name, instead in _GIVEN.items():
-        if name in settings:
-            raise TypeError(
-                f"autowu must be without {name!r}, which is the Trainer's ({instead}), not with"
-                f" {settings[name]!r:.80}"
-            )
+    refuse(settings, _GIVEN, "autowu")
     return settings
 
 
