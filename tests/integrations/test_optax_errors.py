@@ -28,6 +28,37 @@ def test_an_optimizer_state_without_an_injected_lr_is_refused() -> None:
         AutoWU(100).set_learning_rate(optax.adam(1e-3).init(jnp.zeros(2)))
 
 
+def by_eta(eta: Any) -> Any:
+    return optax.sgd(eta)
+
+
+def by_a_bound(max_lr: Any) -> Any:
+    return optax.sgd(max_lr)
+
+
+@pytest.mark.parametrize(
+    ("make", "name"), [(by_eta, "eta"), (by_a_bound, "max_lr"), (optax.scale, "step_size")]
+)
+def test_an_lr_that_is_injected_by_another_name_is_refused_with_the_names_that_count(
+    make: Any, name: str
+) -> None:
+    state = optax.inject_hyperparams(make)(**{name: 0.1}).init(jnp.zeros(2))
+    with pytest.raises(ValueError, match=f"must be called learning_rate or lr, .* injected is only {name}"):
+        AutoWU(100).set_learning_rate(state)
+
+
+def test_an_optimizer_that_does_not_follow_its_lr_is_told_of_once() -> None:
+    schedule, state = AutoWU(100), optax.inject_hyperparams(optax.rprop)(0.01).init(jnp.zeros(2))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        state = schedule.set_learning_rate(state)
+        schedule.set_learning_rate((state,))
+    assert ["rprop takes its learning rate for its very first" in str(each.message) for each in caught] == [
+        True
+    ]
+    assert caught[0].filename == __file__
+
+
 def test_an_optimizer_in_the_place_of_its_state_is_refused_with_what_to_give() -> None:
     optimizer = optax.inject_hyperparams(optax.adam)(learning_rate=0.0)
     message = "of type GradientTransformationExtraArgs.*give what its init"

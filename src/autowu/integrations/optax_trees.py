@@ -50,6 +50,13 @@ def troubles(opt_state: Any) -> Iterator[tuple[str, str]]:
             " scales is not made with AutoWU's learning rate. Take scale_by_schedule, reduce_on_plateau and"
             " line searches (lbfgs has one, unless linesearch=None) out of the chain.",
         )
+    if states(opt_state, {"ScaleByRpropState"}):
+        yield (
+            "rprop",
+            "AutoWU: rprop takes its learning rate for its very first step alone, and then sets the size of"
+            " its steps by itself: no schedule of the learning rate changes it. Take another optimizer, or no"
+            " schedule.",
+        )
     rates = learning_rates(opt_state)
     for path, leaf in jax.tree_util.tree_flatten_with_path(opt_state)[0]:
         names = [getattr(key, "name", getattr(key, "key", None)) for key in path]
@@ -77,12 +84,14 @@ def learning_rates(opt_state: Any) -> dict[str, int]:
         ValueError: there is none, or one is a schedule or an integer.
     """
     found: dict[str, int] = {}
+    others: list[str] = []  # that are injected, and go by other names
     leading = 0
     for index, (path, leaf) in enumerate(jax.tree_util.tree_flatten_with_path(opt_state)[0]):
         names = [getattr(key, "name", getattr(key, "key", None)) for key in path]
         # The last may be followed by what a framework wraps an array in, such as Flax NNX's `.value`.
         for kind, name in itertools.pairwise(names):
             if not (isinstance(name, str) and _LEARNING_RATE.fullmatch(name)):
+                others += [str(name)] if kind == "hyperparams" else []
                 continue
             if kind == "hyperparams_states":
                 raise ValueError(f"{name} is a schedule, which AutoWU cannot set: give a number, such as 0.0")
@@ -100,6 +109,11 @@ def learning_rates(opt_state: Any) -> dict[str, int]:
                 leads = name == "learning_rate" and not leading
                 leading += leads
                 found = {keystr(path): index} | found if leads else found | {keystr(path): index}
+    if not found and others:
+        raise ValueError(
+            "an injected learning rate must be called learning_rate or lr, or end so, as head_lr does;"
+            f" injected is only {some(others)}"
+        )
     if not found:
         raise ValueError(
             f"no learning rate is injected into this optimizer state (of type {type(opt_state).__name__}):"

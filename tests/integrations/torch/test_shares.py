@@ -133,6 +133,17 @@ class Relative(Optimizer):
         super().__init__(params, {"lr": None, "relative_step": True})
 
 
+class Around(Optimizer):
+    """As Accelerate's and Lightning's: another one is within."""
+
+    def __init__(self, params):
+        self.optimizer = Relative(params)
+
+    @property
+    def param_groups(self):
+        return self.optimizer.param_groups
+
+
 class Without(Optimizer):
     def __init__(self, params):
         super().__init__(params, {"rho": 0.1})
@@ -142,6 +153,7 @@ class Without(Optimizer):
     ("make", "message"),
     [
         (Relative, r"must have a number as lr, not None: Relative .* relative_step=False"),
+        (Around, r"must have a number as lr, not None: Relative would set"),
         (Without, r"must have an 'lr' in each parameter group.*group 0 of Without has none, only rho"),
     ],
 )

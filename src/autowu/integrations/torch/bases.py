@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from autowu.integrations.torch.nested import facades, within
+from autowu.integrations.torch.nested import class_names, facades, within
 
 
 def number(lr: Any) -> float:
@@ -22,7 +22,7 @@ def number(lr: Any) -> float:
 
 def check(optimizer: Optimizer) -> None:
     """See that each group has an LR that can be set."""
-    name = type(optimizer).__name__
+    name = class_names([optimizer])[0]
     for index, group in enumerate(optimizer.param_groups):
         if "lr" not in group:
             raise ValueError(
