@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("transformers")
@@ -78,3 +79,25 @@ def test_a_smaller_batch_after_running_out_of_memory_begins_a_schedule_of_its_ow
     trainer.train()
     assert trainer.lr_scheduler.total_steps == trainer.state.global_step == 60
     assert lrs[5:] == core_trace(losses)
+
+
+def test_each_trial_of_a_search_has_a_schedule_of_its_own_length(tmp_path: Path) -> None:
+    optuna = pytest.importorskip("optuna")
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    recorder, epochs = LearningRates(), iter([2, 3, 2])
+    losses = v_curve(60)
+    trainer = InOrder(
+        model_init=Learner,
+        args=arguments(tmp_path),
+        train_dataset=Losses(losses, 1),
+        eval_dataset=Losses([1.0], 1),
+        callbacks=[recorder],
+    )
+    trainer.hyperparameter_search(
+        backend="optuna",
+        n_trials=3,
+        compute_objective=len,
+        hp_space=lambda trial: {"num_train_epochs": trial.suggest_int("epochs", at := next(epochs), at)},
+    )
+    two, three = (core_trace(np.tile(losses, number)) for number in (2, 3))
+    assert recorder.lrs == [*two, *three, *two]
