@@ -144,24 +144,27 @@ def test_a_divergence_that_takes_its_time_is_no_jump_of_the_data(edge: float, de
 
 
 def test_where_noise_hides_fall_and_rise_alike_the_least_loss_bounds_the_lr() -> None:
-    """The best LR is 0.006; a tenth of that at which the loss has risen again is twice as much and more."""
+    """The best LR is 0.001; at a tenth of that at which the rise is seen, the loss has long risen."""
     found = []
-    for seed in range(120):
-        draws = np.random.default_rng(seed).standard_normal(200)
+    for seed in range(60):
+        draws = np.random.default_rng(seed).standard_normal(400)
 
         def loss(step: int, lr: float, draws: np.ndarray = draws) -> float:
-            fall = 0.1 * math.exp(-0.5 * math.log(lr / 0.006) ** 2)
-            rise = 0.4 * max(0.0, math.log10(lr / 0.03)) ** 2
-            return 2.3 - fall + rise + (0.02 + 0.1 * lr**0.3) * float(draws[step])
+            fall = 0.1 * math.exp(-0.5 * math.log(lr / 0.001) ** 2)
+            rise = 0.15 * max(0.0, math.log10(lr / 0.002))
+            return 2.3 - fall + rise + (0.1 + 0.1 * lr**0.3) * float(draws[step])
 
-        states, lrs = watched(Config(total_steps=240), loss, 120)
+        states, lrs = watched(Config(total_steps=400), loss, 200)
         state = states[-1]
         if state.switch is not None and too_large(states) is not None and lift_off(states) is None:
             found.append((state.switch.peak_lr, 0.1 * lrs[state.switch.step - 1]))
             assert state.switch.rewound_to == 1
             assert state.switch.t_star is None
-    assert len(found) >= 5
-    assert all(0.003 < peak_lr < 0.01 < tenth for peak_lr, tenth in found)
+    assert len(found) >= 20
+    assert all(peak_lr < 0.9 * tenth for peak_lr, tenth in found)
+    assert (
+        np.median([peak_lr for peak_lr, _ in found]) < 0.003 < 0.01 < np.median([tenth for _, tenth in found])
+    )
 
 
 @pytest.mark.parametrize("level", [0.7, 2.3, -40.0])
@@ -193,8 +196,10 @@ def test_of_a_large_level_a_small_share_may_be_a_real_rise(level: float, rise: f
 
 
 @pytest.mark.parametrize("beyond", [0.5, math.nan])
-def test_where_nothing_fell_chance_takes_the_lr_down_by_another_decade_at_most(beyond: float) -> None:
-    """And not at all where the loss is no longer finite: then it is known from what LR on."""
+def test_where_nothing_fell_it_is_a_tenth_of_the_lr_of_the_rise_wherever_the_loss_is_least(
+    beyond: float,
+) -> None:
+    """On a plateau that is a matter of chance."""
     found = []
     for seed in range(20):
         draws = np.random.default_rng(seed).standard_normal(2000)
@@ -209,15 +214,23 @@ def test_where_nothing_fell_chance_takes_the_lr_down_by_another_decade_at_most(b
         if not state.switch.capped:
             found.append(state.switch.peak_lr / lrs[state.switch.step - 1])
     assert len(found) >= 15
-    if math.isnan(beyond):
-        assert found == pytest.approx([0.1] * len(found), rel=0.02)
-    else:
-        assert 0.0098 < min(found) < 0.03 < max(found) < 0.102
+    assert found == pytest.approx([0.1] * len(found), rel=0.02)
 
 
-@pytest.mark.parametrize(("total", "at"), [(120, 43), (160, 60), (400, 112)])
-def test_the_cap_does_not_fix_an_lr_at_which_the_loss_has_risen(total: int, at: int) -> None:
-    """It rises in the slow growth; in what is left of warm-up the LR does not come so far again."""
+@pytest.mark.parametrize(("total", "at"), [(120, 43), (160, 60)])
+def test_a_rise_in_slow_growth_ends_warm_up(total: int, at: int) -> None:
+    config, draws = Config(total_steps=total, max_lr=1.0), np.random.default_rng(0).standard_normal(total)
+    states, lrs = watched(config, lambda step, lr: (8.0 if step >= at else 2.3) + 0.01 * draws[step])
+    switch = states[-1].switch
+    assert switch is not None
+    assert switch.step < at + 10
+    assert switch.rewound_to == 1
+    assert switch.peak_lr == pytest.approx(max(lrs[switch.step - 1] / 10, 1e-5), rel=0.2)
+
+
+@pytest.mark.parametrize(("total", "at"), [(400, 112), (600, 180)])
+def test_the_cap_does_not_fix_an_lr_at_which_the_loss_has_jumped(total: int, at: int) -> None:
+    """That may be of other data; but in what is left of warm-up the LR does not come so far again."""
     config = Config(total_steps=total, max_lr=1.0)
     draws = np.random.default_rng(0).standard_normal(total)
     states, goes_back = [machine.start(config)], 0
@@ -231,6 +244,24 @@ def test_the_cap_does_not_fix_an_lr_at_which_the_loss_has_risen(total: int, at: 
     assert state.switch.capped
     assert grown(config, growth_of(state), total // 2) < 1.001 * rise.lr
     assert state.switch.peak_lr == pytest.approx(max(rise.lr / 10, 1e-5), rel=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_small_fall_once_growth_is_slow_is_no_lift_off(seed: int) -> None:
+    """As where the answers come to be of the right size, and nothing is learned; an LR of 0.2 leaves that."""
+    draws, learned = np.random.default_rng(seed).standard_normal(1200), 0.0
+
+    def loss(step: int, lr: float) -> float:
+        nonlocal learned
+        learned += max(0.0, lr - 0.1)
+        calibrated = 0.05 * math.exp(-step / 30)
+        risen = 0.03 * min(1.0, lr / 0.05)
+        return 0.69 * math.exp(-learned) + calibrated + risen + 0.03 * float(draws[step])
+
+    states, _ = watched(Config(total_steps=1200), loss, 600)
+    switch = states[-1].switch
+    assert switch is not None
+    assert switch.peak_lr > 0.02
 
 
 @pytest.mark.parametrize("total", [400, 1000, 4000])

@@ -19,6 +19,7 @@ from autowu.controller.rate import grown
 from autowu.controller.state import Growth, Search, State, TooLarge
 from autowu.detector import trend
 from autowu.detector.detect import Verdict
+from autowu.detector.trend import Level
 
 CONTROLLER: Final = "autowu.controller"
 
@@ -39,13 +40,13 @@ def _never(*_: Any, **__: Any) -> bool:
 
 # --- before lift-off -----------------------------------------------------------------------------------
 
-_first_rise, _next_rise, _fallback = sweep._first_rise, sweep._next_rise, ending.fallback
+_hidden, _rise, _fallback = sweep._hidden, sweep._rise, ending.fallback
 
 
 def no_first_rise(config: Config, state: State[Any], losses: Array) -> State[Any]:
     """A rise in the sweep says nothing; at its end growth begins anew, as where nothing was seen."""
     if state.nonfinite_reads >= config.patience:
-        return _first_rise(config, state, losses)
+        return _hidden(config, state, losses)
     over = isinstance(state.phase, Search) or state.step < ending.last_step(config, state)
     return state if over else sweep._slower(config, state, config.min_lr, None)
 
@@ -53,7 +54,7 @@ def no_first_rise(config: Config, state: State[Any], losses: Array) -> State[Any
 def from_the_bottom(config: Config, state: State[Any], losses: Array) -> State[Any]:
     """After a rise growth begins at η_min."""
     lr = grown(config, state.phase.growth, state.step)
-    found = _first_rise(config, state, losses)
+    found = _hidden(config, state, losses)
     slow = Growth(found.phase.growth.start, config.min_lr, config.growth_steps)
     return found.replace(
         phase=replace(found.phase, growth=slow, too_large=replace(found.phase.too_large, lr=lr))
@@ -62,18 +63,19 @@ def from_the_bottom(config: Config, state: State[Any], losses: Array) -> State[A
 
 def level_forgotten(config: Config, state: State[Any], losses: Array) -> State[Any]:
     """After a rise the loss has to fall from where it begins then."""
-    found = _first_rise(config, state, losses)
+    found = _hidden(config, state, losses)
     return found.replace(phase=replace(found.phase, too_large=replace(found.phase.too_large, level=None)))
 
 
-def no_next_rise(config: Config, state: State[Any], before: TooLarge) -> State[Any]:
-    """A second rise says nothing."""
-    return _next_rise(config, state, before) if state.nonfinite_reads else state
+def no_rise(config: Config, state: State[Any], before: TooLarge | None) -> State[Any]:
+    """A rise in slow growth says nothing."""
+    return _rise(config, state, before) if state.nonfinite_reads else state
 
 
-def never_late(config: Config, state: State[Any], before: TooLarge) -> State[Any]:
-    """A second rise ends warm-up, however low its LR."""
-    return _next_rise(config, state, TooLarge(min(before.lr, config.min_lr), before.level))
+def never_back(config: Config, state: State[Any], before: TooLarge | None) -> State[Any]:
+    """It ends warm-up, however low its LR, and however high that of the rise before."""
+    with mock.patch.object(sweep, "ROOM", 0.0):
+        return _rise(config, state, before and TooLarge(config.min_lr, Level(0.0, 1)))
 
 
 def no_least(config: Config, *, least: float | None = None, **known: Any) -> float:
@@ -148,22 +150,25 @@ def least_before(before: Any, seen: Any, kept: Any) -> Any:
 RULES: Final[dict[str, Rule]] = {
     "two speeds": Rule({"growth": "exponential"}),
     "a rise before lift-off sends growth back": Rule(
-        stand_ins={f"{CONTROLLER}.phases.sweep._first_rise": no_first_rise}
+        stand_ins={f"{CONTROLLER}.phases.sweep._hidden": no_first_rise}
     ),
     "some decades, not to the bottom": Rule(
-        stand_ins={f"{CONTROLLER}.phases.sweep._first_rise": from_the_bottom}
+        stand_ins={f"{CONTROLLER}.phases.sweep._hidden": from_the_bottom}
     ),
     "the level before the rise is kept": Rule(
-        stand_ins={f"{CONTROLLER}.phases.sweep._first_rise": level_forgotten}
+        stand_ins={f"{CONTROLLER}.phases.sweep._hidden": level_forgotten}
     ),
-    "a second rise ends warm-up": Rule(stand_ins={f"{CONTROLLER}.phases.sweep._next_rise": no_next_rise}),
-    "a second rise may be seen late, or drift": Rule(
-        stand_ins={f"{CONTROLLER}.phases.sweep._next_rise": never_late}
+    "a rise in slow growth ends warm-up": Rule(stand_ins={f"{CONTROLLER}.phases.sweep._rise": no_rise}),
+    "a rise before it may have been seen late, or drift": Rule(
+        stand_ins={f"{CONTROLLER}.phases.sweep._rise": never_back}
+    ),
+    "on a plateau the least loss says nothing": Rule(
+        stand_ins={f"{CONTROLLER}.phases.sweep.SEEN_LATE": -1.0}
     ),
     "the LR of the least loss, without a minimum": Rule(
         stand_ins={f"{CONTROLLER}.ending.fallback": no_least}
     ),
-    "a mild rise is none": Rule(stand_ins={f"{CONTROLLER}.phases.sweep.MILD": 0.0}),
+    "a mild rise or fall is none": Rule(stand_ins={f"{CONTROLLER}.phases.sweep.MILD": 0.0}),
     "slow growth begins further back": Rule(stand_ins={f"{CONTROLLER}.phases.sweep.slowed": from_here}),
     "weights of a late lift-off go back": Rule(stand_ins={f"{CONTROLLER}.phases.sweep.LATE": math.inf}),
     "growth goes on beyond 1": Rule(stand_ins={f"{CONTROLLER}.phases.growth._further": closed}),

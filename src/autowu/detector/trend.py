@@ -18,7 +18,7 @@ LAST: Final = 30  # losses that a mean of now is taken of
 SKEWED: Final = 0.3  # standard deviations from median to mean: of an exponential distribution 0.31
 PLACES: Final = 3  # stretches of large losses, at least: one alone is of bad batches, or of the median
 OUTLIER: Final = 5.0  # ranges of four losses, by which a fifth is no loss like them
-NOISY: Final = 5.0  # noise levels that a mild rise has at most
+NOISY: Final = 5.0  # noise levels that a mild difference has at most
 LATER: Final = 2  # losses after a jump's first five, that show whether the loss rises on
 _MEDIAN_OF_5: Final = 0.28683  # variance of the median of 5 standard normal values
 
@@ -97,9 +97,9 @@ def shift(
     The median of the window's end and that of its beginning (or the ``level``, where that is known) differ by
     more than ``threshold`` standard errors, under the noise of :func:`noise.noise_level`, and one step of the
     losses' floating-point format. Medians, so that one spike decides nothing; of five losses at least, since
-    that of three has heavy tails where the noise has. Of fewer than ``least`` losses it says nothing. A rise
-    by no more than a share ``mild`` of the level's size, and five noise levels, is none: the level alone may
-    be large, as that of a likelihood of many values is, and its rise a small share of it.
+    that of three has heavy tails where the noise has. Of fewer than ``least`` losses it says nothing. A
+    difference of no more than a share ``mild`` of the level's size, and five noise levels, is none: the level
+    alone may be large, as that of a likelihood of many values is, and what it moves by a small share of it.
     """
     if len(losses) < least:
         return 0
@@ -113,9 +113,9 @@ def shift(
     error = sigma * math.sqrt(median_variance(begin.losses) + median_variance(width))
     if not abs(fall) > threshold * error + noise.smallest_step(sizes):
         return 0
-    if fall > 0:
-        return -1
-    return int(-fall > min(mild * abs(begin.median), NOISY * sigma))
+    if not abs(fall) > min(mild * abs(begin.median), NOISY * sigma):
+        return 0
+    return -1 if fall > 0 else 1
 
 
 def median_variance(of: int) -> float:

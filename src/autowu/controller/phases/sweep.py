@@ -29,6 +29,7 @@ from autowu.controller.state import (
     replace,
 )
 from autowu.detector import noise, trend
+from autowu.detector.detect import Verdict
 from autowu.detector.trend import Level
 
 # A rise shows only in medians, while the fast growth goes on. So the slow growth begins three decades below
@@ -40,7 +41,13 @@ ROOM: Final = 100.0
 """Between η_min and an LR that is too large, at least, for a rise far below that to tell anything."""
 
 MILD: Final = 0.1
-"""Share of the loss by which it may rise once growth is slow: on a plateau it does, before that is left."""
+"""Share of the loss by which it may move once growth is slow, and not have left a plateau.
+
+It falls so, once, when the answers come to be of the right size, and rises before the plateau is left.
+"""
+
+SEEN_LATE: Final = 0.25
+"""Share of its rise that the loss has at a tenth of the LR, from which on noise has hidden the rise."""
 
 LATE: Final = 0.01
 """Share of η_max from which on lift-off is late: medians show a fall an order of magnitude beyond its LR."""
@@ -86,14 +93,18 @@ def decide(config: Config, state: State[Sweep | Search]) -> State[Phase]:
         return _never(config, state, risen=moved > 0 or dead) if ended or dead else state
     if isinstance(phase, Sweep):
         if (moved or dead) and not beyond:
-            return _first_rise(config, state, losses)
+            return _hidden(config, state, losses)
         return _passed(config, state, lr if moved or dead else None) if ended or moved or dead else state
     phase = replace(phase, rises=phase.rises + 1 if moved > 0 else 0)
     state = state.replace(phase=phase)
     if not (dead or phase.rises >= config.patience):
         return state
     before = phase.too_large
-    return _next_rise(config, state, before) if before else _first_rise(config, state, losses)
+    return (
+        _hidden(config, state, losses)
+        if before is None and _broke(config, state)
+        else _rise(config, state, before)
+    )
 
 
 # --- a fall --------------------------------------------------------------------------------------------
@@ -154,9 +165,17 @@ def _passed(config: Config, state: State[Sweep | Search], end: float | None) -> 
 # --- a rise --------------------------------------------------------------------------------------------
 
 
-def _first_rise(config: Config, state: State[Sweep | Search], losses: Array) -> State[Phase]:
-    """Noise hid the fall of the loss, and the LR is far too large already, it seems.
+def _broke(config: Config, state: State[WarmUp]) -> bool:
+    """Whether one bad batch, or other data, may have raised the loss: it jumped, or ceased to be finite."""
+    if state.nonfinite_reads:
+        return True
+    return config.spike is not None and trend.jumped(state.losses, 0, config.spike)
 
+
+def _hidden(config: Config, state: State[WarmUp], losses: Array) -> State[Phase]:
+    """Noise, or the speed of the sweep, hid the fall of the loss, and the LR is far too large already.
+
+    So it seems; or something else has raised the loss, and growth comes to this LR once more.
     Back to the initial weights, three decades lower, at the slow rate.
     """
     lr = grown(config, state.phase.growth, state.step)
@@ -191,29 +210,43 @@ def _lr_of_least(config: Config, state: State[WarmUp]) -> float | None:
     return None if t_star is None else grown(config, state.phase.growth, t_star)
 
 
-def _next_rise(config: Config, state: State[Sweep | Search], before: TooLarge) -> State[Phase]:
-    """If the loss rises again at such an LR, that is too large for it.
+def _rise(config: Config, state: State[Sweep | Search], before: TooLarge | None) -> State[Phase]:
+    """If the loss rises in slow growth, the LR is too large for it.
 
-    If at a much lower one, the rise before was seen late, or is none that the LR has made: back once more,
-    and what the loss was before does not count. If it then rises at next to no LR, the data drift. (A loss
-    that is not finite is neither late nor does it drift.)
+    If that is a much lower one than at the rise ``before``, that was seen late, or is none that the LR has
+    made: back once more, and what the loss was before does not count. If it then rises at next to no LR, the
+    data drift. (A loss that is not finite is neither late nor does it drift.)
     """
-    growth, finite = state.phase.growth, not state.nonfinite_reads
+    growth, finite, least = state.phase.growth, not state.nonfinite_reads, None
     lr = grown(config, growth, state.step)
-    at_most = max(before.lr, ROOM * config.min_lr)  # growth can go back no further than to η_min
-    if finite and (before.drifts or (before.level is None and lr < ending.MARGIN * config.min_lr)):
+    # Growth can go back no further than to η_min.
+    at_most = max(before.lr if before else 0.0, ROOM * config.min_lr)
+    unknown = before is not None and before.level is None
+    if finite and before and (before.drifts or (unknown and lr < ending.MARGIN * config.min_lr)):
         drifting = TooLarge(min(lr, before.lr), None, drifts=True)
         return state.replace(phase=Search(growth, too_large=drifting), losses=no_losses())
     if finite and lr < at_most / ending.MARGIN:
         return _slower(config, state, lr / RETREAT, TooLarge(lr, None))
     if finite:  # or else it is known at what LR the loss ceased to be finite
-        # Noise may have hidden this rise, too, until the LR was more than ten times too large: the least loss
-        # takes it down by up to ten times more.
-        state, _ = ending.with_verdict(config, state)
-    least = _lr_of_least(config, state) if finite else None
+        state, verdict = ending.with_verdict(config, state)
+        least = _lr_of_least(config, state) if _seen_late(config, state, verdict) else None
     peak_lr = ending.fallback(config, too_large=lr, least=least)
     reason = Reason.NONFINITE if state.nonfinite_reads >= config.patience else Reason.RISE
     return ending.switch(config, state, None, peak_lr, reason, rewind=True)
+
+
+def _seen_late(config: Config, state: State[WarmUp], verdict: Verdict) -> bool:
+    """Whether noise has hidden the rise until the LR was more than ten times too large.
+
+    On a plateau the loss is as good as flat at a tenth of that LR, and where it is least a matter of chance.
+    """
+    if verdict.mean is None:
+        return False
+    steps = np.linspace(verdict.start, verdict.step, len(verdict.mean)).tolist()
+    lrs = np.array([grown(config, state.phase.growth, step) for step in steps])
+    risen = verdict.mean - verdict.mean.min()
+    at = int((lrs >= lrs[-1] / ending.MARGIN).argmax())
+    return bool(risen[at] > SEEN_LATE * risen[-1])
 
 
 # --- neither -------------------------------------------------------------------------------------------
