@@ -11,7 +11,6 @@ from unittest import mock
 
 import numpy as np
 
-from autowu.arrays import Array
 from autowu.config import Config
 from autowu.controller import ending
 from autowu.controller.phases import growth, sweep, watch
@@ -43,27 +42,27 @@ def _never(*_: Any, **__: Any) -> bool:
 _hidden, _rise, _fallback = sweep._hidden, sweep._rise, ending.fallback
 
 
-def no_first_rise(config: Config, state: State[Any], losses: Array) -> State[Any]:
+def no_first_rise(config: Config, state: State[Any]) -> State[Any]:
     """A rise in the sweep says nothing; at its end growth begins anew, as where nothing was seen."""
     if state.nonfinite_reads >= config.patience:
-        return _hidden(config, state, losses)
+        return _hidden(config, state)
     over = isinstance(state.phase, Search) or state.step < ending.last_step(config, state)
     return state if over else sweep._slower(config, state, config.min_lr, None)
 
 
-def from_the_bottom(config: Config, state: State[Any], losses: Array) -> State[Any]:
+def from_the_bottom(config: Config, state: State[Any]) -> State[Any]:
     """After a rise growth begins at η_min."""
     lr = grown(config, state.phase.growth, state.step)
-    found = _hidden(config, state, losses)
+    found = _hidden(config, state)
     slow = Growth(found.phase.growth.start, config.min_lr, config.growth_steps)
     return found.replace(
         phase=replace(found.phase, growth=slow, too_large=replace(found.phase.too_large, lr=lr))
     )
 
 
-def level_forgotten(config: Config, state: State[Any], losses: Array) -> State[Any]:
+def level_forgotten(config: Config, state: State[Any]) -> State[Any]:
     """After a rise the loss has to fall from where it begins then."""
-    found = _hidden(config, state, losses)
+    found = _hidden(config, state)
     return found.replace(phase=replace(found.phase, too_large=replace(found.phase.too_large, level=None)))
 
 

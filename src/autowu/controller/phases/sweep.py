@@ -1,6 +1,7 @@
 """Before lift-off: has the loss moved by more than noise explains? `Sweep` is fast growth, `Search` slow.
 
-A fall is lift-off. A rise sends growth back: noise hid the fall.
+A fall is lift-off. A rise in the sweep sends growth back, since noise hid the fall; one in slow growth ends
+warm-up.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from typing import Final
 
 import numpy as np
 
-from autowu.arrays import Array
 from autowu.config import Config
 from autowu.controller import ending
 from autowu.controller.rate import cap, grown, growth_function, next_test
@@ -82,7 +82,7 @@ def decide(config: Config, state: State[Sweep | Search]) -> State[Phase]:
     state, phase = ending.with_snapshot(config, state), state.phase
     losses = noise.finite(state.losses)
     known = phase.too_large.level if isinstance(phase, Search) and phase.too_large else None
-    mild = MILD if isinstance(phase, Search) else 0.0
+    mild = MILD if isinstance(phase, Search) and config.growth == "two-speed" else 0.0
     moved = trend.shift(losses, config.fall_threshold, known, mild=mild)
     dead, lr = state.nonfinite_reads >= config.patience, grown(config, phase.growth, state.step)
     beyond = isinstance(phase, Sweep) and lr > config.high_lr
@@ -93,18 +93,11 @@ def decide(config: Config, state: State[Sweep | Search]) -> State[Phase]:
         return _never(config, state, risen=moved > 0 or dead) if ended or dead else state
     if isinstance(phase, Sweep):
         if (moved or dead) and not beyond:
-            return _hidden(config, state, losses)
+            return _hidden(config, state)
         return _passed(config, state, lr if moved or dead else None) if ended or moved or dead else state
     phase = replace(phase, rises=phase.rises + 1 if moved > 0 else 0)
     state = state.replace(phase=phase)
-    if not (dead or phase.rises >= config.patience):
-        return state
-    before = phase.too_large
-    return (
-        _hidden(config, state, losses)
-        if before is None and _broke(config, state)
-        else _rise(config, state, before)
-    )
+    return _rise(config, state, phase.too_large) if dead or phase.rises >= config.patience else state
 
 
 # --- a fall --------------------------------------------------------------------------------------------
@@ -172,13 +165,14 @@ def _broke(config: Config, state: State[WarmUp]) -> bool:
     return config.spike is not None and trend.jumped(state.losses, 0, config.spike)
 
 
-def _hidden(config: Config, state: State[WarmUp], losses: Array) -> State[Phase]:
+def _hidden(config: Config, state: State[WarmUp]) -> State[Phase]:
     """Noise, or the speed of the sweep, hid the fall of the loss, and the LR is far too large already.
 
     So it seems; or something else has raised the loss, and growth comes to this LR once more.
     Back to the initial weights, three decades lower, at the slow rate.
     """
     lr = grown(config, state.phase.growth, state.step)
+    losses = noise.finite(state.losses)
     earlier = losses[: -trend.end_width(len(losses))]  # the last ones are those that have risen
     known = ending.older_snapshot(state) and len(earlier) > 0
     level = Level(trend.median(earlier), len(earlier)) if known else None
@@ -217,14 +211,15 @@ def _rise(config: Config, state: State[Sweep | Search], before: TooLarge | None)
     made: back once more, and what the loss was before does not count. If it then rises at next to no LR, the
     data drift. (A loss that is not finite is neither late nor does it drift.)
     """
+    if before is None and _broke(config, state):
+        return _hidden(config, state)
     growth, finite, least = state.phase.growth, not state.nonfinite_reads, None
     lr = grown(config, growth, state.step)
-    # Growth can go back no further than to η_min.
-    at_most = max(before.lr if before else 0.0, ROOM * config.min_lr)
-    unknown = before is not None and before.level is None
-    if finite and before and (before.drifts or (unknown and lr < ending.MARGIN * config.min_lr)):
+    low = lr < ending.MARGIN * config.min_lr
+    if finite and before and (before.drifts or (before.level is None and low)):
         drifting = TooLarge(min(lr, before.lr), None, drifts=True)
         return state.replace(phase=Search(growth, too_large=drifting), losses=no_losses())
+    at_most = max(before.lr if before else 0.0, ROOM * config.min_lr)  # growth goes back to η_min at most
     if finite and lr < at_most / ending.MARGIN:
         return _slower(config, state, lr / RETREAT, TooLarge(lr, None))
     if finite:  # or else it is known at what LR the loss ceased to be finite
