@@ -11,6 +11,7 @@ from benchmarks.quality import pictures, records, tables
 from benchmarks.quality.budgets import curve
 from benchmarks.quality.evidence import table as evidence
 from benchmarks.quality.kinds import table as kinds
+from benchmarks.quality.rent import hard
 from benchmarks.quality.rent import table as rent
 from benchmarks.quality.suites import SUITES
 
@@ -43,6 +44,7 @@ PAGES: Final[dict[str, dict[str, Callable[[], str]]]] = {
     "quality-rules.md": {
         "rules": lambda: rent.write(records.lines(rent.RESULTS)),
         "faults": lambda: rent.spoiled(records.lines(rent.RESULTS)),
+        "hard": lambda: hard.write(records.lines(hard.RESULTS)),
     },
     "quality-large.md": {"large": lambda: tables.compare(SUITES["large"])},
 }
