@@ -171,7 +171,7 @@ def test_powers_of_two_change_not_one_bit(trials: Trials) -> None:
 
 @promise(
     "losses shifted by up to 1,000 times their range, also below zero, so that none has fallen tenfold",
-    "the same tests, detections and switch; t* the same to 1e-6 of the run; but in at most 0.5%, where a rise"
+    "the same tests, detections and switch; t* the same to 1e-6 of the run; but in at most 1%, where a move"
     " before lift-off is a small share of the level, and less than five noise levels",
     full=5_000,
     plain=50,
@@ -191,7 +191,7 @@ def test_shifts_do_not_matter(trials: Trials) -> None:
         else:
             others += 1
     trials.notes["others"] = f"{others:,}"
-    assert others <= 0.005 * trials.count
+    assert others <= 0.01 * trials.count
 
 
 @promise(
