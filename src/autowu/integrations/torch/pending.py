@@ -33,6 +33,7 @@ class PendingLosses:
         self._room = 0  # updates that the buffer has room for
         self._due = 1  # updates that will be in it at the next decision
         self._micro = 0  # losses in the update that is not closed yet
+        self.observed = False  # whether any were added before their update was closed
         # Of the last loss, if it was a plain scalar, and the buffer has room for all that will be like it.
         self._last: tuple[torch.dtype, torch.device] | None = None
 
@@ -88,7 +89,9 @@ class PendingLosses:
             self._views[front].copy_(loss.detach() if loss.requires_grad else loss)
             self._front = front + 1
         else:
-            if loss is not None:
+            if loss is None:
+                self.observed = True
+            else:
                 self.add(loss)
             self.close_update()
 

@@ -232,7 +232,7 @@ class AutoWU(Readable, Ends, SchedulerNames):
             *texts,
             *self._told.gone(weights.gone, self._session.step),
             *self._told.settings(weights.settings, self._session.step),
-            *self._told.after_read(self._snapshot, losses, self._session.step),
+            *self._told.after_read(self._snapshot, losses, self._session.step, self._pending.observed),
         ]
 
     def _settle(self) -> None:

@@ -122,12 +122,16 @@ class Told:
                 f" too weak: {name}=False is without it."
             )
 
-    def after_read(self, snapshot: Snapshot, losses: Array, step: int) -> Iterator[str]:
-        """What there is to tell of the last snapshot, of the losses that were read, and of the model."""
+    def after_read(self, snapshot: Snapshot, losses: Array, step: int, observed: bool) -> Iterator[str]:
+        """What there is to tell of the last snapshot, of the losses that were read, and of the model.
+
+        Those that were ``observed`` may be of several updates each, as in Lightning.
+        """
         yield from self.of_snapshot(snapshot, step)
         yield from self.counted(losses, step)
         yield from self.averaged(losses, step)
-        yield from self.repeated(losses, step)
+        if not observed:
+            yield from self.repeated(losses, step)
         yield from self.strangers(snapshot.training)
 
     def counted(self, losses: Array, step: int) -> Iterator[str]:
