@@ -292,6 +292,26 @@ def test_a_state_that_cannot_be_copied_is_named_and_lists_of_tensors_go_back(rec
     assert "cannot be copied (TypeError)" in told
 
 
+class Sealed(torch.Tensor):
+    """Not to be copied, nor made of tensors that are."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        if function in (torch.Tensor.clone, torch.Tensor.to):
+            raise NotImplementedError("sealed")
+        return super().__torch_function__(function, types, args, kwargs or {})
+
+
+def test_of_a_state_that_has_no_parts_the_error_of_its_copy_is_told(recwarn):
+    model = nn.Linear(3, 2)
+    optimizer = SGD(model.parameters(), momentum=0.9)
+    optimizer.state[model.weight]["sealed"] = torch.ones(3).as_subclass(Sealed)
+    _, kept, back = run(model, optimizer)
+    assert all(torch.equal(kept[name], back[name]) for name in kept)
+    (told,) = [str(each.message) for each in recwarn]
+    assert "cannot be copied (NotImplementedError)" in told
+
+
 @pytest.mark.parametrize("call", [1, 4])
 def test_without_room_beside_the_weights_the_whole_copy_is_kept_in_host_memory(monkeypatch, call):
     left, clone_of = [call], snapshot.clone_of

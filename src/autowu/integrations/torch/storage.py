@@ -71,6 +71,8 @@ def clone_of(tensor: Tensor, device: torch.device | None) -> Tensor:
     try:
         return part.clone()
     except NotImplementedError:  # such as torchao's state of eight bits
+        if not hasattr(part, "__tensor_flatten__"):
+            raise
         return _clone_by_parts(part)
 
 
