@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from benchmarks.quality.kinds import rare, registry
+from benchmarks.quality.kinds import rare, registry, tables
 from benchmarks.quality.kinds.task import Kind
 from benchmarks.quality.rent.rules import RULES
 
@@ -35,19 +35,39 @@ RARE: Final = {
     )
 }
 
-KINDS: Final = {**registry.KINDS, **RARE}
-"""By their names, those of the suite and nine with rare examples."""
+RAW: Final = {
+    kind.name: kind
+    for kind in (
+        Kind("raw-wine", tables.RawTable, 1_000, "adamw", 1e-2, "%"),
+        Kind("raw-tumours", partial(tables.RawTable, name="breast_cancer"), 1_000, "adamw", 1e-2, "%"),
+        Kind("raw-wine-sgd", partial(tables.RawTable, optimizer="sgd"), 1_000, "sgd", 1e-4, "%"),
+        Kind(
+            "raw-tumours-sgd",
+            partial(tables.RawTable, name="breast_cancer", optimizer="sgd"),
+            1_000,
+            "sgd",
+            1e-4,
+            "%",
+        ),
+        Kind("raw-houses-sgd", tables.Houses, 1_000, "sgd", 1e-8, "dB"),
+    )
+}
+
+KINDS: Final = {**registry.KINDS, **RARE, **RAW}
+"""By their names, those of the suite, nine with rare examples, and five with raw inputs."""
 
 GROUPS: Final = {
     "rare examples": tuple(RARE),
     "raw targets": ("raw-diabetes", "raw-thousands"),
+    "raw inputs": tuple(RAW),
     "plateaus, noise, adapters": ("deep-tanh", "parity-sgd", "noise-batch-2", "lora-gpt"),
 }
 """The tasks of each column."""
 
 _SEEDS: Final[dict[str, Sequence[int]]] = {
-    "rare examples": range(8),
+    "rare examples": range(32),
     "raw targets": range(100),
+    "raw inputs": range(20),
     "plateaus, noise, adapters": range(5, 20),  # those before are in other tables
 }
 

@@ -12,7 +12,7 @@ from unittest import mock
 import numpy as np
 
 from autowu.config import Config
-from autowu.controller import ending
+from autowu.controller import anew, ending
 from autowu.controller.phases import growth, sweep, watch
 from autowu.controller.rate import grown
 from autowu.controller.state import Growth, Search, State, TooLarge
@@ -39,7 +39,7 @@ def _never(*_: Any, **__: Any) -> bool:
 
 # --- before lift-off -----------------------------------------------------------------------------------
 
-_hidden, _rise, _fallback = sweep._hidden, sweep._rise, ending.fallback
+_hidden, _rise, _fallback = anew.hidden, sweep._rise, ending.fallback
 
 
 def no_first_rise(config: Config, state: State[Any]) -> State[Any]:
@@ -47,7 +47,7 @@ def no_first_rise(config: Config, state: State[Any]) -> State[Any]:
     if state.nonfinite_reads >= config.patience:
         return _hidden(config, state)
     over = isinstance(state.phase, Search) or state.step < ending.last_step(config, state)
-    return state if over else sweep._slower(config, state, config.min_lr, None)
+    return state if over else anew.slower(config, state, config.min_lr, None)
 
 
 def from_the_bottom(config: Config, state: State[Any]) -> State[Any]:
@@ -77,9 +77,9 @@ def never_back(config: Config, state: State[Any], before: TooLarge | None) -> St
         return _rise(config, state, before and TooLarge(config.min_lr, Level(0.0, 1)))
 
 
-def no_least(config: Config, *, least: float | None = None, **known: Any) -> float:
+def no_least(config: Config, growth: Growth, *, least: float | None = None, **known: Any) -> float:
     """Without a minimum the LR of the least loss plays no part."""
-    return _fallback(config, **known)
+    return _fallback(config, growth, **known)
 
 
 # --- growth --------------------------------------------------------------------------------------------
@@ -148,15 +148,9 @@ def least_before(before: Any, seen: Any, kept: Any) -> Any:
 
 RULES: Final[dict[str, Rule]] = {
     "two speeds": Rule({"growth": "exponential"}),
-    "a rise before lift-off sends growth back": Rule(
-        stand_ins={f"{CONTROLLER}.phases.sweep._hidden": no_first_rise}
-    ),
-    "some decades, not to the bottom": Rule(
-        stand_ins={f"{CONTROLLER}.phases.sweep._hidden": from_the_bottom}
-    ),
-    "the level before the rise is kept": Rule(
-        stand_ins={f"{CONTROLLER}.phases.sweep._hidden": level_forgotten}
-    ),
+    "a rise before lift-off sends growth back": Rule(stand_ins={f"{CONTROLLER}.anew.hidden": no_first_rise}),
+    "some decades, not to the bottom": Rule(stand_ins={f"{CONTROLLER}.anew.hidden": from_the_bottom}),
+    "the level before the rise is kept": Rule(stand_ins={f"{CONTROLLER}.anew.hidden": level_forgotten}),
     "a rise in slow growth ends warm-up": Rule(stand_ins={f"{CONTROLLER}.phases.sweep._rise": no_rise}),
     "a rise before it may have been seen late, or drift": Rule(
         stand_ins={f"{CONTROLLER}.phases.sweep._rise": never_back}
@@ -170,6 +164,8 @@ RULES: Final[dict[str, Rule]] = {
     "a mild rise or fall is none": Rule(stand_ins={f"{CONTROLLER}.phases.sweep.MILD": 0.0}),
     "slow growth begins further back": Rule(stand_ins={f"{CONTROLLER}.phases.sweep.slowed": from_here}),
     "weights of a late lift-off go back": Rule(stand_ins={f"{CONTROLLER}.phases.sweep.LATE": math.inf}),
+    "the sweep begins anew below η_min": Rule(stand_ins={f"{CONTROLLER}.anew.exploded": _never}),
+    "the same answer to all is no fall": Rule(stand_ins={"autowu.detector.trend.constant": _never}),
     "growth goes on beyond 1": Rule(stand_ins={f"{CONTROLLER}.phases.growth._further": closed}),
     "the sweep goes on beyond 1": Rule(stand_ins={f"{CONTROLLER}.ending.FURTHER": 1.0}),
     "one bad batch is no minimum": Rule(stand_ins={f"{CONTROLLER}.phases.growth._broke": _never}),

@@ -88,11 +88,20 @@ def test(config: Config, state: State[Grow]) -> State[Grow]:
 
 
 def healthy(config: Config, state: State[WarmUp]) -> bool:
-    """Whether the last loss is finite, and the last ones are not rising: weights that may be kept."""
+    """Whether the last loss is finite, and the last ones are not rising: weights that may be kept.
+
+    A network that gives all inputs the same answer, or may do so as far as is known, is none to keep.
+    """
     losses = state.losses
-    if not np.isfinite(losses[-1]) or trend.rising(losses):
+    if not np.isfinite(losses[-1]) or trend.rising(losses) or constant(state) is not False:
         return False
     return config.spike is None or not (trend.tail_grows(losses) or worse(config, state))
+
+
+def constant(state: State[WarmUp]) -> bool | None:
+    """Whether the network may give all inputs the same answer, since lift-off; None: not known yet."""
+    origin = state.phase.origin if isinstance(state.phase, Grow) else None
+    return origin is not None and trend.constant(noise.finite(state.losses), origin)
 
 
 def worse(config: Config, state: State[WarmUp]) -> bool:
@@ -133,6 +142,7 @@ def verdict_of_now(state: State[WarmUp]) -> Verdict | None:
 
 def fallback(
     config: Config,
+    growth: Growth,
     *,
     good: float | None = None,
     too_large: float | None = None,
@@ -153,18 +163,19 @@ def fallback(
 
     Args:
         config: the run's.
+        growth: the last one; the LR is not below both η_min and where that began.
         good: the largest LR at which the loss is known, or at the cap taken, to be well.
         too_large: the smallest LR at which it rose, or ceased to be finite.
         least: the LR of the least smoothed loss, if that is worth something.
     """
     if too_large is None and good is not None:
         return good
-    lr = _below(config, config.high_lr if too_large is None else too_large)
+    lr = _below(config, growth, config.high_lr if too_large is None else too_large)
     if good is not None:
         return min(good, lr)
     if least is None:
         return lr
-    floor = middle(config) if too_large is None else _below(config, lr)
+    floor = middle(config) if too_large is None else _below(config, growth, lr)
     return min(lr, max(least, floor))
 
 
@@ -173,9 +184,14 @@ def middle(config: Config) -> float:
     return math.sqrt(config.min_lr) * math.sqrt(config.high_lr)
 
 
-def _below(config: Config, lr: float) -> float:
+def lowest(config: Config, growth: Growth) -> float:
+    """η_min, or where the ``growth`` began, if that is below it."""
+    return min(config.min_lr, growth.lr)
+
+
+def _below(config: Config, growth: Growth, lr: float) -> float:
     """An order of magnitude below an LR that is too large."""
-    return max(lr / MARGIN, config.min_lr)
+    return max(lr / MARGIN, lowest(config, growth))
 
 
 # --- the switch ----------------------------------------------------------------------------------------

@@ -19,6 +19,8 @@ SKEWED: Final = 0.3  # standard deviations from median to mean: of an exponentia
 PLACES: Final = 3  # stretches of large losses, at least: one alone is of bad batches, or of the median
 OUTLIER: Final = 5.0  # ranges of four losses, by which a fifth is no loss like them
 NOISY: Final = 5.0  # noise levels that a mild difference has at most
+QUIET: Final = 0.5  # of the noise level that there was at first, each beside the median
+FALLEN: Final = 4.0  # times, as far as the first losses are above those of a constant answer
 LATER: Final = 2  # losses after a jump's first five, that show whether the loss rises on
 _MEDIAN_OF_5: Final = 0.28683  # variance of the median of 5 standard normal values
 
@@ -34,6 +36,8 @@ class Level:
 
     median: float
     losses: int
+    noise: float = 0.0
+    """Noise level of the losses there; 0 where it is not known."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,22 @@ def median(losses: Array) -> float:
     if len(losses) == noise.ENDS:
         return sorted(losses.tolist())[middle]  # in a third of NumPy's time
     return float(np.partition(losses, middle)[middle])
+
+
+def constant(losses: Array, first: Level) -> bool | None:
+    """Whether the losses may be those of a network that gives all inputs the same answer.
+
+    Of the last thirty the median is below a quarter of the ``first`` level; and beside its median, their
+    noise level is below half of what it was there. A network that learns tells inputs apart, and some of its
+    losses are next to nothing: its noise grows beside the median. What is left to a constant answer is the
+    noise of the targets. None: of fewer than thirty that is not known.
+    """
+    last = losses[-LAST:]
+    if not first.noise or not len(last) or not 0 < FALLEN * (now := median(last)) < first.median:
+        return False
+    if len(last) < LAST:
+        return None
+    return noise.noise_level(last) / now < QUIET * first.noise / first.median
 
 
 def rising(losses: Array) -> bool:

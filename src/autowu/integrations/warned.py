@@ -8,7 +8,7 @@ from typing import Final
 
 from autowu.config import Config
 from autowu.controller.phases import watch
-from autowu.controller.state import AfterSwitch, Cut, Grow, Phase, Reason, State
+from autowu.controller.state import AfterSwitch, Cut, Grow, Phase, Reason, State, Sweep
 from autowu.site import page
 from autowu.text import apart
 
@@ -51,6 +51,7 @@ def warnings_of(
             f"AutoWU: {losses} not finite up to step {after.step}. Such losses are left out of the tests, and"
             " counted in `nonfinite`; this is said once."
         )
+    yield from _of_a_lower_sweep(before, after)
     yield from _of_a_break(before, after)
     yield from _of_the_watch(config, before, after)
     switch = after.switch
@@ -73,6 +74,21 @@ def warnings_of(
     yield (
         f"AutoWU: warm-up ended at its cap, step {switch.step}{_of(after)}, before a minimum of the loss was"
         f" detected, and the {begins} begins at an LR of {switch.peak_lr:.3g}{bound}.{short}{never}"
+    )
+
+
+def _of_a_lower_sweep(before: State[Phase], after: State[Phase]) -> Iterator[str]:
+    phase, known = after.phase, before.phase
+    if not (isinstance(phase, Sweep) and isinstance(known, Sweep)) or phase.growth.lr >= known.growth.lr:
+        return
+    back = ""
+    if after.restores > before.restores:
+        back = f" The weights go back to those of step {before.snapshot_step}."
+    yield (
+        f"AutoWU: by step {after.step}{_of(after)} the loss had grown more than tenfold from an LR of"
+        f" {known.growth.lr:.3g} on. Growth begins anew, at {phase.growth.lr:.3g}.{back} If the first updates"
+        f" have spoiled the weights already, begin the run anew with min_lr={phase.growth.lr:.1g}; inputs and"
+        " targets that are scaled to about 1 need no LR as small."
     )
 
 

@@ -7,14 +7,16 @@ from collections.abc import Callable
 from typing import Final
 
 from autowu.config import Config
-from autowu.controller import ending
-from autowu.controller.phases import sweep
+from autowu.controller import anew, ending
 from autowu.controller.rate import grown, growth_function, next_test
 from autowu.controller.state import Broke, Decay, Grow, Growth, Phase, Stable, State, no_losses, replace
 from autowu.detector import noise, trend
 
 STEEP: Final = 0.3
 """Share of η_max beyond which the middle of the flat part lies, where the loss still falls there."""
+
+SPREAD: Final = 3.0
+"""Growth of the LR in which a loss that is not the same answer's moves."""
 
 SAME: Final = 2.0
 """LRs are the same, to the loss, up to this factor."""
@@ -39,6 +41,8 @@ def decide(config: Config, state: State[Grow]) -> State[Phase]:
         state = _resting(config, state)
         if state.step < grow.tests_from and not state.nonfinite_reads:
             return state
+    if _collapsed(config, state) and (lower := anew.before_collapse(config, state)) is not None:
+        return lower
     plain = not ended and config.screen is not None and trend.falling(state.losses, config.screen)
     if plain and not ending.worse(config, state):
         return _falling(config, _further(config, state))
@@ -48,13 +52,16 @@ def decide(config: Config, state: State[Grow]) -> State[Phase]:
     state, found = _looked_for_the_fall(config, state), state.phase.detections >= config.patience
     at_most = not grow.growth.open and grown(config, grow.growth, state.step) >= config.high_lr
     if (found or ended or at_most or state.phase.rises >= config.patience) and _never_fallen(config, state):
-        return sweep.hidden_fall(config, state)
+        return anew.hidden_fall(config, state)
+    return _ends(config, state, found, ended) if found or ended else _further(config, state)
+
+
+def _ends(config: Config, state: State[Grow], found: bool, ended: bool) -> State[Phase]:
+    """Warm-up ends, unless one bad batch may have done it."""
     if found and not ended and _broke(config, state):
         return _once_more(config, state)
-    if found or ended:
-        after = ending.back(config, state, capped=False) if found else ending.at_cap(config, state)
-        return _after_break(config, state, after, found)
-    return _further(config, state)
+    after = ending.back(config, state, capped=False) if found else ending.at_cap(config, state)
+    return _after_break(config, state, after, found)
 
 
 def _further(config: Config, state: State[Grow]) -> State[Grow]:
@@ -93,6 +100,21 @@ def _never_fallen(config: Config, state: State[Grow]) -> bool:
     return not verdict.below(origin)
 
 
+def _collapsed(config: Config, state: State[Grow]) -> bool:
+    """Whether it was no learning that made the loss fall: the network gives all inputs the same answer.
+
+    It may do so on its way, too. But then the loss falls again, before the LR is three times as large. And
+    there have to be weights of before lift-off to go back to.
+    """
+    growth, kept = state.phase.growth, state.snapshot_step
+    if config.growth != "two-speed" or kept is None or kept >= state.phase.lift_off:
+        return False
+    if grown(config, growth, state.step) < SPREAD * grown(config, growth, state.first):
+        return False
+    flat = trend.shift(noise.finite(state.losses), config.fall_threshold) >= 0
+    return flat and ending.constant(state) is True
+
+
 def _broke(config: Config, state: State[Grow]) -> bool:
     """Whether it may have been no LR that ended the fall: losses not finite, or higher from one to the next.
 
@@ -115,7 +137,7 @@ def _once_more(config: Config, state: State[Grow]) -> State[Grow]:
     """
     grow, dead = state.phase, state.nonfinite_reads > 0
     at = max(state.snapshot_step or 0, grow.growth.start)  # the snapshot may be of a growth before
-    start = max(config.min_lr, grown(config, grow.growth, at - 2 * config.min_losses))
+    start = max(ending.lowest(config, grow.growth), grown(config, grow.growth, at - 2 * config.min_losses))
     growth = Growth(state.step, start, config.growth_steps, grow.growth, open=grow.growth.open)
     would = ending.back(config, state, capped=False).phase
     broke = Broke(grown(config, grow.growth, state.step), would.switch, would.kept)

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from autowu.config import Config
-from autowu.controller import ending
+from autowu.controller import anew, ending
 from autowu.controller.rate import cap, grown, growth_function, next_test
 from autowu.controller.state import (
     Grow,
@@ -31,11 +31,6 @@ from autowu.controller.state import (
 from autowu.detector import noise, trend
 from autowu.detector.detect import Verdict
 from autowu.detector.trend import Level
-
-# A rise shows only in medians, while the fast growth goes on. So the slow growth begins three decades below
-# the LR that it was seen at: one for those updates in a short run, one for how late noise lets it be seen,
-# and one for the LR that is looked for.
-RETREAT: Final = 1000.0
 
 ROOM: Final = 100.0
 """Between η_min and an LR that is too large, at least, for a rise far below that to tell anything."""
@@ -87,13 +82,14 @@ def decide(config: Config, state: State[Sweep | Search]) -> State[Phase]:
     dead, lr = state.nonfinite_reads >= config.patience, grown(config, phase.growth, state.step)
     beyond = isinstance(phase, Sweep) and lr > config.high_lr
     if moved < 0 and not beyond:
-        return _lifted(config, state, known or trend.beginning(losses))
+        early = noise.noise_level(losses[: max(noise.ENDS, len(losses) // 2)])
+        return _lifted(config, state, replace(known or trend.beginning(losses), noise=early))
     ended = state.step >= ending.last_step(config, state)
     if config.growth != "two-speed" or (ended and _last(config, state)):
         return _never(config, state, risen=moved > 0 or dead) if ended or dead else state
     if isinstance(phase, Sweep):
         if (moved or dead) and not beyond:
-            return _hidden(config, state)
+            return anew.lowered(config, state) if anew.exploded(config, state) else anew.hidden(config, state)
         return _passed(config, state, lr if moved or dead else None) if ended or moved or dead else state
     phase = replace(phase, rises=phase.rises + 1 if moved > 0 else 0)
     state = state.replace(phase=phase)
@@ -132,27 +128,13 @@ def slowed(config: Config, fast: Growth, step: int) -> tuple[Growth, int]:
     return slow, step + math.ceil(back * config.growth_steps / config.sweep_steps)
 
 
-def _slower(
-    config: Config, state: State[Sweep | Search | Grow], lr: float, too_large: TooLarge | None
-) -> State[Search]:
-    """Growth went past whatever there was to see: from the initial weights at ``lr``, at the slow rate."""
-    growth = Growth(state.step, max(lr, config.min_lr), config.growth_steps, state.phase.growth)
-    return state.replace(
-        phase=Search(growth, too_large=too_large),
-        restores=state.restores + ending.older_snapshot(state),
-        nonfinite_reads=0,
-        losses=no_losses(),
-    )
-
-
 def _passed(config: Config, state: State[Sweep | Search], end: float | None) -> State[Search]:
     """The loss has not moved in the whole range: once more, slowly, in one that ends at ``end``, if known.
 
     That is the LR beyond η_max at which it moved. A fall there tells no more than a rise: it comes late.
     """
-    return _slower(
-        config, state, config.min_lr if end is None else end * config.min_lr / config.high_lr, None
-    )
+    lowest = ending.lowest(config, state.phase.growth)
+    return anew.slower(config, state, lowest if end is None else end * config.min_lr / config.high_lr, None)
 
 
 # --- a rise --------------------------------------------------------------------------------------------
@@ -165,45 +147,6 @@ def _broke(config: Config, state: State[WarmUp]) -> bool:
     return config.spike is not None and trend.jumped(state.losses, 0, config.spike)
 
 
-def _hidden(config: Config, state: State[WarmUp]) -> State[Phase]:
-    """Noise, or the speed of the sweep, hid the fall of the loss, and the LR is far too large already.
-
-    So it seems; or something else has raised the loss, and growth comes to this LR once more.
-    Back to the initial weights, three decades lower, at the slow rate.
-    """
-    lr = grown(config, state.phase.growth, state.step)
-    losses = noise.finite(state.losses)
-    earlier = losses[: -trend.end_width(len(losses))]  # the last ones are those that have risen
-    known = ending.older_snapshot(state) and len(earlier) > 0
-    level = Level(trend.median(earlier), len(earlier)) if known else None
-    return _slower(config, state, lr / RETREAT, TooLarge(lr, level))
-
-
-def hidden_fall(config: Config, state: State[Grow]) -> State[Phase]:
-    """Noise was taken for lift-off: as after a rise, three decades below it.
-
-    Where no time is left for growth to come back beyond a modest LR, the decay begins at that, or at the LR
-    of the least smoothed loss. The weights go back to those of the snapshot, which may have moved since the
-    first ones: their level is not known.
-    """
-    growth = state.phase.growth
-    lr = grown(config, growth, state.step)
-    anew = _slower(config, state, growth.lr / RETREAT, TooLarge(lr, None))
-    modest = ending.fallback(config, too_large=lr)
-    if grown(config, anew.phase.growth, ending.last_step(config, anew)) > modest:
-        return anew
-    modest = ending.fallback(config, too_large=lr, least=_lr_of_least(config, state))
-    capped = state.step >= cap(config, growth)
-    return ending.switch(config, state, None, modest, Reason.RISE, rewind=True, capped=capped)
-
-
-def _lr_of_least(config: Config, state: State[WarmUp]) -> float | None:
-    """The LR of the least smoothed loss, by a test of now: noise may hide a rise until far beyond it."""
-    verdict = ending.verdict_of_now(state)
-    t_star = None if verdict is None else verdict.t_star
-    return None if t_star is None else grown(config, state.phase.growth, t_star)
-
-
 def _rise(config: Config, state: State[Sweep | Search], before: TooLarge | None) -> State[Phase]:
     """If the loss rises in slow growth, the LR is too large for it.
 
@@ -212,20 +155,21 @@ def _rise(config: Config, state: State[Sweep | Search], before: TooLarge | None)
     data drift. (A loss that is not finite is neither late nor does it drift.)
     """
     if before is None and _broke(config, state):
-        return _hidden(config, state)
+        return anew.hidden(config, state)
     growth, finite, least = state.phase.growth, not state.nonfinite_reads, None
     lr = grown(config, growth, state.step)
-    low = lr < ending.MARGIN * config.min_lr
+    lowest = ending.lowest(config, growth)
+    low = lr < ending.MARGIN * lowest
     if finite and before and (before.drifts or (before.level is None and low)):
         drifting = TooLarge(min(lr, before.lr), None, drifts=True)
         return state.replace(phase=Search(growth, too_large=drifting), losses=no_losses())
-    at_most = max(before.lr if before else 0.0, ROOM * config.min_lr)  # growth goes back to η_min at most
+    at_most = max(before.lr if before else 0.0, ROOM * lowest)  # growth goes back to that at most
     if finite and lr < at_most / ending.MARGIN:
-        return _slower(config, state, lr / RETREAT, TooLarge(lr, None))
+        return anew.slower(config, state, lr / anew.RETREAT, TooLarge(lr, None))
     if finite:  # or else it is known at what LR the loss ceased to be finite
         state, verdict = ending.with_verdict(config, state)
-        least = _lr_of_least(config, state) if _seen_late(config, state, verdict) else None
-    peak_lr = ending.fallback(config, too_large=lr, least=least)
+        least = anew.lr_of_least(config, state) if _seen_late(config, state, verdict) else None
+    peak_lr = ending.fallback(config, state.phase.growth, too_large=lr, least=least)
     reason = Reason.NONFINITE if state.nonfinite_reads >= config.patience else Reason.RISE
     return ending.switch(config, state, None, peak_lr, reason, rewind=True)
 
@@ -274,9 +218,13 @@ def _never(config: Config, state: State[Sweep | Search], *, risen: bool) -> Stat
     neither = reason is Reason.NO_FALL and before is None and isinstance(phase, Search)
     neither = neither and bool(np.isfinite(state.losses).all())
     if neither and verdict.detected:
-        least = _lr_of_least(config, state)
+        least = anew.lr_of_least(config, state)
     peak_lr = ending.fallback(
-        config, good=None if neither else good, too_large=min(too_large, default=None), least=least
+        config,
+        phase.growth,
+        good=None if neither else good,
+        too_large=min(too_large, default=None),
+        least=least,
     )
     # Weights of a loss that never rose are not known to be damaged: warm-up is not undone for nothing.
     # But they are where a test says that it had been lower.

@@ -1,0 +1,132 @@
+"""Growth anew at a lower LR, with the weights of before: after a rise, an explosion, a fall that was none."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from autowu.config import Config
+from autowu.controller import ending
+from autowu.controller.rate import cap, grown, grown_by
+from autowu.controller.state import (
+    Grow,
+    Growth,
+    Phase,
+    Reason,
+    Search,
+    State,
+    Sweep,
+    TooLarge,
+    WarmUp,
+    no_losses,
+)
+from autowu.detector import noise, trend
+from autowu.detector.trend import Level
+
+# A rise shows only in medians, while the fast growth goes on. So the slow growth begins three decades below
+# the LR that it was seen at: one for those updates in a short run, one for how late noise lets it be seen,
+# and one for the LR that is looked for.
+RETREAT: Final = 1000.0
+
+LOWEST: Final = 1e-12
+"""Share of η_min below which no sweep begins anew: a loss that explodes there does so at any LR."""
+
+
+def slower(
+    config: Config, state: State[Sweep | Search | Grow], lr: float, too_large: TooLarge | None
+) -> State[Search]:
+    """Growth went past whatever there was to see: from the initial weights at ``lr``, at the slow rate."""
+    before = state.phase.growth
+    growth = Growth(state.step, max(lr, ending.lowest(config, before)), config.growth_steps, before)
+    return state.replace(
+        phase=Search(growth, too_large=too_large),
+        restores=state.restores + ending.older_snapshot(state),
+        nonfinite_reads=0,
+        losses=no_losses(),
+    )
+
+
+# --- a rise --------------------------------------------------------------------------------------------
+
+
+def hidden(config: Config, state: State[WarmUp]) -> State[Phase]:
+    """Noise, or the speed of the sweep, hid the fall of the loss, and the LR is far too large already.
+
+    So it seems; or something else has raised the loss, and growth comes to this LR once more.
+    Back to the initial weights, three decades lower, at the slow rate.
+    """
+    lr = grown(config, state.phase.growth, state.step)
+    losses = noise.finite(state.losses)
+    earlier = losses[: -trend.end_width(len(losses))]  # the last ones are those that have risen
+    known = ending.older_snapshot(state) and len(earlier) > 0
+    level = Level(trend.median(earlier), len(earlier)) if known else None
+    return slower(config, state, lr / RETREAT, TooLarge(lr, level))
+
+
+def lr_of_least(config: Config, state: State[WarmUp]) -> float | None:
+    """The LR of the least smoothed loss, by a test of now: noise may hide a rise until far beyond it."""
+    verdict = ending.verdict_of_now(state)
+    t_star = None if verdict is None else verdict.t_star
+    return None if t_star is None else grown(config, state.phase.growth, t_star)
+
+
+# --- an explosion from η_min on ------------------------------------------------------------------------
+
+
+def exploded(config: Config, state: State[Sweep]) -> bool:
+    """Whether the loss has grown tenfold in the first decade of the sweep: that begins too high.
+
+    Its median in the second half of these updates is above ten times its first value.
+    """
+    growth = state.phase.growth
+    decade = grown_by(config, growth, growth.start, ending.MARGIN) - growth.start
+    losses = noise.finite(state.losses[:decade])
+    if len(losses) < 2 or growth.lr < LOWEST * config.min_lr:
+        return False
+    return trend.median(losses[len(losses) // 2 :]) > noise.DECADE * abs(float(losses[0]))
+
+
+def lowered(config: Config, state: State[Sweep]) -> State[Sweep]:
+    """The sweep once more, as a new run's, from three decades below where it began."""
+    before = state.phase.growth
+    growth = Growth(state.step, before.lr / RETREAT, config.sweep_steps, before, open=True)
+    return state.replace(
+        phase=Sweep(growth),
+        restores=state.restores + ending.older_snapshot(state),
+        nonfinite_reads=0,
+        losses=no_losses(),
+        origin=None,
+        least=None,
+    )
+
+
+# --- lift-off that was none ----------------------------------------------------------------------------
+
+
+def hidden_fall(config: Config, state: State[Grow]) -> State[Phase]:
+    """Noise was taken for lift-off: as after a rise, three decades below it.
+
+    Where no time is left for growth to come back beyond a modest LR, the decay begins at that, or at the LR
+    of the least smoothed loss. The weights go back to those of the snapshot, which may have moved since the
+    first ones: their level is not known.
+    """
+    growth = state.phase.growth
+    lr = grown(config, growth, state.step)
+    lower = slower(config, state, growth.lr / RETREAT, TooLarge(lr, None))
+    modest = ending.fallback(config, growth, too_large=lr)
+    if grown(config, lower.phase.growth, ending.last_step(config, lower)) > modest:
+        return lower
+    modest = ending.fallback(config, growth, too_large=lr, least=lr_of_least(config, state))
+    capped = state.step >= cap(config, growth)
+    return ending.switch(config, state, None, modest, Reason.RISE, rewind=True, capped=capped)
+
+
+def before_collapse(config: Config, state: State[Grow]) -> State[Search] | None:
+    """As after a rise at the LR that slow growth began at, with which the network has collapsed.
+
+    None where that leaves no room below it, or no time to come to it again.
+    """
+    growth = state.phase.growth
+    lr = growth.before.lr if growth.open and growth.before is not None else growth.lr
+    lower = slower(config, state, lr / RETREAT, TooLarge(lr, None))
+    again = grown(config, lower.phase.growth, ending.last_step(config, lower))
+    return lower if ending.MARGIN * lower.phase.growth.lr <= lr < again else None
