@@ -11,7 +11,6 @@ pytest.importorskip("h5py")  # keras itself cannot be imported before its backen
 
 from integrations.keras import trial, worker
 
-
 NOT_ONCE = "callbacks must be a list that has this AutoWUCallback once: callbacks=[autowu, …]"
 
 
