@@ -31,6 +31,7 @@ def test_without_a_metric_called_loss_the_error_says_which_there_are_and_what_to
     message = run(backend, "without_the_name")
     assert "let train_step give it to keras.metrics.Mean(name='loss')" in message
     assert message.endswith("(they are: total_loss, kl_loss)")
+    assert "A GAN has no loss that is meant to fall" in message
 
 
 def test_the_loss_of_several_replicas_is_their_mean(backend: str) -> None:
