@@ -144,6 +144,15 @@ def several() -> dict[str, str]:
     return {"two": message_of(AutoWUCallback(4), AutoWUCallback(4)), "twice": message_of(twice, twice)}
 
 
+def outside_of_a_list(epochs: int) -> str:
+    """Keras calls it in another thread, beside the training."""
+    try:
+        dense().fit(X, X, batch_size=10, epochs=epochs, verbose=0, callbacks=AutoWUCallback(epochs))
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def dense() -> Any:
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((1,)), layers.Dense(1)])

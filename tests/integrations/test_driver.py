@@ -212,6 +212,7 @@ def test_a_cap_without_a_minimum_is_told_of_once_with_the_lr() -> None:
     with pytest.warns(UserWarning, match="warm-up ended at its cap, step 20 of 40, ") as caught:
         model.train([1.0] * 40)
     assert ["is not below its first values" in str(each.message) for each in caught] == [False, True]
+    assert "Where the weights had been trained before, it may fall as the LR does" in str(caught[1].message)
     assert model.driver.switch is not None
     assert f"LR of {model.driver.switch.peak_lr:.3g}." in str(caught[0].message)
     assert caught[0].filename == __file__

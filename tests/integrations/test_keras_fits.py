@@ -11,6 +11,8 @@ pytest.importorskip("h5py")  # keras itself cannot be imported before its backen
 
 from integrations.keras import trial, worker
 
+NOT_ONCE = "callbacks must be a list that has this AutoWUCallback once: callbacks=[autowu, …]"
+
 
 def run(backend: str, name: str, *arguments: Any) -> Any:
     return worker(backend).submit(trial, "keras_fits", name, *arguments).result()
@@ -29,6 +31,7 @@ def test_without_a_metric_called_loss_the_error_says_which_there_are_and_what_to
     message = run(backend, "without_the_name")
     assert "let train_step give it to keras.metrics.Mean(name='loss')" in message
     assert message.endswith("(they are: total_loss, kl_loss)")
+    assert "A GAN has no loss that is meant to fall" in message
 
 
 def test_the_loss_of_several_replicas_is_their_mean(backend: str) -> None:
@@ -45,7 +48,12 @@ def test_a_model_that_a_callback_compiles_anew_is_followed(backend: str, optimiz
 def test_a_second_autowu_is_refused_at_the_start(backend: str) -> None:
     messages = run(backend, "several")
     assert "callbacks must have one AutoWUCallback, not several: leave out AutoWUCall" in messages["two"]
-    assert messages["twice"] == "callbacks must have this AutoWUCallback once, not twice"
+    assert messages["twice"] == NOT_ONCE
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_a_callback_outside_of_a_list_is_refused(backend: str, epochs: int) -> None:
+    assert run(backend, "outside_of_a_list", epochs) == NOT_ONCE
 
 
 def test_a_fit_that_begins_later_without_the_state_says_how_to_go_on(backend: str, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import jax.numpy as jnp
 import optax
 
 from autowu.integrations.optax import AutoWU
+from autowu.integrations.optax_rates import can_be_read, not_as_set
 from integrations.contract.contract import v_curve
 
 STEPS = 120
@@ -262,3 +264,37 @@ def test_a_second_hand_on_the_lr_is_told_of_once(hand: Any, told: bool, dtype: A
     texts = [each for each in caught if "something else sets the learning rate" in str(each.message)]
     assert len(texts) == told
     assert all(each.filename == __file__ for each in texts)
+
+
+@pytest.mark.parametrize("donate", [(), (0, 1)], ids=["kept", "donated"])
+@pytest.mark.parametrize("forgotten", ["step", "set_learning_rate", None])
+def test_what_was_returned_and_not_taken_is_told_of_once(forgotten: str | None, donate: Any) -> None:
+    optimizer = inject(optax.sgd)(learning_rate=0.5)
+    schedule, params = AutoWU(STEPS), jnp.ones(2)
+    opt_state = optimizer.init(params)
+    returned = schedule.set_learning_rate(opt_state)
+    opt_state = opt_state if forgotten == "set_learning_rate" else returned
+
+    @partial(jax.jit, donate_argnums=donate)
+    def train_step(params: Any, opt_state: Any) -> Any:
+        updates, opt_state = optimizer.update(params, opt_state, params)
+        return optax.apply_updates(params, updates), opt_state
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for loss in np.linspace(2, 1, 10):
+            params, opt_state = train_step(params, opt_state)
+            ready = forgotten != "step"  # else what came back may be gone before it is looked at
+            params, opt_state = jax.block_until_ready((params, opt_state)) if ready else (params, opt_state)
+            returned = schedule.step(loss, params, opt_state)
+            params, opt_state = (params, opt_state) if forgotten == "step" else returned
+    texts = [each for each in caught if "Take what step() returns" in str(each.message)]
+    assert len(texts) == (forgotten is not None)
+    assert all(each.filename == __file__ for each in texts)
+
+
+def test_an_opt_state_that_was_donated_in_place_of_the_one_returned_is_told_of() -> None:
+    leaf = jnp.ones(())
+    leaf.delete()
+    assert can_be_read(leaf)
+    assert "(donated) in place of the one that it returned" in (not_as_set("", leaf, np.ones(())) or "")

@@ -148,7 +148,8 @@ class Hooks:
             self._given = True
         elif updates and not pl_module.automatic_optimization:
             raise ValueError(
-                "training_step must return its loss, as a tensor or under the key 'loss' of a dict"
+                "training_step must return its loss, as a tensor or under the key 'loss' of a dict. (A GAN"
+                " has no loss that is meant to fall: AutoWU is not for it.)"
             )
         before = _decided(self.scheduler)
         for _ in range(updates):  # several only if training_step itself makes several

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from threading import get_ident
 from typing import Any
 
 from autowu.extras import install
@@ -78,7 +79,7 @@ class AutoWUCallback(keras.callbacks.Callback):
         )
         self._metrics: list[Any] = []  # of one of them `last_value` is the last batch's loss
         self._iterations: int | None = None  # the optimizer's, at the last look
-        self._in_batch = False
+        self._in_batch, self._thread = False, 0  # the thread that trains
         self._train_function: Any = None  # the model's, at the last look
         self._variables = Variables()
         self._written: tuple[Any, float] | None = None  # the learning rate's variable, and what it was set to
@@ -147,9 +148,9 @@ class AutoWUCallback(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Write the learning rate."""
         if self._in_batch:
-            raise ValueError("callbacks must have this AutoWUCallback once, not twice")
+            raise ValueError(keras_said.NOT_ONCE)
         self._follow_compile()
-        self._in_batch = True
+        self._in_batch, self._thread = True, get_ident()
         optimizer = self.model.optimizer
         if self._other_model:
             self._other_model = False
@@ -170,6 +171,8 @@ class AutoWUCallback(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Read the batch's loss; if the optimizer has made an update, close it, and rewind if need be."""
+        if get_ident() != self._thread:  # beside the training, as Keras does for a callback outside of a list
+            raise ValueError(keras_said.NOT_ONCE)
         self._in_batch = False
         model = self.model  # on JAX, this brings the variables up to date
         metric = given(self._metrics)

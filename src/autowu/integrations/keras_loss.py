@@ -29,7 +29,8 @@ def remembering(model: Any) -> list[Any]:
         names = ", ".join(metric.name for metric in model.metrics) or "none"
         raise ValueError(
             "the model has no metric called 'loss', from which AutoWU could read the loss: let train_step"
-            f" give it to keras.metrics.Mean(name='loss'), among the model's metrics (they are: {names})"
+            " give it to keras.metrics.Mean(name='loss'). (A GAN has no loss that is meant to fall: AutoWU is"
+            f" not for it.) It has to be among the model's metrics (they are: {names})"
         )
     new = [metric for metric in metrics if not hasattr(metric, "last_value")]
     strategy = getattr(model, "distribute_strategy", None)  # of TensorFlow: each replica has its own loss

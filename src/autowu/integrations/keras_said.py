@@ -59,6 +59,9 @@ def begins_later(epoch: int) -> str:
     )
 
 
+NOT_ONCE: Final = "callbacks must be a list that has this AutoWUCallback once: callbacks=[autowu, …]"
+"""Where it is in there twice; or callbacks is no list, whose callbacks Keras may call in another thread."""
+
 IDLE: Final = (
     "AutoWU: `model.optimizer` has made no update in a whole epoch: there is nothing to set the LR for. A"
     " model whose train_step uses other optimizers is trained without AutoWU."

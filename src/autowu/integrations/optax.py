@@ -26,7 +26,15 @@ from autowu.config import Config
 from autowu.integrations import optax_trees
 from autowu.integrations.driver import Driver
 from autowu.integrations.logged import Folder
-from autowu.integrations.optax_rates import as_set, from_dict, is_close, ratios_of, to_dict
+from autowu.integrations.optax_rates import (
+    as_set,
+    can_be_read,
+    from_dict,
+    is_close,
+    not_as_set,
+    ratios_of,
+    to_dict,
+)
 from autowu.integrations.optax_updates import Updates
 from autowu.integrations.said import summary
 from autowu.integrations.saved import check_keys
@@ -255,24 +263,18 @@ class AutoWU:
                 warnings.warn(text, stacklevel=4)
 
     def _watch(self, rates: Mapping[str, Any]) -> None:
-        """Warn once if someone else writes learning rates too; what comes back of them is not waited for."""
+        """Warn once if learning rates are not as they were set; what comes back of them is not waited for."""
         if self._second_hand:
             return
         if not self._watched:
             self._watched = {
                 path: (leaf, self._written[path]) for path, leaf in rates.items() if path in self._written
             }
-        if not all(getattr(leaf, "is_ready", lambda: True)() for leaf, _ in self._watched.values()):
+        if not all(map(can_be_read, (leaf for leaf, _ in self._watched.values()))):
             return
         for path, (leaf, written) in self._watched.items():
-            here, there = as_set(leaf, written)
-            if not is_close(here, there):
-                warnings.warn(
-                    f"AutoWU: something else sets the learning rate too: opt_state{path} is {here}, where"
-                    f" AutoWU had set {there}. Its tests take such LRs for its own: take the other out"
-                    " of the loop. This is said once.",
-                    stacklevel=4,
-                )
+            if (text := not_as_set(path, leaf, written)) is not None:
+                warnings.warn(text, stacklevel=4)
                 self._second_hand = True
                 break
         self._watched = {}

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -82,6 +83,29 @@ def is_close(here: Leaf, there: Leaf) -> bool:
     """Whether they are the same but for rounding."""
     close = 2 * float(jnp.finfo(here.dtype).eps)
     return np.allclose(here.astype(float), there.astype(float), rtol=close, atol=0)
+
+
+def can_be_read(leaf: Any) -> bool:
+    """Whether nothing has to be waited for."""
+    return not isinstance(leaf, jax.Array) or leaf.is_deleted() or cast("Any", leaf).is_ready()
+
+
+def not_as_set(path: str, leaf: Any, written: Leaf) -> str | None:
+    """What to warn of where a learning rate is not what it was set to; None if it is."""
+    if isinstance(leaf, jax.Array) and leaf.is_deleted():
+        seen = (
+            "the opt_state that step() was given has been used (donated) in place of the one that it returned"
+        )
+    else:
+        here, there = as_set(leaf, written)
+        if is_close(here, there):
+            return None
+        seen = f"opt_state{path} is {here}, where AutoWU had set {there}"
+    return (
+        f"AutoWU: {seen}. Take what step() returns, `params, opt_state = schedule.step(loss, params,"
+        " opt_state)`, and set_learning_rate(); or, if something else sets the learning rate too, take that"
+        " out of the loop. AutoWU's tests take such LRs for its own. This is said once."
+    )
 
 
 def check_rate(name: str, rate: Leaf) -> None:

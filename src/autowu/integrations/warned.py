@@ -159,5 +159,6 @@ def _of_the_watch(config: Config, before: State[Phase], after: State[Phase]) -> 
     if phase.no_fall and not (told and told.no_fall):
         yield (
             f"AutoWU: at step {after.step}{of} the loss is not below its first values by more than noise"
-            f" explains. {NOT_FOR_IT}"
+            " explains. Where the weights had been trained before, it may fall as the LR does, and all is"
+            f" well. Else: {NOT_FOR_IT[0].lower()}{NOT_FOR_IT[1:]}"
         )
