@@ -24,7 +24,8 @@ except ModuleNotFoundError as error:
         f"autowu.integrations.huggingface needs {error.name}: {install('huggingface')}"
     ) from error
 
-from autowu.integrations.ended import is_over, may_end_early, scheduler_ended_early
+from autowu.integrations.ended import is_over, may_end_early
+from autowu.integrations.exits import scheduler_ended_early
 from autowu.integrations.given import refuse
 from autowu.integrations.huggingface_checkpoints import (
     FILE,
