@@ -64,3 +64,18 @@ def test_an_update_of_another_optimizer_that_was_skipped_once_is_none_of_its_own
     assert [optimizer.step_was_skipped for optimizer in optimizers] == [True, False]
     scheduler.step(1.0)
     assert scheduler.last_epoch == 1
+
+
+@pytest.mark.parametrize("accumulation", [1, 4])
+def test_a_scheduler_that_is_prepared_is_told_that_it_gets_the_loss_of_the_last_micro_batch(
+    accumulation: int, recwarn: pytest.WarningsRecorder
+) -> None:
+    accelerator = Accelerator(cpu=True, gradient_accumulation_steps=accumulation)
+    optimizer = accelerator.prepare(torch.optim.SGD([nn.Parameter(torch.ones(2))], lr=0.1))
+    accelerator.prepare(AutoWU(optimizer, 120))
+    said = [str(each.message) for each in recwarn]
+    assert len(said) == (accumulation > 1)
+    assert all("of the 4 micro-batches of an update" in each for each in said)
+    recwarn.clear()
+    AcceleratedAutoWU(accelerator, AutoWU(optimizer, 120))
+    assert not recwarn

@@ -49,6 +49,19 @@ def test_early_stopping_is_warned_of(tmp_path: Path) -> None:
         trainer.create_scheduler(6)
 
 
+def test_a_trainer_by_rewards_is_warned_of(tmp_path: Path) -> None:
+    class GRPOTrainer(InOrder):
+        """By its name that of TRL."""
+
+    class Mine(GRPOTrainer):
+        pass
+
+    trainer = Mine(Learner(), arguments(tmp_path, max_steps=6), train_dataset=Losses(v_curve(6), 1))
+    trainer.create_optimizer()
+    with pytest.warns(UserWarning, match="AutoWU: GRPOTrainer trains by rewards, of which its loss is no"):
+        trainer.create_scheduler(6)
+
+
 def test_a_stream_without_a_length_is_planned_by_max_steps(tmp_path: Path) -> None:
     class Stream(IterableDataset):
         def __iter__(self) -> Iterator[dict[str, Tensor]]:

@@ -13,7 +13,8 @@ from torch.utils.hooks import RemovableHandle
 
 from autowu.integrations._lightning_averages import Averages
 from autowu.integrations._lightning_length import Start, updates_from
-from autowu.integrations.ended import is_over, may_end_early, scheduler_ended_early
+from autowu.integrations.ended import is_over, may_end_early
+from autowu.integrations.exits import scheduler_ended_early
 from autowu.integrations.given import refuse
 from autowu.integrations.saved import check_keys
 from autowu.integrations.sharded import gathered, is_sharded, with_part

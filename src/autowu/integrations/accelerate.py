@@ -22,7 +22,7 @@ except ModuleNotFoundError as error:
         f"autowu.integrations.accelerate needs {error.name}: {install('accelerate')}"
     ) from error
 
-from autowu.integrations.ended import scheduler_ended_early
+from autowu.integrations.exits import scheduler_ended_early
 from autowu.integrations.sharded import PerRank
 from autowu.integrations.torch.nested import within
 from autowu.integrations.torch.scheduler import AutoWU

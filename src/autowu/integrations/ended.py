@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, cast
-
-if TYPE_CHECKING:
-    from autowu.integrations.torch.scheduler import AutoWU
+from typing import Any, Final, cast
 
 FALLEN: Final = 0.1  # of the peak LR: below it little is left to gain
 
@@ -37,13 +34,6 @@ def ended_early(total_steps: int | None, updates: int, lr: float, peak_lr: float
         f" LR of {lr:.3g} ({where}). The loss falls most while the LR falls to 0: plan for as many updates as"
         " there will be."
     )
-
-
-def scheduler_ended_early(scheduler: AutoWU) -> str | None:
-    """:func:`ended_early` of a scheduler as it is at the end of its run."""
-    peak_lr = None if scheduler.switch is None else scheduler.switch.peak_lr
-    lr = scheduler.learning_rate
-    return ended_early(scheduler.total_steps, scheduler.last_epoch, lr, peak_lr)
 
 
 def may_end_early(callback: object) -> str:

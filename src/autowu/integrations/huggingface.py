@@ -24,7 +24,8 @@ except ModuleNotFoundError as error:
         f"autowu.integrations.huggingface needs {error.name}: {install('huggingface')}"
     ) from error
 
-from autowu.integrations.ended import is_over, may_end_early, scheduler_ended_early
+from autowu.integrations.ended import is_over, may_end_early
+from autowu.integrations.exits import scheduler_ended_early
 from autowu.integrations.given import refuse
 from autowu.integrations.huggingface_checkpoints import (
     FILE,
@@ -37,12 +38,15 @@ from autowu.integrations.huggingface_checkpoints import (
     why_anew,
 )
 from autowu.integrations.torch.scheduler import AutoWU
+from autowu.site import page
 
 _GIVEN: Final = {  # by the Trainer, and how it is told
     "optimizer": "give it optimizers=(optimizer, None)",
     "total_steps": "set max_steps or num_train_epochs",
     "model": "it is the one that it trains",
 }
+
+_BY_REWARD: Final = frozenset({"GRPOTrainer", "RLOOTrainer", "PPOTrainer"})  # of TRL
 
 # A mixin can then come before any subclass of the Trainer.
 _Base = Trainer if TYPE_CHECKING else object
@@ -127,6 +131,13 @@ class AutoWUMixin(_Base):
         for callback in cast("list[object]", self.callback_handler.callbacks):
             if isinstance(callback, EarlyStoppingCallback):
                 warnings.warn(may_end_early(callback), stacklevel=2)
+        for name in sorted(_BY_REWARD & {each.__name__ for each in type(self).__mro__}):
+            warnings.warn(
+                f"AutoWU: {name} trains by rewards, of which its loss is no measure: it need not fall while"
+                " they rise, and the LR may grow until the model is spoiled. A fixed schedule is the better"
+                f" choice: {page('when-not')}",
+                stacklevel=2,
+            )
         self._updates, self._first_step = num_training_steps, 0
         scheduler: object = cast(Any, self).lr_scheduler
         if scheduler is None:

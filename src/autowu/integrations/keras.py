@@ -23,7 +23,7 @@ except ModuleNotFoundError as error:
 from autowu.config import Config
 from autowu.integrations import keras_said
 from autowu.integrations.driver import Driver
-from autowu.integrations.ended import ended_early
+from autowu.integrations.exits import NEWEST, session_ended_early
 from autowu.integrations.keras_loss import given, remembering
 from autowu.integrations.keras_state import State, iterations, number, owner_of
 from autowu.integrations.keras_variables import Variables, other_optimizers
@@ -268,16 +268,12 @@ class AutoWUCallback(keras.callbacks.Callback):
 
     def on_train_end(self, logs: Any = None) -> None:
         """After the last of ``total_steps`` updates: leave the weights files as they are without AutoWU."""
-        driver, switch = self.driver, self.driver.switch
+        driver = self.driver
         over = driver.total_steps is not None and driver.step_count >= driver.total_steps
         if over and owner_of(self.model.optimizer) is self:
             del self.model.optimizer.autowu
-        text = ended_early(
-            driver.total_steps,
-            driver.step_count,
-            driver.learning_rate,
-            None if switch is None else switch.peak_lr,
-        )
+        NEWEST.seen(driver)
+        text = session_ended_early(driver.session)
         if text is not None:
             self._warn(f"{text} If another fit goes on from here, all is well.", "ended")
 

@@ -85,7 +85,7 @@ class Session:
             return None
         return (
             f"AutoWU was made for total_steps={self.total_steps} updates, and there are more: the LR"
-            f" stays at {self.learning_rate:.3g}."
+            f" stays at {self.learning_rate:.3g}. It is the number of all updates of the run, not of epochs."
         )
 
     # --- the end of the run ---------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Callable
 
 from autowu.arrays import Array
+from autowu.integrations.exits import NEWEST
 from autowu.integrations.session import Session
 
 
@@ -33,8 +34,10 @@ class Unread:
     def written_with(self, owner: object) -> Unread:
         """This, to be written when ``owner`` dies, and at the latest at the end of the interpreter.
 
+        Whether it ended with its LR still high is told then.
         A copy of ``owner`` is not followed: it has the same losses, and they would be written twice.
         """
+        NEWEST.begins(owner, lambda: self._session)
         if self._session.log is None:
             return self
         end = weakref.finalize(owner, self._write)

@@ -13,6 +13,7 @@ from torch.optim import SGD, AdamW
 import autowu
 from autowu.integrations.session import LATER_ENDS
 from autowu.integrations.torch import finite
+from autowu.integrations.torch.bases import FACTORS
 from autowu.integrations.torch.storage import all_finite, zero_gradients
 from integrations.torch.training import (
     STEPS,
@@ -171,8 +172,9 @@ def test_parameters_may_be_swapped_as_a_module_does_with_subclasses():
     assert made.optimizer.param_groups[0]["params"][0].dtype == torch.float64
 
 
-def test_groups_get_the_factor_that_timm_gives_them():
-    groups = [{"params": parameters(2), "lr_scale": scale} for scale in (0.25, 0.5, 1.0)]
+@pytest.mark.parametrize("name", FACTORS)
+def test_groups_get_the_factor_that_the_schedule_before_gave_them(name):
+    groups = [{"params": parameters(2), name: scale} for scale in (0.25, 0.5, 1.0)]
     made = autowu.AutoWU(AdamW(groups, lr=1e-3), STEPS)
     for loss in v_curve()[:100]:
         made.step(loss)
@@ -194,6 +196,16 @@ def test_groups_with_other_factors_do_not_share_the_tensor_of_the_default_lr():
             each.step(loss)
             lr = each.learning_rate
             assert group_lrs(each) == pytest.approx([0.25 * lr, 0.5 * lr, 0.25 * lr])
+
+
+def test_a_factor_that_the_optimizer_applies_itself_is_not_applied_twice():
+    class Own(SGD):
+        def __init__(self, groups):
+            super().__init__(groups, lr=1e-3)
+            self.defaults["lr_mult"] = 1.0
+
+    made = autowu.AutoWU(Own([{"params": parameters(2), "lr_mult": factor} for factor in (0.1, 1.0)]), STEPS)
+    assert group_lrs(made) == [made.learning_rate] * 2
 
 
 def test_a_factor_that_is_in_the_lrs_already_is_not_applied_twice():

@@ -105,6 +105,15 @@ def test_lrs_that_are_set_anew_after_an_earlier_schedule_are_those_that_count(sc
     assert group_lrs(made) == [made.learning_rate, made.learning_rate * (0.001 / 0.1)]
 
 
+def test_an_initial_lr_that_somebody_noted_does_not_hide_that_no_group_has_the_default_lr():
+    one, other = parameters(2, 3)
+    optimizer = AdamW([{"params": [one], "lr": 0.008}, {"params": [other], "lr": 0.04}])
+    for group in optimizer.param_groups:
+        group["initial_lr"] = group["lr"]
+    with pytest.warns(UserWarning, match=r"default lr, 0.001. Groups with 0.008, 0.04 get 8, 40 times"):
+        autowu.AutoWU(optimizer, STEPS)
+
+
 def test_a_schedule_that_left_the_groups_at_odd_ratios_does_not_change_theirs():
     optimizer = two_groups()
     earlier = LambdaLR(optimizer, [lambda step: 0.97**step, lambda step: 0.93**step])

@@ -50,6 +50,13 @@ def test_an_unknown_setting_is_still_told_by_name() -> None:
         autowu.AutoWU(optimizer(), 391, immediate_cooldown=True)  # type: ignore[call-arg]
 
 
+@pytest.mark.parametrize("last_epoch", [-1, 4])
+def test_the_last_epoch_of_other_schedulers_is_told_what_stands_in_its_place(last_epoch: int) -> None:
+    said = rf"without last_epoch, not with {last_epoch}: .* load_state_dict\(state\)"
+    with pytest.raises(TypeError, match=said):
+        autowu.AutoWU(optimizer(), 391, last_epoch=last_epoch)
+
+
 @pytest.mark.filterwarnings("ignore:AutoWU")
 def test_former_names_are_still_there() -> None:
     of = optimizer()

@@ -6,13 +6,16 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from autowu.integrations.torch.nested import class_names, facades, within
+
+FACTORS: Final = ("lr_scale", "lr_mult", "lr_multiplier")
+"""Entries of a group that others' schedules multiply its LR by: timm's and MAE's, TSN's, DINOv2's."""
 
 
 def number(lr: Any) -> float:
@@ -106,20 +109,21 @@ def _defaults(optimizer: Optimizer) -> dict[str, Any]:
 
 
 def scaled(optimizer: Optimizer) -> bool:
-    """Whether its groups have different factors 'lr_scale', as timm's layer decay gives them."""
-    return len({scale_of(group) for group in optimizer.param_groups}) > 1
+    """Whether its groups have different factors, as timm's layer decay gives them."""
+    return len({scale_of(optimizer, group) for group in optimizer.param_groups}) > 1
 
 
-def scale_of(group: Mapping[str, Any]) -> float:
-    """Its factor 'lr_scale'; 1 where it has none."""
-    scale = group.get("lr_scale")
-    return 1.0 if scale is None else float(scale)
+def scale_of(optimizer: Optimizer, group: Mapping[str, Any]) -> float:
+    """The product of its ``FACTORS``, but for settings of the optimizer's own, which applies them itself."""
+    own = _defaults(optimizer)
+    factors = [group.get(name) for name in FACTORS if name not in own]
+    return math.prod((float(factor) for factor in factors if factor is not None), start=1.0)
 
 
 def scales_of(optimizer: Optimizer) -> list[float]:
-    """The shares of groups that all have one LR: 1, or the 'lr_scale' that timm's schedulers apply."""
+    """The shares of groups that all have one LR: 1, or the factors that the schedule before applied."""
     apart = scaled(optimizer)
-    return [scale_of(group) if apart else 1.0 for group in optimizer.param_groups]
+    return [scale_of(optimizer, group) if apart else 1.0 for group in optimizer.param_groups]
 
 
 def same(bases: Sequence[float]) -> bool:
@@ -134,7 +138,9 @@ def reference_of(holders: Sequence[Optimizer]) -> tuple[float, bool]:
     """
     # An optimizer from a checkpoint is not judged: the scheduler's own state brings the shares.
     used = any(
-        len(holder.state) or "initial_lr" in group for holder in holders for group in holder.param_groups
+        len(holder.state) or group.get("initial_lr", group["lr"]) != group["lr"]
+        for holder in holders
+        for group in holder.param_groups
     )
     apart = facades(holders)
     first = next((holder for holder in holders if id(holder) not in apart), holders[0])

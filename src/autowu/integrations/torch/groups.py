@@ -204,7 +204,7 @@ class Groups:
     def _share_of_added(self, optimizer: Optimizer, group: dict[str, Any]) -> float:
         lr, exact = number(group["lr"]), not isinstance(group["lr"], Tensor)
         if self._uniform and lr == default_of(optimizer):
-            return scale_of(group) if scaled(optimizer) else 1.0
+            return scale_of(optimizer, group) if scaled(optimizer) else 1.0
         now = next((lr / share for lr, share in zip(self._written, self._flat, strict=True) if share), 0.0)
         reference = self._reference or lr or 1.0
         if simple(lr, now, exact) and (lr <= now or not simple(lr, reference, exact)):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -48,3 +51,18 @@ class SchedulerNames(LRScheduler):
     def get_lr(self) -> list[float | Tensor]:
         """The same as :meth:`get_last_lr`."""
         return self.get_last_lr()
+
+    @property
+    def _is_accelerate_prepared(self) -> bool:
+        """Accelerate's ``prepare`` asks: what it then makes of a scheduler gets one loss of an update."""
+        state = sys.modules.get("accelerate.state")
+        micro = 1 if state is None else state.GradientState().num_steps
+        if micro > 1:
+            warnings.warn(
+                f"AutoWU: of the {micro} micro-batches of an update, what Accelerate prepares gets the loss"
+                " of the last one alone. Leave the scheduler out of prepare(), and go on with"
+                " AcceleratedAutoWU(accelerator, scheduler), from autowu.integrations.accelerate. total_steps"
+                " counts updates, not micro-batches.",
+                stacklevel=2,
+            )
+        return False

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
+from autowu.integrations.torch.bases import FACTORS
 from autowu.integrations.torch.masters import linked
 from autowu.integrations.torch.nested import attributes, parameters, partitioned, with_own_groups, within
 from autowu.integrations.torch.own import Own, as_part
@@ -39,7 +40,7 @@ Key: TypeAlias = tuple[Any, ...]
 # Entries of a parameter group that are not put back: what it consists of, what the scheduler sets, and
 # settings that no optimizer changes by itself, so that somebody else has.
 NOT_KEPT: Final = frozenset(
-    {"params", "param_names", "lr", "initial_lr", "lr_scale"}
+    {"params", "param_names", "lr", "initial_lr", *FACTORS}
     | {"weight_decay", "betas", "beta1", "beta2", "momentum", "dampening", "nesterov", "alpha", "eps"}
     | {"maximize", "foreach", "fused", "capturable", "differentiable", "amsgrad", "centered"}
 )

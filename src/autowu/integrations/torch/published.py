@@ -16,9 +16,15 @@ def check_arguments(second: object, more: Sequence[object], settings: Mapping[st
         settings: those given by name.
 
     Raises:
-        TypeError: there are more than two by position, or ``total_epochs``, which the published class has;
-            the message says what to write.
+        TypeError: there are more than two by position, or ``total_epochs``, which the published class has, or
+            ``last_epoch``, which PyTorch's schedulers have; the message says what to write.
     """
+    if "last_epoch" in settings:
+        raise TypeError(
+            f"AutoWU must be without last_epoch, not with {settings['last_epoch']!r}: it begins anew, or goes"
+            " on from its own state by load_state_dict(state). (What makes a scheduler with it, such as"
+            " skorch's LRScheduler, has no loss for step() either.)"
+        )
     if not more and "total_epochs" not in settings:
         return
     steps = settings.get("steps_per_epoch") if second is None else second

@@ -170,8 +170,8 @@ class AutoWU(Readable, Ends, SchedulerNames):
             self._lacked_loss = True
             raise RuntimeError(
                 "AutoWU.step() needs the training loss of the update: call step(loss), or observe(loss) and"
-                " then step(). (A wrapper that calls step() itself, such as SequentialLR, cannot drive it; in"
-                " Lightning AutoWUCallback does.)"
+                " then step(). (What calls step() itself, such as SequentialLR, cannot drive it; in Lightning"
+                " AutoWUCallback does, in the Hugging Face Trainer AutoWUTrainer.)"
             )
         if not self._compared:
             self._compare()

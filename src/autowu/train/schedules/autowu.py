@@ -7,6 +7,7 @@ from typing import Any
 
 from autowu import AutoWU
 from autowu.errors import UserError
+from autowu.integrations.exits import NEWEST
 from autowu.train.optimizers import table
 from autowu.train.schedules.method import Method
 from autowu.train.schedules.plan import Plan
@@ -29,4 +30,5 @@ def autowu(plan: Plan) -> Method:
         schedule = AutoWU(optimizer, plan.length, preset=preset.name(settings), model=plan.model, **chosen)
     except (TypeError, ValueError) as error:
         raise UserError(f"--schedule {settings.schedule}: {error}") from error
+    NEWEST.seen(schedule)  # the trainer says itself how its run ended
     return Method(optimizer, schedule, {"preset": preset.name(settings), **asdict(schedule.config)})
