@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from autowu.config import Config
+from autowu.controller import ending
 from autowu.controller.phases import watch
-from autowu.controller.state import AfterSwitch, Cut, Grow, Phase, Reason, State, Sweep
+from autowu.controller.rate import grown
+from autowu.controller.state import AfterSwitch, Cut, Grow, Phase, Reason, Search, State, Sweep
 from autowu.site import page
 from autowu.text import apart
 
@@ -51,7 +53,7 @@ def warnings_of(
             f"AutoWU: {losses} not finite up to step {after.step}. Such losses are left out of the tests, and"
             " counted in `nonfinite`; this is said once."
         )
-    yield from _of_a_lower_sweep(before, after)
+    yield from _of_growth_anew(config, before, after)
     yield from _of_a_break(before, after)
     yield from _of_the_watch(config, before, after)
     switch = after.switch
@@ -77,19 +79,35 @@ def warnings_of(
     )
 
 
-def _of_a_lower_sweep(before: State[Phase], after: State[Phase]) -> Iterator[str]:
+def _of_growth_anew(config: Config, before: State[Phase], after: State[Phase]) -> Iterator[str]:
     phase, known = after.phase, before.phase
-    if not (isinstance(phase, Sweep) and isinstance(known, Sweep)) or phase.growth.lr >= known.growth.lr:
-        return
     back = ""
     if after.restores > before.restores:
         back = f" The weights go back to those of step {before.snapshot_step}."
-    yield (
-        f"AutoWU: by step {after.step}{_of(after)} the loss had grown more than tenfold from an LR of"
-        f" {known.growth.lr:.3g} on. Growth begins anew, at {phase.growth.lr:.3g}.{back} If the first updates"
-        f" have spoiled the weights already, begin the run anew with min_lr={phase.growth.lr:.1g}; inputs and"
-        " targets that are scaled to about 1 need no LR as small."
-    )
+    if isinstance(known, Sweep) and isinstance(phase, Sweep) and phase.growth.lr < known.growth.lr:
+        yield (
+            f"AutoWU: by step {after.step}{_of(after)} the loss had grown more than tenfold, from an LR of"
+            f" {known.growth.lr:.3g} on. Growth begins anew, at {phase.growth.lr:.3g}.{back} If the first"
+            f" updates have spoiled them already, begin anew with min_lr={phase.growth.lr:.1g}. Inputs and"
+            " targets of about 1 in size need no LR as small."
+        )
+    if not isinstance(known, Grow):
+        return
+    risen_at = phase.too_large.lr if isinstance(phase, Search) and phase.too_large else math.inf
+    if risen_at < grown(config, known.growth, after.step):
+        yield (
+            f"AutoWU: by step {after.step}{_of(after)} the loss and its noise had fallen as they do where a"
+            " network comes to give all inputs the same answer, its units being dead or saturated. Growth"
+            f" begins anew, at an LR of {phase.growth.lr:.3g}.{back} Inputs of about 1 in size would not lead"
+            " there."
+        )
+    elif after.switch is not None and ending.constant(before):
+        yield (
+            f"AutoWU: warm-up has ended at step {after.step}{_of(after)}, with a loss as quiet as that of a"
+            " network that gives all inputs the same answer. If its predictions are all the same, its units"
+            " are dead or saturated: scale the inputs, or begin anew with"
+            f" max_lr={after.switch.peak_lr / 30:.1g}."
+        )
 
 
 def _of_a_break(before: State[Phase], after: State[Phase]) -> Iterator[str]:
