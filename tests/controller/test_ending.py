@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from autowu import Config, Switch, Verdict
 from autowu.controller import ending, machine
 from autowu.controller.rate import grown
-from autowu.controller.state import Reason
+from autowu.controller.state import Growth, Reason
 from autowu.detector.detect import detect
 
 from .endings import ENDINGS
@@ -20,6 +20,7 @@ from .helpers import equal, follow, growth_of, run, seeded
 from .made import default_state, paper_state, verdict
 
 CONFIG = Config(total_steps=1000)
+GROWTH = Growth(0, CONFIG.min_lr, 500)
 MIDDLE = math.sqrt(1e-5)  # of the range of LRs, 1e-5 to 1
 DEFAULT = Config(total_steps=1000)
 PAPER = Config.paper(400, 25)
@@ -49,13 +50,13 @@ PAPER = Config.paper(400, 25)
     ],
 )
 def test_the_lr_where_no_minimum_was_seen(known: dict[str, float], lr: float) -> None:
-    assert ending.fallback(CONFIG, **known) == pytest.approx(lr, rel=1e-12)
+    assert ending.fallback(CONFIG, GROWTH, **known) == pytest.approx(lr, rel=1e-12)
 
 
 def test_a_range_of_less_than_an_order_of_magnitude_has_no_lr_below_it() -> None:
     narrow = Config(total_steps=1000, min_lr=1e-3, max_lr=4e-3)
     for known in ({}, {"least": 3e-3}, {"too_large": 4e-3}, {"too_large": 4e-3, "least": 2e-3}):
-        assert ending.fallback(narrow, **known) == 1e-3
+        assert ending.fallback(narrow, Growth(0, 1e-3, 100), **known) == 1e-3
 
 
 lrs = st.none() | st.floats(1e-5, 1.0)
@@ -66,10 +67,17 @@ lrs = st.none() | st.floats(1e-5, 1.0)
 def test_it_is_in_the_range_and_no_larger_than_what_is_known(
     good: float | None, too_large: float | None, least: float | None
 ) -> None:
-    lr = ending.fallback(CONFIG, good=good, too_large=too_large, least=least)
+    lr = ending.fallback(CONFIG, GROWTH, good=good, too_large=too_large, least=least)
     assert CONFIG.min_lr <= lr <= CONFIG.high_lr
     assert good is None or lr <= good
     assert too_large is None or lr <= max(too_large / ending.MARGIN, CONFIG.min_lr)
+
+
+def test_below_the_range_it_goes_down_to_where_growth_began() -> None:
+    low = Growth(40, 1e-8, 500)
+    assert ending.fallback(CONFIG, low, too_large=2e-6) == pytest.approx(2e-7, rel=1e-12)
+    assert ending.fallback(CONFIG, low, too_large=5e-8) == 1e-8
+    assert ending.fallback(CONFIG, GROWTH, too_large=5e-8) == CONFIG.min_lr
 
 
 # --- the reason ---------------------------------------------------------------------------------------

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from autowu import Config, Verdict
-from autowu.controller import machine
-from autowu.controller.phases import sweep
+from autowu.controller import anew, machine
 from autowu.controller.rate import grown
 from autowu.controller.state import Grow, Growth, Horizon, Reason, Search, State
 from autowu.detector.trend import Level
@@ -99,6 +98,6 @@ def test_where_no_time_is_left_the_least_loss_bounds_the_lr() -> None:
     lr, least = grown(config, begun, 85), grown(config, begun, 41)
     assert lr / 100 < least < lr / 10
     for verdicts, peak_lr in (((), lr / 10), ((seen,), least), ((replace(seen, step=80),), lr / 10)):
-        switch = sweep.hidden_fall(config, state.replace(verdicts=verdicts)).switch
+        switch = anew.hidden_fall(config, state.replace(verdicts=verdicts)).switch
         assert switch is not None
         assert switch.peak_lr == pytest.approx(peak_lr)

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from autowu import Config
-from autowu.controller import machine
-from autowu.controller.phases import sweep
+from autowu.controller import anew, machine
 from autowu.controller.plain import to_plain
 from autowu.controller.rate import grown
 from autowu.controller.state import Decay, Grow, Growth, Horizon, Reason, Search, State
@@ -349,7 +348,7 @@ def test_lift_off_that_was_noise_is_taken_back_only_where_growth_has_the_time(to
     begun = Growth(30, 5.6e-4, config.growth_steps)
     grow = Grow(begun, lift_off=50, origin=Level(2.3, 25))
     state = State(grow, Horizon(total), step=step, read=step, snapshot_step=60)
-    found = sweep.hidden_fall(config, state)
+    found = anew.hidden_fall(config, state)
     lr = grown(config, begun, step)
     if total == 240:
         assert isinstance(found.phase, Decay)

@@ -133,10 +133,34 @@ def test_the_table_counts_the_runs_that_are_lost():
         record("spike", "raw-diabetes", 1, -61.0, -60.0),  # the same
     ]
     text = hard.write(default + without)
-    assert "| without | rare examples (0) | raw targets (2) | plateaus, noise, adapters (3) | lost |" in text
-    assert "| *nothing* | 0 lost | 1 lost | 0 lost | 1 |" in text
-    assert "| spike | – | 1 differ, 2 lost | 2 differ, 1 lost | 3 |" in text
+    assert "| rare examples (0) | raw targets (2) | raw inputs (0) | plateaus, noise, adapters (3) | lost |" in text
+    assert "| *nothing* | 0 lost | 1 lost | 0 lost | 0 lost | 1 |" in text
+    assert "| spike | – | 1 differ, 2 lost | – | 2 differ, 1 lost | 3 |" in text
     assert "screen" not in text
+
+
+@pytest.mark.parametrize(("name", "columns", "largest"), [("wine", 13, 1680.0), ("tumours", 30, 4254.0)])
+def test_tables_are_as_they_come(name, columns, largest, tmp_path):
+    pytest.importorskip("sklearn.datasets")
+    for suffix, optimizer in (("", torch.optim.AdamW), ("-sgd", torch.optim.SGD)):
+        task = hard.KINDS[f"raw-{name}{suffix}"].make(0, tmp_path)
+        assert task.x.shape[1] == columns
+        assert float(task.x.max()) == largest
+        assert task.rows == int(0.7 * len(task.x))
+        assert isinstance(task.optimizers(0.1)[0], optimizer)
+        assert 30 < task.trivial() < 70
+        assert 0 <= task.score() <= 100
+
+
+def test_prices_of_houses_are_linear(tmp_path):
+    task = hard.KINDS["raw-houses-sgd"].make(0, tmp_path)
+    ones = torch.ones(len(task.x), 1)
+    solved = torch.linalg.lstsq(torch.cat([task.x, ones], 1).double(), task.y.double()[:, None]).solution
+    with torch.no_grad():
+        task.model[0].weight.copy_(solved[:4].T)
+        task.model[0].bias.copy_(solved[4])
+    assert 15 < task.score() < 20  # what is left is the noise
+    assert task.trivial() == 0
 
 
 def test_hard_tasks_are_of_the_suite_or_have_rare_examples(tmp_path):

@@ -103,13 +103,13 @@ def _never_fallen(config: Config, state: State[Grow]) -> bool:
 def _collapsed(config: Config, state: State[Grow]) -> bool:
     """Whether it was no learning that made the loss fall: the network gives all inputs the same answer.
 
-    It may do so on its way, too. But then the loss falls again, before the LR is three times as large. And
-    there have to be weights of before lift-off to go back to.
+    It may do so on its way, too. But then the loss falls again before the LR is three times as large, or at
+    η_max. And there have to be weights of before lift-off to go back to.
     """
     growth, kept = state.phase.growth, state.snapshot_step
     if config.growth != "two-speed" or kept is None or kept >= state.phase.lift_off:
         return False
-    if grown(config, growth, state.step) < SPREAD * grown(config, growth, state.first):
+    if grown(config, growth, state.step) < min(SPREAD * grown(config, growth, state.first), config.high_lr):
         return False
     flat = trend.shift(noise.finite(state.losses), config.fall_threshold) >= 0
     return flat and ending.constant(state) is True

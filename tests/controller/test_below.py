@@ -1,0 +1,117 @@
+"""Where the loss explodes from η_min on, the sweep begins anew, three decades below."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import autowu
+from autowu import Config
+from autowu.controller import anew, machine
+from autowu.controller.plain import to_plain
+from autowu.controller.state import Decay, State, Sweep
+
+from .helpers import equal, through_plain
+
+STEPS = 1000
+ETA_MIN = Config(total_steps=STEPS).min_lr
+
+
+def descent(config: Config, sharpness: float, seed: int = 0) -> tuple[list[State], np.ndarray]:
+    """SGD on ½ h (w - x)², w = 1 at first, x of about 0.1: the states, and the loss of each step, over h.
+
+    Beyond an LR of 2 / h it explodes. The weight goes back with the snapshot.
+    """
+    x = 0.1 * np.random.default_rng(seed).standard_normal(config.total_steps or 0)
+    states, losses, weight, kept = [machine.start(config)], list[float](), 1.0, 1.0
+    for step in range(len(x)):
+        state = states[-1]
+        with np.errstate(over="ignore", invalid="ignore"):
+            error = np.float64(weight) - x[step]
+            losses.append(float(0.5 * error**2))
+            weight = float(weight - machine.learning_rate(config, state, step) * sharpness * error)
+        after = machine.observe(config, state, np.array(losses[-1:]))
+        if after.restores > state.restores:
+            weight = kept
+        if after.snapshot_step == after.step:
+            kept = weight
+        states.append(after)
+    return states, np.array(losses)
+
+
+def sweeps(states: list[State]) -> list[float]:
+    """The LRs that they begin at."""
+    return list(dict.fromkeys(state.phase.growth.lr for state in states if isinstance(state.phase, Sweep)))
+
+
+@pytest.mark.parametrize(("sharpness", "begins"), [(1e6, 1), (1e7, 1), (1e9, 2), (1e11, 2), (1e13, 3)])
+def test_an_lr_far_below_the_range_is_found(sharpness: float, begins: int) -> None:
+    config = Config(total_steps=STEPS)
+    states, losses = descent(config, sharpness)
+    expected = [ETA_MIN * 1000.0**-count for count in range(begins + 1)]
+    assert sweeps(states) == pytest.approx(expected, rel=1e-9)
+    switch = states[-1].switch
+    assert switch is not None
+    assert switch.peak_lr < 2 / sharpness
+    assert losses[-1] < losses[0]
+
+
+def test_where_it_learns_the_sweep_begins_once() -> None:
+    states, _ = descent(Config(total_steps=STEPS), 1e3)
+    assert sweeps(states) == [ETA_MIN]
+
+
+def test_it_is_as_a_new_run_from_the_weights_of_before() -> None:
+    config = Config(total_steps=STEPS)
+    states, _ = descent(config, 1e7)
+    at = next(index for index, state in enumerate(states) if state.phase.growth.lr < ETA_MIN)
+    before, after = states[at - 1], states[at]
+    assert after.restores == before.restores + 1
+    assert after.snapshot_step == before.snapshot_step == 1
+    assert (after.origin, after.least, len(after.losses), after.nonfinite_reads) == (None, None, 0, 0)
+    assert after.phase.growth.before == before.phase.growth
+    assert equal(to_plain(through_plain(config, after)), to_plain(after))
+
+
+@pytest.mark.parametrize("preset", ["default", "paper"])
+def test_a_loss_that_explodes_at_any_lr_comes_to_a_decay(preset: str) -> None:
+    more = {"steps_per_epoch": 10} if preset == "paper" else {}
+    config = Config.preset(preset, total_steps=STEPS, **more)
+    states, _ = descent(config, 1e40)
+    assert len(sweeps(states)) <= 2 - math.log10(anew.LOWEST) / 3
+    assert isinstance(states[-1].phase, Decay)
+
+
+@pytest.mark.parametrize("first", [math.nan, 2.0])
+def test_losses_that_are_not_finite_alone_are_no_explosion(first: float) -> None:
+    """There is nothing that they have grown from: the gradient of a batch, say, is NaN at any LR."""
+    config = Config(total_steps=STEPS)
+    state = machine.observe(config, machine.start(config), np.array([first, *[math.nan] * 60]))
+    assert not isinstance(state.phase, Sweep)
+    assert state.phase.growth.lr == ETA_MIN
+
+
+def test_a_regression_in_raw_units_by_sgd_ends_as_with_the_best_lr() -> None:
+    """Inputs of 1,000: it had ended at 1e16 to 1e21, since no LR up to η_min serves it."""
+    draw = torch.Generator().manual_seed(1)
+    x = 1000 * torch.randn(4000, 10, generator=draw)
+    y = x @ torch.randn(10, generator=draw) / 1000 + 0.3 * torch.randn(4000, generator=draw)
+    torch.manual_seed(0)
+    model = nn.Linear(10, 1)
+    scheduler = autowu.AutoWU(torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9), STEPS)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for _ in range(STEPS):
+            rows = torch.randint(3200, (32,))
+            loss = (model(x[rows])[:, 0] - y[rows]).square().mean()
+            scheduler.optimizer.zero_grad()
+            loss.backward()
+            scheduler.optimizer.step()
+            scheduler.step(loss)
+    with torch.no_grad():
+        error = (model(x[3200:])[:, 0] - y[3200:]).square().mean()
+    assert error < 0.1  # 0.09 is the noise of the targets, of a variance of about 7
+    assert any("Growth begins anew, at 1e-08" in str(each.message) for each in told)
