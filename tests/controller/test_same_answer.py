@@ -1,6 +1,7 @@
 """A fall that is none: a network whose units die gives all inputs the same answer, and its loss is quiet."""
 
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -75,7 +76,7 @@ def test_growth_begins_anew_three_decades_below_with_the_weights_of_before(dead_
     config, states = dies(dead_from)
     at = next(
         index
-        for index, (before, after) in enumerate(zip(states, states[1:], strict=False), 1)
+        for index, (before, after) in enumerate(pairwise(states), 1)
         if isinstance(before.phase, Grow) and isinstance(after.phase, Search)
     )
     before, after = states[at - 1], states[at]

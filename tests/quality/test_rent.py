@@ -133,7 +133,8 @@ def test_the_table_counts_the_runs_that_are_lost():
         record("spike", "raw-diabetes", 1, -61.0, -60.0),  # the same
     ]
     text = hard.write(default + without)
-    assert "| rare examples (0) | raw targets (2) | raw inputs (0) | plateaus, noise, adapters (3) | lost |" in text
+    heads = "| rare examples (0) | raw targets (2) | raw inputs (0) | plateaus, noise, adapters (3) | lost |"
+    assert heads in text
     assert "| *nothing* | 0 lost | 1 lost | 0 lost | 0 lost | 1 |" in text
     assert "| spike | – | 1 differ, 2 lost | – | 2 differ, 1 lost | 3 |" in text
     assert "screen" not in text

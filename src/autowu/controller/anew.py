@@ -72,7 +72,7 @@ def lr_of_least(config: Config, state: State[WarmUp]) -> float | None:
 # --- an explosion from η_min on ------------------------------------------------------------------------
 
 
-def exploded(config: Config, state: State[Sweep]) -> bool:
+def exploded(config: Config, state: State[Sweep | Search]) -> bool:
     """Whether the loss has grown tenfold in the first decade of the sweep: that begins too high.
 
     Its median in the second half of these updates is above ten times its first value.
@@ -85,7 +85,7 @@ def exploded(config: Config, state: State[Sweep]) -> bool:
     return trend.median(losses[len(losses) // 2 :]) > noise.DECADE * abs(float(losses[0]))
 
 
-def lowered(config: Config, state: State[Sweep]) -> State[Sweep]:
+def lowered(config: Config, state: State[Sweep | Search]) -> State[Sweep]:
     """The sweep once more, as a new run's, from three decades below where it began."""
     before = state.phase.growth
     growth = Growth(state.step, before.lr / RETREAT, config.sweep_steps, before, open=True)

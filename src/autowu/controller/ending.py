@@ -13,6 +13,7 @@ from autowu.controller.state import (
     Decay,
     Grow,
     Growth,
+    Phase,
     Reason,
     Stable,
     State,
@@ -98,7 +99,7 @@ def healthy(config: Config, state: State[WarmUp]) -> bool:
     return config.spike is None or not (trend.tail_grows(losses) or worse(config, state))
 
 
-def constant(state: State[WarmUp]) -> bool | None:
+def constant(state: State[Phase]) -> bool | None:
     """Whether the network may give all inputs the same answer, since lift-off; None: not known yet."""
     origin = state.phase.origin if isinstance(state.phase, Grow) else None
     return origin is not None and trend.constant(noise.finite(state.losses), origin)
