@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import numpy as np
+
 from autowu.config import Config
 from autowu.controller import ending
 from autowu.controller.rate import cap, grown, grown_by
@@ -75,14 +77,15 @@ def lr_of_least(config: Config, state: State[WarmUp]) -> float | None:
 def exploded(config: Config, state: State[Sweep | Search]) -> bool:
     """Whether the loss has grown tenfold in the first decade of the sweep: that begins too high.
 
-    Its median in the second half of these updates is above ten times its first value.
+    The median of the second half of its finite losses is above ten times that of the first half.
     """
     growth = state.phase.growth
     decade = grown_by(config, growth, growth.start, ending.MARGIN) - growth.start
     losses = noise.finite(state.losses[:decade])
     if len(losses) < 2 or growth.lr < LOWEST * config.min_lr:
         return False
-    return trend.median(losses[len(losses) // 2 :]) > noise.DECADE * abs(float(losses[0]))
+    first, second = (trend.median(half) for half in np.split(losses, [len(losses) // 2]))
+    return 0 < noise.DECADE * abs(first) < second
 
 
 def lowered(config: Config, state: State[Sweep | Search]) -> State[Sweep]:
