@@ -1,5 +1,9 @@
-"""A test draws the same numbers in each run, whatever ran before it: what fails once fails again."""
+"""A test draws the same numbers in each run, whatever ran before it: what fails once fails again.
 
+And what the last run of all would be told of as Python ends is kept quiet: tests end runs where they like.
+"""
+
+import atexit
 import random
 import sys
 
@@ -12,6 +16,12 @@ def _seed() -> None:
     np.random.seed(0)  # noqa: NPY002 - what is tested may draw from it
     if "torch" in sys.modules:  # not every host needs it
         sys.modules["torch"].manual_seed(0)
+
+
+def pytest_sessionfinish() -> None:
+    """Tests of it have processes of their own."""
+    if "autowu.integrations.exits" in sys.modules:
+        atexit.unregister(sys.modules["autowu.integrations.exits"].NEWEST.tell)
 
 
 def pytest_collectstart() -> None:

@@ -63,6 +63,26 @@ def test_lr_and_loss_share_the_step_axis(autowu: Run, baseline: Run) -> None:
     assert (lr["x"][0], lr["y"][0]) == (1, 1e-5)
 
 
+def test_the_lr_axis_reaches_down_to_growth_that_has_begun_anew(autowu: Run) -> None:
+    """And the loss's, of an explosion by many decades, has room between its ticks."""
+    assert autowu.switch is not None
+    usual = figures.learning_rate_and_loss([autowu])["layout"]
+    assert "dtick" not in usual["yaxis2"]
+    low = replace(
+        autowu,
+        lrs=np.where(autowu.steps > 20, 1e-4 * autowu.lrs, autowu.lrs),
+        losses=np.where(autowu.steps < 20, 1e30, autowu.losses),
+        switch=replace(autowu.switch, peak_lr=1e-4 * autowu.switch.peak_lr),
+    )
+    layout = figures.learning_rate_and_loss([low])["layout"]
+    begins, ends = layout["yaxis"]["range"]
+    assert begins < math.log10(low.lrs[low.steps > 20][0])
+    assert low.switch is not None
+    assert begins < math.log10(low.switch.peak_lr) - 1
+    assert ends > math.log10(autowu.lrs[:20].max())
+    assert layout["yaxis2"]["dtick"] == 3
+
+
 def test_runs_differ_by_colour_and_by_dash(autowu: Run) -> None:
     lines = [
         (trace["line"]["color"], trace["line"]["dash"])

@@ -8,7 +8,24 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from autowu.runlog.run import Run
+
 Array = NDArray[np.float64]
+
+
+def lr_ends(run: Run) -> tuple[float, float] | None:
+    """The least LR to be shown, and the largest one; None where none is above zero.
+
+    The least of warm-up, and three decades under the largest, so that the decay is seen: it ends too near
+    zero to be shown. A peak far below the largest, as where growth has begun anew, has a decade and a half.
+    """
+    lrs = run.lrs[run.lrs > 0]
+    if not len(lrs):
+        return None
+    known = [float(lrs[0]), float(lrs.max()) / 1000]
+    if run.switch is not None:
+        known += [run.switch.peak_lr / 30, *run.lrs[(run.lrs > 0) & (run.steps <= run.switch.step)].tolist()]
+    return min(known), float(lrs.max())
 
 
 def numbers(values: ArrayLike | Sequence[float | None]) -> list[float | None]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from autowu.controller.cuts import taken_back
 from autowu.controller.state import Cut, End, Reason, Switch
-from autowu.report.curves import Array, numbers, smoothed, span, thinned
+from autowu.report.curves import Array, lr_ends, numbers, smoothed, span, thinned
 from autowu.report.replayed import star as star_of
 from autowu.report.replayed import star_words
 from autowu.runlog.run import Evaluation, Run
@@ -38,6 +38,7 @@ WHOLE: Final = "~e"  # a tick of a log axis is a whole number, not a small 2 or 
 ROW: Final = 20  # pixels, of words below words
 BETWEEN: Final = {"y": 0.53, "yref": "paper", "yanchor": "top"}  # words between the two axes
 FEW: Final = 3  # runs; of more, shades and words would cover one another
+DECADES: Final = 12  # of a log axis, at most, to have a tick each
 
 
 def label(text: str, most: int = 40) -> str:
@@ -118,10 +119,8 @@ def headroom(rows: int, height: float) -> float:
 
 
 def _lr_axis(runs: Sequence[Run], rows: int) -> Figure:
-    """From where the LRs start, or three decades under their peak; they end too near zero to be shown."""
     axis: Figure = {"type": "log", "exponentformat": "e", "tickformat": WHOLE}
-    known = [run.lrs[run.lrs > 0] for run in runs]
-    ends = [(min(lrs[0], lrs.max() / 1000), lrs.max()) for lrs in known if len(lrs)]
+    ends = [known for run in runs if (known := lr_ends(run))]
     if not ends:
         return axis
     low = math.log10(min(end[0] for end in ends)) - 0.2
@@ -153,7 +152,10 @@ def _loss_axis(raw: Sequence[Array], smooth: Sequence[Array]) -> Figure:
         low, high = math.log10(max(low, trend[0] / 10)), math.log10(high)
     margin = 0.05 * (high - low) or 0.5
     axis = {"type": "log" if log else "linear", "range": [low - margin, high + margin]}
-    return axis | {"exponentformat": "e"} | ({"tickformat": "~g"} if log else {})
+    axis |= {"exponentformat": "e"} | ({"tickformat": "~g"} if log else {})
+    if log and high - low > DECADES:  # a tick at each would leave no room between them
+        axis["dtick"] = math.ceil((high - low) / DECADES)
+    return axis
 
 
 def _warmup(run: Run, line: Figure) -> list[Figure]:

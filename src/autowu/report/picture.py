@@ -16,7 +16,7 @@ from autowu.errors import UserError
 from autowu.offline.range_test import RangeTest, lr_at
 from autowu.offline.what_if import NAMES, Case
 from autowu.report import picture_paper, picture_style
-from autowu.report.curves import span, thinned
+from autowu.report.curves import lr_ends, span, thinned
 from autowu.report.decision import setting
 from autowu.report.figures import FEW, found, smoothed_loss
 from autowu.report.picture_style import DARK, GREY, ORANGE, colour, dash, plain, styled
@@ -117,8 +117,7 @@ def _votes(axis: Any, tested: Sequence[Run], runs: Sequence[Run]) -> None:
 
 
 def _lr_limits(runs: Sequence[Run]) -> dict[str, Any]:
-    known = [run.lrs[run.lrs > 0] for run in runs]
-    ends = [(min(lrs[0], lrs.max() / 1000), lrs.max()) for lrs in known if len(lrs)]
+    ends = [known for run in runs if (known := lr_ends(run))]
     return {"ylim": (min(e[0] for e in ends) / 1.5, 2 * max(e[1] for e in ends))} if ends else {}
 
 
