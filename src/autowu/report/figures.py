@@ -151,7 +151,7 @@ def _loss_axis(raw: Sequence[Array], smooth: Sequence[Array]) -> Figure:
     if log:
         low, high = math.log10(max(low, trend[0] / 10)), math.log10(high)
     margin = 0.05 * (high - low) or 0.5
-    axis = {"type": "log" if log else "linear", "range": [low - margin, high + margin]}
+    axis: Figure = {"type": "log" if log else "linear", "range": [low - margin, high + margin]}
     axis |= {"exponentformat": "e"} | ({"tickformat": "~g"} if log else {})
     if log and high - low > DECADES:  # a tick at each would leave no room between them
         axis["dtick"] = math.ceil((high - low) / DECADES)
