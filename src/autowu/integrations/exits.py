@@ -12,15 +12,18 @@ import sys
 import warnings
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from autowu.integrations.ended import ended_early
 from autowu.integrations.session import Session
 
-if TYPE_CHECKING:
-    from autowu.integrations.torch.scheduler import AutoWU
-
 FEW: Final = 100  # updates: a run of fewer may be a rehearsal
+
+
+class Scheduler(Protocol):
+    """What a host's scheduler has of its session."""
+
+    _session: Session
 
 
 class Newest:
@@ -79,7 +82,7 @@ def session_ended_early(session: Session) -> str | None:
     return ended_early(session.total_steps, session.step, session.learning_rate, peak_lr)
 
 
-def scheduler_ended_early(scheduler: AutoWU) -> str | None:
+def scheduler_ended_early(scheduler: Scheduler) -> str | None:
     """The same of a scheduler whose host sees its end, so that nothing more is told of it."""
     NEWEST.seen(scheduler)
     return session_ended_early(scheduler._session)  # pyright: ignore[reportPrivateUsage]
