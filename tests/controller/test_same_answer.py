@@ -16,6 +16,7 @@ from autowu.controller.plain import to_plain
 from autowu.controller.state import Grow, Search, State
 from autowu.detector import trend
 from autowu.detector.trend import Level
+from autowu.integrations.warned import warnings_of
 
 from .helpers import equal, through_plain
 
@@ -128,3 +129,27 @@ def test_a_table_in_raw_units_is_learned(optimizer: str) -> None:
                 scheduler.step(loss)
         with torch.no_grad():
             assert (model(x).argmax(1) == y).double().mean() > 0.85
+
+
+# --- what is said where warm-up ends ------------------------------------------------------------------
+
+
+def told(config: Config, states: list[State]) -> list[str]:
+    """What is said of the same answer."""
+    said = (text for pair in pairwise(states) for text in warnings_of(config, *pair, 0, 0))
+    return [text for text in said if "with a loss as quiet as that of a network" in text]
+
+
+def test_a_network_that_may_be_dead_when_warm_up_ends_is_told() -> None:
+    config, states = dies(2e-5)
+    assert states[-1].switch is not None
+    assert len(told(config, states)) == 1
+
+
+def test_a_loss_without_noise_that_falls_on_is_no_same_answer() -> None:
+    config = Config(total_steps=500)
+    states: list[State] = [machine.start(config)]
+    for step in range(500):
+        states.append(machine.observe(config, states[-1], np.array([1 / (1 + step)])))
+    assert states[-1].switch is not None
+    assert told(config, states) == []

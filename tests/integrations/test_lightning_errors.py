@@ -19,7 +19,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from autowu.integrations._lightning import CEASED
+from autowu.integrations._lightning_several import CEASED
 from integrations.contract.contract import core_trace, v_curve
 from integrations.lightning import QUIET, Batches
 from integrations.lightning_runs import LIGHTNINGS, AutoWUCallback, OneParameter, fit

@@ -13,6 +13,7 @@ from torch.utils.hooks import RemovableHandle
 
 from autowu.integrations._lightning_averages import Averages
 from autowu.integrations._lightning_length import Start, updates_from
+from autowu.integrations._lightning_several import Several
 from autowu.integrations.ended import is_over, may_end_early
 from autowu.integrations.exits import scheduler_ended_early
 from autowu.integrations.given import refuse
@@ -23,8 +24,6 @@ from autowu.integrations.torch.scheduler import AutoWU
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
 
-
-CEASED: Final = 250  # updates of one optimizer without any of another, until that is told
 
 _GIVEN: Final = {  # by Lightning, and where it is told
     "optimizer": "those that configure_optimizers gives",
@@ -48,13 +47,11 @@ class Hooks:
         self._settings = settings
         self._start = Start(0, 0, 0)
         self._loaded: dict[str, Any] | None = None
-        self._told_of_others = self._told_of_ceased = self._told_of_unread = False
+        self._told_of_others = self._told_of_unread = False
         self._given = False  # any loss of the update that is not closed yet
         self._hooks: list[RemovableHandle] = []  # on the steps of optimizers that are stepped by hand
         self._announced: set[int] = set()  # in this batch by Lightning: the ids of those that it steps
-        self._steps: list[_Steps] = []  # of each of several optimizers, since training started
-        self._closed = 0  # updates of theirs
-        self._most = 0  # of the one that makes most, when the one that makes fewest made its last
+        self._several = Several()
 
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"_hooks": []}  # a copy's optimizers have none of them
@@ -90,8 +87,7 @@ class Hooks:
             for _ in range(loaded.get(UNREAD, 0)):
                 self.scheduler.step(math.nan)
         self._averages = Averages(self.scheduler)
-        several = trainer.optimizers if len(trainer.optimizers) > 1 else []
-        self._steps, self._closed, self._most = [_Steps(optimizer) for optimizer in several], 0, 0
+        self._several.restart(trainer.optimizers)
         self._let_go()
         if not pl_module.automatic_optimization:
             self._hooks = [
@@ -103,12 +99,10 @@ class Hooks:
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
-        """Count the steps of each of several optimizers: ``global_step`` is the sum."""
+        """Count the steps of each of several optimizers."""
         self._announced.add(id(optimizer))
         loop = cast("Any", trainer.fit_loop).epoch_loop.manual_optimization
-        for steps in self._steps:
-            if steps.optimizer is optimizer:
-                steps.begin(loop.optim_step_progress.total.ready)
+        self._several.begin(optimizer, loop.optim_step_progress.total.ready)
 
     def _on_step(self, optimizer: Optimizer, *_: Any) -> None:
         """See that a step by hand is one that Lightning knows of, and so AutoWU."""
@@ -164,31 +158,13 @@ class Hooks:
     def _unread(self, trainer: Trainer) -> int:
         """How many updates there are that the scheduler does not know of."""
         assert self.scheduler is not None
-        if not self._steps:
-            return trainer.global_step - self._start.step - self.scheduler.last_epoch
-        # The one that makes the fewest counts: a critic may make more.
-        return min(steps.count for steps in self._steps) - self._closed
+        if self._several:
+            return self._several.unread
+        return trainer.global_step - self._start.step - self.scheduler.last_epoch
 
     def _updates(self, trainer: Trainer) -> int:
         """The same, which it is to know from now on."""
-        updates = self._unread(trainer)
-        if not self._steps:
-            return updates
-        self._closed += updates
-        most = max(steps.count for steps in self._steps)
-        if updates:
-            self._most = most
-        if most - self._most >= CEASED and not self._told_of_ceased:
-            self._told_of_ceased = True
-            made = ", ".join(f"{type(each.optimizer).__name__} {each.count}" for each in self._steps)
-            warnings.warn(
-                f"AutoWU: one of the optimizers has made no update in the last {most - self._most} of another"
-                f" ({made} updates). The LR of all goes by the one that makes the fewest, and so does"
-                " total_steps. If it has ceased, or each has a loss of its own, let each have a scheduler of"
-                " its own (autowu.AutoWU) in configure_optimizers.",
-                stacklevel=2,
-            )
-        return updates
+        return self._several.close() if self._several else self._unread(trainer)
 
     def _look_for_others(self, trainer: Trainer) -> None:
         """The trainer may be given new optimizers on the way, in a hook; their LR is nobody's then."""
@@ -271,20 +247,6 @@ class Hooks:
                 f" {type(self).__name__}: let it give the optimizer alone"
             )
         _check_callbacks(cast("Any", trainer).callbacks)
-
-
-class _Steps:
-    """How often an optimizer has been stepped, as Lightning counts it: also where mixed precision skips."""
-
-    def __init__(self, optimizer: Optimizer) -> None:
-        self.optimizer = optimizer
-        self.count = 0
-        self._last: int | None = None
-
-    def begin(self, number: int) -> None:
-        """Step ``number`` of all optimizers begins; or goes on: L-BFGS evaluates the loss several times."""
-        self.count += number != self._last
-        self._last = number
 
 
 def _check_callbacks(callbacks: Iterable[object]) -> None:

@@ -11,6 +11,7 @@ from autowu.controller import ending
 from autowu.controller.phases import watch
 from autowu.controller.rate import grown
 from autowu.controller.state import AfterSwitch, Cut, Grow, Phase, Reason, Search, State, Sweep
+from autowu.detector import noise, trend
 from autowu.site import page
 from autowu.text import apart
 
@@ -101,13 +102,19 @@ def _of_growth_anew(config: Config, before: State[Phase], after: State[Phase]) -
             f" begins anew, at an LR of {phase.growth.lr:.3g}.{back} Inputs of about 1 in size would not lead"
             " there."
         )
-    elif after.switch is not None and ending.constant(before):
+    elif after.switch is not None and _quiet(config, before):
         yield (
             f"AutoWU: warm-up has ended at step {after.step}{_of(after)}, with a loss as quiet as that of a"
             " network that gives all inputs the same answer. If its predictions are all the same, its units"
             " are dead or saturated: scale the inputs, or begin anew with"
             f" max_lr={after.switch.peak_lr / 30:.1g}."
         )
+
+
+def _quiet(config: Config, state: State[Phase]) -> bool:
+    """Whether the last losses are those of the same answer. (Without noise a fall alone may look so.)"""
+    last = noise.finite(state.losses)[-trend.LAST :]
+    return ending.constant(state) is True and trend.shift(last, config.fall_threshold) >= 0
 
 
 def _of_a_break(before: State[Phase], after: State[Phase]) -> Iterator[str]:

@@ -19,13 +19,15 @@ def lr_ends(run: Run) -> tuple[float, float] | None:
     The least of warm-up, and three decades under the largest, so that the decay is seen: it ends too near
     zero to be shown. A peak far below the largest, as where growth has begun anew, has a decade and a half.
     """
-    lrs = run.lrs[run.lrs > 0]
-    if not len(lrs):
+    above = run.lrs > 0
+    if not above.any():
         return None
-    known = [float(lrs[0]), float(lrs.max()) / 1000]
+    lrs = run.lrs[above]
+    least, largest = float(lrs[0]), float(lrs.max())
     if run.switch is not None:
-        known += [run.switch.peak_lr / 30, *run.lrs[(run.lrs > 0) & (run.steps <= run.switch.step)].tolist()]
-    return min(known), float(lrs.max())
+        warmup = run.lrs[above & (run.steps <= run.switch.step)]
+        least = min(run.switch.peak_lr / 30, float(warmup.min(initial=least)))
+    return min(least, largest / 1000), largest
 
 
 def numbers(values: ArrayLike | Sequence[float | None]) -> list[float | None]:

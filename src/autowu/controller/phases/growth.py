@@ -16,7 +16,7 @@ STEEP: Final = 0.3
 """Share of η_max beyond which the middle of the flat part lies, where the loss still falls there."""
 
 SPREAD: Final = 3.0
-"""Growth of the LR in which a loss that is not the same answer's moves."""
+"""Growth of the LR without a fall of the loss, from which on that is taken for the same answer's."""
 
 SAME: Final = 2.0
 """LRs are the same, to the loss, up to this factor."""
@@ -111,8 +111,9 @@ def _collapsed(config: Config, state: State[Grow]) -> bool:
         return False
     if grown(config, growth, state.step) < min(SPREAD * grown(config, growth, state.first), config.high_lr):
         return False
-    flat = trend.shift(noise.finite(state.losses), config.fall_threshold) >= 0
-    return flat and ending.constant(state) is True
+    if ending.constant(state) is not True:
+        return False
+    return trend.shift(noise.finite(state.losses), config.fall_threshold) >= 0
 
 
 def _broke(config: Config, state: State[Grow]) -> bool:
