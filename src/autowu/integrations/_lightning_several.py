@@ -22,7 +22,7 @@ class Several:
 
     def restart(self, optimizers: Sequence[Optimizer]) -> None:
         """Training starts with these; of one there is nothing to count."""
-        several = optimizers if len(optimizers) > 1 else []
+        several = list(optimizers) if len(optimizers) > 1 else []
         self._steps, self._closed, self._most = [_Steps(optimizer) for optimizer in several], 0, 0
 
     def __bool__(self) -> bool:
