@@ -41,7 +41,7 @@ def dead(losses: np.ndarray, since: int) -> np.ndarray:
 
 T = np.arange(600)
 FALL, FLAT = 3 - 0.005 * T, 2.3 + noise(600, seed=1)
-TWO_RISES = np.array([2.3] * 30 + [8.0] * 4 + [2.3] * 150 + [8.0] * 66) + noise(250)
+TWO_RISES = np.array([2.3] * 30 + [8.0] * 4 + [2.3] * 150 + [8.0] * 116) + noise(300)
 PAPER = {"preset": "paper", "steps_per_epoch": 25}
 ENDINGS = {
     "a minimum": Ending(Reason.MINIMUM, False, 3, True, v_shape(600, 200, 0.02)),

@@ -14,7 +14,7 @@ from autowu.controller import machine, schedule
 from autowu.controller.cuts import taken_back
 from autowu.controller.plain import from_plain, to_plain
 from autowu.controller.rate import line
-from autowu.controller.state import Decay, Grow, Growth, Horizon, Search, State, Sweep, TooLarge
+from autowu.controller.state import Decay, Grow, Growth, Horizon, Search, State, Sweep
 
 # Neither an example nor the drawing of them has a limit of time, which a machine that others use would fail.
 seeded = settings(
@@ -91,7 +91,7 @@ def lift_off(states: list[State]) -> int | None:
     return grows[-1].lift_off if grows else None
 
 
-def too_large(states: list[State]) -> TooLarge | None:
+def too_large(states: list[State]) -> float | None:
     """The last LR that growth went back for."""
     found = [state.phase.too_large for state in states if isinstance(state.phase, Search)]
     return found[-1] if found else None

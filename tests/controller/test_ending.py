@@ -33,20 +33,11 @@ PAPER = Config.paper(400, 25)
     ("known", "lr"),
     [
         ({"good": 0.03}, 0.03),
-        ({"good": 0.03, "least": 0.001}, 0.03),
         ({"too_large": 0.5}, 0.05),
         ({"too_large": 5e-5}, 1e-5),  # η_min
-        ({"too_large": 0.5, "least": 0.2}, 0.05),
-        ({"too_large": 0.5, "least": 0.02}, 0.02),
-        ({"too_large": 0.5, "least": 0.001}, 0.005),  # by one more order of magnitude, and no more
-        ({"too_large": 5e-4, "least": 1e-5}, 1e-5),
         ({"good": 0.03, "too_large": 0.1}, 0.01),
         ({"good": 0.003, "too_large": 0.1}, 0.003),
-        ({"good": 0.03, "too_large": 0.1, "least": 0.001}, 0.01),
         ({}, 0.1),
-        ({"least": 0.02}, 0.02),
-        ({"least": 0.5}, 0.1),
-        ({"least": 1e-4}, MIDDLE),
     ],
 )
 def test_the_lr_where_no_minimum_was_seen(known: dict[str, float], lr: float) -> None:
@@ -55,19 +46,19 @@ def test_the_lr_where_no_minimum_was_seen(known: dict[str, float], lr: float) ->
 
 def test_a_range_of_less_than_an_order_of_magnitude_has_no_lr_below_it() -> None:
     narrow = Config(total_steps=1000, min_lr=1e-3, max_lr=4e-3)
-    for known in ({}, {"least": 3e-3}, {"too_large": 4e-3}, {"too_large": 4e-3, "least": 2e-3}):
+    for known in ({}, {"too_large": 4e-3}):
         assert ending.fallback(narrow, Growth(0, 1e-3, 100), **known) == 1e-3
 
 
 lrs = st.none() | st.floats(1e-5, 1.0)
 
 
-@given(lrs, lrs, lrs)
+@given(lrs, lrs)
 @seeded
 def test_it_is_in_the_range_and_no_larger_than_what_is_known(
-    good: float | None, too_large: float | None, least: float | None
+    good: float | None, too_large: float | None
 ) -> None:
-    lr = ending.fallback(CONFIG, GROWTH, good=good, too_large=too_large, least=least)
+    lr = ending.fallback(CONFIG, GROWTH, good=good, too_large=too_large)
     assert CONFIG.min_lr <= lr <= CONFIG.high_lr
     assert good is None or lr <= good
     assert too_large is None or lr <= max(too_large / ending.MARGIN, CONFIG.min_lr)
@@ -159,9 +150,10 @@ def test_a_run_that_died_goes_on_at_half_of_the_lr_of_its_snapshot() -> None:
 
 def test_after_two_rises_with_a_tenth_of_the_lr_that_the_second_was_seen_at() -> None:
     found = ENDINGS["two rises"].replay()
-    assert found.switch_step is not None
-    seen_at = found.learning_rates[found.switch_step - 1] * grown_by(1, 387) / 1e-5
-    assert found.peak_lr == pytest.approx(0.1 * seen_at, rel=1e-12)
+    first, switch = 184, found.switch_step  # of the losses that are high
+    assert switch is not None
+    assert found.learning_rates[switch - 1] == pytest.approx(100 * found.peak_lr, rel=0.1)
+    assert 1 < 10 * found.peak_lr / found.learning_rates[first] < 1.5  # three reads after some of them
 
 
 # --- at the cap ---------------------------------------------------------------------------------------

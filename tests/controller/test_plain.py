@@ -32,7 +32,7 @@ def rich() -> dict[str, tuple[Config, State]]:
     adam = follow(PAPER, v_shape(400, 100, 0.02)[:60])[-1]
     plateau = follow(PLATEAU, v_shape(400, 100, 0.02))[-1]
     assert adam.adam
-    assert risen.phase.too_large.level
+    assert risen.phase.too_large
     assert path["Grow"].snapshot_step
     assert path["Grow"].verdicts
     assert path["Grow"].phase.origin
@@ -180,7 +180,7 @@ def of(plain: Any, path: tuple[Any, ...]) -> Any:
         ("Grow", ("phase", "growth", "start"), 10**6), ("Grow", ("phase", "lift_off"), -3),
         ("Grow", ("phase", "lift_off"), None), ("Grow", ("phase", "tests_from"), -1),
         ("Grow", ("phase", "detections"), -4), ("Search", ("phase", "rises"), -1),
-        ("Search", ("phase", "too_large", "drifts"), 1), ("Decay", ("phase", "growth", "span"), 0),
+        ("Search", ("phase", "too_large"), "x"), ("Decay", ("phase", "growth", "span"), 0),
         ("Decay", ("phase", "switch"), None), ("Decay", ("phase", "no_fall"), 1),
         ("Decay", ("phase", "least"), 1.0), ("Decay", ("origin",), 1.0), ("cut", ("phase", "cuts"), None),
         ("cut", ("phase", "cuts", 0, "step"), -1), ("cut", ("phase", "cuts", 0, "back_to"), -1),

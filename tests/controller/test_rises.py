@@ -1,4 +1,4 @@
-"""A loss that rises before lift-off: noise hid its fall, or the data make it rise."""
+"""A loss that rises before lift-off: noise hid its fall, a plateau is left so, or the data make it rise."""
 
 import math
 from collections.abc import Callable
@@ -16,7 +16,6 @@ from autowu.detector.trend import Level
 from .helpers import (
     equal,
     follow,
-    growth_of,
     lift_off,
     noisy,
     response,
@@ -48,6 +47,9 @@ def test_a_rise_at_once_starts_again_at_the_start() -> None:
     assert again.phase.growth == Growth(11, 1e-5, 387, before=Growth(0, 1e-5, 40, open=True))
 
 
+MIDDLE = math.sqrt(1e-5)  # of the range of LRs
+
+
 def explodes(edge: float, sd: float = 0.1, seed: int = 0) -> Callable[[int, float], float]:
     """No fall that can be seen, and a loss ten times as high from the LR ``edge`` on."""
     draws = np.random.default_rng(seed).standard_normal(100_000)
@@ -59,16 +61,37 @@ def explodes(edge: float, sd: float = 0.1, seed: int = 0) -> Callable[[int, floa
 def test_a_loss_that_only_explodes_gets_a_tenth_of_the_lr_that_it_explodes_at_or_less(
     edge: float, total: int
 ) -> None:
-    states, lrs = watched(Config(total_steps=total), explodes(edge), total // 2 + 1)
+    config = Config(total_steps=total)
+    states, lrs = watched(config, explodes(edge), total // 2 + 1)
     state = states[-1]
     assert lift_off(states) is None
     assert too_large(states) is not None
     assert state.switch is not None
-    assert (state.switch.capped, state.switch.t_star, state.restores) == (False, None, 2)
-    # The least of flat noise, which may lie anywhere, takes it down by another decade at most.
-    assert edge / 100 <= state.switch.peak_lr < edge / 10 * (2.5 if total < 1000 else 1.6)
-    # Twice at such LRs, and no longer than it takes to see it.
-    assert np.count_nonzero(lrs[: state.switch.step] >= edge) < 40 + total // 40
+    assert (state.switch.t_star, state.restores) == (None, 2)
+    assert state.switch.capped == (edge == 0.3)
+    tenth = edge / 10 * (2.5 if total < 1000 else 1.6)
+    most, least = MIDDLE * (1 + 1e-12), MIDDLE * (1 - 1e-12)
+    assert min(edge / 10, least) <= state.switch.peak_lr <= min(tenth, most)
+    # Twice at such LRs: until it is seen, and then for a decade.
+    high = np.count_nonzero(lrs[: state.switch.step] >= edge)
+    assert state.switch.capped or high < 40 + total // 40 + config.growth_steps // 5
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_plateau_may_be_left_where_the_loss_has_risen(seed: int) -> None:
+    """Parity of three bits, by SGD: at LRs that it needs the loss rises by a fifth before it falls."""
+    draws, learned = np.random.default_rng(seed).standard_normal(1600), 0.0
+
+    def loss(step: int, lr: float) -> float:
+        nonlocal learned
+        learned += max(0.0, lr - 0.1) / 10
+        return (0.69 + 0.14 * min(1.0, lr / 0.05)) * math.exp(-learned) + 0.03 * float(draws[step])
+
+    states, _ = watched(Config(total_steps=1600), loss, 800)
+    switch = states[-1].switch
+    assert switch is not None
+    assert lift_off(states) is not None
+    assert switch.peak_lr > 0.05
 
 
 def test_a_rise_seen_twice_at_much_lower_an_lr_is_not_the_lr_s_doing() -> None:
@@ -81,8 +104,7 @@ def test_a_rise_seen_twice_at_much_lower_an_lr_is_not_the_lr_s_doing() -> None:
     states, _ = watched(Config(total_steps=1000), jumps, 501)
     state, rise = states[-1], too_large(states)
     assert rise is not None
-    assert rise.lr < 1e-2
-    assert rise.level is None  # the level to fall from is that of after the jump
+    assert rise < 1e-2
     assert lift_off(states) is not None
     assert state.switch is not None
     assert 0.01 < state.switch.peak_lr < 0.04
@@ -142,7 +164,7 @@ def test_a_divergence_that_takes_its_time_is_no_jump_of_the_data(edge: float, de
     assert edge / 10 < state.switch.peak_lr < edge
 
 
-def test_where_noise_hides_fall_and_rise_alike_the_least_loss_bounds_the_lr() -> None:
+def test_where_noise_hides_fall_and_rise_alike_the_middle_of_the_range_bounds_the_lr() -> None:
     """The best LR is 0.001; at a tenth of that at which the rise is seen, the loss has long risen."""
     found = []
     for seed in range(60):
@@ -162,36 +184,39 @@ def test_where_noise_hides_fall_and_rise_alike_the_least_loss_bounds_the_lr() ->
     assert len(found) >= 20
     assert all(peak_lr < 0.9 * tenth for peak_lr, tenth in found)
     assert (
-        np.median([peak_lr for peak_lr, _ in found]) < 0.003 < 0.01 < np.median([tenth for _, tenth in found])
+        max(peak_lr for peak_lr, _ in found)
+        < 1.001 * MIDDLE
+        < 0.01
+        < np.median([tenth for _, tenth in found])
     )
 
 
 @pytest.mark.parametrize("level", [0.7, 2.3, -40.0])
-@pytest.mark.parametrize(("rise", "ends"), [(0.08, False), (0.15, True)])
-def test_a_plateau_may_rise_by_a_tenth_before_it_is_left(level: float, rise: float, ends: bool) -> None:
+@pytest.mark.parametrize(("rise", "counts"), [(0.08, False), (0.15, True)])
+def test_a_plateau_may_rise_by_a_tenth(level: float, rise: float, counts: bool) -> None:
     """As the loss of parity does with SGD, at LRs that it needs to be learned at all."""
     draws = np.random.default_rng(0).standard_normal(600)
 
     def loss(step: int, lr: float) -> float:
         return level + abs(level) * (rise * (lr > 0.05) + 0.02 * float(draws[step]))
 
-    states, lrs = watched(Config(total_steps=1200), loss, 600)
+    states, _ = watched(Config(total_steps=1200), loss, 600)
     assert too_large(states) is not None  # the fast growth goes back for any
-    assert bool(lrs.max() < 0.2) is ends
+    assert (states[-1].switch.reason is Reason.RISE) is counts
 
 
 @pytest.mark.parametrize("level", [-3000.0, 40.0, 3000.0])
-@pytest.mark.parametrize(("rise", "ends"), [(3.0, False), (8.0, True)])
-def test_of_a_large_level_a_small_share_may_be_a_real_rise(level: float, rise: float, ends: bool) -> None:
+@pytest.mark.parametrize(("rise", "counts"), [(3.0, False), (8.0, True)])
+def test_of_a_large_level_a_small_share_may_be_a_real_rise(level: float, rise: float, counts: bool) -> None:
     """Such as that of a likelihood of many values: what counts there is five noise levels."""
     draws = np.random.default_rng(0).standard_normal(600)
 
     def loss(step: int, lr: float) -> float:
         return level + rise * (lr > 0.05) + float(draws[step])
 
-    states, lrs = watched(Config(total_steps=1200), loss, 600)
+    states, _ = watched(Config(total_steps=1200), loss, 600)
     assert too_large(states) is not None
-    assert bool(lrs.max() < 0.2) is ends
+    assert (states[-1].switch.reason is Reason.RISE) is counts
 
 
 @pytest.mark.parametrize("beyond", [0.5, math.nan])
@@ -201,48 +226,33 @@ def test_where_nothing_fell_it_is_a_tenth_of_the_lr_of_the_rise_wherever_the_los
     """On a plateau that is a matter of chance."""
     found = []
     for seed in range(20):
-        draws = np.random.default_rng(seed).standard_normal(2000)
+        draws = np.random.default_rng(seed).standard_normal(4000)
 
         def loss(step: int, lr: float, draws: np.ndarray = draws) -> float:
-            return 2.3 + (beyond * math.log10(lr / 0.1) if lr > 0.1 else 0.0) + 0.05 * float(draws[step])
+            return 2.3 + (beyond * math.log10(lr / 1e-3) if lr > 1e-3 else 0.0) + 0.05 * float(draws[step])
 
-        state, lrs = run(Config(total_steps=4000), loss, 2000)
-        assert state.switch is not None
-        assert state.switch.t_star is None
-        assert all(verdict.streak <= 1 for verdict in state.verdicts)  # each is a test of its own
-        if not state.switch.capped:
-            found.append(state.switch.peak_lr / lrs[state.switch.step - 1])
-    assert len(found) >= 15
-    assert found == pytest.approx([0.1] * len(found), rel=0.02)
+        states, _ = watched(Config(total_steps=4000), loss, 2000)
+        switch, known = states[-1].switch, too_large(states)
+        assert switch is not None
+        assert known is not None
+        assert switch.t_star is None
+        assert not switch.capped
+        assert all(verdict.streak <= 1 for verdict in states[-1].verdicts)  # each is a test of its own
+        found.append(switch.peak_lr)
+        if math.isfinite(beyond):
+            assert switch.peak_lr == pytest.approx(known / 10, rel=1e-12)
+    assert all(1e-4 <= peak_lr < 6e-4 for peak_lr in found)
 
 
-@pytest.mark.parametrize(("total", "at"), [(120, 43), (160, 60)])
-def test_a_rise_in_slow_growth_ends_warm_up(total: int, at: int) -> None:
+@pytest.mark.parametrize(("total", "at"), [(120, 43), (160, 60), (1000, 150)])
+def test_a_rise_in_slow_growth_bounds_the_lr(total: int, at: int) -> None:
     config, draws = Config(total_steps=total, max_lr=1.0), np.random.default_rng(0).standard_normal(total)
     states, lrs = watched(config, lambda step, lr: (8.0 if step >= at else 2.3) + 0.01 * draws[step])
     switch = states[-1].switch
     assert switch is not None
-    assert switch.step < at + 10
+    assert switch.step <= at + 20 + config.growth_steps // 5
     assert switch.rewound_to == 1
-    assert switch.peak_lr == pytest.approx(max(lrs[switch.step - 1] / 10, 1e-5), rel=0.2)
-
-
-@pytest.mark.parametrize(("total", "at"), [(400, 112), (600, 180)])
-def test_the_cap_does_not_fix_an_lr_at_which_the_loss_has_jumped(total: int, at: int) -> None:
-    """That may be of other data; but in what is left of warm-up the LR does not come so far again."""
-    config = Config(total_steps=total, max_lr=1.0)
-    draws = np.random.default_rng(0).standard_normal(total)
-    states, goes_back = [machine.start(config)], 0
-    for step in range(total // 2 + 1):
-        goes_back = goes_back or (states[-1].restores if step > at and too_large(states) else 0)
-        loss = (8.0 if step >= at and not goes_back else 2.3) + 0.01 * float(draws[step])
-        states.append(machine.observe(config, states[-1], np.array([loss])))
-    state, rise = states[-1], too_large(states)
-    assert rise is not None
-    assert state.switch is not None
-    assert state.switch.capped
-    assert grown(config, growth_of(state), total // 2) < 1.001 * rise.lr
-    assert state.switch.peak_lr == pytest.approx(max(rise.lr / 10, 1e-5), rel=1e-9)
+    assert max(lrs[at] / 10, 1e-5) <= switch.peak_lr <= max(lrs[at + 15] / 10, 1e-5)
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -266,7 +276,7 @@ def test_a_small_fall_once_growth_is_slow_is_no_lift_off(seed: int) -> None:
 @pytest.mark.parametrize("total", [400, 1000, 4000])
 @pytest.mark.parametrize(("height", "share"), [(1.0, 0.1), (1.0, 0.2), (3.0, 0.3), (3.0, 0.5)])
 def test_a_loss_that_the_data_raise_for_long_finds_its_lr(height: float, share: float, total: int) -> None:
-    """Such as a term that is annealed in: growth goes back a few times, and then takes no more notice."""
+    """Such as a term that is annealed in: it is as high with the weights of before."""
     draws = np.random.default_rng(0).standard_normal(total)
 
     def annealed(step: int, lr: float) -> float:
@@ -275,44 +285,13 @@ def test_a_loss_that_the_data_raise_for_long_finds_its_lr(height: float, share: 
 
     state, _ = run(Config(total_steps=total), annealed, total // 2 + 1)
     assert state.switch is not None
-    assert 4e-3 < state.switch.peak_lr < 0.1
-    assert state.restores <= 4
-
-
-def test_no_lr_that_a_first_rise_was_seen_at_is_fixed_after_a_second_lower_one() -> None:
-    config = Config(total_steps=400)
-    draws = np.random.default_rng(0).standard_normal(400)
-    state, rises = machine.start(config), set[float]()
-    for step in range(201):
-        lr = machine.learning_rate(config, state, step)
-        high = 100 <= step < 120 or 125 <= step < 150
-        seen = len(rises) > (0 if step < 120 else 1)
-        state = machine.observe(
-            config, state, np.array([(8.0 if high and not seen else 2.3) + 0.01 * draws[step]])
-        )
-        if isinstance(state.phase, Search) and state.phase.too_large:
-            rises.add(state.phase.too_large.lr)
-        lr = grown(config, growth_of(state), step) if state.switch is None else lr
-    assert len(rises) == 2
-    assert state.switch is not None
-    assert state.switch.capped
-    assert state.switch.peak_lr <= lr * 1.1
-
-
-def test_a_snapshot_made_after_the_rise_is_none_of_the_initial_weights() -> None:
-    config = Config(total_steps=26_600, warmup_limit=2000, max_lr=1.0)  # a sweep of 200 updates
-    losses = 2.3 + 0.01 * np.random.default_rng(0).standard_normal(200)
-    losses[150:] += 5
-    unread = machine.start(config).replace(step=199, read=199, losses=losses[:199])  # no read before 200
-    state = machine.observe(config, unread, losses[199:])
-    assert state.snapshot_step == 200
-    assert state.phase.too_large is not None
-    assert state.phase.too_large.level is None
+    assert 3e-3 < state.switch.peak_lr < 0.1
+    assert state.restores <= 3
 
 
 @pytest.mark.parametrize("length", [6, 8, 12])
-def test_the_end_of_a_burst_is_no_lift_off(length: int) -> None:
-    """A burst in the sweep sends it back; the growth that follows must not take its end for a fall."""
+def test_the_end_of_a_burst_does_no_harm(length: int) -> None:
+    """A burst in the sweep sends it back; its end may be taken for a fall, at next to no LR."""
 
     def burst(step: int, lr: float) -> float:
         high = 3.0 if 12 <= step < 12 + length else 0.0
@@ -322,10 +301,7 @@ def test_the_end_of_a_burst_is_no_lift_off(length: int) -> None:
     states, _ = watched(Config(total_steps=1000), burst, 501)
     state, rise = states[-1], too_large(states)
     assert rise is not None
-    assert rise.lr < 1e-3
-    assert rise.level is not None
-    assert rise.level.median == pytest.approx(2.3, abs=0.05)
-    assert rise.level.losses == growth_of(state).start - 5
+    assert rise < 1e-3
     assert state.switch is not None
     assert 0.01 < state.switch.peak_lr < 0.04
 
@@ -353,7 +329,8 @@ def test_lift_off_that_was_noise_is_taken_back_only_where_growth_has_the_time(to
     if total == 240:
         assert isinstance(found.phase, Decay)
         switch = found.phase.switch
-        assert (switch.peak_lr, switch.rewound_to) == (pytest.approx(lr / 10), 60)
+        assert lr / 10 > MIDDLE
+        assert (switch.peak_lr, switch.rewound_to) == (pytest.approx(MIDDLE), 60)
         assert (switch.reason, switch.capped) == (Reason.RISE, False)
     else:
         assert isinstance(found.phase, Search)

@@ -8,10 +8,9 @@ import pytest
 from autowu import Config
 from autowu.controller import ending
 from autowu.controller.cuts import taken_back
-from autowu.controller.state import Decay, Reason, State
 from autowu.detector.trend import Stretch
 
-from .after_switch import BEGIN, STRETCH, T, cuts, fallen, quiet, reads
+from .after_switch import BEGIN, T, cuts, fallen, quiet, reads
 from .helpers import follow, v_shape
 
 # --- weights that are fit to go back to -----------------------------------------------------------------
@@ -57,20 +56,6 @@ def test_where_warm_up_knows_no_level_the_first_losses_after_the_switch_are_the_
     assert [cut.factor for cut in cuts(losses, begin)] == [1 / 3, 1.0]
     losses[420 - BEGIN :] -= 0.6  # the weights that went back are as good as they were
     assert [cut.factor for cut in cuts(losses, begin)] == [1 / 3]
-
-
-@pytest.mark.parametrize(
-    ("rise", "stretches", "count"),
-    [(0.6, 1, 0), (0.6, 2, 0), (0.6, 3, 1), (0.6, 4, 1), (0.4, 4, 0)],
-)
-def test_a_rise_within_the_bounds_of_the_least_level_counts_when_it_lasts(
-    rise: float, stretches: int, count: int
-) -> None:
-    """Few losses told the least level, and so its bounds are wide. Half of the fall, three times in a row."""
-    begin, losses = fallen(least=Stretch(0.3, 1.0, 1.7), kept=Stretch(0.9, 1.0, 1.7)), quiet()
-    losses[: stretches * STRETCH] += rise
-    found = [cut for cut in reads(losses, begin)[-1].phase.cuts if cut.factor < 1]
-    assert [cut.step for cut in found] == [BEGIN + 3 * STRETCH] * count
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -177,40 +162,3 @@ def test_one_low_loss_at_the_start_is_no_level_that_the_loss_has_to_fall_below(l
     origin = states[-1].origin
     assert origin is not None
     assert origin.low > 1.5
-
-
-# --- weights of before the fall -----------------------------------------------------------------------
-
-
-def sent_back(reason: Reason = Reason.MINIMUM, kept: float = 2.0, seen: float | None = None) -> State[Decay]:
-    """A switch at step 300, back to weights of step 200 and of before the fall from 2, or from other data."""
-    state = fallen(kept=Stretch(kept - 0.1, kept, kept + 0.1), snapshot_step=200)
-    switch = replace(state.phase.switch, rewound_to=200, reason=reason)
-    phase = replace(state.phase, switch=switch, least=None)
-    return state.replace(phase=phase, least=None if seen is None else Stretch(seen, seen, seen))
-
-
-@pytest.mark.parametrize(
-    ("begin", "falls_at", "found"),
-    [
-        (sent_back(), T, [(500, 1 / 3), (700, 1 / 9), (900, 1 / 27)]),  # in twice the updates of warm-up
-        (sent_back(), 600, [(500, 1 / 3)]),
-        (sent_back(), 460, []),
-        (sent_back(Reason.RISE), T, []),  # it may never have fallen
-        (sent_back(Reason.RISE, seen=1.0), 600, [(500, 1 / 3)]),
-        (sent_back(kept=2.5), T, []),  # the first losses were of other data
-    ],
-)
-def test_a_loss_that_had_fallen_from_these_weights_falls_again_or_the_lr_is_too_large(
-    begin: State[Decay], falls_at: int, found: list[tuple[int, float]]
-) -> None:
-    losses = quiet() + 1
-    losses[falls_at - BEGIN :] -= 0.9
-    told = reads(losses, begin)[-1].phase.cuts
-    assert [(cut.step, cut.factor) for cut in told] == [(step, pytest.approx(lr)) for step, lr in found]
-    assert all(cut.back_to == 200 for cut in told)  # the copy is not renewed before the fall
-
-
-def test_what_is_told_of_it_is_the_level_that_warm_up_had_seen() -> None:
-    (cut, *_) = cuts(quiet() + 1, sent_back(seen=1.2))
-    assert (cut.least, cut.level) == (1.2, pytest.approx(2.0, abs=0.01))

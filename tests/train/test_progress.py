@@ -110,7 +110,6 @@ def test_what_follows_the_switch_is_what_the_schedule_does_not_what_was_planned(
     [
         ([Cut(443, 1 / 3, 371, 2.5, 0.03)], "the loss has risen for good; back to the weights of step 371, "),
         ([Cut(443, 1 / 3, None, math.inf, 0.03)], "the loss is not finite; "),
-        ([Cut(443, 1 / 3, None, 0.03, 0.03)], "the loss has not fallen again; "),
     ],
 )
 def test_a_cut_has_a_line(capsys, cuts, line):

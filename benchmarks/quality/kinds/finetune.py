@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from benchmarks.quality.kinds import data
 from benchmarks.quality.kinds.images import Classes
@@ -73,6 +74,23 @@ class FinetuneCNN(Classes):
         self.prepare(data.images(folder / data.CIFAR100, 10_000).standardised(), model)
 
 
+class MoreImages(Cifar10):
+    """The same CNN once more on what it knows: there is next to nothing to gain, and all of it to lose."""
+
+    batch = 50
+
+    def __init__(self, seed: int, folder: Path) -> None:
+        super().__init__(seed, folder)
+        self.model = pretrained(
+            folder / "kinds" / "cnn.pt", lambda: Cifar10(PRETRAINING_SEED, folder), 1_500, 0.005
+        )
+        self.known = self.score()
+
+    def trivial(self) -> float:
+        """Two points below what it was before: more is harm."""
+        return self.known - 2
+
+
 class Pretraining(Characters):
     """The GPT learns the first half of the text."""
 
@@ -93,6 +111,38 @@ class Backwards(Characters):
         self.model = _gpt(folder)
         half = self.text.train[len(self.text.train) // 2 :]
         self.text = self.text._replace(train=half.flip(0), test=self.text.test.flip(0))
+
+
+class MoreText(Pretraining):
+    """The same GPT once more on the text's first half."""
+
+    units = 1.0
+    """In which the weights are told: an LR of that share does what it did."""
+
+    def __init__(self, seed: int, folder: Path) -> None:
+        super().__init__(seed, folder)
+        self.model = _gpt(folder)
+        self.known = self.score()
+
+    def optimizers(self, lr: float) -> list[Optimizer]:
+        """Its own, with updates in these units."""
+        found = super().optimizers(lr)
+        for optimizer in found:
+            optimizer.register_step_pre_hook(self._larger)
+            optimizer.register_step_post_hook(self._smaller)
+        return found
+
+    def _larger(self, optimizer: Optimizer, *_: object) -> None:
+        for group in optimizer.param_groups:
+            group["lr"] /= self.units
+
+    def _smaller(self, optimizer: Optimizer, *_: object) -> None:
+        for group in optimizer.param_groups:
+            group["lr"] *= self.units
+
+    def trivial(self) -> float:
+        """A loss 3% above what it was before: more is harm."""
+        return 1.03 * self.known
 
 
 class Adapters(Characters):

@@ -48,11 +48,11 @@ class Copying(Task):
 class Parity(Task):
     """Of three among 24 signs; nothing can be learnt from fewer than all three."""
 
-    signs, of, batch = 24, 3, 64
+    signs, of, batch, width = 24, 3, 64, 128
 
     def __init__(self, seed: int, _: Path) -> None:
         super().__init__(seed)
-        self.model = mlp([self.signs, 128, 2])
+        self.model = mlp([self.signs, self.width, 2])
 
     def examples(self, count: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
         """Signs and the class of each row."""
@@ -84,8 +84,9 @@ class DeepTanh(Classes):
     """A deep network without normalisation, by SGD: gradients vanish at first, and explode later."""
 
     optimizer, weight_decay, batch = "sgd", 5e-4, 100
+    layers, activation = 10, nn.Tanh
 
     def __init__(self, seed: int, folder: Path) -> None:
         super().__init__(seed)
         images = data.images(folder / data.FASHION, 10_000).standardised().flat()
-        self.prepare(images, mlp([196, *[64] * 10, 10], nn.Tanh))
+        self.prepare(images, mlp([196, *[64] * self.layers, 10], self.activation))

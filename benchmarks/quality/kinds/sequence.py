@@ -47,13 +47,16 @@ class Characters(Task):
 class Recurrent(Characters):
     """An LSTM with clipped gradients."""
 
+    clip = 1.0
+    """Their norm, at most."""
+
     def network(self, characters: int) -> nn.Module:
         """One layer."""
         return LSTM(characters, 96)
 
     def after_backward(self) -> None:
-        """Clip their norm at 1."""
-        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        """Clip their norm."""
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
 
 
 class WithMuon(Characters):

@@ -33,6 +33,8 @@ class Task(ABC):
     model: nn.Module
     optimizer: OptimizerName = "adamw"
     weight_decay: float = 0.01
+    momentum: float = 0.9
+    """Of SGD."""
 
     def __init__(self, seed: int) -> None:
         torch.manual_seed(seed)  # initial weights
@@ -42,7 +44,7 @@ class Task(ABC):
         """The task's own, all at this LR."""
         parameters = [each for each in self.model.parameters() if each.requires_grad]
         if self.optimizer == "sgd":
-            return [torch.optim.SGD(parameters, lr=lr, momentum=0.9, weight_decay=self.weight_decay)]
+            return [torch.optim.SGD(parameters, lr, self.momentum, weight_decay=self.weight_decay)]
         if self.optimizer == "muon":
             group = {"params": parameters, "weight_decay": self.weight_decay}
             return [Muon(split([group], self.model), lr)]

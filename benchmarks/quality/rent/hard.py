@@ -10,8 +10,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from benchmarks.quality.kinds import rare, registry, tables
-from benchmarks.quality.kinds.task import Kind
+from torch import nn
+
+from benchmarks.quality.kinds import finetune, images, plateau, rare, registry, sequence, tables
+from benchmarks.quality.kinds.task import Kind, Task, Unit
 from benchmarks.quality.rent.rules import RULES
 
 Record = dict[str, Any]
@@ -53,13 +55,46 @@ RAW: Final = {
     )
 }
 
-KINDS: Final = {**registry.KINDS, **RARE, **RAW}
-"""By their names, those of the suite, nine with rare examples, and five with raw inputs."""
+
+def _like(name: str, task: type[Task], steps: int, unit: Unit = "%", **attributes: Any) -> Kind:
+    """A ``task`` with other ``attributes``."""
+    made = type(name, (task,), attributes)
+    return Kind(name, made, steps, made.optimizer, 1e-2, unit)
+
+
+_SGD: Final = {"optimizer": "sgd", "weight_decay": 0.0}
+
+SMALL: Final = {
+    kind.name: kind
+    for kind in (
+        _like("parity-30", plateau.Parity, 2_000, signs=30, batch=32),
+        _like("parity-24", plateau.Parity, 2_500, batch=16, width=64),
+        _like("parity-20-sgd", plateau.Parity, 1_500, signs=20, batch=32, **_SGD),
+        _like("parity-24-sgd", plateau.Parity, 800, batch=256, width=256, **_SGD),
+        _like("parity-4-of-14-sgd", plateau.Parity, 2_500, signs=14, of=4, width=256, **_SGD),
+        _like("sigmoids-sgd", plateau.DeepTanh, 800, layers=2, activation=nn.Sigmoid, momentum=0.0),
+        _like("lstm-sgd", sequence.Recurrent, 600, "loss", clip=0.25, momentum=0.0, **_SGD),
+        _like("digits-1", images.BatchesOf2, 2_000, batch=1),
+        _like("digits-1-sgd", images.BatchesOf2, 2_000, batch=1, noise=0.4, **_SGD),
+        _like("digits-2-sgd", images.BatchesOf2, 1_200, **_SGD),
+        _like("clothes-1", images.BatchesOf8, 1_500, batch=1, noise=0.2, optimizer="adamw"),
+        _like("clothes-4", images.BatchesOf8, 800, batch=4, noise=0.5, optimizer="adamw"),
+        _like("more-images", finetune.MoreImages, 500),
+        _like("more-images-sgd", finetune.MoreImages, 500, **_SGD),
+        _like("more-text", finetune.MoreText, 500, "loss"),
+        _like("more-text-in-thirtieths", finetune.MoreText, 500, "loss", units=1 / 30),
+        _like("more-text-sgd", finetune.MoreText, 500, "loss", **_SGD),
+    )
+}
+
+KINDS: Final = {**registry.KINDS, **RARE, **RAW, **SMALL}
+"""By their names: those of the suite, nine with rare examples, five with raw inputs, seventeen small ones."""
 
 GROUPS: Final = {
     "rare examples": tuple(RARE),
     "raw targets": ("raw-diabetes", "raw-thousands"),
     "raw inputs": tuple(RAW),
+    "small": tuple(SMALL),
     "plateaus, noise, adapters": ("deep-tanh", "parity-sgd", "noise-batch-2", "lora-gpt"),
 }
 """The tasks of each column."""
@@ -68,6 +103,7 @@ _SEEDS: Final[dict[str, Sequence[int]]] = {
     "rare examples": range(32),
     "raw targets": range(100),
     "raw inputs": range(20),
+    "small": range(10),
     "plateaus, noise, adapters": range(5, 20),  # those before are in other tables
 }
 

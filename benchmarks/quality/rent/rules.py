@@ -15,10 +15,9 @@ from autowu.config import Config
 from autowu.controller import anew, ending
 from autowu.controller.phases import growth, sweep, watch
 from autowu.controller.rate import grown
-from autowu.controller.state import Growth, Search, State, TooLarge
+from autowu.controller.state import Growth, Search, State
 from autowu.detector import trend
 from autowu.detector.detect import Verdict
-from autowu.detector.trend import Level
 
 CONTROLLER: Final = "autowu.controller"
 
@@ -39,7 +38,7 @@ def _never(*_: Any, **__: Any) -> bool:
 
 # --- before lift-off -----------------------------------------------------------------------------------
 
-_hidden, _rise, _fallback = anew.hidden, sweep._rise, ending.fallback
+_hidden = anew.hidden
 
 
 def no_first_rise(config: Config, state: State[Any]) -> State[Any]:
@@ -55,31 +54,11 @@ def from_the_bottom(config: Config, state: State[Any]) -> State[Any]:
     lr = grown(config, state.phase.growth, state.step)
     found = _hidden(config, state)
     slow = Growth(found.phase.growth.start, config.min_lr, config.growth_steps)
-    return found.replace(
-        phase=replace(found.phase, growth=slow, too_large=replace(found.phase.too_large, lr=lr))
-    )
+    return found.replace(phase=replace(found.phase, growth=slow, too_large=lr))
 
 
-def level_forgotten(config: Config, state: State[Any]) -> State[Any]:
-    """After a rise the loss has to fall from where it begins then."""
-    found = _hidden(config, state)
-    return found.replace(phase=replace(found.phase, too_large=replace(found.phase.too_large, level=None)))
-
-
-def no_rise(config: Config, state: State[Any], before: TooLarge | None) -> State[Any]:
-    """A rise in slow growth says nothing."""
-    return _rise(config, state, before) if state.nonfinite_reads else state
-
-
-def never_back(config: Config, state: State[Any], before: TooLarge | None) -> State[Any]:
-    """It ends warm-up, however low its LR, and however high that of the rise before."""
-    with mock.patch.object(sweep, "ROOM", 0.0):
-        return _rise(config, state, before and TooLarge(config.min_lr, Level(0.0, 1)))
-
-
-def no_least(config: Config, growth: Growth, *, least: float | None = None, **known: Any) -> float:
-    """Without a minimum the LR of the least loss plays no part."""
-    return _fallback(config, growth, **known)
+def _always(*_: Any, **__: Any) -> bool:
+    return True
 
 
 # --- growth --------------------------------------------------------------------------------------------
@@ -150,17 +129,8 @@ RULES: Final[dict[str, Rule]] = {
     "two speeds": Rule({"growth": "exponential"}),
     "a rise before lift-off sends growth back": Rule(stand_ins={f"{CONTROLLER}.anew.hidden": no_first_rise}),
     "some decades, not to the bottom": Rule(stand_ins={f"{CONTROLLER}.anew.hidden": from_the_bottom}),
-    "the level before the rise is kept": Rule(stand_ins={f"{CONTROLLER}.anew.hidden": level_forgotten}),
-    "a rise in slow growth ends warm-up": Rule(stand_ins={f"{CONTROLLER}.phases.sweep._rise": no_rise}),
-    "a rise before it may have been seen late, or drift": Rule(
-        stand_ins={f"{CONTROLLER}.phases.sweep._rise": never_back}
-    ),
-    "on a plateau the least loss says nothing": Rule(
-        stand_ins={f"{CONTROLLER}.phases.sweep.SEEN_LATE": -1.0}
-    ),
-    "the LR of the least loss, without a minimum": Rule(
-        stand_ins={f"{CONTROLLER}.ending.fallback": no_least}
-    ),
+    "a rise in slow growth bounds the LR": Rule(stand_ins={f"{CONTROLLER}.phases.sweep._drifts": _always}),
+    "the data may raise the loss": Rule(stand_ins={f"{CONTROLLER}.phases.sweep._drifts": _never}),
     "a mild rise or fall is none": Rule(stand_ins={f"{CONTROLLER}.phases.sweep.MILD": 0.0}),
     "slow growth begins further back": Rule(stand_ins={f"{CONTROLLER}.phases.sweep.slowed": from_here}),
     "weights of a late lift-off go back": Rule(stand_ins={f"{CONTROLLER}.phases.sweep.LATE": math.inf}),
@@ -200,16 +170,10 @@ RULES: Final[dict[str, Rule]] = {
     "watch: the least level of all of warm-up": Rule(
         stand_ins={f"{CONTROLLER}.ending.least_level": least_before}
     ),
-    "watch: half is lost for three stretches": Rule(
-        stand_ins={f"{CONTROLLER}.phases.watch.MOSTLY": math.inf}
-    ),
     "watch: a rise by decades": Rule(stand_ins={f"{CONTROLLER}.phases.watch.DECADES": math.inf}),
     "watch: the data are blamed": Rule(stand_ins={f"{CONTROLLER}.phases.watch._cut_or_not": never_the_data}),
     "watch: after a cut the loss falls anew": Rule(
         stand_ins={f"{CONTROLLER}.phases.watch._cut": least_stays}
-    ),
-    "watch: a loss that had fallen falls again": Rule(
-        stand_ins={f"{CONTROLLER}.phases.watch._stuck": _never}
     ),
     "watch: the copy is renewed": Rule(stand_ins={f"{CONTROLLER}.phases.watch.RENEWED": math.inf}),
     "watch: not while the last losses rise": Rule(stand_ins={f"{CONTROLLER}.phases.watch._doubtful": _never}),

@@ -17,12 +17,9 @@ from autowu.controller.state import (
     Search,
     State,
     Sweep,
-    TooLarge,
-    WarmUp,
     no_losses,
 )
 from autowu.detector import noise, trend
-from autowu.detector.trend import Level
 
 # A rise shows only in medians, while the fast growth goes on. So the slow growth begins three decades below
 # the LR that it was seen at: one for those updates in a short run, one for how late noise lets it be seen,
@@ -34,7 +31,7 @@ LOWEST: Final = 1e-12
 
 
 def slower(
-    config: Config, state: State[Sweep | Search | Grow], lr: float, too_large: TooLarge | None
+    config: Config, state: State[Sweep | Search | Grow], lr: float, too_large: float | None
 ) -> State[Search]:
     """Growth went past whatever there was to see: from the initial weights at ``lr``, at the slow rate."""
     before = state.phase.growth
@@ -50,25 +47,14 @@ def slower(
 # --- a rise --------------------------------------------------------------------------------------------
 
 
-def hidden(config: Config, state: State[WarmUp]) -> State[Phase]:
+def hidden(config: Config, state: State[Sweep | Search]) -> State[Phase]:
     """Noise, or the speed of the sweep, hid the fall of the loss, and the LR is far too large already.
 
     So it seems; or something else has raised the loss, and growth comes to this LR once more.
     Back to the initial weights, three decades lower, at the slow rate.
     """
     lr = grown(config, state.phase.growth, state.step)
-    losses = noise.finite(state.losses)
-    earlier = losses[: -trend.end_width(len(losses))]  # the last ones are those that have risen
-    known = ending.older_snapshot(state) and len(earlier) > 0
-    level = Level(trend.median(earlier), len(earlier)) if known else None
-    return slower(config, state, lr / RETREAT, TooLarge(lr, level))
-
-
-def lr_of_least(config: Config, state: State[WarmUp]) -> float | None:
-    """The LR of the least smoothed loss, by a test of now: noise may hide a rise until far beyond it."""
-    verdict = ending.verdict_of_now(state)
-    t_star = None if verdict is None else verdict.t_star
-    return None if t_star is None else grown(config, state.phase.growth, t_star)
+    return slower(config, state, lr / RETREAT, lr)
 
 
 # --- an explosion from η_min on ------------------------------------------------------------------------
@@ -108,17 +94,14 @@ def lowered(config: Config, state: State[Sweep | Search]) -> State[Sweep]:
 def hidden_fall(config: Config, state: State[Grow]) -> State[Phase]:
     """Noise was taken for lift-off: as after a rise, three decades below it.
 
-    Where no time is left for growth to come back beyond a modest LR, the decay begins at that, or at the LR
-    of the least smoothed loss. The weights go back to those of the snapshot, which may have moved since the
-    first ones: their level is not known.
+    Where no time is left for growth to come back beyond a modest LR, the decay begins at that.
     """
     growth = state.phase.growth
     lr = grown(config, growth, state.step)
-    lower = slower(config, state, growth.lr / RETREAT, TooLarge(lr, None))
-    modest = ending.fallback(config, growth, too_large=lr)
+    lower = slower(config, state, growth.lr / RETREAT, lr)
+    modest = ending.fallback(config, growth, good=ending.middle(config), too_large=lr)
     if grown(config, lower.phase.growth, ending.last_step(config, lower)) > modest:
         return lower
-    modest = ending.fallback(config, growth, too_large=lr, least=lr_of_least(config, state))
     capped = state.step >= cap(config, growth)
     return ending.switch(config, state, None, modest, Reason.RISE, rewind=True, capped=capped)
 
@@ -130,6 +113,6 @@ def before_collapse(config: Config, state: State[Grow]) -> State[Search] | None:
     """
     growth = state.phase.growth
     lr = growth.before.lr if growth.open and growth.before is not None else growth.lr
-    lower = slower(config, state, lr / RETREAT, TooLarge(lr, None))
+    lower = slower(config, state, lr / RETREAT, lr)
     again = grown(config, lower.phase.growth, ending.last_step(config, lower))
     return lower if ending.MARGIN * lower.phase.growth.lr <= lr < again else None

@@ -147,7 +147,6 @@ def fallback(
     *,
     good: float | None = None,
     too_large: float | None = None,
-    least: float | None = None,
 ) -> float:
     """The first LR of the decay phase where the loss has shown no minimum.
 
@@ -155,11 +154,10 @@ def fallback(
     known                   LR
     ======================  ======================================================================
     a good one              that
-    one that is too large   an order of magnitude below; the LR of the least loss, if that is lower,
-                            but not by another order of magnitude
+    one that is too large   an order of magnitude below
     both                    the lower of the two
     neither                 an order of magnitude below η_max, since it takes that, at least, to make
-                            the loss explode; or, down to √(η_min η_max), the LR of the least loss
+                            the loss explode
     ======================  ======================================================================
 
     Args:
@@ -167,17 +165,11 @@ def fallback(
         growth: the last one; the LR is not below both η_min and where that began.
         good: the largest LR at which the loss is known, or at the cap taken, to be well.
         too_large: the smallest LR at which it rose, or ceased to be finite.
-        least: the LR of the least smoothed loss, if that is worth something.
     """
     if too_large is None and good is not None:
         return good
-    lr = _below(config, growth, config.high_lr if too_large is None else too_large)
-    if good is not None:
-        return min(good, lr)
-    if least is None:
-        return lr
-    floor = middle(config) if too_large is None else _below(config, growth, lr)
-    return min(lr, max(least, floor))
+    lr = max((config.high_lr if too_large is None else too_large) / MARGIN, lowest(config, growth))
+    return lr if good is None else min(good, lr)
 
 
 def middle(config: Config) -> float:
@@ -188,11 +180,6 @@ def middle(config: Config) -> float:
 def lowest(config: Config, growth: Growth) -> float:
     """η_min, or where the ``growth`` began, if that is below it."""
     return min(config.min_lr, growth.lr)
-
-
-def _below(config: Config, growth: Growth, lr: float) -> float:
-    """An order of magnitude below an LR that is too large."""
-    return max(lr / MARGIN, lowest(config, growth))
 
 
 # --- the switch ----------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from autowu.config import Config
 from autowu.controller.machine import next_read
 from autowu.controller.state import Phase, State
 
-VERSION: Final = 13  # of the plain form
+VERSION: Final = 14  # of the plain form
 
 KIND: Final = "kind"  # the key of a phase's name
 PHASES: Final[dict[str, type[Any]]] = {cls.__name__: cls for cls in get_args(Phase)}

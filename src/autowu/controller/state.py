@@ -39,17 +39,6 @@ class Growth:
     """Whether it goes on beyond η_max, if none was given."""
 
 
-@dataclass(frozen=True)
-class TooLarge:
-    """An LR at which the loss rose before lift-off, so that growth went back."""
-
-    lr: float
-    level: Level | None
-    """Of the losses before the rise, if the weights are again those of before; else None."""
-    drifts: bool = False
-    """Whether the data make the loss rise, and growth takes no more notice of it."""
-
-
 class Reason(str, Enum):
     """Why warm-up ended."""
 
@@ -116,8 +105,8 @@ class Search:
     growth: Growth
     rises: int = 0
     """Reads in a row that saw the loss risen."""
-    too_large: TooLarge | None = None
-    """The last LR that growth went back for."""
+    too_large: float | None = None
+    """The least LR at which it had risen for good, or that growth went back for."""
 
 
 @dataclass(frozen=True)
@@ -183,8 +172,6 @@ class AfterSwitch:
     """The level of the losses when the snapshot was taken, as far as it is known."""
     cuts: tuple[Cut, ...] = ()
     """The changes of the LR so far."""
-    rises: int = 0
-    """Stretches in a row whose level is above the least."""
     no_fall: bool = False
     """Whether by half of the run the loss was not below its first level."""
     higher: tuple[float, ...] = ()

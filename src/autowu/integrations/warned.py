@@ -94,7 +94,7 @@ def _of_growth_anew(config: Config, before: State[Phase], after: State[Phase]) -
         )
     if not isinstance(known, Grow):
         return
-    risen_at = phase.too_large.lr if isinstance(phase, Search) and phase.too_large else math.inf
+    risen_at = phase.too_large if isinstance(phase, Search) and phase.too_large else math.inf
     if risen_at < grown(config, known.growth, after.step):
         yield (
             f"AutoWU: by step {after.step}{_of(after)} the loss and its noise had fallen as they do where a"
@@ -133,8 +133,6 @@ def _risen(cut: Cut) -> str:
     """What the loss had done: by as many digits as tell its levels apart."""
     if not math.isfinite(cut.level):
         return "was not finite"
-    if cut.level <= cut.least:
-        return f"had not fallen again since the weights went back (it was {cut.level:.3g})"
     least, level = apart(cut.least, cut.level)
     return f"had risen from {least} to {level}"
 

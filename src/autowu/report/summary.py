@@ -139,8 +139,7 @@ def _cut(run: Run, at: int) -> str:
             f"At step {cut.step:,} the loss was {high}, so the learning rate was not to blame, and other "
             f"data may be: the cut {would}taken back."
         )
-    fallen = "the loss had risen for good" if cut.level > cut.least else "the loss had not fallen again"
-    risen = fallen if math.isfinite(cut.level) else "most losses were not finite"
+    risen = "the loss had risen for good" if math.isfinite(cut.level) else "most losses were not finite"
     weights = "" if cut.back_to is None else f", with the weights of step {cut.back_to:,} put back"
     return f"At step {cut.step:,} {risen}, and the learning rate {would}cut to a third{weights}."
 

@@ -1,7 +1,7 @@
 """Before lift-off: has the loss moved by more than noise explains? `Sweep` is fast growth, `Search` slow.
 
-A fall is lift-off. A rise in the sweep sends growth back, since noise hid the fall; one in slow growth ends
-warm-up.
+A fall is lift-off. A rise in the sweep sends growth back, since noise hid the fall. One in slow growth ends
+warm-up where it lasts for a decade of LRs: a plateau may be left beyond it.
 """
 
 from __future__ import annotations
@@ -23,26 +23,17 @@ from autowu.controller.state import (
     Search,
     State,
     Sweep,
-    TooLarge,
-    WarmUp,
     no_losses,
     replace,
 )
 from autowu.detector import noise, trend
-from autowu.detector.detect import Verdict
 from autowu.detector.trend import Level
-
-ROOM: Final = 100.0
-"""Between η_min and an LR that is too large, at least, for a rise far below that to tell anything."""
 
 MILD: Final = 0.1
 """Share of the loss by which it may move once growth is slow, and not have left a plateau.
 
 It falls so, once, when the answers come to be of the right size, and rises before the plateau is left.
 """
-
-SEEN_LATE: Final = 0.25
-"""Share of its rise that the loss has at a tenth of the LR, from which on noise has hidden the rise."""
 
 LATE: Final = 0.01
 """Share of η_max from which on lift-off is late: medians show a fall an order of magnitude beyond its LR."""
@@ -76,14 +67,13 @@ def decide(config: Config, state: State[Sweep | Search]) -> State[Phase]:
     """No minimum counts before the loss has fallen by more than noise explains."""
     state, phase = ending.with_snapshot(config, state), state.phase
     losses = noise.finite(state.losses)
-    known = phase.too_large.level if isinstance(phase, Search) and phase.too_large else None
     mild = MILD if isinstance(phase, Search) and config.growth == "two-speed" else 0.0
-    moved = trend.shift(losses, config.fall_threshold, known, mild=mild)
+    moved = trend.shift(losses, config.fall_threshold, mild=mild)
     dead, lr = state.nonfinite_reads >= config.patience, grown(config, phase.growth, state.step)
     beyond = isinstance(phase, Sweep) and lr > config.high_lr
     if moved < 0 and not beyond:
         early = noise.noise_level(losses[: max(noise.ENDS, len(losses) // 2)])
-        return _lifted(config, state, replace(known or trend.beginning(losses), noise=early))
+        return _lifted(config, state, replace(trend.beginning(losses), noise=early))
     ended = state.step >= ending.last_step(config, state)
     if config.growth != "two-speed" or (ended and _last(config, state)):
         return _never(config, state, risen=moved > 0 or dead) if ended or dead else state
@@ -91,9 +81,9 @@ def decide(config: Config, state: State[Sweep | Search]) -> State[Phase]:
         if (moved or dead) and not beyond:
             return anew.lowered(config, state) if anew.exploded(config, state) else anew.hidden(config, state)
         return _passed(config, state, lr if moved or dead else None) if ended or moved or dead else state
-    phase = replace(phase, rises=phase.rises + 1 if moved > 0 else 0)
-    state = state.replace(phase=phase)
-    return _rise(config, state, phase.too_large) if dead or phase.rises >= config.patience else state
+    if dead:
+        return _dead(config, state, phase.too_large)
+    return _risen(config, state, phase, lr) if moved > 0 else state.replace(phase=replace(phase, rises=0))
 
 
 # --- a fall --------------------------------------------------------------------------------------------
@@ -137,65 +127,48 @@ def _passed(config: Config, state: State[Sweep | Search], end: float | None) -> 
     return anew.slower(config, state, lowest if end is None else end * config.min_lr / config.high_lr, None)
 
 
-# --- a rise --------------------------------------------------------------------------------------------
+# --- a rise in slow growth ------------------------------------------------------------------------------
 
 
-def _broke(config: Config, state: State[WarmUp]) -> bool:
-    """Whether one bad batch, or other data, may have raised the loss: it jumped, or ceased to be finite."""
-    if state.nonfinite_reads:
-        return True
-    return config.spike is not None and trend.jumped(state.losses, 0, config.spike)
+def _risen(config: Config, state: State[Sweep | Search], phase: Search, lr: float) -> State[Phase]:
+    """The LR of a rise is too large. But a plateau may be left beyond it, so that growth goes on for a while.
 
-
-def _rise(config: Config, state: State[Sweep | Search], before: TooLarge | None) -> State[Phase]:
-    """If the loss rises in slow growth, the LR is too large for it.
-
-    If that is a much lower one than at the rise ``before``, that was seen late, or is none that the LR has
-    made: back once more, and what the loss was before does not count. If it then rises at next to no LR, the
-    data drift. (A loss that is not finite is neither late nor does it drift.)
+    It ends at ten times the least such LR, if the loss is still above its first values there. A rise that the
+    data make says nothing, nor does the one in the sweep then.
     """
-    if before is None and _broke(config, state):
-        return anew.hidden(config, state)
-    growth, finite, least = state.phase.growth, not state.nonfinite_reads, None
-    lr = grown(config, growth, state.step)
-    lowest = ending.lowest(config, growth)
-    low = lr < ending.MARGIN * lowest
-    if finite and before and (before.drifts or (before.level is None and low)):
-        drifting = TooLarge(min(lr, before.lr), None, drifts=True)
-        return state.replace(phase=Search(growth, too_large=drifting), losses=no_losses())
-    at_most = max(before.lr if before else 0.0, ROOM * lowest)  # growth goes back to that at most
-    if finite and lr < at_most / ending.MARGIN:
-        return anew.slower(config, state, lr / anew.RETREAT, TooLarge(lr, None))
-    if finite:  # or else it is known at what LR the loss ceased to be finite
-        state, verdict = ending.with_verdict(config, state)
-        least = anew.lr_of_least(config, state) if _seen_late(config, state, verdict) else None
-    peak_lr = ending.fallback(config, state.phase.growth, too_large=lr, least=least)
-    reason = Reason.NONFINITE if state.nonfinite_reads >= config.patience else Reason.RISE
-    return ending.switch(config, state, None, peak_lr, reason, rewind=True)
+    phase = replace(phase, rises=phase.rises + 1)
+    if phase.rises >= config.patience:
+        least = lr if phase.too_large is None else min(lr, phase.too_large)
+        phase = replace(phase, too_large=None if _drifts(config, state) else least)
+    state = state.replace(phase=phase)
+    ends = phase.rises >= config.patience and lr >= ending.MARGIN * (phase.too_large or math.inf)
+    return _never(config, state, risen=True) if ends else state
 
 
-def _seen_late(config: Config, state: State[WarmUp], verdict: Verdict) -> bool:
-    """Whether noise has hidden the rise until the LR was more than ten times too large.
-
-    On a plateau the loss is as good as flat at a tenth of that LR, and where it is least a matter of chance.
-    """
-    if verdict.mean is None:
+def _drifts(config: Config, state: State[Sweep | Search]) -> bool:
+    """Whether the loss began above its first values with the weights of then: the data raise it."""
+    if not config.rewind or state.origin is None:
         return False
-    steps = np.linspace(verdict.start, verdict.step, len(verdict.mean)).tolist()
-    lrs = np.array([grown(config, state.phase.growth, step) for step in steps])
-    risen = verdict.mean - verdict.mean.min()
-    at = int((lrs >= lrs[-1] / ending.MARGIN).argmax())
-    return bool(risen[at] > SEEN_LATE * risen[-1])
+    return state.origin.below(trend.stretch(state.losses[: 2 * noise.ENDS], math.inf))
 
 
-# --- neither -------------------------------------------------------------------------------------------
+# --- no fall -------------------------------------------------------------------------------------------
+
+
+def _dead(config: Config, state: State[Sweep | Search], too_large: float | None) -> State[Phase]:
+    """Losses have ceased to be finite in slow growth. The first time it may have been one bad batch."""
+    if too_large is None:
+        return anew.hidden(config, state)
+    growth = state.phase.growth
+    peak_lr = ending.fallback(config, growth, too_large=grown(config, growth, state.step))
+    return ending.switch(config, state, None, peak_lr, Reason.NONFINITE, rewind=True)
 
 
 def _never(config: Config, state: State[Sweep | Search], *, risen: bool) -> State[Phase]:
     """A loss that never fell shows no LR to be good: √(η_min η_max), where that is not known to be too large.
 
-    If it has not risen either, the LR of the least loss, if a test at the cap says that it is past. Else the
-    test is for the record alone: if the loss has a minimum, that is one by chance.
+    If it has not risen either, nor a test at the cap says that it has been lower, an order of magnitude below
+    η_max. Where a minimum was says nothing: that is a matter of chance.
     """
     phase, asked = state.phase, ending.asked(state)
     capped = state.step >= cap(config, phase.growth) and not asked
@@ -204,29 +177,21 @@ def _never(config: Config, state: State[Sweep | Search], *, risen: bool) -> Stat
     reason = Reason.NONFINITE if dead else Reason.RISE if risen else unmoved
     if capped and not config.return_at_cap and not dead:
         return ending.switch(config, state, None, lr, reason, capped=True)
-    good = min(ending.middle(config), lr) if asked else ending.middle(config)
-    too_large, least = [lr] if risen else list[float](), None
+    good: float | None = min(ending.middle(config), lr) if asked else ending.middle(config)
     before = phase.too_large if isinstance(phase, Search) else None
-    if before is not None:
-        # Growth may have come beyond the LR of the last rise, but not of one before.
-        if lr > 1.01 * before.lr and not before.drifts:
-            good = min(good, lr)
-        else:
-            too_large.append(before.lr)
+    too_large = before
+    if risen:
+        too_large = lr if before is None else min(lr, before)
+    elif before is not None and lr > 1.01 * before:  # it has not risen there again
+        good, too_large = min(ending.middle(config), lr), None
     state, verdict = ending.with_verdict(config, state)
     # The fast growth alone would be too fast to tell.
     neither = reason is Reason.NO_FALL and before is None and isinstance(phase, Search)
     neither = neither and bool(np.isfinite(state.losses).all())
-    if neither and verdict.detected:
-        least = anew.lr_of_least(config, state)
-    peak_lr = ending.fallback(
-        config,
-        phase.growth,
-        good=None if neither else good,
-        too_large=min(too_large, default=None),
-        least=least,
-    )
+    lower = neither and verdict.detected  # the loss has been, as no five losses show
+    if neither and not lower:
+        good = None
+    peak_lr = ending.fallback(config, phase.growth, good=good, too_large=too_large)
     # Weights of a loss that never rose are not known to be damaged: warm-up is not undone for nothing.
-    # But they are where a test says that it had been lower.
-    rewind = reason is not unmoved or before is not None or least is not None
+    rewind = reason is not unmoved or before is not None or lower
     return ending.switch(config, state, None, peak_lr, reason, rewind=rewind, capped=capped)

@@ -3,9 +3,9 @@
 The losses are read in stretches of a fiftieth of the run. If the median of one is above the least so far by
 more than noise explains, and by a tenth of what the loss has fallen, the LR was too large after all: the
 weights go back to the snapshot, and the LR falls to a third. So it is where a few large losses bring the mean
-above the first ones, or where the loss does not fall again from weights that it had fallen from in warm-up.
-If the loss is higher right after that than when the snapshot was taken, it was the data that changed, and the
-LR goes back to what it was. A smaller rise that lasts for a tenth of the run is told, and nothing is changed.
+above the first ones. If the loss is higher right after that than when the snapshot was taken, it was the data
+that changed, and the LR goes back to what it was. A smaller rise that lasts for a tenth of the run is told,
+and nothing is changed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from autowu.config import Config
 from autowu.controller.cuts import factor, taken_back
-from autowu.controller.state import Cut, Decay, Phase, Reason, Stable, State, replace
+from autowu.controller.state import Cut, Decay, Phase, Stable, State, replace
 from autowu.detector import noise, trend
 from autowu.detector.trend import Stretch
 
@@ -29,9 +29,6 @@ SHORTEST: Final = 10
 
 LOST: Final = 0.1
 """Share of the fall since the first losses that has to be lost again."""
-
-MOSTLY: Final = 0.5
-"""The same, where it is lost for several stretches in a row, though each is within the noise."""
 
 HIGHER: Final = 0.02
 """The same, where all that follows is that it is told: it may be the data, which are no reason to go back."""
@@ -72,16 +69,11 @@ def watched(config: Config, state: State[P]) -> State[P]:
     dead, judged = enough and not math.isfinite(now.median), enough and not ended
     changed = any(taken_back(phase.cuts, at) for at in range(len(phase.cuts)))
     blamed = judged and not changed  # once the data have changed, a rise says nothing
-    rises = phase.rises + 1 if judged and _lost(state, now, MOSTLY) else 0
-    state = state.replace(phase=(phase := replace(phase, rises=rises)))
     if worse := judged and _worse(config, state):  # by its mean, which is what is told then
         with np.errstate(over="ignore"):
             now = replace(now, median=float(noise.finite(state.losses).mean()))
-    if dead or (blamed and (worse or _risen(state, now) or rises >= config.patience)):
+    if dead or (blamed and (worse or _risen(state, now))):
         state = _cut_or_not(state, now, dead=dead)
-    elif blamed and _stuck(state, now):
-        seen = replace(phase, least=state.least or phase.least)  # it has risen from there
-        state = _cut(state.replace(phase=seen), now) if len(phase.cuts) < MOST else state
     elif not worse:
         state = _well(config, state, now, judged=judged)
     if blamed and len(phase.higher) < LASTS:
@@ -97,10 +89,10 @@ def watched(config: Config, state: State[P]) -> State[P]:
 def _well(config: Config, state: State[P], now: Stretch, *, judged: bool) -> State[P]:
     """Without a rise: ``now`` may be the least level, and the snapshot due to be taken anew."""
     phase, kept = state.phase, state.snapshot_step
-    if judged and not phase.rises and (phase.least is None or now.high < phase.least.high):
+    if judged and (phase.least is None or now.high < phase.least.high):
         state = state.replace(phase=replace(phase, least=now))
     due = kept is not None and state.step - kept >= RENEWED * max(config.length, state.read)
-    if due and not _doubtful(state) and not _to_fall_anew(state):
+    if due and not _doubtful(state):
         return state.replace(snapshot_step=state.step, phase=replace(state.phase, kept=now))
     return state
 
@@ -143,26 +135,6 @@ def _worse(config: Config, state: State[P]) -> bool:
     if phase.cuts and phase.cuts[-1].back_to == state.snapshot_step:
         return False
     return trend.worse(state.losses, config.spike, state.origin, phase.least)
-
-
-def _to_fall_anew(state: State[P]) -> bool:
-    """Whether the loss had fallen in warm-up, and has not done so since the weights went back."""
-    seen = state.least
-    if state.origin is None or _fallen(state):
-        return False
-    # A minimum counts in warm-up only if a test sees it below the first losses.
-    return state.phase.switch.reason is Reason.MINIMUM or (seen is not None and seen.below(state.origin))
-
-
-def _stuck(state: State[P], now: Stretch) -> bool:
-    """Whether it has not begun to in twice the updates that warm-up had from those weights, at lower LRs."""
-    cuts, switch, kept, first = state.phase.cuts, state.phase.switch, state.phase.kept, state.origin
-    if switch.rewound_to is None or first is None or now.median < first.low or not _to_fall_anew(state):
-        return False
-    if kept is None or first.below(kept):  # other data than at first: from there it may be a fall
-        return False
-    since = cuts[-1].step if cuts else switch.step
-    return state.step - since >= 2 * (switch.step - switch.rewound_to)
 
 
 def _risen(state: State[P], now: Stretch, share: float = LOST) -> bool:
@@ -213,4 +185,4 @@ def _with_cut(state: State[P], now: Stretch, share: float, back_to: int | None) 
     phase = state.phase
     least = math.nan if phase.least is None else phase.least.median
     cut = Cut(state.step, share, back_to, now.median, least)
-    return replace(phase, cuts=(*phase.cuts, cut), rises=0)
+    return replace(phase, cuts=(*phase.cuts, cut))

@@ -121,8 +121,7 @@ class Progress(Silent):
         if taken_back(cuts):
             self.say(f"step {cut.step}: the loss is as high all the same; the LR is again what it was")
             return
-        fallen = "the loss has risen for good" if cut.level > cut.least else "the loss has not fallen again"
-        cause = fallen if math.isfinite(cut.level) else "the loss is not finite"
+        cause = "the loss has risen for good" if math.isfinite(cut.level) else "the loss is not finite"
         back = "" if cut.back_to is None else f"back to the weights of step {cut.back_to}, "
         self.say(f"step {cut.step}: {cause}; {back}a third of the LR")
 
