@@ -5,7 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from benchmarks.quality.kinds import finetune
+from benchmarks.quality.kinds.task import Task
 from benchmarks.quality.rent import faults, hard, rules, runs, table
+from torch import nn
 
 from autowu import Config
 from autowu.controller.phases import sweep
@@ -133,10 +136,11 @@ def test_the_table_counts_the_runs_that_are_lost():
         record("spike", "raw-diabetes", 1, -61.0, -60.0),  # the same
     ]
     text = hard.write(default + without)
-    heads = "| rare examples (0) | raw targets (2) | raw inputs (0) | plateaus, noise, adapters (3) | lost |"
+    heads = "| rare examples (0) | raw targets (2) | raw inputs (0) "
+    heads += "| small (0) | trained before (0) | plateaus, noise, adapters (3) | lost |"
     assert heads in text
-    assert "| *nothing* | 0 lost | 1 lost | 0 lost | 0 lost | 1 |" in text
-    assert "| spike | – | 1 differ, 2 lost | – | 2 differ, 1 lost | 3 |" in text
+    assert "| *nothing* | 0 lost | 1 lost | 0 lost | 0 lost | 0 lost | 0 lost | 1 |" in text
+    assert "| spike | – | 1 differ, 2 lost | – | – | – | 2 differ, 1 lost | 3 |" in text
     assert "screen" not in text
 
 
@@ -169,3 +173,38 @@ def test_hard_tasks_are_of_the_suite_or_have_rare_examples(tmp_path):
     task = hard.KINDS["rare-0.3%-64"].make(0, tmp_path)
     assert 0.002 < float(task.y.mean()) < 0.02
     assert task.loss() > 0
+
+
+@pytest.mark.parametrize("name", ["parity-30", "parity-4-of-14-sgd", "digits-1-sgd", "digits-2-sgd"])
+def test_small_tasks_are_those_of_the_suite_in_other_sizes(name, tmp_path):
+    kind = hard.KINDS[name]
+    task = kind.make(0, tmp_path)
+    (optimizer,) = task.optimizers(1e-2)
+    assert type(optimizer).__name__.lower() == kind.optimizer
+    assert torch.isfinite(task.loss())
+    assert task.trivial() <= 50.0
+
+
+class OfItsOwn(finetune.MoreText):
+    """Any network, in other units."""
+
+    units = 1 / 30
+
+    def __init__(self):
+        Task.__init__(self, 0)
+        self.model = nn.Linear(3, 2)
+        self.known = -2.0
+
+
+def test_in_other_units_a_smaller_lr_does_what_another_did():
+    task, plain = OfItsOwn(), nn.Linear(3, 2)
+    plain.load_state_dict(task.model.state_dict())
+    (optimizer,) = task.optimizers(1e-3)
+    other = torch.optim.AdamW(plain.parameters(), lr=3e-2, weight_decay=task.weight_decay)
+    for model, by in ((task.model, optimizer), (plain, other)):
+        model(torch.ones(4, 3)).square().sum().backward()
+        by.step()
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(1e-3)
+    for mine, known in zip(task.model.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(mine, known)
+    assert task.trivial() == pytest.approx(-2.06)

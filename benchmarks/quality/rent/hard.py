@@ -94,7 +94,8 @@ GROUPS: Final = {
     "rare examples": tuple(RARE),
     "raw targets": ("raw-diabetes", "raw-thousands"),
     "raw inputs": tuple(RAW),
-    "small": tuple(SMALL),
+    "small": tuple(name for name in SMALL if not name.startswith("more-")),
+    "trained before": tuple(name for name in SMALL if name.startswith("more-")),
     "plateaus, noise, adapters": ("deep-tanh", "parity-sgd", "noise-batch-2", "lora-gpt"),
 }
 """The tasks of each column."""
@@ -104,6 +105,7 @@ _SEEDS: Final[dict[str, Sequence[int]]] = {
     "raw targets": range(100),
     "raw inputs": range(20),
     "small": range(10),
+    "trained before": range(10),
     "plateaus, noise, adapters": range(5, 20),  # those before are in other tables
 }
 
