@@ -115,3 +115,61 @@ def test_a_regression_in_raw_units_by_sgd_ends_as_with_the_best_lr() -> None:
         error = (model(x[3200:])[:, 0] - y[3200:]).square().mean()
     assert error < 0.1  # 0.09 is the noise of the targets, of a variance of about 7
     assert any("Growth begins anew, at 1e-08" in str(each.message) for each in told)
+
+
+# --- what is known of the LR that it exploded at -------------------------------------------------------
+
+
+def trained(config: Config, sharpness: float, seed: int = 0) -> list[State]:
+    """The same descent from where the weight is best: nothing falls, and it explodes beyond 2 / h."""
+    x = 0.1 * np.random.default_rng(seed).standard_normal(config.total_steps or 0)
+    states, weight, kept = [machine.start(config)], 0.0, 0.0
+    for step in range(len(x)):
+        state = states[-1]
+        with np.errstate(over="ignore", invalid="ignore"):
+            error = np.float64(weight) - x[step]
+            loss = float(0.5 * error**2)
+            weight = float(weight - machine.learning_rate(config, state, step) * sharpness * error)
+        after = machine.observe(config, state, np.array([loss]))
+        weight = kept if after.restores > state.restores else weight
+        kept = weight if after.snapshot_step == after.step else kept
+        states.append(after)
+    return states
+
+
+@pytest.mark.parametrize("total", [150, 200, 300])
+def test_the_decay_begins_below_the_lr_that_it_exploded_at(total: int) -> None:
+    """It had begun at a tenth of max_lr, fifty times above what is stable, and ended at 10^294."""
+    states = trained(Config(total_steps=total, max_lr=1e-3), 1e6)
+    switch = states[-1].switch
+    assert len(sweeps(states)) > 1
+    assert switch is not None
+    assert switch.peak_lr < 2e-6
+
+
+def easy_at_first(config: Config, easy: int) -> State:
+    """Losses a fiftieth of the others up to a step; then they fall by the LR, and explode beyond 0.05."""
+    random, state, level, kept = np.random.default_rng(0), machine.start(config), 1.0, 1.0
+    for step in range(config.total_steps or 0):
+        lr = machine.learning_rate(config, state, step)
+        loss = (0.02 if step < easy else 1.0) * (level + 0.02) * max(0.01, 1 + 0.1 * random.standard_normal())
+        level = level * (1 - min(3 * lr, 0.5)) if lr < 0.05 else min(1.3 * level, 1e9)
+        after = machine.observe(config, state, np.array([loss]))
+        level = kept if after.restores > state.restores else level
+        kept = level if after.snapshot_step == after.step else kept
+        state = after
+    return state
+
+
+@pytest.mark.parametrize("easy", [0, 4, 8])
+def test_growth_comes_back_to_a_max_lr_where_the_data_had_raised_the_loss(easy: int) -> None:
+    """It had stopped three decades below, at 1e-5, and the loss at 0.43 in place of 0.02."""
+    switch = easy_at_first(Config(total_steps=1000, max_lr=1e-2), easy).switch
+    assert switch is not None
+    assert 5e-3 < switch.peak_lr <= 1e-2
+
+
+def test_it_begins_anew_four_times_whatever_min_lr_is() -> None:
+    for least in (1e-6, 3e-6, 1e-5, 5e-5, 1e-3):
+        config = Config(total_steps=STEPS, min_lr=least)
+        assert len(sweeps(descent(config, 1e30)[0])) == 5

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from autowu import Config, Switch, Verdict
 from autowu.controller import ending, machine
+from autowu.controller.phases import sweep
 from autowu.controller.rate import grown
-from autowu.controller.state import Growth, Reason
+from autowu.controller.state import Growth, Horizon, Reason, Search, State
 from autowu.detector.detect import detect
+from autowu.detector.trend import Stretch
 
 from .endings import ENDINGS
 from .helpers import equal, follow, growth_of, run, seeded
@@ -231,3 +233,24 @@ def test_a_run_that_never_lived_ends_at_the_least_lr(config: Config) -> None:
     assert np.all(np.isfinite(lrs))
     # It is the first look that says so, not the cap.
     assert not state.switch.capped
+
+
+# --- copies -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("last", "kept"), [(3.9, True), (25.0, True), (41.0, False), (1e6, False)])
+def test_no_copy_is_taken_while_the_last_loss_is_ten_times_the_first_ones(last: float, kept: bool) -> None:
+    """One batch of a thousandfold had spoiled the weights that a run went back to, though it was known."""
+    losses = np.r_[np.linspace(4, 1, 68), last]
+    state = default_state(losses=losses).replace(origin=Stretch(3.9, 4.0, 4.1))
+    assert ending.healthy(DEFAULT, state) is kept
+
+
+def test_after_two_deaths_the_least_lr_that_was_too_large_counts() -> None:
+    """A ViT had risen at 0.24, died at 1, and began its decay at 0.1."""
+    search = Search(Growth(40, 1e-4, 387), too_large=0.02)
+    state = State(search, Horizon(1000), step=300, read=299, losses=np.full(260, np.nan), nonfinite_reads=3)
+    switch = sweep.decide(DEFAULT, state).switch
+    assert switch is not None
+    assert (switch.reason, switch.capped) == (Reason.NONFINITE, False)
+    assert switch.peak_lr == pytest.approx(0.002)

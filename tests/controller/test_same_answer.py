@@ -1,5 +1,6 @@
 """A fall that is none: a network whose units die gives all inputs the same answer, and its loss is quiet."""
 
+import re
 import warnings
 from itertools import pairwise
 
@@ -11,9 +12,9 @@ from torch.nn.functional import cross_entropy
 
 import autowu
 from autowu import Config
-from autowu.controller import anew, machine
+from autowu.controller import anew, ending, machine
 from autowu.controller.plain import to_plain
-from autowu.controller.state import Grow, Search, State
+from autowu.controller.state import Grow, Growth, Horizon, Search, State
 from autowu.detector import trend
 from autowu.detector.trend import Level
 from autowu.integrations.warned import warnings_of
@@ -152,3 +153,22 @@ def test_a_loss_without_noise_that_falls_on_is_no_same_answer() -> None:
         states.append(machine.observe(config, states[-1], np.array([1 / (1 + step)])))
     assert states[-1].switch is not None
     assert told(config, states) == []
+
+
+def test_in_a_short_run_copies_do_not_wait_until_it_is_known() -> None:
+    """Thirty losses after lift-off are most of such a warm-up: it went back to steps of before the fall."""
+    for total, waits in ((100, False), (1000, True)):
+        losses = np.linspace(8, 2, 20) + 0.1 * np.sin(np.arange(20))
+        grow = Grow(Growth(0, 1e-4, 100), lift_off=10, origin=Level(40.0, 5, noise=10.0))
+        state = State(grow, Horizon(total), step=25, read=24, losses=losses)
+        assert ending.constant(state) is None
+        assert ending.healthy(Config(total_steps=total), state) is not waits
+
+
+def test_the_settings_that_are_advised_are_some_that_there_may_be() -> None:
+    config, states = dies(2e-5)
+    (text,) = told(config, states)
+    named = re.search(r"max_lr=(\S+?)(?: and min_lr=(\S+?))?\.$", text)
+    assert named is not None
+    given = {"max_lr": float(named[1])} | ({} if named[2] is None else {"min_lr": float(named[2])})
+    assert Config(total_steps=1000, **given).max_lr == pytest.approx(states[-1].switch.peak_lr / 30, rel=0.5)

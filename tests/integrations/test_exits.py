@@ -40,6 +40,12 @@ ENDS = {
     "its host sees its end": ("model = train(150); NEWEST.seen(model.driver)", False),
     "an error": ("model = train(150); 1 / 0", False),
     "ctrl-c": ("model = train(150); os.kill(os.getpid(), signal.SIGINT); signal.pause()", False),
+    "a checkpoint that is but looked at": (
+        "saved = train(150).driver.state_dict()\n"
+        "model = Model(Driver(Config(total_steps=400)))\n"
+        "model.driver.load_state_dict(saved)",
+        False,
+    ),
     "another rank": ("os.environ['RANK'] = '1'; model = train(150)", False),
 }
 

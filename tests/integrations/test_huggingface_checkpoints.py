@@ -81,6 +81,7 @@ def resumed(
     return trainer, recorder.lrs
 
 
+@pytest.mark.filterwarnings("ignore:AutoWU. warm-up ended at its cap")
 def test_the_updates_that_are_left_are_planned_where_the_checkpoint_has_no_lr(tmp_path: Path) -> None:
     losses = v_curve(180)
     saved_at(60, losses, tmp_path, save_only_model=True)
@@ -90,6 +91,7 @@ def test_the_updates_that_are_left_are_planned_where_the_checkpoint_has_no_lr(tm
     assert set(trainer.lr_scheduler.get_last_lr()) == {0.0}
 
 
+@pytest.mark.filterwarnings("ignore:AutoWU. warm-up ended at its cap")
 def test_the_updates_that_are_left_are_planned_where_the_optimizers_state_is_gone(tmp_path: Path) -> None:
     """The Trainer then leaves the scheduler's state alone, too."""
     losses = v_curve(180)
@@ -101,6 +103,7 @@ def test_the_updates_that_are_left_are_planned_where_the_optimizers_state_is_gon
     assert set(trainer.lr_scheduler.get_last_lr()) == {0.0}
 
 
+@pytest.mark.filterwarnings("ignore:AutoWU. warm-up ended at its cap")
 def test_what_was_planned_anew_goes_on_from_its_own_checkpoints(tmp_path: Path) -> None:
     losses = v_curve(180)
     saved_at(60, losses, tmp_path, save_only_model=True)

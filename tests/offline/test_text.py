@@ -72,8 +72,8 @@ CURVES: dict[str, list[float | str]] = {
     "exploding": [  # in the fast growth, and again in the slow one, three decades lower
         value + 0.01 * float(noise)
         for value, noise in zip(
-            [2.3] * 30 + [8.0] * 4 + [2.3] * 150 + [8.0] * 66,
-            np.random.default_rng(0).standard_normal(250),
+            [2.3] * 30 + [8.0] * 4 + [2.3] * 150 + [8.0] * 116,
+            np.random.default_rng(0).standard_normal(300),
             strict=True,
         )
     ],
@@ -107,13 +107,13 @@ PAPER = ["--preset", "paper", "--steps-per-epoch", "10"]
         pytest.param(
             "exploding",
             ["--total-steps", "1000"],
-            "the loss had risen twice without having fallen",
+            "the loss had risen for good without having fallen",
             id="rises",
         ),
         pytest.param(
             "exploding",
             ["--total-steps", "1000"],
-            ", a tenth of the last one or less.",
+            ", a tenth of that at which it had risen or less.",
             id="rises: from where",
         ),
         pytest.param("short", [], "to its cap of 11 updates before a test could tell where", id="short"),
@@ -236,7 +236,7 @@ SAID = {
     "a minimum": "the minimum of the loss was detected (3 tests in a row). It lay at step",
     "a minimum, paper": "(3 tests in a row). It lay at step 100.3, where the learning rate was 0.00322.",
     "a fall at its end": "its cap of 397 updates and had found no minimum of the loss. The smoothed loss was",
-    "two rises": "the loss had risen twice without having fallen. The decay (linear) begins with",
+    "two rises": "the loss had risen for good without having fallen. The decay (linear) begins with",
     "a rise, by the cap": "its cap of 500 updates and had found no minimum; the loss had not fallen, and no",
     "neither": "its cap of 451 updates and had found no minimum; the loss had not fallen, and no",
     "a fall to the cap": "its cap of 500 updates and had found no minimum of the loss. The smoothed loss "

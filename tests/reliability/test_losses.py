@@ -84,7 +84,7 @@ def test_losses_that_are_not_finite(trials: Trials) -> None:
                 if settled and not cut_taken_back(driver):
                     assert driver.learning_rate <= lr * (1 + 1e-12), step
         assert driver.nonfinite == bad[: driver._session.state.read].sum()
-        assert len(told) == (driver.nonfinite > 0)
+        assert sum("up to step" in str(each.message) for each in told) == (driver.nonfinite > 0)
         trials.done += 1
 
     check()

@@ -25,7 +25,7 @@ SAID = {
     f"{BACK} of that minimum, 0.00322, and",
     "a fall at its end": f"{FAILED}it was lowest near step 384, and had not plainly risen when growth "
     "reached its limit at step 397. Training went back to the learning rate of step 311, the middle of the",
-    "two rises": f"{GROWTH} ended at step 197, since the loss had risen and never fallen; it fell from",
+    "two rises": f"{GROWTH} ended at step 277, since the loss had risen and never fallen; it fell from",
     "a rise, by the cap": f"{THE_GROWTH} reached its limit at step 500, since the loss had risen and never",
     "neither": f"{THE_GROWTH} reached its limit at step 451, without a fall of the loss; it fell from 0.1",
     "a fall to the cap": f"{FAILED}it was lowest near step 500, and had not plainly risen when growth "

@@ -53,8 +53,8 @@ def hidden(config: Config, state: State[Sweep | Search]) -> State[Phase]:
     So it seems; or something else has raised the loss, and growth comes to this LR once more.
     Back to the initial weights, three decades lower, at the slow rate.
     """
-    lr = grown(config, state.phase.growth, state.step)
-    return slower(config, state, lr / RETREAT, lr)
+    lr, known = grown(config, state.phase.growth, state.step), state.phase.too_large
+    return slower(config, state, lr / RETREAT, lr if known is None else min(lr, known))
 
 
 # --- an explosion from η_min on ------------------------------------------------------------------------
@@ -68,18 +68,18 @@ def exploded(config: Config, state: State[Sweep | Search]) -> bool:
     growth = state.phase.growth
     decade = grown_by(config, growth, growth.start, ending.MARGIN) - growth.start
     losses = noise.finite(state.losses[:decade])
-    if len(losses) < 2 or growth.lr < LOWEST * config.min_lr:
+    if len(losses) < 2 or growth.lr < 1.01 * LOWEST * config.min_lr:
         return False
     first, second = (trend.median(half) for half in np.split(losses, [len(losses) // 2]))
     return 0 < noise.DECADE * abs(first) < second
 
 
 def lowered(config: Config, state: State[Sweep | Search]) -> State[Sweep]:
-    """The sweep once more, as a new run's, from three decades below where it began."""
+    """The sweep once more, from three decades below where it began; at this LR the loss exploded."""
     before = state.phase.growth
     growth = Growth(state.step, before.lr / RETREAT, config.sweep_steps, before, open=True)
     return state.replace(
-        phase=Sweep(growth),
+        phase=Sweep(growth, too_large=grown(config, before, state.step)),
         restores=state.restores + ending.older_snapshot(state),
         nonfinite_reads=0,
         losses=no_losses(),

@@ -36,6 +36,9 @@ FURTHER: Final = 1.6
 # A run whose loss ended in NaN never showed its minimum: it goes on at half of the last LR known as good.
 DEAD_FACTOR: Final = 0.5
 
+SHORT: Final = 300
+"""Updates; in a shorter run thirty losses after lift-off are most of warm-up."""
+
 W = TypeVar("W", bound=WarmUp)
 
 
@@ -89,12 +92,18 @@ def test(config: Config, state: State[Grow]) -> State[Grow]:
 
 
 def healthy(config: Config, state: State[WarmUp]) -> bool:
-    """Whether the last loss is finite, and the last ones are not rising: weights that may be kept.
+    """Whether the last losses are not rising, and the last one is finite: weights that may be kept.
 
-    A network that gives all inputs the same answer, or may do so as far as is known, is none to keep.
+    It is not ten times the first ones, either: a spike, or weights that are lost. A network that gives all
+    inputs the same answer, or may do so as far as is known, is none to keep. (In a short run it is, until
+    that is known.)
     """
-    losses = state.losses
-    if not np.isfinite(losses[-1]) or trend.rising(losses) or constant(state) is not False:
+    losses, same = state.losses, constant(state)
+    if same is None:  # in a short run that is not waited for
+        same = config.length >= SHORT
+    if not np.isfinite(losses[-1]) or trend.rising(losses) or same:
+        return False
+    if state.origin is not None and losses[-1] > noise.DECADE * abs(state.origin.median):
         return False
     return config.spike is None or not (trend.tail_grows(losses) or worse(config, state))
 

@@ -46,8 +46,17 @@ def grown_by(config: Config, growth: Growth, step: int, factor: float) -> int:
 
 
 def cap(config: Config, growth: Growth) -> int:
-    """The last step of a slow growth: when it would have crossed the whole range of LRs, or ⌊ρ_w T⌋."""
-    return min(growth.start + growth.span, config.warmup_steps)
+    """The last step of a slow growth: when it would have crossed the whole range of LRs, or ⌊ρ_w T⌋.
+
+    One that begins below η_min comes up to a ``max_lr`` that was given.
+    """
+    crossed = growth.start + growth.span
+    if config.max_lr is not None and growth.lr < config.min_lr:
+        crossed = math.ceil(
+            growth.start
+            + schedule.exponential_step(config.max_lr, growth.span, config.min_lr, config.max_lr, growth.lr)
+        )
+    return min(crossed, config.warmup_steps)
 
 
 def next_test(config: Config, growth: Growth, step: int, spacing: float | None) -> int:

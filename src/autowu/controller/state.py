@@ -96,6 +96,8 @@ class Sweep:
     """Fast growth, before lift-off."""
 
     growth: Growth
+    too_large: float | None = None
+    """The least LR at which the loss has exploded, so that growth began anew below η_min."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import Final, Protocol
 from autowu.integrations.ended import ended_early
 from autowu.integrations.session import Session
 
-FEW: Final = 100  # updates: a run of fewer may be a rehearsal
+FEW: Final = 100  # updates in this program: a run of fewer may be a rehearsal
 
 
 class Scheduler(Protocol):
@@ -56,7 +56,8 @@ class Newest:
     def _look(self) -> None:
         if self._session is not None:
             session, self._session = self._session(), None
-            self._text = session_ended_early(session) if session.step >= FEW else None
+            here = session.step - session.loaded_at  # of a checkpoint that is but looked at there are none
+            self._text = session_ended_early(session) if here >= FEW else None
 
     def tell(self) -> None:
         """At the end of the interpreter."""

@@ -49,6 +49,7 @@ class Session:
         self.config = config or asked  # that the run began with
         self.log = log
         self.step = 0  # updates done
+        self.loaded_at = 0  # of them, those of before the checkpoint that was loaded
         self.nonfinite = 0  # of them, those up to the last decision whose loss was not finite
         self._deciding = False
         self._later_ends, self._last_cooldown = 0, -1
@@ -218,7 +219,7 @@ class Session:
                 f"nonfinite of the saved state must be an integer in [0, {state.step}], not {nonfinite!r:.80}"
             )
         session = Session(self.asked, config)
-        session.step, session.nonfinite = step, nonfinite
+        session.step, session.nonfinite, session.loaded_at = step, nonfinite, step
         session.enter(state)
         if session.due is not None and known != step:
             raise ValueError(f"the saved state is of step {step}, but its losses go to step {known}")

@@ -33,7 +33,7 @@ def warnings_of(
     nonfinite: int,
     obstacle: str | None = None,
 ) -> Iterator[str]:
-    """What to warn of after a decision: each of these comes once in a run.
+    """What to warn of after a decision. Each comes once in a run, but for growth anew and cuts.
 
     Args:
         config: the run's.
@@ -58,7 +58,18 @@ def warnings_of(
     yield from _of_a_break(before, after)
     yield from _of_the_watch(config, before, after)
     switch = after.switch
-    if before.switch is not None or switch is None or not (switch.capped and config.return_at_cap):
+    if before.switch is not None or switch is None:
+        return
+    begins = "stable phase" if after.stage == "stable" else "decay"
+    if switch.reason is Reason.NONFINITE and not switch.capped and config.return_at_cap:
+        back = (
+            "" if switch.rewound_to is None else f", the weights go back to those of step {switch.rewound_to}"
+        )
+        yield (
+            f"AutoWU: warm-up ended at step {switch.step}{_of(after)}, as losses were not finite any"
+            f" more{back}, and the {begins} begins at an LR of {switch.peak_lr:.3g}."
+        )
+    if not (switch.capped and config.return_at_cap):
         return
     if switch.reason is Reason.MINIMUM:
         return
@@ -70,7 +81,6 @@ def warnings_of(
         )
     if switch.reason in (Reason.RISE, Reason.NO_FALL):
         never = f" The loss has shown no fall, so that no learning rate is known to be good. {NOT_FOR_IT}"
-    begins = "stable phase" if after.stage == "stable" else "decay"
     bound = ""
     if switch.reason is Reason.CAP and config.max_lr is not None:
         bound = f" (max_lr={config.max_lr:g} bounds its growth: a larger one may let it come to the minimum)"
@@ -107,7 +117,7 @@ def _of_growth_anew(config: Config, before: State[Phase], after: State[Phase]) -
             f"AutoWU: warm-up has ended at step {after.step}{_of(after)}, with a loss as quiet as that of a"
             " network that gives all inputs the same answer. If its predictions are all the same, its units"
             " are dead or saturated: scale the inputs, or begin anew with"
-            f" max_lr={after.switch.peak_lr / 30:.1g}."
+            f" {_below(config, after.switch.peak_lr / 30)}."
         )
 
 
@@ -141,10 +151,9 @@ def _of(state: State[Phase]) -> str:
     return "" if state.horizon.end is None else f" of {state.horizon.end}"
 
 
-def _lower(config: Config, peak_lr: float) -> str:
-    """The settings that keep the LR below this peak, as a cut would: growth needs room below them."""
-    lower = watch.CUT * peak_lr
-    return f"max_lr={lower:.1g}" + (f" and min_lr={lower / 1e3:.1g}" if lower <= 2 * config.min_lr else "")
+def _below(config: Config, lr: float) -> str:
+    """The settings that keep the LR below this one: growth needs room below them."""
+    return f"max_lr={lr:.1g}" + (f" and min_lr={lr / 1e3:.1g}" if lr <= 2 * config.min_lr else "")
 
 
 def _of_the_watch(config: Config, before: State[Phase], after: State[Phase]) -> Iterator[str]:
@@ -177,7 +186,7 @@ def _of_the_watch(config: Config, before: State[Phase], after: State[Phase]) -> 
             f"AutoWU: at step {after.step}{of} the loss is at {level}, and has been above its least level,"
             f" {least}, for the last {watch.LASTS * watch.stretch(config, after)} updates. That is too little"
             " to put weights back for, and may be the data. If it is not, the LR is too large: a run with"
-            f" {_lower(config, phase.switch.peak_lr)} may end lower."
+            f" {_below(config, watch.CUT * phase.switch.peak_lr)} may end lower."
         )
     if phase.no_fall and not (told and told.no_fall):
         yield (

@@ -99,7 +99,7 @@ def _last(replay: Replay, few: str | None) -> str:
     begins = "The stable phase begins with" if stable else f"The decay ({config.decay}) begins with"
     if switch.t_star is None:
         risen = switch.reason is Reason.RISE and not switch.capped
-        at = f"{begins} learning rate {rate}{', a tenth of the last one or less' if risen else ''}."
+        at = f"{begins} learning rate {rate}{', a tenth of that at which it had risen or less' if risen else ''}."
     elif switch.reason is Reason.NONFINITE:
         at = (
             f"The last learning rate known to be good was that of step {switch.t_star:,.1f}. "
@@ -139,7 +139,7 @@ def _reason(replay: Replay, switch: Switch, few: str | None) -> str:
     if switch.capped:
         return f"warm-up came to its cap of {count(switch.step, 'update')}{_at_cap(replay, switch, few)}"
     if switch.reason is Reason.RISE:
-        return "the loss had risen twice without having fallen"
+        return "the loss had risen for good without having fallen"
     return f"the minimum of the loss was detected ({_times(switch.reads, 'test')})"
 
 

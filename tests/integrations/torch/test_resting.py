@@ -70,6 +70,7 @@ def test_a_teacher_goes_back_with_its_student(data, held):
     assert told == []
 
 
+@pytest.mark.filterwarnings("ignore:AutoWU. warm-up ended at step .* not finite")
 def test_a_bad_batch_does_not_stay_in_the_teacher():
     model = with_teacher()
     optimizer = SGD(model["student"].parameters(), lr=0.1)

@@ -15,7 +15,7 @@ from torch.optim import SGD
 
 from autowu.config import Config
 from autowu.integrations.driver import Driver
-from autowu.integrations.warned import _lower
+from autowu.integrations.warned import _below
 from autowu.integrations.weights import Weights
 from integrations.torch.test_resume import saved
 from integrations.torch.training import STEPS as SHORT
@@ -173,7 +173,7 @@ def test_a_small_rise_that_lasts_is_told_once() -> None:
 def test_what_is_told_of_a_small_rise_are_settings_that_there_may_be() -> None:
     for least in (1e-5, 5e-3):
         config = Config(total_steps=SHORT, min_lr=least)
-        said = _lower(config, 0.014)
+        said = _below(config, 0.014 / 3)
         named = {name: float(value) for name, value in (each.split("=") for each in said.split(" and "))}
         assert named["max_lr"] == pytest.approx(0.014 / 3, rel=0.1)
         assert Config(**{"total_steps": SHORT, "min_lr": least, **named}).max_lr < 0.014

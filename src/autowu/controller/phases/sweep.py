@@ -123,8 +123,12 @@ def _passed(config: Config, state: State[Sweep | Search], end: float | None) -> 
 
     That is the LR beyond η_max at which it moved. A fall there tells no more than a rise: it comes late.
     """
-    lowest = ending.lowest(config, state.phase.growth)
-    return anew.slower(config, state, lowest if end is None else end * config.min_lr / config.high_lr, None)
+    growth, too_large = state.phase.growth, state.phase.too_large
+    if end is not None:
+        return anew.slower(config, state, end * config.min_lr / config.high_lr, too_large)
+    if too_large is not None and grown(config, growth, state.step) > too_large:  # it was not the LR's doing
+        return anew.slower(config, state, config.min_lr, None)
+    return anew.slower(config, state, ending.lowest(config, growth), too_large)
 
 
 # --- a rise in slow growth ------------------------------------------------------------------------------
@@ -160,7 +164,8 @@ def _dead(config: Config, state: State[Sweep | Search], too_large: float | None)
     if too_large is None:
         return anew.hidden(config, state)
     growth = state.phase.growth
-    peak_lr = ending.fallback(config, growth, too_large=grown(config, growth, state.step))
+    least = min(too_large, grown(config, growth, state.step))
+    peak_lr = ending.fallback(config, growth, good=ending.middle(config), too_large=least)
     return ending.switch(config, state, None, peak_lr, Reason.NONFINITE, rewind=True)
 
 
@@ -178,7 +183,7 @@ def _never(config: Config, state: State[Sweep | Search], *, risen: bool) -> Stat
     if capped and not config.return_at_cap and not dead:
         return ending.switch(config, state, None, lr, reason, capped=True)
     good: float | None = min(ending.middle(config), lr) if asked else ending.middle(config)
-    before = phase.too_large if isinstance(phase, Search) else None
+    before = phase.too_large
     too_large = before
     if risen:
         too_large = lr if before is None else min(lr, before)
