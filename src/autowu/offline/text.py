@@ -99,7 +99,8 @@ def _last(replay: Replay, few: str | None) -> str:
     begins = "The stable phase begins with" if stable else f"The decay ({config.decay}) begins with"
     if switch.t_star is None:
         risen = switch.reason is Reason.RISE and not switch.capped
-        at = f"{begins} learning rate {rate}{', a tenth of that at which it had risen or less' if risen else ''}."
+        tenth = ", a tenth of that at which it had risen or less" if risen else ""
+        at = f"{begins} learning rate {rate}{tenth}."
     elif switch.reason is Reason.NONFINITE:
         at = (
             f"The last learning rate known to be good was that of step {switch.t_star:,.1f}. "
