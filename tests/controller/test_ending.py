@@ -238,11 +238,23 @@ def test_a_run_that_never_lived_ends_at_the_least_lr(config: Config) -> None:
 # --- copies -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("last", "kept"), [(3.9, True), (25.0, True), (41.0, False), (1e6, False)])
-def test_no_copy_is_taken_while_the_last_loss_is_ten_times_the_first_ones(last: float, kept: bool) -> None:
+@pytest.mark.parametrize(
+    ("first", "last", "kept"),
+    [
+        (Stretch(3.9, 4.0, 4.1), 3.9, True),
+        (Stretch(3.9, 4.0, 4.1), 25.0, True),
+        (Stretch(3.9, 4.0, 4.1), 45.0, False),
+        (Stretch(3.9, 4.0, 4.1), 1e6, False),
+        (Stretch(-1.0, 0.01, 1.0), 1.5, True),  # a level next to zero: its noise is its size
+        (Stretch(-1.0, 0.01, 1.0), 25.0, False),
+    ],
+)
+def test_no_copy_is_taken_while_the_last_loss_is_far_above_the_first_ones(
+    first: Stretch, last: float, kept: bool
+) -> None:
     """One batch of a thousandfold had spoiled the weights that a run went back to, though it was known."""
     losses = np.r_[np.linspace(4, 1, 68), last]
-    state = default_state(losses=losses).replace(origin=Stretch(3.9, 4.0, 4.1))
+    state = default_state(losses=losses).replace(origin=first)
     assert ending.healthy(DEFAULT, state) is kept
 
 

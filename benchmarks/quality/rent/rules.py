@@ -36,6 +36,10 @@ def _never(*_: Any, **__: Any) -> bool:
     return False
 
 
+def _always(*_: Any, **__: Any) -> bool:
+    return True
+
+
 # --- before lift-off -----------------------------------------------------------------------------------
 
 _hidden = anew.hidden
@@ -55,10 +59,6 @@ def from_the_bottom(config: Config, state: State[Any]) -> State[Any]:
     found = _hidden(config, state)
     slow = Growth(found.phase.growth.start, config.min_lr, config.growth_steps)
     return found.replace(phase=replace(found.phase, growth=slow, too_large=lr))
-
-
-def _always(*_: Any, **__: Any) -> bool:
-    return True
 
 
 # --- growth --------------------------------------------------------------------------------------------

@@ -9,16 +9,7 @@ import numpy as np
 from autowu.config import Config
 from autowu.controller import ending
 from autowu.controller.rate import cap, grown, grown_by
-from autowu.controller.state import (
-    Grow,
-    Growth,
-    Phase,
-    Reason,
-    Search,
-    State,
-    Sweep,
-    no_losses,
-)
+from autowu.controller.state import Grow, Growth, Phase, Reason, Search, State, Sweep, no_losses
 from autowu.detector import noise, trend
 
 # A rise shows only in medians, while the fast growth goes on. So the slow growth begins three decades below

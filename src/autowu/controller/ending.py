@@ -94,17 +94,19 @@ def test(config: Config, state: State[Grow]) -> State[Grow]:
 def healthy(config: Config, state: State[WarmUp]) -> bool:
     """Whether the last losses are not rising, and the last one is finite: weights that may be kept.
 
-    It is not ten times the first ones, either: a spike, or weights that are lost. A network that gives all
-    inputs the same answer, or may do so as far as is known, is none to keep. (In a short run it is, until
-    that is known.)
+    It is not above the first ones by ten times their size, either: a spike, or weights that are lost. A
+    network that gives all inputs the same answer, or may do so as far as is known, is none to keep. (In a
+    short run it is, until that is known.)
     """
     losses, same = state.losses, constant(state)
     if same is None:  # in a short run that is not waited for
         same = config.length >= SHORT
     if not np.isfinite(losses[-1]) or trend.rising(losses) or same:
         return False
-    if state.origin is not None and losses[-1] > noise.DECADE * abs(state.origin.median):
-        return False
+    if (first := state.origin) is not None:
+        size = max(abs(first.median), first.high - first.low)  # a level may be next to zero
+        if losses[-1] > first.median + noise.DECADE * size:
+            return False
     return config.spike is None or not (trend.tail_grows(losses) or worse(config, state))
 
 

@@ -124,11 +124,11 @@ def _passed(config: Config, state: State[Sweep | Search], end: float | None) -> 
     That is the LR beyond η_max at which it moved. A fall there tells no more than a rise: it comes late.
     """
     growth, too_large = state.phase.growth, state.phase.too_large
-    if end is not None:
-        return anew.slower(config, state, end * config.min_lr / config.high_lr, too_large)
+    lowest = ending.lowest(config, growth)
     if too_large is not None and grown(config, growth, state.step) > too_large:  # it was not the LR's doing
-        return anew.slower(config, state, config.min_lr, None)
-    return anew.slower(config, state, ending.lowest(config, growth), too_large)
+        lowest, too_large = config.min_lr, None
+    begin = lowest if end is None else end * config.min_lr / config.high_lr
+    return anew.slower(config, state, begin, too_large)
 
 
 # --- a rise in slow growth ------------------------------------------------------------------------------
