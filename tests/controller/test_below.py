@@ -14,7 +14,7 @@ from autowu.controller import anew, machine
 from autowu.controller.plain import to_plain
 from autowu.controller.state import Decay, State, Sweep
 
-from .helpers import equal, through_plain
+from .helpers import equal, follow, through_plain
 
 STEPS = 1000
 ETA_MIN = Config(total_steps=STEPS).min_lr
@@ -70,7 +70,7 @@ def test_it_is_as_a_new_run_from_the_weights_of_before() -> None:
     at = next(index for index, state in enumerate(states) if state.phase.growth.lr < ETA_MIN)
     before, after = states[at - 1], states[at]
     assert after.restores == before.restores + 1
-    assert after.snapshot_step == before.snapshot_step == 1
+    assert after.snapshot_step == before.snapshot_step == 0
     assert (after.origin, after.least, len(after.losses), after.nonfinite_reads) == (None, None, 0, 0)
     assert after.phase.growth.before == before.phase.growth
     assert equal(to_plain(through_plain(config, after)), to_plain(after))
@@ -86,12 +86,32 @@ def test_a_loss_that_explodes_at_any_lr_comes_to_a_decay(preset: str) -> None:
 
 
 @pytest.mark.parametrize("first", [math.nan, 2.0])
-def test_losses_that_are_not_finite_alone_are_no_explosion(first: float) -> None:
-    """There is nothing that they have grown from: the gradient of a batch, say, is NaN at any LR."""
+def test_losses_that_are_never_finite_come_to_a_decay(first: float) -> None:
+    """The gradient, say, is NaN at any LR: it is looked for below, and then no more."""
     config = Config(total_steps=STEPS)
-    state = machine.observe(config, machine.start(config), np.array([first, *[math.nan] * 60]))
-    assert not isinstance(state.phase, Sweep)
-    assert state.phase.growth.lr == ETA_MIN
+    states = follow(config, np.array([first, *[math.nan] * 60]))
+    assert len(sweeps(states)) <= 2 - math.log10(anew.LOWEST) / 3
+    assert isinstance(states[-1].phase, Decay)
+
+
+@pytest.mark.parametrize("bad", [1, 3, 6])
+def test_one_bad_batch_at_the_start_costs_no_more_than_a_few_updates(bad: int) -> None:
+    """It has broken all weights: they go back, and the sweep goes on from below, as fast as ever."""
+    config = Config(total_steps=STEPS)
+    losses = np.concatenate([np.full(bad, 2.0), np.full(13 - bad, math.nan)])
+    state = machine.observe(config, machine.start(config), losses)
+    assert isinstance(state.phase, Sweep)
+    assert (state.snapshot_step, state.restores) == (0, 1)
+    assert state.phase.growth.lr == pytest.approx(ETA_MIN / 1000)
+
+
+def test_an_explosion_at_the_first_update_is_one() -> None:
+    """From then on the loss of a dead network stays where it is."""
+    config = Config(total_steps=STEPS)
+    losses = np.array([1e11, *(1e15 * (1 + 0.01 * np.random.default_rng(0).random(8)))])
+    assert anew.exploded(config, machine.start(config).replace(step=9, losses=losses))
+    losses[0] = 1e14
+    assert not anew.exploded(config, machine.start(config).replace(step=9, losses=losses))
 
 
 def test_a_regression_in_raw_units_by_sgd_ends_as_with_the_best_lr() -> None:

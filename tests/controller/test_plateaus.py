@@ -34,7 +34,7 @@ def learned(seed: int, make: Callable[..., Optimizer], signs: int, batch: int, t
         return bool((margins(2000) > 0).float().mean() > 0.95)
 
 
-@pytest.mark.filterwarnings("ignore:AutoWU. warm-up ended at its cap:UserWarning")
+@pytest.mark.filterwarnings("ignore:AutoWU:UserWarning")
 def test_parity_is_learned_by_sgd_at_whatever_seed() -> None:
     """Its loss rises by 2% before it falls: of twelve seeds eight had ended at chance."""
     assert all(learned(seed, partial(SGD, momentum=0.9), 20, 64, 1200) for seed in range(6))

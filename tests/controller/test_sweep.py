@@ -146,9 +146,7 @@ def test_however_far_tests_are_apart_the_sweep_is_looked_at_all_the_same(spacing
         assert {verdict.step % spacing for verdict in state.verdicts} == {0}
     assert state.switch is not None
     assert state.switch.peak_lr == pytest.approx(1e-2, rel=0.5)
-    assert (
-        follow(config, np.full(3, 2.3))[-1].snapshot_step == 3
-    )  # the weights to go back to if the loss rises
+    assert follow(config, np.full(3, 2.3))[-1].snapshot_step == 0  # what goes back if the loss rises
     # So is the slow growth that follows a sweep without a fall.
     slow = follow(config, 2.3 + 0.01 * np.random.default_rng(0).standard_normal(300))[-1]
     assert (slow.step, type(slow.phase)) == (300, Search)
@@ -247,7 +245,7 @@ def test_weights_go_back_where_only_the_test_at_the_cap_sees_that_the_loss_was_l
         assert state.switch is not None
         if state.switch.reason is Reason.NO_FALL and state.verdicts[-1].detected:
             hidden += 1
-            assert state.switch.rewound_to == 1
+            assert state.switch.rewound_to == 0
             assert math.sqrt(1e-5) <= state.switch.peak_lr < 10 * best
     assert hidden >= 10
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-STEPS, LATE, FIRST = 120, 38, 1
-"""Updates, the one that sees the fall, and the one of the copy."""
+STEPS, LATE, FIRST = 120, 38, 0
+"""Updates, the one that sees the fall, and those that the copy has seen."""
 
 STOPS = (LATE - 1, LATE, LATE + 3)
 """Updates to save and go on from."""

@@ -65,11 +65,14 @@ class Weights(pl.Callback):
         self.save_at = save_at
         self.checkpoint = checkpoint
 
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         found = dict(pl_module.state_dict())
         for index, state in enumerate(trainer.optimizers[0].state.values()):
             found |= {f"{index}.{key}": value for key, value in state.items()}
         self.after[trainer.global_step] = {name: value.clone() for name, value in found.items()}
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
+        self.on_train_start(trainer, pl_module)
         if trainer.global_step == self.save_at:
             trainer.save_checkpoint(self.checkpoint)
             raise KilledError

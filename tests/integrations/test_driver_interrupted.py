@@ -143,7 +143,7 @@ def test_in_optax_weights_that_nobody_got_are_given_again(monkeypatch: pytest.Mo
     from autowu.integrations.optax import AutoWU
     from integrations.test_optax import Run, assert_equal
 
-    run, curve = Run(), late_fall()
+    run, curve = Run(begun=True), late_fall()
     run.train(curve[: LATE - 1])
     put = AutoWU._put_back
 

@@ -217,6 +217,8 @@ class Weights(TrainerCallback):
     ) -> None:
         self.after[state.global_step] = everything(model, optimizer)
 
+    on_train_begin = on_step_end
+
 
 def test_weights_buffers_and_optimizer_state_go_back_also_in_a_resumed_run(tmp_path: Path) -> None:
     losses, whole = v_curve(120), Weights()
@@ -233,7 +235,7 @@ def test_weights_buffers_and_optimizer_state_go_back_also_in_a_resumed_run(tmp_p
     trainer = trainer_for(losses, tmp_path, callbacks=[resumed])
     trainer.train(resume_from_checkpoint=True)
     assert trainer.lr_scheduler.switch == switch
-    assert list(resumed.after) == list(range(halfway + 1, 121))
+    assert list(resumed.after) == list(range(halfway, 121))
     for step, found in resumed.after.items():
         assert_equal(found, whole.after[step])
 

@@ -35,7 +35,12 @@ class Run:
     """A real training of a line, whose losses are prescribed nevertheless."""
 
     def __init__(
-        self, transformation: Any = optax.adam, *, donate: bool = False, dtype: Any = jnp.float32
+        self,
+        transformation: Any = optax.adam,
+        *,
+        donate: bool = False,
+        dtype: Any = jnp.float32,
+        begun: bool = False,
     ) -> None:
         self.optimizer = optax.chain(
             optax.clip_by_global_norm(1.0), optax.inject_hyperparams(transformation)(learning_rate=3.0)
@@ -43,7 +48,9 @@ class Run:
         self.traces = 0
         self.schedule = AutoWU(STEPS)
         self.params = {"line": {"slope": jnp.zeros(3, dtype), "offset": jnp.zeros((), dtype)}}
-        self.opt_state = self.schedule.set_learning_rate(self.optimizer.init(self.params))
+        self.opt_state = self.schedule.set_learning_rate(
+            self.optimizer.init(self.params), self.params if begun else None
+        )
         self._train_step = jax.jit(self._update, donate_argnums=(0, 1) if donate else ())
         self.history: list[Any] = []
         """(params, opt_state) before each update, as NumPy arrays."""

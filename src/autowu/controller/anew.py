@@ -54,15 +54,18 @@ def hidden(config: Config, state: State[Sweep | Search]) -> State[Phase]:
 def exploded(config: Config, state: State[Sweep | Search]) -> bool:
     """Whether the loss has grown tenfold in the first decade of the sweep: that begins too high.
 
-    The median of the second half of its finite losses is above ten times that of the first half.
+    The median of the second half of its finite losses is above ten times that of the first half, or above a
+    hundred times the first loss, since the first update may be the one. Or the last one is not finite.
     """
     growth = state.phase.growth
-    decade = grown_by(config, growth, growth.start, ending.MARGIN) - growth.start
-    losses = noise.finite(state.losses[:decade])
-    if len(losses) < 2 or growth.lr < 1.01 * LOWEST * config.min_lr:
+    if growth.lr < 1.01 * LOWEST * config.min_lr:
         return False
+    decade = state.losses[: grown_by(config, growth, growth.start, ending.MARGIN) - growth.start]
+    losses = noise.finite(decade)
+    if len(losses) < 2 or not np.isfinite(decade[-1]):
+        return True
     first, second = (trend.median(half) for half in np.split(losses, [len(losses) // 2]))
-    return 0 < noise.DECADE * abs(first) < second
+    return 0 < noise.DECADE * min(abs(first), noise.DECADE * abs(float(losses[0]))) < second
 
 
 def lowered(config: Config, state: State[Sweep | Search]) -> State[Sweep]:

@@ -103,10 +103,8 @@ def healthy(config: Config, state: State[WarmUp]) -> bool:
         same = config.length >= SHORT
     if not np.isfinite(losses[-1]) or trend.rising(losses) or same:
         return False
-    if (first := state.origin) is not None:
-        size = max(abs(first.median), first.high - first.low)  # a level may be next to zero
-        if losses[-1] > first.median + noise.DECADE * size:
-            return False
+    if state.origin is not None and losses[-1] > trend.far_above(state.origin):
+        return False
     return config.spike is None or not (trend.tail_grows(losses) or worse(config, state))
 
 

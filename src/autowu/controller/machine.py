@@ -62,11 +62,14 @@ def _of(phase: Phase) -> _PhaseFile:
 
 def start(config: Config) -> State[Phase]:
     """The state before the first update."""
-    horizon = Horizon(config.total_steps)
-    if config.growth == "two-speed":
-        return State(Sweep(Growth(0, config.min_lr, config.sweep_steps, open=True)), horizon)
     slow = Growth(0, config.min_lr, config.growth_steps)
-    return State(Grow(slow, lift_off=0, origin=None) if config.lift_off is None else Search(slow), horizon)
+    phase: Phase
+    if config.growth == "two-speed":
+        phase = Sweep(Growth(0, config.min_lr, config.sweep_steps, open=True))
+    else:
+        phase = Grow(slow, lift_off=0, origin=None) if config.lift_off is None else Search(slow)
+    # The first copy is of before the first update, which may be one too many at η_min already.
+    return State(phase, Horizon(config.total_steps), snapshot_step=0 if config.rewind else None)
 
 
 def observe(config: Config, state: State[Phase], losses: Array) -> State[Phase]:

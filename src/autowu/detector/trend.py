@@ -71,6 +71,12 @@ def stretch(losses: Array, errors: float) -> Stretch:
     return Stretch(float(ranked[low]), float(ranked[n // 2]), float(ranked[high]))
 
 
+def far_above(first: Stretch) -> float:
+    """The level from which on a loss has exploded: above the ``first`` one by ten times its size."""
+    size = max(abs(first.median), first.high - first.low)  # a level may be next to zero
+    return first.median + noise.DECADE * size
+
+
 def without_outlier(losses: Array) -> Array:
     """``losses`` [n] without the least, where that lies apart: five times the range of the others below them.
 

@@ -18,7 +18,7 @@ from autowu.integrations.kept import Kept
 from autowu.integrations.logged import Folder, RunLog
 from autowu.integrations.readable import Readable
 from autowu.integrations.saved import check_keys
-from autowu.integrations.session import Session, not_rewound
+from autowu.integrations.session import Session, lacks_snapshot, not_rewound
 from autowu.integrations.unread import Unread
 from autowu.integrations.weights import Leaf, Weights
 
@@ -108,6 +108,20 @@ class Driver(Readable):
         if math.prod(shape) != 1:
             raise ValueError(f"loss must have one element, not shape {shape}")
         self._micro.append(loss)
+
+    def begin(self, read: Callable[[], Weights]) -> None:
+        """To be called before the first update, if the weights are at hand: that may be one too many.
+
+        Without it the first copy for rewinding is of after that.
+
+        Args:
+            read: as for :meth:`step`.
+        """
+        session = self._session
+        if session.step == 0 and session.state.snapshot_step is not None and self._snapshot is None:
+            kept = Kept(None, session.state, read, lambda snapshot: None)
+            kept.take()  # what cannot be copied is told at the first read
+            self._snapshot = kept.snapshot
 
     def step(
         self, read: Callable[[], Weights], check: Callable[[Weights], None] = lambda snapshot: None
@@ -219,6 +233,8 @@ class Driver(Readable):
         losses, session = _means(self._pending), self._session
         kept = self._kept = Kept(self._snapshot, session.state, read, check)
         if not kept.fits():
+            if session.state.read == 0:  # a copy of now takes its place, which knows what has moved
+                kept.texts.clear()
             kept.drop()
             session.enter(session.state.replace(snapshot_step=None))
         texts = list(session.decide(losses, kept))
@@ -274,7 +290,7 @@ class Driver(Readable):
             session = self._session.loaded(schedule, len(pending))
             snapshot = Weights.from_dict(state_dict, _names(schedule, "frozen"))
             keeps, owed = session.state.snapshot_step is not None, bool(schedule.get("owed"))
-            if (snapshot is not None) != (keeps or owed):
+            if snapshot is None if owed else lacks_snapshot(session, snapshot is not None):
                 raise ValueError(
                     "the snapshot for rewinding and the saved state do not fit together: entries are"
                     " missing, as where they were restored by a template with others, or there are too many"

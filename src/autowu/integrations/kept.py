@@ -23,6 +23,10 @@ class Kept:
         self.refused = False
         self.texts: dict[str, str] = {}  # what to warn of, once of a kind
 
+    def kept(self) -> bool:
+        """Whether there is a snapshot."""
+        return self.snapshot is not None
+
     def fits(self) -> bool:
         """Whether the snapshot can be put back as a whole, if there is one."""
         try:

@@ -160,6 +160,14 @@ class AutoWUCallback(keras.callbacks.Callback):
         if self._iterations is None:
             self._iterations = iterations(optimizer)
             self._variables.watch(self.model)
+            self._begin()
+
+    def _begin(self) -> None:
+        """Before the first update: what the run goes back to where that was one too many."""
+        model, variables = self.model, self._variables
+        if model.built and model.optimizer.built:  # else there are no variables yet
+            self.driver.begin(lambda: variables.read(model))
+            variables.settle(model, self.driver.snapshot)
 
     def _follow_compile(self) -> None:
         """Within a fit a callback may compile the model anew, which makes other metrics and optimizers."""

@@ -53,7 +53,7 @@ class AutoWU:
 
         optimizer = optax.inject_hyperparams(optax.adamw)(learning_rate=0.0)
         schedule = AutoWU(total_steps=12_000)
-        opt_state = schedule.set_learning_rate(optimizer.init(params))
+        opt_state = schedule.set_learning_rate(optimizer.init(params), params)
         for batch in batches:
             params, opt_state, loss = train_step(params, opt_state, batch)  # your jitted step
             params, opt_state = schedule.step(loss, params, opt_state)
@@ -102,8 +102,13 @@ class AutoWU:
     def __repr__(self) -> str:
         return summary("AutoWU", self.driver.session)
 
-    def set_learning_rate(self, opt_state: OptState) -> OptState:
+    def set_learning_rate(self, opt_state: OptState, params: Any = None) -> OptState:
         """``opt_state`` with the next update's learning rate: to be called before the first update.
+
+        Args:
+            opt_state: the optimizer's state.
+            params: as for :meth:`step`. If they are given before the first update, they are what the run goes
+                back to where that was one too many. Without them the first copy is of after it.
 
         Raises:
             ValueError: ``opt_state`` has no injected learning rate, or one is a schedule, an integer,
@@ -116,6 +121,9 @@ class AutoWU:
         new, self._unit = ratios_of(rates, self._ratios, self._unit)
         self._ratios |= new
         self._written = {path: self._ratios[path] * self.driver.learning_rate for path in places}
+        if params is not None:
+            read, _ = _reading(params, opt_state, places.keys())
+            self.driver.begin(read)
         for path, index in places.items():
             # Type and sharding stay as they are, so that nothing is traced again.
             leaves[index] = jnp.full_like(leaves[index], self._written[path])

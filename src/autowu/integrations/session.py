@@ -25,6 +25,10 @@ LATER_ENDS: Final = 3  # cooldowns asked for in a row, update by update, until i
 class Weights(Protocol):
     """What a host keeps for rewinding: at most one snapshot of all that training changes."""
 
+    def kept(self) -> bool:
+        """Whether there is a snapshot."""
+        ...
+
     def take(self) -> bool:
         """Keep a snapshot of now in place of the one before; False, and nothing done, if it is worthless."""
         ...
@@ -159,6 +163,8 @@ class Session:
     ) -> Iterator[str]:
         nonfinite = self.nonfinite + len(losses) - int(np.count_nonzero(np.isfinite(losses)))
         before = self.state
+        if before.read == 0 and before.snapshot_step is not None and not weights.kept():
+            before = before.replace(snapshot_step=None)  # none was taken before the first update
         after = for_all(lambda: machine.observe(self.config, before, losses))
         obstacle = weights.restore() if after.restores > before.restores else None
         if obstacle:
@@ -234,6 +240,15 @@ class Session:
         if here is not None and here not in (saved["asked"], session.total_steps):
             session.extend(here)
         return session
+
+
+def lacks_snapshot(session: Session, kept: bool) -> bool:
+    """Whether a saved snapshot is missing, or one too many.
+
+    Before the first decision there may be none: not every host can take it before the first update.
+    """
+    wanted = session.state.snapshot_step is not None
+    return kept != wanted and (kept or session.state.read > 0)
 
 
 def not_rewound(state: State[Phase]) -> State[Phase]:

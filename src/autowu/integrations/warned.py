@@ -96,11 +96,15 @@ def _of_growth_anew(config: Config, before: State[Phase], after: State[Phase]) -
     if after.restores > before.restores:
         back = f" The weights go back to those of step {before.snapshot_step}."
     if isinstance(known, Sweep) and isinstance(phase, Sweep) and phase.growth.lr < known.growth.lr:
+        if before.snapshot_step != 0:
+            back += (
+                " If the first updates have spoiled them already, begin anew with"
+                f" min_lr={phase.growth.lr:.1g}."
+            )
         yield (
-            f"AutoWU: by step {after.step}{_of(after)} the loss had grown more than tenfold, from an LR of"
-            f" {known.growth.lr:.3g} on. Growth begins anew, at {phase.growth.lr:.3g}.{back} If the first"
-            f" updates have spoiled them already, begin anew with min_lr={phase.growth.lr:.1g}. Inputs and"
-            " targets of about 1 in size need no LR as small."
+            f"AutoWU: by step {after.step}{_of(after)} the loss had grown more than tenfold, or was not"
+            f" finite, from an LR of {known.growth.lr:.3g} on. Growth begins anew, at {phase.growth.lr:.3g}.{back}"
+            " Inputs and targets of about 1 in size need no LR as small."
         )
     if not isinstance(known, Grow):
         return

@@ -39,8 +39,8 @@ class Kron(Optimizer):
 
 
 def until_kept(training):
-    """The state of the run right after its first snapshot, as it is loaded from a file."""
-    while training.scheduler._snapshot.to_dict() is None:
+    """The state of the run right after its first snapshot of state, as it is loaded from a file."""
+    while not training.scheduler._session.state.snapshot_step:
         training.update()
         training.scheduler.step(v_curve()[training.scheduler.last_epoch])
     file = io.BytesIO()

@@ -203,8 +203,6 @@ def test_a_run_that_dies_goes_on_from_the_copy(name, at):
         assert 0 <= group_lrs(training.scheduler)[0] <= 1
     switch = training.scheduler.switch
     assert broken
-    if at == 1:
-        return  # there was nothing to copy before
     assert float(training.loss(0).detach()) < 2
     assert all(buffer.isfinite().all() for buffer in training.model.buffers())
     assert training.scheduler._session.state.restores >= 1  # before lift-off to the initial weights

@@ -1,5 +1,6 @@
 """The snapshot by itself: what it takes, and that it is put back in place."""
 
+import copy
 import gc
 import weakref
 
@@ -30,7 +31,7 @@ def test_one_copy_in_one_place_freed_at_the_end_or_without_the_watch_at_the_swit
         snapshot = training.scheduler._snapshot
         if training.scheduler.switch is not None and watch is None:
             break
-        if snapshot.tensors:
+        if training.scheduler._session.state.snapshot_step:  # the first is of before there was state
             places.add(tuple(tensor.data_ptr() for tensor in snapshot.tensors))
             refs = [*map(weakref.ref, snapshot.tensors)]
             copies.add(training.scheduler._session.state.snapshot_step)
@@ -98,3 +99,30 @@ def test_gradients_and_aliases_survive():
     assert optimizer.state[weights[0]]["exp_avg"] is moment
     assert weights[0].requires_grad
     assert weights[0].grad is not None
+
+
+def test_the_first_copy_is_of_before_the_first_update():
+    """Which may be one too many: its ReLUs are dead, or its weights NaN."""
+    training = Training()
+    before = [each.clone() for each in training.model.parameters()]
+    training.update()
+    kept = training.scheduler._snapshot
+    assert kept.kept
+    for parameter, first in zip(training.model.parameters(), before, strict=True):
+        assert not torch.equal(parameter, first)
+    with torch.no_grad():
+        kept.restore()
+    for parameter, first in zip(training.model.parameters(), before, strict=True):
+        assert torch.equal(parameter, first)
+    assert all(not held for held in training.optimizer.state.values())  # it begins anew
+
+
+@pytest.mark.parametrize("updates", [0, 1, 2])
+def test_a_state_of_the_first_updates_is_gone_on_from(updates):
+    whole, first, second = Training(), Training(), Training()
+    expected = whole.run(STEPS)
+    begun = first.run(updates)
+    second.load(copy.deepcopy(first.state()))
+    assert second.scheduler._snapshot.kept == (updates > 0)
+    assert begun + second.run(STEPS) == expected
+    assert second.scheduler.switch == whole.scheduler.switch

@@ -69,12 +69,13 @@ def watched(config: Config, state: State[P]) -> State[P]:
     dead, judged = enough and not math.isfinite(now.median), enough and not ended
     changed = any(taken_back(phase.cuts, at) for at in range(len(phase.cuts)))
     blamed = judged and not changed  # once the data have changed, a rise says nothing
+    exploded = judged and state.origin is not None and now.low > trend.far_above(state.origin)
     if worse := judged and _worse(config, state):  # by its mean, which is what is told then
         with np.errstate(over="ignore"):
             now = replace(now, median=float(noise.finite(state.losses).mean()))
-    if dead or (blamed and (worse or _risen(state, now))):
+    if dead or (blamed and (worse or exploded or _risen(state, now))):
         state = _cut_or_not(state, now, dead=dead)
-    elif not worse:
+    elif not (worse or exploded):
         state = _well(config, state, now, judged=judged)
     if blamed and len(phase.higher) < LASTS:
         higher = (*phase.higher, now.median) if _risen(state, now, HIGHER) else ()

@@ -14,13 +14,13 @@ from autowu.integrations.torch.storage import all_finite, local, trainable
 class Finite:
     """Knows what has never been finite: a mask with -inf, memory that nobody has set, a least value so far.
 
-    That is what is not at the first look, while weights are, or what weights are that join later on (a mask
-    that is trained as all that was frozen). It is not judged.
+    That is what is not at the first look, while weights are, or what is not that joins later on (a mask that
+    is trained as all that was frozen, the optimizer's state after the first update). It is not judged.
     """
 
     def __init__(self) -> None:
         self._never: set[Key] | None = None  # None: nobody has looked yet
-        self._weights = set[Key]()  # that have been looked at; none after loading
+        self._seen = set[Key]()  # what has been looked at; nothing after loading
         self.broken: Key | None = None
         """At the last look: a weight that was no longer finite or, if none was, state of an optimizer."""
 
@@ -36,10 +36,10 @@ class Finite:
         """
         weights, state = _trained(places)
         never, everything, self.broken = self._never, {**weights, **state}, None
-        joined = weights.keys() - self._weights if self._weights else ()
-        self._weights |= weights.keys()
+        joined = everything.keys() - self._seen if self._seen else ()
+        self._seen |= everything.keys()
         if never is not None:
-            never = never | {key for key in joined if not all_finite([weights[key]])}
+            never = never | {key for key in joined if not all_finite([everything[key]])}
         if not never and all_finite([*everything.values(), *moving]):
             self._never = set() if never is None else never
             return True

@@ -21,13 +21,17 @@ def replaceable(place: Place) -> bool:
     return inside and type(local(place.value)) is type(place.value.detach())
 
 
-def newer(key: Key, joined: bool) -> bool:
-    """Whether what there is no copy of has come since: state, and what stands in lists and dicts.
+def newer(place: Place, joined: bool) -> bool:
+    """Whether what there is no copy of has come since: state, counts, and what stands in lists and dicts.
 
     Args:
-        key: of it.
+        place: where it is.
         joined: whether parameters have joined since: then it may be theirs, and only state is certain.
     """
+    key, value = place.key, place.value
+    if key[0] == "group":  # such as the updates of a group, counted from the first one on
+        counts = isinstance(value, (int, Tensor)) and not isinstance(value, bool)
+        return counts and key[3] != "new" and not joined
     return key[0] == "state" or (key[0] == "attribute" and len(key) > 3 and not joined)
 
 

@@ -24,6 +24,14 @@ class OnAllRanks:
         self.settings: list[str] = []
         """Settings of the groups that had changed since, and went back."""
 
+    def kept(self) -> bool:
+        """Whether each rank has a snapshot, of before the first update; else none keeps its own."""
+        self._snapshot.healthy()  # a first look at the optimizers' state
+        if all(_gathered(self._snapshot.kept, self._group)):
+            return True
+        self._snapshot.drop()
+        return False
+
     @torch.inference_mode(False)  # what is kept is written to again
     @torch.no_grad()
     def take(self) -> bool:

@@ -16,7 +16,7 @@ from autowu.config import Config
 from autowu.integrations.logged import Folder
 from autowu.integrations.readable import Readable
 from autowu.integrations.saved import check_keys, check_origin
-from autowu.integrations.session import VERSION, Session
+from autowu.integrations.session import VERSION, Session, lacks_snapshot
 from autowu.integrations.torch.asked import check_ranks, check_snapshot
 from autowu.integrations.torch.compiled import compiler, leave_out
 from autowu.integrations.torch.ends import Ends
@@ -110,6 +110,7 @@ class AutoWU(Readable, Ends, SchedulerNames):
         self._process_group, self._distributed = process_group, distributed
         self._compared, self._lacked_loss, self._step_count = False, False, 1
         self._told, self._updates = Told(), Updates(self.optimizers, total_steps)
+        self._begin()
         self._groups.write(self._session.learning_rate)
         if self._group() is not None:
             from autowu.integrations.torch.uneven import join_with_ddp  # only several processes need it
@@ -245,6 +246,12 @@ class AutoWU(Readable, Ends, SchedulerNames):
         self._expect()
         self._groups.settle(session.learning_rate)
 
+    def _begin(self) -> None:
+        """Before the first update, a copy is taken of what that is made of."""
+        session = self._session
+        if session.step == 0 and session.state.snapshot_step is not None and not self._snapshot.kept:
+            self._updates.before_first = self._snapshot.take_first
+
     def _expect(self) -> None:
         session = self._session
         self._pending.expect(1 if session.due is None else max(1, session.due - session.step))
@@ -303,7 +310,7 @@ class AutoWU(Readable, Ends, SchedulerNames):
             pending = PendingLosses.from_dict(pending_losses)
             session = self._session.loaded({**state_dict, "controller": to_arrays(controller)}, len(pending))
             shares = self._groups.check(state_dict["shares"])
-            if (kept is not None) != (session.state.snapshot_step is not None):
+            if lacks_snapshot(session, kept is not None):
                 raise ValueError(
                     "the snapshot for rewinding and the saved state do not fit together (sharded parameters"
                     " go on with as many processes as have saved them)"
@@ -315,6 +322,7 @@ class AutoWU(Readable, Ends, SchedulerNames):
         self._unread.follow(session, pending.look)
         self._step_count, self._compared = session.step + 1, False
         self._updates.restart()
+        self._begin()
         self._groups.load(shares)
         self._expect()
         self._groups.write(session.learning_rate)

@@ -68,6 +68,11 @@ class Snapshot:
         """What it is a snapshot of."""
         return self._training
 
+    @property
+    def kept(self) -> bool:
+        """Whether there is one."""
+        return self._stored is not None
+
     def drop(self) -> None:
         """Forget what is kept, if anything is."""
         self._stored = None
@@ -91,6 +96,18 @@ class Snapshot:
         key = self._finite.broken
         names = called(self._training, {} if key is None else {key: ""})
         return next(((name, key is not None and key[0] == "parameter") for name in names), None)
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def take_first(self) -> None:
+        """Before the first update: :meth:`take`, where all is finite. What goes wrong is told at a read."""
+        if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
+            return
+        try:
+            if self.healthy():
+                self.take()
+        except Exception:
+            self.drop()
 
     def take(self) -> None:
         """Keep what is there now, in the memory of the snapshot before where it fits.
@@ -208,7 +225,7 @@ class Snapshot:
                 live.append((local(value), stored.tensors[key]))
             elif place.entry is not None and (key in stored.tensors or key in stored.values):
                 put_back(place.entry, stored, key, values, joined=joined)
-            elif place.entry is not None and key not in stored.left and newer(key, joined):
+            elif place.entry is not None and key not in stored.left and newer(place, joined):
                 gone.append(place.entry)
         for holder, field in reversed(gone):  # of a list from its end on
             del holder[field]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -42,13 +42,15 @@ class Updates:
         self._at, self._crowded = 0, 0  # calls up to the last update; updates in a row with several since
         self.first = [_first(optimizer) for optimizer in optimizers]
         """The parameter that comes first in each optimizer."""
+        self.before_first: Callable[[], None] | None = None
+        """What is called once, before the first update."""
         for index, optimizer in enumerate(optimizers):
             _watch(optimizer, self, index)
 
     def restart(self) -> None:
         """Count anew: the run goes on from a checkpoint."""
         self.steps, self._made = 0, [0] * len(self._made)
-        self._at, self._crowded = 0, 0
+        self._at, self._crowded, self.before_first = 0, 0, None
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ = state
@@ -126,6 +128,9 @@ def _watch(optimizer: Optimizer, updates: Updates, index: int) -> None:
         if (now := known()) is not None and now.steps != calls:
             depth, calls = 0, now.steps  # one before that was not ended: an error was raised in it
         depth += 1
+        if now is not None and now.before_first is not None:
+            first, now.before_first = now.before_first, None
+            first()
 
     def ends(optimizer: Optimizer, *_: Any) -> None:
         nonlocal depth
