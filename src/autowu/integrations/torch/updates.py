@@ -113,7 +113,7 @@ class Updates:
         )
 
     def elsewhere(self) -> None:
-        """The next update is made by other ranks alone: this one has no more batches."""
+        """The next update is made by other ranks alone, or by optimizers that a host tells of itself."""
         self._at = self.steps
 
     def count(self, index: int) -> None:
