@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from integrations import examples
-from integrations.contract.contract import core_trace, v_curve
+from integrations.contract.contract import KilledError, core_trace, v_curve
 from integrations.lightning import QUIET, Batches
 from integrations.lightning_runs import (
     LIGHTNINGS,
@@ -123,6 +123,33 @@ def test_what_validation_loads_is_not_what_training_goes_on_from(tmp_path: Path)
     trainer = pl.Trainer(callbacks=[callback], **QUIET)
     trainer.validate(Validating(), Batches(losses), ckpt_path=path, verbose=False)
     assert fit(callback, losses) == core_trace(losses)
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_run_that_is_ended_while_its_data_are_set_up_leaves_what_it_was_to_go_on_with(
+    trained: bool, tmp_path: Path
+) -> None:
+    """As by the signal of a cluster that takes its machine back, on which a checkpoint is saved."""
+
+    class Lost(pl.Callback):
+        def on_exception(self, trainer: pl.Trainer, *_: Any) -> None:
+            trainer.save_checkpoint(after)
+
+    def data() -> Any:
+        raise KilledError
+
+    losses, before, after = v_curve(60), tmp_path / "before.ckpt", tmp_path / "after.ckpt"
+    fit(AutoWUCallback(), losses, WithBatchNorm(), callbacks=[Weights(20, before)])
+    callback, model = AutoWUCallback(), WithBatchNorm()
+    if trained:
+        fit(callback, losses)
+    model.train_dataloader = data
+    trainer = pl.Trainer(**QUIET | {"max_epochs": 1}, callbacks=[callback, Lost()])
+    with pytest.raises(KilledError):
+        trainer.fit(model, ckpt_path=before)
+    # The place in the data is lost, since there were none; the first LR does not hang on it.
+    lrs = fit(AutoWUCallback(), losses, WithBatchNorm(), ckpt_path=after)
+    assert (lrs[0], len(lrs)) == (core_trace(losses)[20], 40)
 
 
 EXAMPLE = "lightning_images.py"

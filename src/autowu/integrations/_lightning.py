@@ -170,7 +170,10 @@ class Hooks:
         """The trainer may be given new optimizers on the way, in a hook; their LR is nobody's then."""
         assert self.scheduler is not None
         here, known = trainer.optimizers, self.scheduler.optimizers
-        if self._told_of_others or list(map(id, here)) == list(map(id, known)):
+        if list(map(id, here)) == list(map(id, known)):
+            return
+        cast("Any", self.scheduler)._updates.elsewhere()  # it need not tell of them, too
+        if self._told_of_others:
             return
         self._told_of_others = True
         warnings.warn(
@@ -200,8 +203,15 @@ class Hooks:
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Note an update whose loss is still to come: a callback that is listed before this one saves."""
-        state = checkpoint.get("callbacks", {}).get(cast("Any", self).state_key)
+        """Note an update whose loss is still to come: a callback that is listed before this one saves.
+
+        A run that ends before it goes on, as while its data are set up, leaves what it was to go on with.
+        """
+        key, callbacks = cast("Any", self).state_key, checkpoint.get("callbacks", {})
+        if self._loaded is not None and cast("Any", trainer.fit_loop).restarting:
+            callbacks[key] = self._loaded
+            return
+        state = callbacks.get(key)
         unread = self._unread(trainer) if state and trainer.training else 0
         if unread <= 0:
             return

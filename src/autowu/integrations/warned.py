@@ -103,8 +103,8 @@ def _of_growth_anew(config: Config, before: State[Phase], after: State[Phase]) -
             )
         yield (
             f"AutoWU: by step {after.step}{_of(after)} the loss had grown more than tenfold, or was not"
-            f" finite, from an LR of {known.growth.lr:.3g} on. Growth begins anew, at {phase.growth.lr:.3g}.{back}"
-            " Inputs and targets of about 1 in size need no LR as small."
+            f" finite, from an LR of {known.growth.lr:.3g} on. Growth begins anew, at"
+            f" {phase.growth.lr:.3g}.{back} Inputs and targets of about 1 in size need no LR as small."
         )
     if not isinstance(known, Grow):
         return

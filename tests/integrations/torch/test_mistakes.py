@@ -63,6 +63,18 @@ def test_an_optimizer_that_follows_no_lr_is_told():
         autowu.AutoWU([SGD(parameters(), lr=0.1), Rprop(parameters())], STEPS)
 
 
+def test_two_lrs_that_are_nearly_the_same_are_told_apart(recwarn):
+    """As another scheduler's that begins where this one is."""
+    made = scheduler()
+    drive(made, v_curve()[:1])
+    written = made.optimizer.param_groups[0]["lr"]
+    made.optimizer.param_groups[0]["lr"] = written * 1.0001
+    drive(made, v_curve()[1:2])
+    (told,) = [str(each.message) for each in recwarn if "AutoWU had written" in str(each.message)]
+    found, expected = told.split("had the LR ")[1].split(":")[0].split(", where AutoWU had written ")
+    assert found != expected == f"{written:.{len(expected.split('e')[0]) - 1}g}"
+
+
 def test_a_group_that_was_added_since_the_last_step_is_saved():
     """Layers are unfrozen, and a checkpoint is written, between two epochs."""
     one, other = parameters(2, 3)

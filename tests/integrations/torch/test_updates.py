@@ -169,6 +169,45 @@ def test_an_optimizer_in_whose_place_another_trains_by_now_is_told_of_once():
     assert IDLE <= calls < STEPS // 2
 
 
+@pytest.mark.parametrize("made_before", [0, 1, MISSED])
+@pytest.mark.parametrize("lr", [0.1, torch.tensor(0.1)])
+def test_an_optimizer_that_is_seen_to_train_in_the_place_of_another_is_told_by_name(lr, made_before):
+    """Made anew, as by a cell that is run again, or to load a checkpoint into."""
+    made = autowu.AutoWU(SGD(parameters(), lr=lr), STEPS)
+    other = AdamW(made.optimizer.param_groups[0]["params"])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for step, loss in enumerate(v_curve()):
+            update(made.optimizer if step < made_before else other)
+            made.step(loss)
+    (text,) = [str(each.message) for each in caught if "an optimizer that it was given" in str(each.message)]
+    assert f"{'since' if made_before else 'before'} an optimizer" in text
+    assert "AdamW trains in its place: its LR is not set" in text
+
+
+def test_an_optimizer_of_other_parameters_or_of_the_same_groups_is_none_in_the_place_of_another():
+    """A critic, and what is within an engine that makes its updates unseen."""
+    made = autowu.AutoWU(SGD(parameters(), lr=0.1), STEPS)
+    critic, within = SGD(parameters(), lr=0.1), SGD(parameters(), lr=0.1)
+    within.param_groups = made.optimizer.param_groups
+    for loss in v_curve():
+        update(critic, within)
+        made.step(loss)
+
+
+@pytest.mark.parametrize("lr", [0.1, torch.tensor(0.1)])
+def test_an_lr_that_is_a_number_in_a_captured_graph_is_told_once(lr, monkeypatch, recwarn):
+    """No replay of the graph would see it change."""
+    made = autowu.AutoWU(SGD(parameters(), lr=lr), STEPS)
+    update(made.optimizer)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    update(made.optimizer, times=2)
+    told = ["is captured in a CUDA graph, and its LR is a number" in str(each.message) for each in recwarn]
+    assert told == ([True] if isinstance(lr, float) else [])
+    assert all(each.filename == __file__ for each in recwarn)
+
+
 @pytest.mark.parametrize("lr", [0.1, torch.tensor(0.1)])
 def test_a_copy_and_a_compiled_optimizer_are_not_taken_for_idle(lr):
     made = autowu.AutoWU(AdamW(parameters(), lr=lr), STEPS)

@@ -101,8 +101,6 @@ class Snapshot:
     @torch.no_grad()
     def take_first(self) -> None:
         """Before the first update: :meth:`take`, where all is finite. What goes wrong is told at a read."""
-        if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
-            return
         try:
             if self.healthy():
                 self.take()

@@ -17,6 +17,7 @@ from autowu.integrations.torch.nested import within
 from autowu.integrations.torch.places import Training, plain
 from autowu.integrations.torch.repeated import Repeats
 from autowu.integrations.torch.snapshot import Snapshot
+from autowu.text import apart
 
 # Settings of groups by which the weight decay depends on the LR at the start: timm's, and optimi's.
 ANCHORED: Final = ("corrected_weight_decay", "decouple_lr")
@@ -181,10 +182,10 @@ class Told:
         if self._overwritten or groups.overwritten is None:
             return None
         self._overwritten = True
-        found, written = groups.overwritten
+        found, written = apart(*groups.overwritten)
         return (
-            f"AutoWU: at step {step} a parameter group had the LR {found:.3g}, where AutoWU had written"
-            f" {written:.3g}: something else sets it, too, such as the step() of another scheduler or"
+            f"AutoWU: at step {step} a parameter group had the LR {found}, where AutoWU had written"
+            f" {written}: something else sets it, too, such as the step() of another scheduler or"
             " group['lr'] = …. Take it out: training uses what was written last, and the LRs and the peak"
             " that AutoWU reports are only its own."
         )

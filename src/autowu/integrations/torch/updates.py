@@ -5,13 +5,17 @@ from __future__ import annotations
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any, Final
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.hooks import RemovableHandle
+
+from autowu.integrations.torch.nested import within
 
 MISSED: Final = 25  # updates without a step(loss) before it is told: more than those that warm kernels up
 IDLE: Final = 25  # calls of step(loss) since the last update, until that is told
@@ -19,6 +23,9 @@ CROWDED: Final = 25  # updates in a row, each with several step(loss) since the 
 
 # Of each optimizer the hooks of the last scheduler that was made for it: one of before is out of use.
 _hooks: WeakKeyDictionary[Optimizer, tuple[RemovableHandle, RemovableHandle]] = WeakKeyDictionary()
+
+# What hears of the updates of all optimizers there are, by one hook once there is any.
+_listening: WeakSet[Updates] = WeakSet()
 
 
 class Updates:
@@ -38,7 +45,8 @@ class Updates:
         """Calls of the scheduler's ``step``, since it was made or loaded."""
         self._total_steps, self._optimizers = total_steps, list(optimizers)
         self._made = [0] * len(optimizers)
-        self._told = self._told_crowded = self._told_idle = False
+        self._told = self._told_crowded = self._told_idle = self._told_captured = False
+        self._other: str | None = None  # the class of an optimizer that trains in the place of these
         self._at, self._crowded = 0, 0  # calls up to the last update; updates in a row with several since
         self.first = [_first(optimizer) for optimizer in optimizers]
         """The parameter that comes first in each optimizer."""
@@ -46,11 +54,13 @@ class Updates:
         """What is called once, before the first update."""
         for index, optimizer in enumerate(optimizers):
             _watch(optimizer, self, index)
+        _hear_all()
+        _listening.add(self)
 
     def restart(self) -> None:
         """Count anew: the run goes on from a checkpoint."""
         self.steps, self._made = 0, [0] * len(self._made)
-        self._at, self._crowded, self.before_first = 0, 0, None
+        self._at, self._crowded, self._other, self.before_first = 0, 0, None, None
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ = state
@@ -59,32 +69,59 @@ class Updates:
     def idle(self) -> Iterator[str]:
         """Say once that the optimizers have ceased to make updates, and something else trains.
 
-        Nothing is said where few updates have been seen, or may be seen any more: engines and compiled or
-        captured optimizers make theirs unseen.
+        Where none is seen in their place, nothing is said if few updates have been seen, or may be seen any
+        more: engines and compiled or captured optimizers make theirs unseen.
         """
-        idle = self.steps - self._at
-        if idle < IDLE or self._told_idle or max(self._made) < MISSED:
+        idle, other = self.steps - self._at, self._other
+        if idle < IDLE or self._told_idle or (other is None and max(self._made) < MISSED):
             return
         if (first := [_first(optimizer) for optimizer in self._optimizers]) != self.first:
             self.first, self._at = first, self.steps  # others come first now, and are counted from here
             return
         groups = [group for optimizer in self._optimizers for group in optimizer.param_groups]
-        if any(group.get("capturable") or isinstance(group["lr"], Tensor) for group in groups):
+        unseen = any(group.get("capturable") or isinstance(group["lr"], Tensor) for group in groups)
+        if other is None and unseen:
             return
         self._told_idle = True
+        since = "since" if any(self._made) else "before"
+        another = "If another one trains by now," if other is None else f"{other} trains in its place:"
         yield (
-            f"AutoWU: step(loss) has been called {idle} times since an optimizer that it was given made an"
-            " update. If another one trains by now, its LR is not set, and it is not rewound. Make AutoWU"
-            " anew for the optimizer that trains."
+            f"AutoWU: step(loss) has been called {idle} times {since} an optimizer that it was given made an"
+            f" update. {another} its LR is not set, and it is not rewound. Make AutoWU anew for the optimizer"
+            " that trains."
+        )
+
+    def hear(self, optimizer: Optimizer) -> None:
+        """Some ``optimizer`` has made an update: of these parameters, and by an LR that is not set here?"""
+        if not IDLE // 2 <= self.steps - self._at < 2 * IDLE:  # no longer, for those whose updates are unseen
+            return
+        own = [group for each in within(self._optimizers) for group in each.param_groups]
+        known, held = {id(group) for group in own}, {id(each) for group in own for each in group["params"]}
+        if any(id(each) in held for group in optimizer.param_groups for each in group["params"]) and not any(
+            id(group) in known for group in optimizer.param_groups
+        ):
+            self._other = type(optimizer).__name__
+
+    def captured(self, optimizer: Optimizer) -> None:
+        """Say once that an update is captured in a CUDA graph with its LR as a number."""
+        if self._told_captured or all(isinstance(group["lr"], Tensor) for group in optimizer.param_groups):
+            return
+        self._told_captured = True
+        warnings.warn(
+            f"AutoWU: an update of {type(optimizer).__name__} is captured in a CUDA graph, and its LR is a"
+            " number: each replay takes this one, whatever is set. Make the optimizer with a tensor, such as"
+            " lr=torch.tensor(1e-3, device='cuda').",
+            stacklevel=5,
         )
 
     def elsewhere(self) -> None:
-        """The next update is made by other ranks alone: this one has no more batches."""
+        """The next update is made by other ranks alone, or by optimizers that a host tells of itself."""
         self._at = self.steps
 
     def count(self, index: int) -> None:
         """The optimizer with this number has made an update."""
         self._made[index] += 1
+        self._other = None
         self._look_for_crowds()
         made = min(self._made)
         if self._told or made < 2 * self.steps or made - self.steps < MISSED:
@@ -121,16 +158,19 @@ def _watch(optimizer: Optimizer, updates: Updates, index: int) -> None:
         optimizer = inner
     known, depth, calls = weakref.ref(updates), 0, 0
 
-    def begins(*_: Any) -> None:
+    def begins(optimizer: Optimizer, *_: Any) -> None:  # not that of around, which it would keep alive
         nonlocal depth, calls
         if torch.compiler.is_compiling():
             return
-        if (now := known()) is not None and now.steps != calls:
-            depth, calls = 0, now.steps  # one before that was not ended: an error was raised in it
+        if (now := known()) is not None:
+            if now.steps != calls:
+                depth, calls = 0, now.steps  # one before that was not ended: an error was raised in it
+            if torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing():
+                now.captured(optimizer)
+            elif now.before_first is not None:
+                first, now.before_first = now.before_first, None
+                first()
         depth += 1
-        if now is not None and now.before_first is not None:
-            first, now.before_first = now.before_first, None
-            first()
 
     def ends(optimizer: Optimizer, *_: Any) -> None:
         nonlocal depth
@@ -144,6 +184,18 @@ def _watch(optimizer: Optimizer, updates: Updates, index: int) -> None:
     for hook in _hooks.pop(optimizer, ()):
         hook.remove()
     _hooks[optimizer] = optimizer.register_step_pre_hook(begins), optimizer.register_step_post_hook(ends)
+
+
+@cache
+def _hear_all() -> None:
+    register_optimizer_step_post_hook(_tell_all)
+
+
+def _tell_all(optimizer: Optimizer, *_: Any) -> None:
+    if torch.compiler.is_compiling():
+        return
+    for updates in list(_listening):
+        updates.hear(optimizer)
 
 
 def _first(optimizer: Optimizer) -> int | None:
