@@ -107,6 +107,16 @@ def test_the_second_account_of_a_step_counts(autowu_run: Path) -> None:
     assert (run.losses[6], run.lrs[6]) == (0.5, 0.25)
 
 
+@pytest.mark.parametrize(("lost", "are"), [([500], "1 update is"), ([7, 8, 500], "3 updates are")])
+def test_updates_that_a_log_lacks_are_told(autowu_run: Path, lost: list[int], are: str) -> None:
+    lines = (autowu_run / "log.jsonl").read_text().splitlines(keepends=True)
+    gone = [f'{{"event": "step", "step": {step},' for step in lost]
+    kept = [line for line in lines if not line.startswith(tuple(gone))]
+    assert len(kept) == len(lines) - len(lost)
+    (autowu_run / "log.jsonl").write_text("".join(kept))
+    assert runlog.read(autowu_run).notes == (f"{are} missing between the first and the last of the log",)
+
+
 def with_switch(folder: Path, **changes: object) -> None:
     """The log with another account of the switch; None leaves a key out."""
     events = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]

@@ -128,6 +128,18 @@ def test_a_file_can_say_whatever_flags_can(tmp_path):
     )
 
 
+def test_a_file_s_numbers_are_those_of_the_same_flags(tmp_path):
+    text = "epochs: 010\nbatch-size: 1_024\nweight-decay: 1e-2\nset: {max_lr: 1e-2, patience: 5}"
+    flags = [
+        "--epochs=010",
+        "--batch-size=1_024",
+        "--weight-decay=1e-2",
+        "--set=max_lr=1e-2",
+        "--set=patience=5",
+    ]
+    assert settings("--config", write(tmp_path / "run.yaml", text)) == settings(*flags)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -138,13 +150,17 @@ def test_a_file_can_say_whatever_flags_can(tmp_path):
         ("epochs: 1.5", "argument --epochs: invalid int value: '1.5'"),
         ("epochs: true", "epochs must be one value, not True"),
         ("epochs:", "epochs must be one value, not None"),
-        ("epochs: {a: 1}", "epochs must be one value, not {'a': 1}"),
+        ("epochs: {a: 1}", "epochs must be one value, not {'a': '1'}"),
         ("epochs: [1, 2]", "argument --epochs: invalid int value: '1,2'"),
-        ("compile: 3", "compile must be true or false, not 3"),
+        ("compile: 3", "compile must be true or false, not '3'"),
         ("optimizer: adam", "argument --optimizer: invalid choice: 'adam'"),
         ("logger: paper", "argument --logger: must be of tensorboard, wandb, mlflow, not 'paper'"),
         ("recipe: cifar", "argument --recipe: invalid choice: 'cifar'"),
-        ("set: 3", "set must be a mapping of fields of autowu.Config, not 3"),
+        ("max-time: 1:30:00", "argument --max-time: invalid float value: '1:30:00'"),
+        ("epochs: 3\nseed: 1\nepochs: 4", "it has 'epochs' twice in \"run.yaml\", line 3"),
+        ("set: {patience: 3, patience: 4}", "it has 'patience' twice"),
+        ("batch_size: 32\nbatch-size: 64", "has batch_size twice, as batch_size and batch-size"),
+        ("set: 3", "set must be a mapping of fields of autowu.Config, not '3'"),
         ("set: {patients: 3}", "did you mean 'patience'?"),
         ("- epochs", "must be a mapping of settings, such as `epochs: 10`, not ['epochs']"),
         ("", "must be a mapping of settings"),

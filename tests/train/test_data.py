@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import math
 import zipfile
 from importlib import resources
 from pathlib import Path
@@ -224,6 +225,33 @@ def test_an_array_that_cannot_be_used_is_named(tmp_path, changes, message):
         task(path)
     assert str(error.value).startswith(f"{path}: ")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "told"),
+    [
+        ((20, 3, 6, 5), 255, "3 × 6 pixels and 5 channels, for channels come last"),
+        ((20, 1, 28, 28), 255, "1 × 28 pixels and 28 channels, for channels come last"),
+        (
+            (20, 6, 5, 3),
+            1,
+            "x_train goes from 0 to 255, and x_test from 0 to 1; has one of them been divided",
+        ),
+        ((20, 6, 5, 4), 255, None),
+        ((20, 6, 5, 12), 255, None),
+        ((20, 1, 50, 2), 255, None),
+        ((20, 6, 5), 60, None),
+    ],
+)
+def test_arrays_that_are_hardly_what_was_meant_are_told_of(tmp_path, train, test, told):
+    x_train = np.linspace(0, 255, math.prod(train)).reshape(train).astype(np.uint8)
+    x_test = np.linspace(0, test, 7 * math.prod(train[1:])).reshape(7, *train[1:])
+    np.savez(tmp_path / "mine.npz", **arrays(x_train=x_train, x_test=x_test))
+    if told is None:
+        task(tmp_path / "mine.npz", batch_size=2)
+    else:
+        with pytest.warns(UserWarning, match=rf"^{tmp_path / 'mine.npz'}: .*{told}"):
+            task(tmp_path / "mine.npz", batch_size=2)
 
 
 def test_files_that_are_none(tmp_path):

@@ -194,6 +194,15 @@ def test_an_unreadable_image_is_named(root, workers, content):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(("kind", "ending"), [("uint16", "png"), ("int32", "tif"), ("float32", "tif")])
+def test_an_image_that_would_be_clipped_to_8_bits_is_named(root, kind, ending):
+    path = root / "train" / "bee" / f"04.{ending}"
+    (root / "train" / "bee" / "04.png").unlink()
+    Image.fromarray(np.arange(4096).reshape(64, 64).astype(kind)).save(path)
+    with pytest.raises(UserError, match=rf"04\.{ending}: its pixels have more than 8 bits, .* mode [IF]"):
+        batches(task(root, batch_size=21), 0, 1)
+
+
 def test_grey_and_transparent_images_become_colour_images(root):
     Image.new("L", (40, 30), 128).save(root / "val" / "ant" / "21.png")
     Image.new("RGBA", (40, 30), (1, 2, 3, 4)).save(root / "val" / "ant" / "24.png")

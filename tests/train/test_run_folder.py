@@ -1,6 +1,7 @@
 """The run folder: one process at a time, a full disk, what is refused there, also by --dry-run."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,26 @@ def test_a_run_that_another_process_has_finished_meanwhile_is_not_replaced(tmp_p
     about, log = runs.read(tmp_path)
     assert (about["status"], about["config"]["seed"]) == ("finished", 1)
     assert len(runs.of_kind("step", log)) == about["metrics"]["steps"]
+
+
+@pytest.mark.parametrize("left", [None, 0, 1, 2])
+def test_a_log_that_lacks_what_the_checkpoint_knows_of_is_told_and_goes_on_by_whole_lines(tmp_path, left):
+    events = [{"event": "step", "step": step} for step in (1, 2, 3)]
+    with closing(RunLog(tmp_path, writes=True)) as log:
+        log.begin({"config": {}}, 0)
+        length = log.write(events)
+    path = tmp_path / writer.LOG
+    if left is None:
+        path.unlink()
+    else:
+        whole = len(writer.to_lines(events[:left]))
+        path.write_bytes(path.read_bytes()[: whole + 5])
+    with closing(RunLog(tmp_path, writes=True)) as log:
+        with pytest.warns(UserWarning, match=rf"log\.jsonl has \d+ bytes, where .* knows of {length}: "):
+            log.begin({"config": {}}, length)
+        more = [{"event": "step", "step": 4}]
+        assert log.write(more) == path.stat().st_size
+    assert path.read_bytes() == writer.to_lines(events[: left or 0] + more)
 
 
 # --- a full disk --------------------------------------------------------------------------------------

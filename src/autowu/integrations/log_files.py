@@ -9,6 +9,8 @@ from typing import Any, Final, cast
 
 from autowu.runlog.writer import ABOUT, LOG
 
+_UPDATE: Final = b'{"event": "step"'
+
 EARLIER: Final = "earlier"
 """Runs that were in the folder before are kept in it, in `earlier-1` and so on."""
 
@@ -68,6 +70,12 @@ def open_at(folder: Path, step: int) -> int:
     else:
         log.touch()
     return log.stat().st_size
+
+
+def decisions(folder: Path) -> frozenset[bytes]:
+    """The lines of the log that tell of no update, but of what was decided."""
+    with open(folder / LOG, "rb") as file:
+        return frozenset(line for line in file if not line.startswith(_UPDATE))
 
 
 def _is_own(log: Path) -> bool:

@@ -182,10 +182,12 @@ class RunLog:
     def _write(
         self, session: Session, losses: Array, pieces: list[Any], status: str = "running"
     ) -> Iterator[str]:
+        known: frozenset[bytes] = frozenset()
         if self._length is None:
             self._length = log_files.open_at(self.folder, session.step - len(losses))
-            if not self._length:
-                self._seen = None  # a log that begins late has all tests nevertheless
+            # A log that begins late, or was given up for a while, has all decisions nevertheless.
+            self._seen, known = None, log_files.decisions(self.folder)
+        lines = map(writer.to_line, self._events(session, losses, pieces))
         with open(self.folder / writer.LOG, "ab") as file:
             if os.fstat(file.fileno()).st_size != self._length:
                 self._failed = True
@@ -194,7 +196,7 @@ class RunLog:
                     " copy of the scheduler. This one writes no more."
                 )
                 return
-            file.write(writer.to_lines(self._events(session, losses, pieces)))
+            file.write(b"".join(line for line in lines if line not in known))
             file.flush()
             self._length = os.fstat(file.fileno()).st_size
         self._seen = _known(session)

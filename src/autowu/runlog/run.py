@@ -119,7 +119,7 @@ def read(folder: Path, name: str | None = None) -> Run:
         cuts=events.in_order("cuts"),
         ends=events.in_order("ends"),
         evaluations=events.in_order("evaluations"),
-        notes=tuple(_notes(about, trouble, events)),
+        notes=tuple(_notes(about, trouble, events, steps)),
         versions=_mapping(about, "versions"),
         machine=_mapping(about, "machine"),
         host=None if about.get("host") is None else printable(about["host"]),
@@ -127,7 +127,7 @@ def read(folder: Path, name: str | None = None) -> Run:
     )
 
 
-def _notes(about: Record, trouble: UserError | None, events: Events) -> list[str]:
+def _notes(about: Record, trouble: UserError | None, events: Events, steps: NDArray[np.int64]) -> list[str]:
     notes = list[str]()
     if trouble is not None:
         notes.append("run.json cannot be used, so the settings are not shown")
@@ -137,6 +137,10 @@ def _notes(about: Record, trouble: UserError | None, events: Events) -> list[str
         notes.append(f"{_lines(events.foreign)} not of an autowu log and left out")
     if events.full:
         notes.append("the log is longer than can be shown; its end is left out")
+    missing = int(steps[-1] - steps[0]) + 1 - len(steps) if len(steps) else 0
+    if missing > len(events.cut_off) + len(events.foreign):  # else those lines may have told of them
+        are = "update is" if missing == 1 else "updates are"
+        notes.append(f"{missing:,} {are} missing between the first and the last of the log")
     for step in sorted(events.reopened):
         notes.append(f"at step {step:,} warm-up went on after all, as it could in former versions")
     if trouble is None and about.get("status") != "finished":

@@ -58,14 +58,16 @@ def end_event(end: End) -> Event:
 
 def to_lines(events: Iterable[Mapping[str, Any]]) -> bytes:
     """One line for each event."""
-    return "".join(_encoded(event) + "\n" for event in events).encode()
+    return b"".join(map(to_line, events))
 
 
-def _encoded(event: Mapping[str, Any]) -> str:
+def to_line(event: Mapping[str, Any]) -> bytes:
+    """The line of an event."""
     try:
-        return _encode(event)
+        text = _encode(event)
     except (ValueError, TypeError):  # a number that is not finite, or a mapping that is no dict
-        return _encode(_strict(event))
+        text = _encode(_strict(event))
+    return f"{text}\n".encode()
 
 
 def write_about(folder: Path, about: Mapping[str, Any]) -> None:

@@ -31,6 +31,33 @@ def test_a_disk_that_fails_ends_the_log_and_not_the_run(tmp_path: Path) -> None:
     assert lrs == drive(scheduler(), losses)
 
 
+def test_a_log_that_was_given_up_for_a_while_has_all_decisions_and_says_what_it_lacks(tmp_path: Path) -> None:
+    losses, log = v_curve(), tmp_path / "log.jsonl"
+    first, died = scheduler(log=tmp_path), tmp_path / "died.jsonl"
+    drive(first, losses[:60])
+    log.rename(died)
+    log.mkdir()
+    with pytest.warns(UserWarning, match="goes on without"):
+        drive(first, losses[60:150])
+    assert first.switch is not None
+    log.rmdir()
+    died.rename(log)
+
+    made = scheduler(log=tmp_path)
+    made.load_state_dict(first.state_dict())
+    before = read(tmp_path)
+    drive(made, losses[150:])
+    run = read(tmp_path)
+    assert len(before.tests) < len(first.verdicts)
+    assert (run.switch, before.switch) == (made.switch, None)
+    assert [test.step for test in run.tests] == [verdict.step for verdict in made.verdicts]
+    lines = log.read_bytes().splitlines()
+    assert len(set(lines)) == len(lines)
+    missing = len(losses) - len(run.steps)
+    assert missing > 0
+    assert f"{missing} updates are missing between the first and the last of the log" in run.notes
+
+
 @pytest.mark.parametrize(
     ("folder", "why"), [("runs/mine", "Not a directory"), ("x" * 300, "File name too long")]
 )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import warnings
 import zipfile
 import zlib
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
@@ -16,6 +18,7 @@ from torch import Tensor
 
 from autowu.errors import UserError
 from autowu.text import printable
+from autowu.train.run.ranks import says
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 
@@ -61,13 +64,33 @@ def read(path: str) -> Images:
     """
     try:
         with open(path, "rb") as file:
-            return from_arrays(Path(path).stem, _read(file))
+            images = from_arrays(Path(path).stem, _read(file))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:
         raise UserError(f"{path}: {error}") from error
     except MemoryError as error:
         raise UserError(f"{path}: its arrays do not fit in memory") from error
+    for doubt in _doubts(images) if says() else ():
+        warnings.warn(f"{path}: {doubt}", stacklevel=2)
+    return images
+
+
+def _doubts(images: Images) -> Iterator[str]:
+    """What to warn of: it can be trained on, and is hardly what was meant."""
+    _, channels, height, width = images.train.images.shape
+    if height in (1, 3, 4) and min(width, channels) > 4:
+        yield (
+            f"its images have {height} × {width} pixels and {channels} channels, for channels come last in"
+            " Keras' layout; if they are first here, x.transpose(0, 2, 3, 1) puts them last"
+        )
+    train, test = (tuple(map(float, part.images.aminmax())) for part in (images.train, images.test))
+    spans = train[1] - train[0], test[1] - test[0]
+    if max(spans) > 10 * min(spans) > 0:
+        yield (
+            f"x_train goes from {train[0]:g} to {train[1]:g}, and x_test from {test[0]:g} to {test[1]:g}; has"
+            " one of them been divided by 255, and the other not? The accuracy on x_test may mean nothing"
+        )
 
 
 def _read(file: IO[bytes]) -> dict[str, NDArray[Any]]:

@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from autowu.train.run.randomness import seed_for
 from autowu.train.settings.options import Augment
 
 Transform = Callable[[Image.Image], Tensor]
+
+_DEEP: Final = ("I", "F")  # of one channel, with 16 or 32 bits a pixel
+_CLIPPED: Final = "its pixels have more than 8 bits, and all above 255 would be white; scale them to 8 bits"
 
 
 class Key(NamedTuple):
@@ -66,6 +69,8 @@ class ImageFiles(Dataset[Any]):
         path = os.fsdecode(bytes(self.paths[key.image]))
         try:
             with Image.open(path) as file:
+                if file.mode.startswith(_DEEP):
+                    return Unreadable(path, f"{_CLIPPED} (it is of Pillow's mode {file.mode})")
                 image = file.convert("RGB")
         except Exception as error:  # Pillow's decoders raise many kinds
             return Unreadable(path, " ".join(str(error).split()) or type(error).__name__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -57,8 +58,21 @@ class RunLog:
         self._run = {**about, "metrics": {}, "status": "running"}
         if self._file is not None:
             with _written(self.folder):
-                self._file.truncate(length)
+                self._file.truncate(self._whole(length))
                 writer.write_about(self.folder, self._run)
+
+    def _whole(self, length: int) -> int:
+        """``length``, or less where the log has less: to be cut there, it would be filled up with zeros."""
+        path = self.folder / writer.LOG
+        size = path.stat().st_size
+        if size >= length:
+            return length
+        warnings.warn(
+            f"{path} has {size:,} bytes, where the checkpoint knows of {length:,}: the log, and its report,"
+            " lack updates from before",
+            stacklevel=3,
+        )
+        return path.read_bytes().rfind(b"\n") + 1
 
     def write(self, events: Iterable[Mapping[str, Any]]) -> int:
         """Add one line for each event; the bytes that the log has then, all of them with the system."""

@@ -10,6 +10,7 @@ import argparse
 import json
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, NoReturn, cast
 
@@ -90,24 +91,28 @@ def _read_config(path: Path) -> dict[str, Any]:
     """The settings of a YAML file, checked as if they had been given as flags."""
     import yaml
 
+    from autowu.train.settings.yaml_file import Loader
+
     try:
         with open(path, encoding="utf-8") as file:
-            content = yaml.safe_load(file)
+            content = yaml.load(file, Loader)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, Mapping):
         raise UserError(f"{path} must be a mapping of settings, such as `epochs: 10`, not {content!r:.80}")
-    words: list[str] = []
+    words: dict[str, list[str]] = {}
     for key, value in cast("Mapping[Any, Any]", content).items():
         name = str(key).replace("-", "_")
         if name != "recipe":
             _known(name, str(path))
-        words += _words(name, value, path)
+        if name in words:
+            raise UserError(f"{path} has {name} twice, as {name} and {flag(name).removeprefix('--')}")
+        words[name] = _words(name, value, path)
     parser = _FileParser(path)
     add_arguments(parser)
-    return vars(parser.parse_args(words))
+    return vars(parser.parse_args(list(chain(*words.values()))))
 
 
 def _words(name: str, value: Any, path: Path) -> list[str]:
@@ -118,7 +123,7 @@ def _words(name: str, value: Any, path: Path) -> list[str]:
         if not isinstance(value, Mapping):
             raise UserError(f"{path}: set must be a mapping of fields of autowu.Config, not {value!r:.80}")
         items = cast("Mapping[str, Any]", value).items()
-        return [f"--set={key}={json.dumps(item)}" for key, item in items]
+        return [f"--set={key}={item if isinstance(item, str) else json.dumps(item)}" for key, item in items]
     if isinstance(value, list):
         return [f"{flag(name)}={','.join(map(str, cast('list[Any]', value)))}"]
     if isinstance(value, (Mapping, bool)) or value is None or name in SWITCHES:
