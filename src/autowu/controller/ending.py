@@ -98,10 +98,22 @@ def healthy(config: Config, state: State[WarmUp]) -> bool:
     network that gives all inputs the same answer, or may do so as far as is known, is none to keep. (In a
     short run it is, until that is known.)
     """
+    return not trend.rising(state.losses) and _sound(config, state)
+
+
+def _well(config: Config, state: State[Grow]) -> bool:
+    """Whether the weights of now are to be gone on with: they may be :func:`healthy`, or have learned.
+
+    Of a loss that neither falls nor rises, the last five are as often above those before as below.
+    """
+    return _sound(config, state) and (not trend.rising(state.losses) or below_first(config, state))
+
+
+def _sound(config: Config, state: State[WarmUp]) -> bool:
     losses, same = state.losses, constant(state)
     if same is None:  # in a short run that is not waited for
         same = config.length >= SHORT
-    if not np.isfinite(losses[-1]) or trend.rising(losses) or same:
+    if not np.isfinite(losses[-1]) or same:
         return False
     if state.origin is not None and losses[-1] > trend.far_above(state.origin):
         return False
@@ -204,20 +216,26 @@ def at_cap(config: Config, state: State[Grow]) -> State[Stable | Decay]:
         # Without a test all that is known is that the loss had fallen by lift-off, or before growth anew.
         since = max(grow.lift_off, grow.growth.start)
         t_star = float(since) if verdict is None or verdict.no_evidence else verdict.peak_at(config.basin)
-        if (state.snapshot_step or 0) < since and len(state.losses) and healthy(config, state):
+        if t_star is not None and constant(state):
+            t_star = min(t_star, _well_at(state))
+        if (state.snapshot_step or 0) < since and len(state.losses) and _well(config, state):
             state = state.replace(snapshot_step=None)  # nothing is wrong with the weights of now
     peak_lr = grown(config, grow.growth, state.step if t_star is None else t_star)
     rewind, reason = t_star is not None, Reason.CAP if capped else Reason.ASKED
     return switch(config, state, t_star, peak_lr, reason, rewind=rewind, capped=capped)
 
 
+def _well_at(state: State[Grow]) -> float:
+    """The last step that is known to be well: that of the copy, which may be of a growth before. None: ∞."""
+    kept = state.snapshot_step
+    return math.inf if kept is None else float(max(kept, state.phase.growth.start))
+
+
 def back(config: Config, state: State[Grow], *, capped: bool) -> State[Stable | Decay]:
     """To the minimum: Eq. 5 and the LR there."""
-    growth, kept, verdict = state.phase.growth, state.snapshot_step, state.verdicts[-1]
-    # The snapshot may be of a growth before.
-    well = math.inf if kept is None else float(max(kept, growth.start))
+    growth, verdict, well = state.phase.growth, state.verdicts[-1], _well_at(state)
     t_star = verdict.peak_at(config.basin)
-    if t_star is not None and worse(config, state):
+    if t_star is not None and (worse(config, state) or constant(state)):
         t_star = min(t_star, well)
     seen = verdict.detected or not state.nonfinite_reads  # and no argmin among losses that are not finite
     if t_star is not None and state.nonfinite_reads < config.patience and seen:
@@ -255,6 +273,8 @@ def switch(
     rewound = decided.rewound_to is not None
     kept = _at_snapshot(state)
     least = None if t_star is None else least_level(_before(config, state, t_star), state.least, kept)
+    if decided.rewound_to == 0 and least is not None:  # the first weights have to fall anew, from their level
+        least = kept
     end = state.horizon.end
     if config.decay == "plateau" and not state.horizon.at_once:
         after: Stable | Decay = Decay(decided, phase.growth, least, kept)
@@ -286,6 +306,8 @@ def least_level(before: Stretch | None, seen: Stretch | None, kept: Stretch | No
 
 def _at_snapshot(state: State[WarmUp]) -> Stretch | None:
     """The span of the losses up to the snapshot or, where they are not known, of the first after it."""
+    if state.snapshot_step == 0:
+        return state.origin
     at = (state.step if state.snapshot_step is None else state.snapshot_step) - state.first
     if at < 0:
         return None

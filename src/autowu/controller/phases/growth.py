@@ -91,8 +91,13 @@ def _looked_for_the_fall(config: Config, state: State[Grow]) -> State[Grow]:
 
 
 def _never_fallen(config: Config, state: State[Grow]) -> bool:
-    """Whether lift-off was noise: by the last test the loss is nowhere below the first ones for sure."""
+    """Whether lift-off was noise: by the last test the loss is nowhere below the first ones for sure.
+
+    A copy of after lift-off would not have been taken then.
+    """
     origin, verdict = state.phase.origin, state.verdicts[-1] if state.verdicts else None
+    if (state.snapshot_step or 0) > state.phase.lift_off:
+        return False
     if config.growth != "two-speed" or origin is None or verdict is None or verdict.mean is None:
         return False
     if state.nonfinite_reads or ending.asked(state):

@@ -142,11 +142,23 @@ def _risen(config: Config, state: State[Sweep | Search], phase: Search, lr: floa
     """
     phase = replace(phase, rises=phase.rises + 1)
     if phase.rises >= config.patience:
-        least = lr if phase.too_large is None else min(lr, phase.too_large)
+        least = min(lr, _too_large(config, phase, lr))
         phase = replace(phase, too_large=None if _drifts(config, state) else least)
     state = state.replace(phase=phase)
     ends = phase.rises >= config.patience and lr >= ending.MARGIN * (phase.too_large or math.inf)
     return _never(config, state, risen=True) if ends else state
+
+
+def _too_large(config: Config, phase: Sweep | Search, lr: float) -> float:
+    """The least LR at which the loss is known to rise; ∞: none is.
+
+    That of a growth before was chance, where this one has passed it tenfold and sees a rise only now.
+    """
+    growth, known = phase.growth, phase.too_large
+    if known is None:
+        return math.inf
+    of_before = growth.before is not None and math.isclose(known, grown(config, growth.before, growth.start))
+    return math.inf if of_before and lr > ending.MARGIN * known else known
 
 
 def _drifts(config: Config, state: State[Sweep | Search]) -> bool:
@@ -164,7 +176,8 @@ def _dead(config: Config, state: State[Sweep | Search], too_large: float | None)
     if too_large is None:
         return anew.hidden(config, state)
     growth = state.phase.growth
-    least = min(too_large, grown(config, growth, state.step))
+    lr = grown(config, growth, state.step)
+    least = min(lr, _too_large(config, state.phase, lr))
     peak_lr = ending.fallback(config, growth, good=ending.middle(config), too_large=least)
     return ending.switch(config, state, None, peak_lr, Reason.NONFINITE, rewind=True)
 
@@ -186,7 +199,7 @@ def _never(config: Config, state: State[Sweep | Search], *, risen: bool) -> Stat
     before = phase.too_large
     too_large = before
     if risen:
-        too_large = lr if before is None else min(lr, before)
+        too_large = min(lr, _too_large(config, phase, lr))
     elif before is not None and lr > 1.01 * before:  # it has not risen there again
         good, too_large = min(ending.middle(config), lr), None
     state, verdict = ending.with_verdict(config, state)
