@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autowu import Config, Switch, Verdict
-from autowu.controller import ending, machine
+from autowu.controller import copies, ending, machine
 from autowu.controller.phases import sweep
 from autowu.controller.rate import grown
 from autowu.controller.state import Growth, Horizon, Reason, Search, State
@@ -255,7 +255,7 @@ def test_no_copy_is_taken_while_the_last_loss_is_far_above_the_first_ones(
     """One batch of a thousandfold had spoiled the weights that a run went back to, though it was known."""
     losses = np.r_[np.linspace(4, 1, 68), last]
     state = default_state(losses=losses).replace(origin=first)
-    assert ending.healthy(DEFAULT, state) is kept
+    assert copies.healthy(DEFAULT, state) is kept
 
 
 def test_after_two_deaths_the_least_lr_that_was_too_large_counts() -> None:

@@ -139,7 +139,7 @@ def test_the_decay_never_begins_at_the_lr_that_made_the_loss_nan(deadly: float, 
 # --- an end that was brought forward ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("total", [362, 370, 400, 520])
+@pytest.mark.parametrize("total", [372, 380, 400, 520])
 def test_where_no_time_is_left_to_grow_anew_the_decay_begins_at_a_modest_lr(total: int) -> None:
     config = Config(total_steps=2000)
     whole, _ = lived(config, lambda step, lr, _: lifted_by_chance(step, lr), 800)

@@ -335,3 +335,25 @@ def test_lift_off_that_was_noise_is_taken_back_only_where_growth_has_the_time(to
     else:
         assert isinstance(found.phase, Search)
         assert found.phase.growth == Growth(step, config.min_lr, config.growth_steps, before=begun)
+
+
+def test_an_lr_that_growth_has_passed_tenfold_was_not_too_large() -> None:
+    """The sweep's rise was chance; slow growth comes to a hundred times its LR before the loss explodes."""
+    draws = np.random.default_rng(0).standard_normal(1500)
+    seen = []
+
+    def loss(step: int, lr: float) -> float:
+        chance = 0.5 * (lr > 2e-4 and step < 60)
+        explodes = 50.0 * math.log10(lr / 0.02) if lr > 0.02 else 0.0
+        return 2.3 + chance + explodes + 0.05 * float(draws[step])
+
+    states, _ = watched(Config(total_steps=1500), loss, 1000)
+    for state in states:
+        if isinstance(state.phase, Search):
+            seen.append(state.phase.too_large)
+    switch = states[-1].switch
+    assert switch is not None
+    assert switch.reason is Reason.RISE
+    assert seen[0] is not None
+    assert seen[0] < 2e-3 < seen[-1]
+    assert switch.peak_lr == pytest.approx(min(seen[-1] / 10, 10**-2.5), rel=1e-9)

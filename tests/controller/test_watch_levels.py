@@ -1,17 +1,21 @@
 """What the watch compares with: the least level, that of the snapshot, and weights fit to go back to."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from autowu import Config
-from autowu.controller import ending
+from autowu.controller import copies, ending, machine
 from autowu.controller.cuts import taken_back
+from autowu.controller.phases import sweep
+from autowu.controller.state import Reason
 from autowu.detector.trend import Stretch
 
-from .after_switch import BEGIN, T, cuts, fallen, quiet, reads
+from .after_switch import BEGIN, CONFIG, T, cuts, fallen, quiet, reads
 from .helpers import follow, v_shape
+from .made import default_state
 
 # --- weights that are fit to go back to -----------------------------------------------------------------
 
@@ -82,8 +86,9 @@ ADAPTERS = """
 """
 
 
-def test_the_least_level_is_that_of_all_of_warm_up() -> None:
+def test_the_least_level_is_that_of_all_of_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """It was passed on the way back to lift-off's LR, where no test looks: the run had ended at chance."""
+    monkeypatch.setattr(sweep, "LATE", math.inf)  # so that it is as it was when these losses were recorded
     state = follow(Config(total_steps=400), np.array(ADAPTERS.split(), dtype=float))[-1]
     switch = state.switch
     assert switch is not None
@@ -162,3 +167,45 @@ def test_one_low_loss_at_the_start_is_no_level_that_the_loss_has_to_fall_below(l
     origin = states[-1].origin
     assert origin is not None
     assert origin.low > 1.5
+
+
+# --- a loss that has never fallen ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("level", "explodes"), [(2.1, False), (15.0, False), (40.0, True), (1e30, True)])
+def test_an_explosion_is_a_rise_though_nothing_had_fallen(level: float, explodes: bool) -> None:
+    """Beyond the first losses by ten times their size; and it is no copy's turn then."""
+    losses = 2 + quiet(0.1) - 1
+    losses[100:] *= level / 2
+    states = reads(losses, fallen(least=None))
+    found = states[-1].phase.cuts
+    assert bool(found) == explodes
+    if explodes:
+        assert found[0].back_to == BEGIN - 20
+        at = BEGIN + 100
+        assert not any(state.snapshot_step and state.snapshot_step > at for state in states)
+
+
+# --- the first weights --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kept", "anew"), [(0, True), (60, False)])
+def test_the_first_weights_have_to_fall_anew(kept: int, anew: bool) -> None:
+    """Warm-up had come to half of their loss; that they begin above it is no rise."""
+    first, least = Stretch(1.9, 2.0, 2.1), Stretch(0.9, 1.0, 1.1)
+    state = default_state(snapshot_step=kept, origin=first, least=least)
+    after = ending.switch(CONFIG, state, 95.0, 1e-3, Reason.MINIMUM, rewind=True)
+    assert after.switch is not None
+    assert after.switch.rewound_to == kept
+    assert (after.phase.kept == first) == (after.phase.least == first) == anew
+
+
+def test_at_the_cap_weights_that_have_learned_stay_though_the_last_losses_rise() -> None:
+    """Of a loss that rests, five are as often above the five before as below."""
+    losses = np.concatenate([np.linspace(2, 1, 50), np.full(14, 1.0), np.full(5, 1.005)])
+    state = default_state(losses=losses, snapshot_step=0)
+    assert not copies.healthy(Config(total_steps=200), state)
+    assert copies.well(Config(total_steps=200), state)
+    state = machine.observe(Config(total_steps=200), state, np.array([1.0]))
+    assert state.switch is not None
+    assert state.switch.rewound_to is None

@@ -41,7 +41,7 @@ def assert_part(after: Mapping[int, Any], whole: After) -> None:
 def test_by_the_core_the_curve_is_late_and_warm_up_goes_on() -> None:
     result = replay(late_fall())
     lrs, switch = result.learning_rates, result.state.switch
-    assert lrs[LATE - 1] > lrs[LATE] > 0.1
+    assert lrs[LATE] == pytest.approx(lrs[LATE - 1] * (lrs[LATE - 1] / lrs[LATE - 2]) / 100)
     assert switch is not None
     assert switch.step > LATE + 10
 

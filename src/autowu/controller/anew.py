@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from autowu.config import Config
-from autowu.controller import ending
+from autowu.controller import copies, ending
 from autowu.controller.rate import cap, grown, grown_by
 from autowu.controller.state import Grow, Growth, Phase, Reason, Search, State, Sweep, no_losses
 from autowu.detector import noise, trend
@@ -29,7 +29,7 @@ def slower(
     growth = Growth(state.step, max(lr, ending.lowest(config, before)), config.growth_steps, before)
     return state.replace(
         phase=Search(growth, too_large=too_large),
-        restores=state.restores + ending.older_snapshot(state),
+        restores=state.restores + copies.older_snapshot(state),
         nonfinite_reads=0,
         losses=no_losses(),
     )
@@ -46,6 +46,17 @@ def hidden(config: Config, state: State[Sweep | Search]) -> State[Phase]:
     """
     lr, known = grown(config, state.phase.growth, state.step), state.phase.too_large
     return slower(config, state, lr / RETREAT, lr if known is None else min(lr, known))
+
+
+def late(config: Config, state: State[Sweep | Search]) -> State[Phase]:
+    """The loss has fallen, but the LR is large by then. It would have at a smaller one, given time.
+
+    As it is, the weights may be spoiled, be they of a network that has left a plateau, of one that was
+    trained before, or of one whose answers are all the same now. Back to the initial ones, at the slow rate,
+    two decades lower: noise lets a fall be seen sooner than a rise.
+    """
+    lr = grown(config, state.phase.growth, state.step)
+    return slower(config, state, lr * ending.MARGIN / RETREAT, state.phase.too_large)
 
 
 # --- an explosion from η_min on ------------------------------------------------------------------------
@@ -74,7 +85,7 @@ def lowered(config: Config, state: State[Sweep | Search]) -> State[Sweep]:
     growth = Growth(state.step, before.lr / RETREAT, config.sweep_steps, before, open=True)
     return state.replace(
         phase=Sweep(growth, too_large=grown(config, before, state.step)),
-        restores=state.restores + ending.older_snapshot(state),
+        restores=state.restores + copies.older_snapshot(state),
         nonfinite_reads=0,
         losses=no_losses(),
         origin=None,

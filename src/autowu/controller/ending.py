@@ -8,12 +8,12 @@ from typing import Final, TypeVar
 import numpy as np
 
 from autowu.config import Config
+from autowu.controller import copies
 from autowu.controller.rate import cap, grown, line
 from autowu.controller.state import (
     Decay,
     Grow,
     Growth,
-    Phase,
     Reason,
     Stable,
     State,
@@ -36,22 +36,7 @@ FURTHER: Final = 1.6
 # A run whose loss ended in NaN never showed its minimum: it goes on at half of the last LR known as good.
 DEAD_FACTOR: Final = 0.5
 
-SHORT: Final = 300
-"""Updates; in a shorter run thirty losses after lift-off are most of warm-up."""
-
 W = TypeVar("W", bound=WarmUp)
-
-
-def with_snapshot(config: Config, state: State[W]) -> State[W]:
-    """Each read of warm-up wants a snapshot to be kept, where weights are rewound."""
-    if config.rewind and state.snapshot_step is None:
-        return state.replace(snapshot_step=state.step)
-    return state
-
-
-def older_snapshot(state: State[WarmUp]) -> bool:
-    """Whether there are weights of before to go back to; a snapshot of now is none."""
-    return state.snapshot_step is not None and state.snapshot_step < state.step
 
 
 def last_step(config: Config, state: State[WarmUp]) -> int:
@@ -79,65 +64,16 @@ def asked(state: State[WarmUp]) -> bool:
 def test(config: Config, state: State[Grow]) -> State[Grow]:
     """Ask the detector whether the minimum is past; while the loss falls to its end, renew the snapshot."""
     grow = state.phase
-    state, verdict = with_verdict(config, state, grow.detections, past=worse(config, state))
+    state, verdict = with_verdict(config, state, grow.detections, past=copies.worse(config, state))
     state = state.replace(phase=replace(grow, detections=verdict.streak))
     if verdict.no_evidence:  # of too few losses a test says nothing; their median, that lift-off was no noise
         before = (state.snapshot_step or 0) < grow.lift_off
-        falling = before and grow.origin is not None and below_first(config, state)
+        falling = before and grow.origin is not None and copies.below_first(config, state)
     else:
         falling = verdict.falling and (grow.origin is None or verdict.below(grow.origin))
-    if config.rewind and falling and not verdict.streak and healthy(config, state):
+    if config.rewind and falling and not verdict.streak and copies.healthy(config, state):
         return state.replace(snapshot_step=state.step)
     return state
-
-
-def healthy(config: Config, state: State[WarmUp]) -> bool:
-    """Whether the last losses are not rising, and the last one is finite: weights that may be kept.
-
-    It is not above the first ones by ten times their size, either: a spike, or weights that are lost. A
-    network that gives all inputs the same answer, or may do so as far as is known, is none to keep. (In a
-    short run it is, until that is known.)
-    """
-    return not trend.rising(state.losses) and _sound(config, state)
-
-
-def _well(config: Config, state: State[Grow]) -> bool:
-    """Whether the weights of now are to be gone on with: they may be :func:`healthy`, or have learned.
-
-    Of a loss that neither falls nor rises, the last five are as often above those before as below.
-    """
-    return _sound(config, state) and (not trend.rising(state.losses) or below_first(config, state))
-
-
-def _sound(config: Config, state: State[WarmUp]) -> bool:
-    losses, same = state.losses, constant(state)
-    if same is None:  # in a short run that is not waited for
-        same = config.length >= SHORT
-    if not np.isfinite(losses[-1]) or same:
-        return False
-    if state.origin is not None and losses[-1] > trend.far_above(state.origin):
-        return False
-    return config.spike is None or not (trend.tail_grows(losses) or worse(config, state))
-
-
-def constant(state: State[Phase]) -> bool | None:
-    """Whether the network may give all inputs the same answer, since lift-off; None: not known yet."""
-    origin = state.phase.origin if isinstance(state.phase, Grow) else None
-    return origin is not None and trend.constant(noise.finite(state.losses), origin)
-
-
-def worse(config: Config, state: State[WarmUp]) -> bool:
-    """Whether the loss, which had fallen, is on the mean above its first values, by a few large ones."""
-    return trend.worse(state.losses, config.spike, state.origin, state.least)
-
-
-def below_first(config: Config, state: State[Grow]) -> bool:
-    """Whether the last losses are below the first ones by more than noise explains: lift-off was no noise.
-
-    True where the first ones are not known.
-    """
-    losses, origin = noise.finite(state.losses), state.phase.origin
-    return origin is None or trend.shift(losses, config.fall_threshold, origin, least=noise.ENDS) < 0
 
 
 def with_verdict(
@@ -216,9 +152,9 @@ def at_cap(config: Config, state: State[Grow]) -> State[Stable | Decay]:
         # Without a test all that is known is that the loss had fallen by lift-off, or before growth anew.
         since = max(grow.lift_off, grow.growth.start)
         t_star = float(since) if verdict is None or verdict.no_evidence else verdict.peak_at(config.basin)
-        if t_star is not None and constant(state):
+        if t_star is not None and copies.constant(state):
             t_star = min(t_star, _well_at(state))
-        if (state.snapshot_step or 0) < since and len(state.losses) and _well(config, state):
+        if (state.snapshot_step or 0) < since and len(state.losses) and copies.well(config, state):
             state = state.replace(snapshot_step=None)  # nothing is wrong with the weights of now
     peak_lr = grown(config, grow.growth, state.step if t_star is None else t_star)
     rewind, reason = t_star is not None, Reason.CAP if capped else Reason.ASKED
@@ -235,7 +171,7 @@ def back(config: Config, state: State[Grow], *, capped: bool) -> State[Stable | 
     """To the minimum: Eq. 5 and the LR there."""
     growth, verdict, well = state.phase.growth, state.verdicts[-1], _well_at(state)
     t_star = verdict.peak_at(config.basin)
-    if t_star is not None and (worse(config, state) or constant(state)):
+    if t_star is not None and (copies.worse(config, state) or copies.constant(state)):
         t_star = min(t_star, well)
     seen = verdict.detected or not state.nonfinite_reads  # and no argmin among losses that are not finite
     if t_star is not None and state.nonfinite_reads < config.patience and seen:

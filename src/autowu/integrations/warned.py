@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from autowu.config import Config
-from autowu.controller import ending
+from autowu.controller import copies
 from autowu.controller.phases import watch
 from autowu.controller.rate import grown
 from autowu.controller.state import AfterSwitch, Cut, Grow, Phase, Reason, Search, State, Sweep
@@ -128,7 +128,7 @@ def _of_growth_anew(config: Config, before: State[Phase], after: State[Phase]) -
 def _quiet(config: Config, state: State[Phase]) -> bool:
     """Whether the last losses are those of the same answer. (Without noise a fall alone may look so.)"""
     last = noise.finite(state.losses)[-trend.LAST :]
-    return ending.constant(state) is True and trend.shift(last, config.fall_threshold) >= 0
+    return copies.constant(state) is True and trend.shift(last, config.fall_threshold) >= 0
 
 
 def _of_a_break(before: State[Phase], after: State[Phase]) -> Iterator[str]:

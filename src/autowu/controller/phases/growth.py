@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from autowu.config import Config
-from autowu.controller import anew, ending
+from autowu.controller import anew, copies, ending
 from autowu.controller.rate import grown, growth_function, next_test
 from autowu.controller.state import Broke, Decay, Grow, Growth, Phase, Stable, State, no_losses, replace
 from autowu.detector import noise, trend
@@ -35,7 +35,7 @@ def next_read(config: Config, state: State[Grow]) -> int:
 
 def decide(config: Config, state: State[Grow]) -> State[Phase]:
     """A test, unless the loss is plainly falling, and what follows from it."""
-    state, grow = ending.with_snapshot(config, state), state.phase
+    state, grow = copies.with_snapshot(config, state), state.phase
     ended = state.step >= ending.last_step(config, state)
     if not ended and state.read < grow.tests_from:
         state = _resting(config, state)
@@ -44,7 +44,7 @@ def decide(config: Config, state: State[Grow]) -> State[Phase]:
     if _collapsed(config, state) and (lower := anew.before_collapse(config, state)) is not None:
         return lower
     plain = not ended and config.screen is not None and trend.falling(state.losses, config.screen)
-    if plain and not ending.worse(config, state):
+    if plain and not copies.worse(config, state):
         return _falling(config, _further(config, state))
     epoch_ends = state.step % (config.steps_per_epoch or 1) == 0
     if not ended or config.return_at_cap or ending.asked(state) or epoch_ends:
@@ -116,7 +116,7 @@ def _collapsed(config: Config, state: State[Grow]) -> bool:
         return False
     if grown(config, growth, state.step) < min(SPREAD * grown(config, growth, state.first), config.high_lr):
         return False
-    if ending.constant(state) is not True:
+    if copies.constant(state) is not True:
         return False
     return trend.shift(noise.finite(state.losses), config.fall_threshold) >= 0
 
@@ -126,7 +126,7 @@ def _broke(config: Config, state: State[Grow]) -> bool:
 
     One bad batch, or other data, do that. An LR that grows by little from update to update seldom does.
     """
-    if state.phase.broke is not None or not ending.older_snapshot(state):
+    if state.phase.broke is not None or not copies.older_snapshot(state):
         return False
     if state.nonfinite_reads >= config.patience:
         return True
@@ -203,5 +203,5 @@ def _untested(config: Config, state: State[Grow], *, renew: bool) -> State[Grow]
     """A read without a test, which may ``renew`` the snapshot, unless the weights of now are none to keep."""
     state = state.replace(phase=replace(state.phase, detections=0))
     # A fall may have turned into an explosion by now.
-    well = renew and ending.healthy(config, state) and ending.below_first(config, state)
+    well = renew and copies.healthy(config, state) and copies.below_first(config, state)
     return state.replace(snapshot_step=state.step) if well else state

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from autowu.config import Config
-from autowu.controller import anew, ending
+from autowu.controller import anew, copies, ending
 from autowu.controller.rate import cap, grown, growth_function, next_test
 from autowu.controller.state import (
     Grow,
@@ -65,7 +65,7 @@ def _last(config: Config, state: State[Sweep | Search]) -> bool:
 
 def decide(config: Config, state: State[Sweep | Search]) -> State[Phase]:
     """No minimum counts before the loss has fallen by more than noise explains."""
-    state, phase = ending.with_snapshot(config, state), state.phase
+    state, phase = copies.with_snapshot(config, state), state.phase
     losses = noise.finite(state.losses)
     mild = MILD if isinstance(phase, Search) and config.growth == "two-speed" else 0.0
     moved = trend.shift(losses, config.fall_threshold, mild=mild)
@@ -97,15 +97,13 @@ def _lifted(config: Config, state: State[Sweep | Search], origin: Level) -> Stat
     growth, tests_from = phase.growth, 0
     if isinstance(phase, Sweep):
         growth, tests_from = slowed(config, growth, state.step)
-    state = state.replace(phase=Grow(growth, state.step, origin, tests_from))
-    if state.step >= ending.last_step(config, state):  # the weights of now are those to go on with
-        return ending.at_cap(config, state.replace(snapshot_step=None))
-    # What fell at so large an LR would have fallen at a smaller one, given time; as it is, the weights may be
-    # spoiled, be they of a network that has left a plateau or of one that was trained before.
-    late = grown(config, phase.growth, state.step) >= LATE * config.high_lr
-    if isinstance(phase, Sweep) and late and ending.older_snapshot(state):
-        state = state.replace(restores=state.restores + 1)
-    return state  # lift-off may be noise: the snapshot stays, until the loss is below the first ones again
+    after: State[Grow] = state.replace(phase=Grow(growth, state.step, origin, tests_from))
+    if after.step >= ending.last_step(config, after):  # the weights of now are those to go on with
+        return ending.at_cap(config, after.replace(snapshot_step=None))
+    late = isinstance(phase, Sweep) and grown(config, phase.growth, state.step) >= LATE * config.high_lr
+    if late and copies.older_snapshot(state):
+        return anew.late(config, state)
+    return after  # lift-off may be noise: the snapshot stays, until the loss is below the first ones again
 
 
 def slowed(config: Config, fast: Growth, step: int) -> tuple[Growth, int]:
@@ -155,10 +153,11 @@ def _too_large(config: Config, phase: Sweep | Search, lr: float) -> float:
     That of a growth before was chance, where this one has passed it tenfold and sees a rise only now.
     """
     growth, known = phase.growth, phase.too_large
-    if known is None:
-        return math.inf
+    if known is None or isinstance(phase, Sweep):
+        return known or math.inf
     of_before = growth.before is not None and math.isclose(known, grown(config, growth.before, growth.start))
-    return math.inf if of_before and lr > ending.MARGIN * known else known
+    only_now = phase.rises <= config.patience and lr > ending.MARGIN * known
+    return math.inf if of_before and only_now else known
 
 
 def _drifts(config: Config, state: State[Sweep | Search]) -> bool:

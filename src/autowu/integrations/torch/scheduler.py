@@ -20,6 +20,7 @@ from autowu.integrations.session import VERSION, Session, lacks_snapshot
 from autowu.integrations.torch.asked import check_ranks, check_snapshot
 from autowu.integrations.torch.compiled import compiler, leave_out
 from autowu.integrations.torch.ends import Ends
+from autowu.integrations.torch.first import take_before_first
 from autowu.integrations.torch.groups import Groups
 from autowu.integrations.torch.logged import run_log
 from autowu.integrations.torch.names import SchedulerNames
@@ -110,7 +111,7 @@ class AutoWU(Readable, Ends, SchedulerNames):
         self._process_group, self._distributed = process_group, distributed
         self._compared, self._lacked_loss, self._step_count = False, False, 1
         self._told, self._updates = Told(), Updates(self.optimizers, total_steps)
-        self._begin()
+        take_before_first(self._session, self._snapshot, self._updates)
         self._groups.write(self._session.learning_rate)
         if self._group() is not None:
             from autowu.integrations.torch.uneven import join_with_ddp  # only several processes need it
@@ -227,14 +228,11 @@ class AutoWU(Readable, Ends, SchedulerNames):
         finally:  # one that is interrupted is made up for at the next step
             if session.state.step > before.step:  # a signal's handler may have moved the end alone
                 self._pending.clear()
-        texts += [*self._session.write_log(losses), *self._updates.idle()]
+        texts += [*session.write_log(losses), *self._updates.idle()]
         self._expect()
-        return [
-            *texts,
-            *self._told.gone(weights.gone, self._session.step),
-            *self._told.settings(weights.settings, self._session.step),
-            *self._told.after_read(self._snapshot, losses, self._session.step, self._pending.observed),
-        ]
+        texts += [*self._told.gone(weights.gone, session.step)]
+        texts += [*self._told.settings(weights.settings, session.step)]
+        return [*texts, *self._told.after_read(self._snapshot, losses, session.step, self._pending.observed)]
 
     def _settle(self) -> None:
         """After Ctrl-C or an error: the update counts or it does not, and the LR is that of the next one."""
@@ -245,12 +243,6 @@ class AutoWU(Readable, Ends, SchedulerNames):
             self._snapshot.drop()
         self._expect()
         self._groups.settle(session.learning_rate)
-
-    def _begin(self) -> None:
-        """Before the first update, a copy is taken of what that is made of."""
-        session = self._session
-        if session.step == 0 and session.state.snapshot_step is not None and not self._snapshot.kept:
-            self._updates.before_first = self._snapshot.take_first
 
     def _expect(self) -> None:
         session = self._session
@@ -322,7 +314,7 @@ class AutoWU(Readable, Ends, SchedulerNames):
         self._unread.follow(session, pending.look)
         self._step_count, self._compared = session.step + 1, False
         self._updates.restart()
-        self._begin()
+        take_before_first(session, snapshot, self._updates)
         self._groups.load(shares)
         self._expect()
         self._groups.write(session.learning_rate)

@@ -97,16 +97,6 @@ class Snapshot:
         names = called(self._training, {} if key is None else {key: ""})
         return next(((name, key is not None and key[0] == "parameter") for name in names), None)
 
-    @torch.inference_mode(False)
-    @torch.no_grad()
-    def take_first(self) -> None:
-        """Before the first update: :meth:`take`, where all is finite. What goes wrong is told at a read."""
-        try:
-            if self.healthy():
-                self.take()
-        except Exception:
-            self.drop()
-
     def take(self) -> None:
         """Keep what is there now, in the memory of the snapshot before where it fits.
 
@@ -256,8 +246,7 @@ class Snapshot:
 
     def gone(self) -> list[str]:
         """The parameters that were there when the snapshot was taken, and are trained no longer."""
-        stored = self._stored
-        return [] if stored is None else stored.gone(self._training)
+        return [] if self._stored is None else self._stored.gone(self._training)
 
     def changed_settings(self) -> list[str]:
         """What a group was given when its optimizer was made, and has changed since, but is put back."""
