@@ -88,7 +88,7 @@ def main() -> None:
             leaves = [jnp.asarray(saved[f"leaf.{index}"]) for index in range(structure.num_leaves)]
             params, opt_state = jax.tree.unflatten(structure, leaves)
             schedule.load_state_dict(saved)
-    opt_state = schedule.set_learning_rate(opt_state)
+    opt_state = schedule.set_learning_rate(opt_state, params)
 
     for epoch in range(first, options.epochs):
         order = np.random.default_rng(epoch).permutation(len(y_train))
