@@ -135,7 +135,7 @@ def test_it_begins_with_the_lr_of_the_minimum() -> None:
         ("lift-off at the cap", grown_by(6, 11)),  # five losses before the last
         ("dead, paper", grown_by(89, 200)),  # its last finite loss; nothing is rewound
         ("dead before lift-off", 1e-5),
-        ("never alive", 1e-17),
+        ("never alive", 1e-5),
     ],
 )
 def test_or_with_what_is_known_to_be_good(name: str, lr: float) -> None:

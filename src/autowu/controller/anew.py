@@ -73,6 +73,8 @@ def exploded(config: Config, state: State[Sweep | Search]) -> bool:
         return False
     decade = state.losses[: grown_by(config, growth, growth.start, ending.MARGIN) - growth.start]
     losses = noise.finite(decade)
+    if not len(losses):
+        return False  # there is nothing that they have grown from
     if len(losses) < 2 or not np.isfinite(decade[-1]):
         return True
     first, second = (trend.median(half) for half in np.split(losses, [len(losses) // 2]))
