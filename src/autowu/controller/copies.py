@@ -11,7 +11,7 @@ from autowu.controller.state import Grow, Phase, State, WarmUp
 from autowu.detector import noise, trend
 
 SHORT: Final = 300
-"""Updates; in a shorter run thirty losses after lift-off are most of warm-up, and two decades half of it."""
+"""Updates; in a shorter run thirty losses after lift-off are most of warm-up."""
 
 W = TypeVar("W", bound=WarmUp)
 

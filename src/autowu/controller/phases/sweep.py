@@ -102,9 +102,7 @@ def _lifted(config: Config, state: State[Sweep | Search], origin: Level) -> Stat
         return ending.at_cap(config, after.replace(snapshot_step=None))
     late = isinstance(phase, Sweep) and grown(config, phase.growth, state.step) >= LATE * config.high_lr
     if late and copies.older_snapshot(state):
-        if config.length >= copies.SHORT:
-            return anew.late(config, state)
-        return after.replace(restores=state.restores + 1)  # two decades would be a fifth of the run
+        return anew.late(config, state)
     return after  # lift-off may be noise: the snapshot stays, until the loss is below the first ones again
 
 
