@@ -173,3 +173,17 @@ def test_the_settings_that_are_advised_are_some_that_there_may_be() -> None:
     assert named is not None
     given = {"max_lr": float(named[1])} | ({} if named[2] is None else {"min_lr": float(named[2])})
     assert Config(total_steps=1000, **given).max_lr == pytest.approx(states[-1].switch.peak_lr / 30, rel=0.5)
+
+
+@pytest.mark.parametrize(("still", "anew_again"), [(0.0, True), (-0.004, False)])
+def test_it_is_seen_where_the_window_begins_before_the_network_died(still: float, anew_again: bool) -> None:
+    """Slow growth may be what kills it. The fall that this was, in the same window, is over by then."""
+    config = Config(total_steps=1000)
+    quiet = 0.7 + still * np.arange(90) + 0.01 * np.random.default_rng(0).standard_normal(90)
+    window = np.concatenate([losses(40.0, 16.0, 15), quiet])
+    grow = Grow(Growth(40, 4e-2, config.growth_steps), lift_off=60, origin=FIRST)
+    state = State(grow, Horizon(1000), step=145, read=144, losses=window, snapshot_step=0)
+    after = machine.observe(config, state, window[-1:])
+    while after.step == state.step or after.read < after.step:
+        after = machine.observe(config, after, window[-1:])
+    assert isinstance(after.phase, Search) == anew_again

@@ -8,7 +8,7 @@ from typing import Final
 
 from autowu.config import Config
 from autowu.controller import anew, copies, ending
-from autowu.controller.rate import grown, growth_function, next_test
+from autowu.controller.rate import grown, grown_by, growth_function, next_test
 from autowu.controller.state import Broke, Decay, Grow, Growth, Phase, Stable, State, no_losses, replace
 from autowu.detector import noise, trend
 
@@ -114,11 +114,13 @@ def _collapsed(config: Config, state: State[Grow]) -> bool:
     growth, kept = state.phase.growth, state.snapshot_step
     if config.growth != "two-speed" or kept is None or kept >= state.phase.lift_off:
         return False
-    if grown(config, growth, state.step) < min(SPREAD * grown(config, growth, state.first), config.high_lr):
+    spread = grown_by(config, growth, growth.start, SPREAD) - growth.start
+    if len(state.losses) < spread and grown(config, growth, state.step) < config.high_lr:
         return False
     if copies.constant(state) is not True:
         return False
-    return trend.shift(noise.finite(state.losses), config.fall_threshold) >= 0
+    # What it has lost since it died: the window may have begun before.
+    return trend.shift(noise.finite(state.losses[-spread:]), config.fall_threshold) >= 0
 
 
 def _broke(config: Config, state: State[Grow]) -> bool:
