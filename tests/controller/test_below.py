@@ -105,6 +105,15 @@ def test_one_bad_batch_at_the_start_costs_no_more_than_a_few_updates(bad: int) -
     assert state.phase.growth.lr == pytest.approx(ETA_MIN / 1000)
 
 
+def test_one_loss_that_is_not_finite_makes_no_explosion_of_a_later_rise() -> None:
+    """It comes where the first decade ends, and the losses go on as before."""
+    config = Config(total_steps=STEPS)
+    losses = np.full(20, 2.0)
+    losses[8] = math.nan
+    losses[15:] = 9.0
+    assert not anew.exploded(config, machine.start(config).replace(step=20, losses=losses))
+
+
 def test_an_explosion_at_the_first_update_is_one() -> None:
     """From then on the loss of a dead network stays where it is."""
     config = Config(total_steps=STEPS)

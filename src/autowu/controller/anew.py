@@ -66,17 +66,17 @@ def exploded(config: Config, state: State[Sweep | Search]) -> bool:
     """Whether the loss has grown tenfold in the first decade of the sweep: that begins too high.
 
     The median of the second half of its finite losses is above ten times that of the first half, or above a
-    hundred times the first loss, since the first update may be the one. Or the last one is not finite.
+    hundred times the first loss, since the first update may be the one. Or none is finite from its end on.
     """
     growth = state.phase.growth
     if growth.lr < 1.01 * LOWEST * config.min_lr:
         return False
     decade = state.losses[: grown_by(config, growth, growth.start, ending.MARGIN) - growth.start]
     losses = noise.finite(decade)
-    if not len(losses):
-        return False  # there is nothing that they have grown from
-    if len(losses) < 2 or not np.isfinite(decade[-1]):
-        return True
+    if not np.isfinite(state.losses[len(decade) - 1 :]).any():
+        return len(losses) > 0  # else there is nothing that they have grown from
+    if len(losses) < 2:
+        return False
     first, second = (trend.median(half) for half in np.split(losses, [len(losses) // 2]))
     return 0 < noise.DECADE * min(abs(first), noise.DECADE * abs(float(losses[0]))) < second
 

@@ -8,7 +8,7 @@ import numbers
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from autowu.config import Config
 from autowu.integrations.kept import Kept
 from autowu.integrations.logged import Folder, RunLog
 from autowu.integrations.readable import Readable
-from autowu.integrations.saved import check_keys
+from autowu.integrations.saved import check_keys, names_of, numbers_of, to_array
 from autowu.integrations.session import Session, lacks_snapshot, not_rewound
 from autowu.integrations.unread import Unread
 from autowu.integrations.weights import Leaf, Weights
@@ -284,11 +284,11 @@ class Driver(Readable):
         try:
             check_keys(state_dict, "schedule")
             text = np.asarray(state_dict["schedule"]).tobytes().decode()
-            schedule = json.loads(text, object_hook=_to_array)
+            schedule = json.loads(text, object_hook=to_array)
             check_keys(schedule, "version", "config")
-            pending, micro = _numbers(schedule, "pending"), _numbers(schedule, "micro")
+            pending, micro = numbers_of(schedule, "pending"), numbers_of(schedule, "micro")
             session = self._session.loaded(schedule, len(pending))
-            snapshot = Weights.from_dict(state_dict, _names(schedule, "frozen"))
+            snapshot = Weights.from_dict(state_dict, names_of(schedule, "frozen"))
             keeps, owed = session.state.snapshot_step is not None, bool(schedule.get("owed"))
             if snapshot is None if owed else lacks_snapshot(session, snapshot is not None):
                 raise ValueError(
@@ -309,21 +309,3 @@ def _means(updates: list[list[Any]]) -> Array:
 
 def _number(loss: Any) -> float:
     return float(np.asarray(loss).reshape(()))
-
-
-def _numbers(schedule: Mapping[str, Any], name: str) -> list[float]:
-    value = schedule[name]
-    if not isinstance(value, np.ndarray) or value.ndim != 1:
-        raise ValueError(f"{name!r} of the saved state must be an array, not {value!r:.80}")
-    return cast("Leaf", value).tolist()
-
-
-def _names(schedule: Mapping[str, Any], name: str) -> list[str]:
-    value = schedule[name]
-    if not isinstance(value, list) or not all(type(item) is str for item in cast("list[Any]", value)):
-        raise ValueError(f"{name!r} of the saved state must be a list of names, not {value!r:.80}")
-    return cast("list[str]", value)
-
-
-def _to_array(plain: dict[str, Any]) -> Any:
-    return np.array(plain["array"], np.float64) if plain.keys() == {"array"} else plain

@@ -298,10 +298,7 @@ class AutoWUCallback(keras.callbacks.Callback):
 
     def _check_that_all_is_read(self, what: str, others: str) -> None:
         if self._in_batch and iterations(self.model.optimizer) != self._iterations:
-            raise RuntimeError(
-                f"{what} before AutoWU has seen the batch: list AutoWUCallback before {others}. If a fit was"
-                " interrupted there, fit on first; or `del model.optimizer.autowu`, to save without AutoWU"
-            )
+            raise RuntimeError(keras_said.not_read(what, others))
 
     def _look_for_uncounted(self, made: int, counted: int) -> None:
         if self._iterations is not None and made - self._iterations > counted:

@@ -51,6 +51,14 @@ def another_model(steps: int) -> str:
     )
 
 
+def not_read(what: str, others: str) -> str:
+    """Something comes between an update and the callback, such as ``others``."""
+    return (
+        f"{what} before AutoWU has seen the batch: list AutoWUCallback before {others}. If a fit was"
+        " interrupted there, fit on first; or `del model.optimizer.autowu`, to save without AutoWU"
+    )
+
+
 def begins_later(epoch: int) -> str:
     """What to warn of where a fit begins at a later epoch, and the schedule at its beginning."""
     return (

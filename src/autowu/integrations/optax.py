@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Mapping, Set
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -38,7 +38,7 @@ from autowu.integrations.optax_rates import (
 from autowu.integrations.optax_updates import Updates
 from autowu.integrations.said import summary
 from autowu.integrations.saved import check_keys
-from autowu.integrations.weights import Leaf, MisfitError, Weights, gone, some
+from autowu.integrations.weights import Leaf, Weights
 
 IN_JIT: Final = "AutoWU cannot run inside of jit, grad or scan: give it what your step returns"
 
@@ -122,7 +122,7 @@ class AutoWU:
         self._ratios |= new
         self._written = {path: self._ratios[path] * self.driver.learning_rate for path in places}
         if params is not None:
-            read, _ = _reading(params, opt_state, places.keys())
+            read, _ = optax_trees.reading(params, opt_state, places.keys())
             self.driver.begin(read)
         for path, index in places.items():
             # Type and sharding stay as they are, so that nothing is traced again.
@@ -175,7 +175,7 @@ class AutoWU:
             self.observe(loss)
         due, weights = self.driver.session.due, None
         try:
-            weights = self.driver.step(*_reading(params, opt_state, rates))
+            weights = self.driver.step(*optax_trees.reading(params, opt_state, rates))
             if weights is None and self.driver.session.due != due:
                 self._updates.look(opt_state, self.driver.step_count)
             return self._put_back(weights, params, opt_state)
@@ -215,7 +215,7 @@ class AutoWU:
         """
         rates, weights = self._rates(opt_state), None
         try:
-            weights = self.driver.cooldown(steps, *_reading(params, opt_state, rates))
+            weights = self.driver.cooldown(steps, *optax_trees.reading(params, opt_state, rates))
             return self._put_back(weights, params, opt_state)
         except BaseException:
             self.driver.owe(weights)
@@ -305,23 +305,3 @@ class AutoWU:
         self.driver.load_state_dict(state_dict)
         self._ratios, self._unit, self._written, self._watched = ratios, unit, {}, {}
         self._updates.forget()
-
-
-def _reading(
-    params: Any, opt_state: Any, rates: Set[str]
-) -> tuple[Callable[[], Weights], Callable[[Weights], None]]:
-    """What the driver calls to copy the trees, but for the learning rates, and to see whether a copy fits."""
-
-    def read() -> Weights:
-        return Weights(optax_trees.read(params), optax_trees.read(opt_state, rates))
-
-    def check(snapshot: Weights) -> None:
-        problems = [
-            *(f"params{text}" for text in optax_trees.check(snapshot.parameters, params)),
-            *(f"opt_state{text}" for text in optax_trees.check(snapshot.rest, opt_state, rates)),
-            *gone(snapshot.parameters, optax_trees.names(params)),
-        ]
-        if problems:
-            raise MisfitError(some(problems))
-
-    return read, check

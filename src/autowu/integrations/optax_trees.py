@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any, Final
 
 import jax
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import FlattenedIndexKey, SequenceKey, keystr
 
-from autowu.integrations.weights import Layout, Leaf, MisfitError, misfits, some, typed
+from autowu.integrations.weights import Layout, Leaf, MisfitError, Weights, gone, misfits, some, typed
 
 # Such as `adam_learning_rate` or `head_lr`, but no bound of one.
 _LEARNING_RATE: Final = re.compile(r"(?!(.*_)?(min|max)_)(.*_)?(learning_rates?|lrs?)")
@@ -221,3 +221,23 @@ def _like(leaf: Any, kept: Leaf) -> Any:
     if leaf.weak_type:  # a copy has to be, too, or else the user's step would be traced again
         copied = jnp.zeros_like(leaf).at[...].set(copied)
     return jax.device_put(copied, leaf.sharding) if leaf.committed else copied
+
+
+def reading(
+    params: Any, opt_state: Any, rates: Set[str]
+) -> tuple[Callable[[], Weights], Callable[[Weights], None]]:
+    """What the driver calls to copy the trees, but for the learning rates, and to see whether a copy fits."""
+
+    def copied() -> Weights:
+        return Weights(read(params), read(opt_state, rates))
+
+    def checked(snapshot: Weights) -> None:
+        problems = [
+            *(f"params{text}" for text in check(snapshot.parameters, params)),
+            *(f"opt_state{text}" for text in check(snapshot.rest, opt_state, rates)),
+            *gone(snapshot.parameters, names(params)),
+        ]
+        if problems:
+            raise MisfitError(some(problems))
+
+    return copied, checked

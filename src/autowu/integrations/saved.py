@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any, cast
 
+import numpy as np
+
+from autowu.arrays import Array
 from autowu.config import Config, nearest_preset
 
 
@@ -58,3 +61,32 @@ def check_count(saved: Mapping[str, Any], name: str) -> None:
     """
     if type(saved[name]) is not int or saved[name] < 0:
         raise ValueError(f"{name} of the saved state must be an integer ≥ 0, not {saved[name]!r:.80}")
+
+
+def numbers_of(schedule: Mapping[str, Any], name: str) -> list[float]:
+    """The list that was saved as an array of this name.
+
+    Raises:
+        LookupError, ValueError: it is missing, or no vector.
+    """
+    value = schedule[name]
+    if not isinstance(value, np.ndarray) or value.ndim != 1:
+        raise ValueError(f"{name!r} of the saved state must be an array, not {value!r:.80}")
+    return cast("Array", value).tolist()
+
+
+def names_of(schedule: Mapping[str, Any], name: str) -> list[str]:
+    """The list of names that was saved by this one.
+
+    Raises:
+        LookupError, ValueError: it is missing, or no such list.
+    """
+    value = schedule[name]
+    if not isinstance(value, list) or not all(type(item) is str for item in cast("list[Any]", value)):
+        raise ValueError(f"{name!r} of the saved state must be a list of names, not {value!r:.80}")
+    return cast("list[str]", value)
+
+
+def to_array(plain: dict[str, Any]) -> Any:
+    """What JSON made of an array, as one again; anything else as it is."""
+    return np.array(plain["array"], np.float64) if plain.keys() == {"array"} else plain

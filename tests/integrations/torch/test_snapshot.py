@@ -11,7 +11,7 @@ from torch.optim import SGD, AdamW
 
 import autowu
 from autowu.integrations.torch.snapshot import Snapshot
-from integrations.torch.rewinding import Odd, seen
+from integrations.torch.rewinding import OPTIMIZERS, Odd, seen
 from integrations.torch.training import (
     STEPS,
     Training,
@@ -126,3 +126,20 @@ def test_a_state_of_the_first_updates_is_gone_on_from(updates):
     assert second.scheduler._snapshot.kept == (updates > 0)
     assert begun + second.run(STEPS) == expected
     assert second.scheduler.switch == whole.scheduler.switch
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_from_the_first_copy_a_run_repeats_itself(name):
+    """Whatever the optimizer keeps, and wherever: state, counts in its groups, attributes."""
+    training, losses = Training(OPTIMIZERS[name]), []
+    for _ in range(2):
+        losses.append([])
+        for step in range(4):
+            training.optimizer.zero_grad()
+            loss = training.loss(step)
+            loss.backward()
+            training.optimizer.step()
+            losses[-1].append(float(loss.detach()))
+        with torch.no_grad():
+            training.scheduler._snapshot.restore()
+    assert losses[0] == losses[1]
